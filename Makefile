@@ -1,0 +1,46 @@
+# Needs Python 3.11 or 3.12, make and a package index; everything else is set up by itself.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+# When make began, so that the demo can say how long the whole set-up took.
+STARTED := $(shell date +%s)
+
+.PHONY: help demo demo-check run test lint types unit e2e setup clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: setup .venv-label-studio/.ready ## Label Studio, sample sounds and the backend, ready to try
+	@DEMO_STARTED_AT=$(STARTED) $(BIN)/python -m scripts.demo
+
+demo-check: setup .venv-label-studio/.ready ## The demo without hands: annotate, retrain, compare
+	@DEMO_STARTED_AT=$(STARTED) $(BIN)/python -m scripts.demo --check
+
+run: setup ## The backend alone, for any Label Studio
+	@$(BIN)/python -m backend up
+
+test: lint types unit ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup .venv-label-studio/.ready
+	$(BIN)/python -m pytest
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.txt
+	@$(PYTHON) scripts/make_environment.py .venv $< "the backend, about 2 GB"
+	@touch $@
+
+.venv-label-studio/.ready: requirements-label-studio.txt
+	@$(PYTHON) scripts/make_environment.py .venv-label-studio $< "Label Studio, about 1 GB"
+	@touch $@
+
+.venv-label-studio: .venv-label-studio/.ready ## Label Studio's own virtual environment
+
+clean: ## Remove both virtual environments and caches; data stays
+	rm -rf .venv .venv-label-studio .mypy_cache .ruff_cache .pytest_cache .hypothesis

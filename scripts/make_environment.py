@@ -1,0 +1,68 @@
+"""Make a virtual environment from a requirements file, with visible progress. Standard library only.
+
+Usage: python scripts/make_environment.py FOLDER REQUIREMENTS "what it is for"
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections import deque
+from pathlib import Path
+
+KEPT_LINES = 15
+SHOWN_STARTS = ("Collecting ", "Downloading ", "Building ", "Installing ", "Using cached ")
+
+
+def main(folder: Path, requirements: Path, purpose: str) -> int:
+    """Build the environment; returns the exit code. A half-built one is completed by the next call."""
+    if not (3, 11) <= sys.version_info < (3, 13):
+        version = sys.version.split()[0]
+        print(f"Python 3.11 or 3.12 is needed, this is {version}: make PYTHON=/path/to/python3.11 …")
+        return 2
+    started = time.monotonic()
+    print(f"Setting up {folder} ({purpose}; a few minutes the first time)", flush=True)
+    if not (folder / "bin" / "python").exists():
+        venv.create(folder, with_pip=True, symlinks=True)
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
+    pip = subprocess.Popen(
+        [*command, "--disable-pip-version-check", "-r", str(requirements)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert pip.stdout is not None
+    last: deque[str] = deque(maxlen=KEPT_LINES)
+    packages = 0
+    for line in pip.stdout:
+        last.append(line)
+        packages += line.startswith("Collecting ")
+        if line.startswith(SHOWN_STARTS):
+            show(f"  {time.monotonic() - started:4.0f} s  {packages:3d} packages  {line.strip()}")
+    clear()
+    if pip.wait() != 0:
+        print("".join(last), end="")
+        print(f"{folder} could not be set up: see pip's last lines above; run make again when it is mended.")
+        return 1
+    print(f"  ready after {time.monotonic() - started:.0f} s, {packages} packages", flush=True)
+    return 0
+
+
+def show(text: str) -> None:
+    """Rewrite the current line of a terminal; elsewhere, silence until the end."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\033[K{text[:width]}", end="", flush=True)
+
+
+def clear() -> None:
+    """Empty the current line of a terminal."""
+    if sys.stdout.isatty():
+        print("\r\033[K", end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
