@@ -1,0 +1,83 @@
+"""Every failure that Earmark expects, in one place.
+
+Each message is one sentence that says what is wrong and what to do about it, because it is shown
+to people as it stands: in the log, in the terminal and in HTTP answers.
+"""
+
+
+class EarmarkError(Exception):
+    """Base of all expected failures. ``reason`` is a short constant for metrics labels."""
+
+    reason = "error"
+
+
+class ConfigurationError(EarmarkError):
+    """A setting is missing or contradicts another one."""
+
+    reason = "configuration"
+
+
+class LabelConfigError(EarmarkError):
+    """A label config is not XML, or holds nothing that sound can be predicted for."""
+
+    reason = "label_config"
+
+
+class SoundNotFoundError(EarmarkError):
+    """The sound that a task points to does not exist, or may not be read."""
+
+    reason = "not_found"
+
+
+class SoundUnreachableError(EarmarkError):
+    """The server that holds a sound did not hand it over: network, timeout or refused token."""
+
+    reason = "unreachable"
+
+
+class SoundUnreadableError(EarmarkError):
+    """The file is there, but it is not sound that can be decoded."""
+
+    reason = "unreadable"
+
+
+class WeightsError(EarmarkError):
+    """The encoder's weights are missing, damaged or cannot be fetched."""
+
+    reason = "weights"
+
+
+class LabelStudioError(EarmarkError):
+    """Label Studio cannot be reached, refuses the token, or answered something unusable."""
+
+    reason = "label_studio"
+
+
+class RedisUnavailableError(EarmarkError):
+    """No Redis answers, and none could be started."""
+
+    reason = "redis"
+
+
+class PortInUseError(EarmarkError):
+    """Another program listens on a port that is needed."""
+
+    reason = "port"
+
+
+class NotEnoughAnnotationsError(EarmarkError):
+    """There is too little to learn from; training is put off, nothing is broken."""
+
+    reason = "not_enough_annotations"
+
+
+class TaskError(EarmarkError):
+    """A task lacks the field that its label config names, or the field holds no sound."""
+
+    reason = "task"
+
+
+class HeadDamagedError(EarmarkError):
+    """A stored head is cut short, or was written by something else."""
+
+    reason = "head_damaged"

@@ -1,0 +1,134 @@
+"""Every setting, in one place, read from the environment or a ``.env`` file beside the project."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from backend.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """Settings and their defaults. The environment variable is the name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    # Where
+    data_dir: Path = Field(
+        default=Path("data"), description="folder for the database, frames, sounds, logs and Redis"
+    )
+    bind: str = Field(
+        default="127.0.0.1", description="address that the API listens on; 0.0.0.0 for every interface"
+    )
+    port: int = Field(default=9090, ge=1, le=65535, description="port that the API listens on")
+    redis_url: str | None = Field(default=None, description="Redis to use; empty starts a private one")
+    database_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL, such as postgresql+psycopg://…; empty keeps SQLite in DATA_DIR",
+    )
+
+    # Label Studio
+    label_studio_url: str | None = Field(
+        default=None,
+        description="address of Label Studio as seen from here; empty takes what Label Studio says",
+    )
+    label_studio_api_key: SecretStr | None = Field(
+        default=None, description="access token of either kind, from Label Studio's Account & Settings"
+    )
+    label_studio_local_files_document_root: Path | None = Field(
+        default=None, description="the same folder that Label Studio serves local files from, read directly"
+    )
+    audio_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="folders that plain paths in tasks may point into, separated by ':'; empty allows any",
+    )
+
+    # Encoder
+    encoder: Literal["auto", "cnn14", "logmel"] = Field(
+        default="auto", description="auto takes cnn14 when its weights are there or can be had, else logmel"
+    )
+    cnn14_checkpoint: Path | None = Field(
+        default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"
+    )
+    torch_threads: int = Field(
+        default=0, ge=0, description="CPU threads for CNN14; 0 takes one for each core"
+    )
+
+    # Limits
+    download_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="longest silence while fetching a sound"
+    )
+    max_sound_megabytes: int = Field(default=4096, gt=0, description="largest sound file that is fetched")
+    sound_cache_megabytes: int = Field(
+        default=20480,
+        gt=0,
+        description="fetched sounds kept in DATA_DIR; the least recently used go first",
+    )
+    predict_budget_seconds: float = Field(
+        default=80.0,
+        gt=0,
+        description="a request answers within this time; Label Studio gives up after 100 s",
+    )
+
+    # Learning
+    train_debounce_seconds: float = Field(
+        default=3.0, ge=0, description="quiet time after the last annotation before training starts"
+    )
+    train_max_wait_seconds: float = Field(
+        default=30.0, ge=0, description="training starts at the latest this long after an annotation"
+    )
+    train_timeout_seconds: int = Field(default=3600, gt=0, description="longest a training may run")
+    refresh_limit_tasks: int = Field(
+        default=1000,
+        ge=0,
+        description="open tasks that get fresh predictions in Label Studio after a training",
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least level logged"
+    )
+
+    @field_validator("audio_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _without_slash(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else None
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database, as SQLAlchemy spells it."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'earmark.db'}"
+
+    @property
+    def api_key(self) -> str | None:
+        """The access token in plain text, or None."""
+        return self.label_studio_api_key.get_secret_value() if self.label_studio_api_key else None
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises
+    ------
+    ConfigurationError
+        A variable holds something unusable; the message names it and says why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Settings of this process, read once."""
+    return load_settings()

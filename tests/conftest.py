@@ -1,0 +1,53 @@
+"""Fixtures for every test: settings in a temporary folder, services on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from backend.services import Services
+from backend.settings import Settings
+
+# A busy machine is no fault of a test; what a test may cost is limited by its own timeout.
+hypothesis.settings.register_profile(
+    "earmark", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("earmark")
+
+PROJECT_ROOT = Path(__file__).parents[1]
+SHARED = PROJECT_ROOT.parent / "shared"
+
+_NAMES = [name.upper() for name in Settings.model_fields]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine that runs the tests leaks into them."""
+    for name in _NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a backend with the logmel encoder and a data folder of its own."""
+    return Settings(_env_file=None, data_dir=tmp_path / "data", encoder="logmel")
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    """Services on a migrated database."""
+    with Services(settings) as built:
+        built.database.upgrade()
+        yield built
+
+
+@pytest.fixture(scope="session")
+def shared_audio() -> Path:
+    """Folder with real sound, beside the project."""
+    folder = SHARED / "audio"
+    if not folder.is_dir():
+        pytest.skip(f"real sound for tests is not here: {folder.name} beside the project")
+    return folder
