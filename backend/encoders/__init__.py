@@ -1,0 +1,126 @@
+"""Which encoder this machine hears with. Importing this imports no torch and reads nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import structlog
+
+from backend.encoders import weights
+from backend.encoders.base import Encoder
+from backend.errors import WeightsError
+from backend.files import replacing
+from backend.settings import Settings
+
+__all__ = ["Encoder", "encoder_identity", "get_encoder"]
+
+_Key = tuple[str, Path, Path | None, int]
+
+_log = structlog.get_logger(__name__)
+_encoders: dict[_Key, Encoder] = {}
+_lock = threading.Lock()
+
+
+def get_encoder(settings: Settings) -> Encoder:
+    """Return this process's encoder, built on the first call; that may read or fetch the weights.
+
+    ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else logmel, with a
+    warning; ``ENCODER=cnn14`` never falls back. What was decided holds until the process ends, and is
+    written to ``encoder.json`` in the data folder for ``encoder_identity``.
+
+    Raises
+    ------
+    WeightsError
+        ``ENCODER=cnn14``, and its weights are missing, damaged or cannot be fetched.
+    """
+    key = _key(settings)
+    with _lock:  # held while building: a second thread wants the same encoder, not another one
+        encoder = _encoders.get(key)
+        if encoder is None:
+            encoder = _encoders[key] = _build(settings)
+            _write_decision(settings, encoder)
+        return encoder
+
+
+def encoder_identity(settings: Settings) -> str:
+    """Return the identity that ``get_encoder`` has or would have, in milliseconds, loading nothing.
+
+    ``ENCODER=auto`` without weights here reports what ``get_encoder`` last decided in this data
+    folder, and logmel's identity before it ever did. A checkpoint of one's own is hashed on the first
+    call (about a second for 327 MB), and again only when it changes.
+
+    Raises
+    ------
+    WeightsError
+        ``ENCODER=cnn14``, and CNN14_CHECKPOINT names no readable file.
+    """
+    built = _encoders.get(_key(settings))
+    if built is not None:
+        return built.identity
+    if settings.encoder == "logmel":
+        return _logmel_identity()
+    digest = weights.cheap_digest(settings)
+    if digest is not None:
+        return weights.identity_of(digest)
+    if settings.encoder == "auto":
+        return _read_decision(settings) or _logmel_identity()
+    if settings.cnn14_checkpoint is not None:
+        raise weights.no_such_checkpoint(settings.cnn14_checkpoint)
+    return weights.identity_of(weights.CNN14_SHA256)  # what will be fetched
+
+
+def _key(settings: Settings) -> _Key:
+    checkpoint = settings.cnn14_checkpoint.resolve() if settings.cnn14_checkpoint else None
+    return settings.encoder, settings.data_dir.resolve(), checkpoint, settings.torch_threads
+
+
+def _build(settings: Settings) -> Encoder:
+    if settings.encoder != "logmel":
+        try:
+            return _cnn14(settings)
+        except WeightsError as error:
+            if settings.encoder == "cnn14":
+                raise
+            _log.warning(
+                "encoder_fallback",
+                encoder="logmel",
+                reason=str(error),
+                help="predictions are much weaker than with cnn14; ENCODER=logmel silences this",
+            )
+    from backend.encoders.logmel import LogmelEncoder
+
+    return LogmelEncoder()
+
+
+def _cnn14(settings: Settings) -> Encoder:
+    checkpoint = weights.fetch_checkpoint(settings)
+    digest = weights.checkpoint_digest(settings, checkpoint)
+    from backend.encoders.cnn14 import Cnn14Encoder
+
+    return Cnn14Encoder(checkpoint, threads=settings.torch_threads, digest=digest)
+
+
+def _logmel_identity() -> str:
+    from backend.encoders.logmel import LogmelEncoder
+
+    return LogmelEncoder.IDENTITY
+
+
+def _decision_path(settings: Settings) -> Path:
+    return settings.data_dir / "encoder.json"
+
+
+def _write_decision(settings: Settings, encoder: Encoder) -> None:
+    with replacing(_decision_path(settings)) as part:
+        part.write_text(json.dumps({"encoder": encoder.name, "identity": encoder.identity}), encoding="utf-8")
+
+
+def _read_decision(settings: Settings) -> str | None:
+    try:
+        decision = json.loads(_decision_path(settings).read_bytes())
+    except (OSError, ValueError):
+        return None
+    identity = decision.get("identity") if isinstance(decision, dict) else None
+    return identity if isinstance(identity, str) else None

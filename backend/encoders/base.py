@@ -1,0 +1,69 @@
+"""What an encoder is: sound in, frames out, any run of frames pooled into one embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Encoder(Protocol):
+    """A frozen function from sound to vectors.
+
+    Frame ``i`` stands for the time from ``i / frame_rate`` to ``(i + 1) / frame_rate`` seconds.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name that version names carry: ``cnn14`` or ``logmel``."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Name and digest of the weights or parameters, safe as a folder name.
+
+        Stored frames and heads belong to one identity and never mix with another.
+        """
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second that ``frames`` expects."""
+        ...
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second that ``frames`` returns."""
+        ...
+
+    @property
+    def frame_dim(self) -> int:
+        """D, the width of one frame."""
+        ...
+
+    @property
+    def embedding_dim(self) -> int:
+        """E, the width of one pooled embedding."""
+        ...
+
+    def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
+        """Encode a stream of sound.
+
+        Parameters
+        ----------
+        blocks
+            Consecutive stretches of one recording: float32 ``[n]``, mono, at ``sample_rate``,
+            full scale is 1.0; of any length each, at least one sample in all.
+
+        Returns
+        -------
+        float16 ``[T, D]`` with T >= 1, all finite, ``frame_rate`` per second. The result does not
+        depend on how the recording was cut into blocks.
+        """
+        ...
+
+    def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Summarise runs of frames: ``[..., n, D]`` with n >= 1 to float32 ``[..., E]``."""
+        ...

@@ -1,0 +1,202 @@
+"""Statistics of log-mel bands: an encoder without weights, so that the whole loop runs offline.
+
+The front end is CNN14's (Kong et al., PANNs, 2020): 32 kHz, window 1024, hop 320, 64 mel bands from
+50 to 14,000 Hz. Beside the bands, each frame carries how tonal the sound is: spectral flatness and
+crest in octaves (MPEG-7, ISO/IEC 15938-4), and the highest peaks of autocorrelation and cepstrum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 32_000
+WINDOW_SAMPLES = 1024
+HOP_SAMPLES = 320
+HOPS_PER_FRAME = 8
+FRAME_SAMPLES = HOPS_PER_FRAME * HOP_SAMPLES
+BANDS = 64
+LOWEST_HZ, HIGHEST_HZ = 50.0, 14_000.0
+OCTAVES_HZ = (100, 200, 400, 800, 1600, 3200, 6400, 12_800)
+OCTAVES = len(OCTAVES_HZ) - 1
+HIGHEST_PITCH_HZ, LOWEST_PITCH_HZ = 1600, 80
+"""Where a fundamental is looked for; the window is too short for lower ones."""
+PEAKS = 3
+"""Autocorrelation, and cepstrum above and below `CEPSTRUM_SPLIT_HZ`."""
+CEPSTRUM_SPLIT_HZ = 400
+LOWEST_BAND_POWER, LOWEST_BIN_POWER = 1e-8, 1e-7
+"""Added before the logarithm; some 30 dB under the dither of 16-bit sound."""
+LOUDEST_SAMPLE = 1e4
+RUN_FLOOR_NATS = 80.0 * np.log(10.0) / 10.0
+"""Bands 80 dB under the loudest frame of a run are recording noise and count as equal."""
+PERCENTILES = (10.0, 50.0, 90.0)
+FRAMES_PER_CHUNK = 64
+"""Sound is worked on in chunks of 5 s: small enough for the cache, whatever the file's length."""
+
+TONALITY = 2 * OCTAVES + PEAKS
+FRAME_DIM = 2 * BANDS + TONALITY
+EMBEDDING_DIM = (3 + len(PERCENTILES)) * FRAME_DIM + 2 * (BANDS + TONALITY)
+
+_PARAMETERS = {
+    "revision": 1,  # raise it whenever the same sound would give other numbers
+    "stft": (SAMPLE_RATE_HZ, WINDOW_SAMPLES, HOP_SAMPLES, HOPS_PER_FRAME),
+    "mel": (BANDS, LOWEST_HZ, HIGHEST_HZ, LOWEST_BAND_POWER),
+    "tonality": (OCTAVES_HZ, LOWEST_BIN_POWER, HIGHEST_PITCH_HZ, LOWEST_PITCH_HZ, CEPSTRUM_SPLIT_HZ),
+    "pool": (round(float(RUN_FLOOR_NATS), 6), PERCENTILES),
+}
+
+
+class LogmelEncoder:
+    """Log-mel bands and tonality as frames, their statistics as embeddings; see `Encoder`.
+
+    One frame is 0.08 s: for each of 64 bands the mean and the highest log power over 8 hops, then
+    the means of flatness and crest in 7 octaves and of 3 harmonicity peaks: D = 145.
+    """
+
+    IDENTITY = "logmel-" + hashlib.sha256(json.dumps(_PARAMETERS).encode()).hexdigest()[:12]
+
+    name = "logmel"
+    identity = IDENTITY
+    sample_rate = SAMPLE_RATE_HZ
+    frame_rate = SAMPLE_RATE_HZ / FRAME_SAMPLES
+    frame_dim = FRAME_DIM
+    embedding_dim = EMBEDDING_DIM
+
+    def __init__(self) -> None:
+        from librosa.filters import mel  # librosa takes a second to import, and only this needs it
+
+        filters = mel(
+            sr=SAMPLE_RATE_HZ, n_fft=WINDOW_SAMPLES, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
+        )
+        self._mel = np.ascontiguousarray(filters.T, dtype=np.float32)
+        phase = 2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
+        self._window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        edges = np.round(np.array(OCTAVES_HZ) * WINDOW_SAMPLES / SAMPLE_RATE_HZ).astype(int)
+        self._octaves = list(itertools.pairwise(edges))
+
+    def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
+        """Encode a stream of sound; see `Encoder.frames`.
+
+        Frame ``i`` holds the hops centred from ``i * 0.08`` up to ``(i + 1) * 0.08`` seconds; the
+        last frame may hold fewer than 8. Silence is taken to lie before and after the recording.
+        Values that are not finite are taken as silence.
+        """
+        margin = WINDOW_SAMPLES // 2
+        step = FRAMES_PER_CHUNK * FRAME_SAMPLES
+        # What is held starts `margin` samples before the first hop that is still to come
+        held: NDArray[np.float32] = np.zeros(margin, dtype=np.float32)
+        encoded: list[NDArray[np.float16]] = []
+        # Chunks of equal length, so that rounding does not depend on how the stream was cut
+        for piece in _rechunk(blocks, step):
+            held = np.concatenate([held, piece])
+            if len(held) >= step + 2 * margin:
+                encoded.append(self._encode(held[: step + 2 * margin], step))
+                held = held[step:]
+        left = len(held) - margin
+        while left > 0:
+            chunk: NDArray[np.float32] = np.zeros(step + 2 * margin, dtype=np.float32)
+            usable = held[: len(chunk)]
+            chunk[: len(usable)] = usable
+            encoded.append(self._encode(chunk, min(left, step)))
+            held, left = held[step:], left - step
+        if not encoded:
+            encoded.append(self._encode(np.zeros(step + 2 * margin, dtype=np.float32), 1))
+        return np.concatenate(encoded)
+
+    def _encode(self, chunk: NDArray[np.float32], samples: int) -> NDArray[np.float16]:
+        """Frames of the chunk's first ``samples`` samples, float16 ``[ceil(samples / 2560), D]``."""
+        windows = sliding_window_view(chunk, WINDOW_SAMPLES)[::HOP_SAMPLES]
+        hops = -(-samples // HOP_SAMPLES)
+        spectrum = scipy.fft.rfft(windows[:hops] * self._window, axis=1)
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        bands = np.log(power @ self._mel + np.float32(LOWEST_BAND_POWER))
+        tonality = self._tonality(power + np.float32(LOWEST_BIN_POWER))
+        starts = np.arange(0, hops, HOPS_PER_FRAME)
+        counts = np.diff(np.append(starts, hops))[:, None]
+        parts = [
+            np.add.reduceat(bands, starts) / counts,
+            np.maximum.reduceat(bands, starts),
+            np.add.reduceat(tonality, starts) / counts,
+        ]
+        return np.concatenate(parts, axis=1, dtype=np.float16, casting="same_kind")
+
+    def _tonality(self, power: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Flatness and crest in each octave (nats) and harmonicity peaks: ``[hops, TONALITY]``."""
+        logs = np.log(power)
+        flatness, crest = [], []
+        for low, high in self._octaves:
+            level = np.log(power[:, low:high].mean(axis=1))
+            flatness.append(logs[:, low:high].mean(axis=1) - level)
+            crest.append(logs[:, low:high].max(axis=1) - level)
+        autocorrelation = scipy.fft.irfft(power, axis=1)
+        cepstrum = scipy.fft.irfft(logs, axis=1)
+        shortest, split, longest = (
+            SAMPLE_RATE_HZ // hz for hz in (HIGHEST_PITCH_HZ, CEPSTRUM_SPLIT_HZ, LOWEST_PITCH_HZ)
+        )
+        peaks = [
+            autocorrelation[:, shortest:longest].max(axis=1) / autocorrelation[:, 0],
+            cepstrum[:, shortest:split].max(axis=1),
+            cepstrum[:, split:longest].max(axis=1),
+        ]
+        return np.stack([*flatness, *crest, *peaks], axis=1)
+
+    def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Statistics of runs of frames: ``[..., n, D]`` with n >= 1 to float32 ``[..., E]``, E = 1032.
+
+        Mean, standard deviation, mean absolute step and percentiles over the run; then mean and
+        deviation of the spectrum's shape and of tonality, in which loud frames count for more, so
+        that a silent tail changes little.
+        """
+        values = np.array(frames, dtype=np.float32)
+        bands = values[..., : 2 * BANDS]
+        loudness = np.log(np.exp(bands[..., :BANDS]).sum(axis=-1, keepdims=True))
+        loudest = loudness.max(axis=-2, keepdims=True)
+        np.maximum(bands, loudest - np.float32(RUN_FLOOR_NATS), out=bands)
+
+        steps = np.abs(np.diff(values, axis=-2))
+        step = steps.mean(axis=-2) if steps.shape[-2] else np.zeros_like(values[..., 0, :])
+        parts = [values.mean(axis=-2), values.std(axis=-2), step, *_percentiles(values)]
+
+        weights = np.exp(0.5 * (loudness - loudest))  # amplitude, not power: no single frame decides
+        weights /= weights.sum(axis=-2, keepdims=True)
+        shape = np.concatenate([values[..., :BANDS] - loudness, values[..., 2 * BANDS :]], axis=-1)
+        mean = (weights * shape).sum(axis=-2, keepdims=True)
+        deviation = np.sqrt((weights * np.square(shape - mean)).sum(axis=-2))
+        return np.concatenate([*parts, mean[..., 0, :], deviation], axis=-1, dtype=np.float32)
+
+
+def _percentiles(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """`PERCENTILES` over axis -2, linear; far faster than `numpy.percentile` on many short runs."""
+    ordered = np.sort(values, axis=-2)
+    found = []
+    for percentile in PERCENTILES:
+        position = percentile / 100 * (values.shape[-2] - 1)
+        low = int(position)
+        high = min(low + 1, values.shape[-2] - 1)
+        share = np.float32(position - low)
+        found.append(ordered[..., low, :] * (1 - share) + ordered[..., high, :] * share)
+    return found
+
+
+def _rechunk(blocks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
+    """Cut a stream into finite pieces of exactly ``samples`` samples, the last one shorter."""
+    held: list[NDArray[np.float32]] = []
+    count = 0
+    for block in blocks:
+        for start in range(0, len(block), samples):
+            piece = np.nan_to_num(block[start : start + samples], nan=0.0, posinf=0.0, neginf=0.0)
+            held.append(np.clip(piece, -LOUDEST_SAMPLE, LOUDEST_SAMPLE).astype(np.float32, copy=False))
+            count += len(piece)
+            if count >= samples:
+                joined = np.concatenate(held)
+                yield joined[:samples]
+                held, count = [joined[samples:]], count - samples
+    if count:
+        yield np.concatenate(held)

@@ -1,0 +1,305 @@
+"""CNN14 against its reference, panns_inference, on seeded random weights."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from backend.encoders import cnn14
+from backend.encoders.audioset import AUDIOSET_LABELS_CSV, audioset_labels
+from backend.encoders.cnn14 import FRAME_SAMPLES, SHORTEST, Cnn14Encoder
+from backend.errors import WeightsError
+from backend.files import sha256_of
+
+PROJECT_ROOT = Path(__file__).parents[2]
+SHARED_CSV = PROJECT_ROOT.parent / "shared/audio/reference/class_labels_indices.csv"
+REFERENCE_WAV = SHARED_CSV.with_name("R9_ZSCveAHg_7s.wav")
+REAL_CHECKPOINT = PROJECT_ROOT / "data/weights/Cnn14_mAP=0.431.pth"
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """panns_inference's Cnn14, random weights, batch norms with statistics that matter."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "panns_data").mkdir()
+    # Without this file, importing panns_inference runs wget.
+    (home / "panns_data/class_labels_indices.csv").write_bytes(AUDIOSET_LABELS_CSV.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("MPLCONFIGDIR", str(home))
+        models = importlib.import_module("panns_inference.models")
+    torch.manual_seed(14)
+    network = models.Cnn14(
+        sample_rate=32000, window_size=1024, hop_size=320, mel_bins=64, fmin=50, fmax=14000, classes_num=527
+    )
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.weight, 0.8, 1.4)
+            torch.nn.init.normal_(layer.bias, 0.0, 0.1)
+            torch.nn.init.normal_(layer.running_mean, 0.0, 0.1)
+            torch.nn.init.uniform_(layer.running_var, 0.5, 1.5)
+    # What real log-mel looks like, so that bn0 passes on numbers near 1 and the net is not saturated.
+    torch.nn.init.normal_(network.bn0.running_mean, -30.0, 5.0)
+    torch.nn.init.uniform_(network.bn0.running_var, 200.0, 500.0)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(reference: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "cnn14.pth"
+    torch.save({"iteration": 1, "model": reference.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(checkpoint: Path) -> Cnn14Encoder:
+    return Cnn14Encoder(checkpoint, device="cpu")
+
+
+def sound(seconds: float, seed: int = 0) -> NDArray[np.float32]:
+    """Noise that swells and fades over a gliding tone: float32 ``[n]`` at 32 kHz."""
+    n = round(seconds * 32000)
+    t = np.arange(n) / 32000
+    noise = np.random.default_rng(seed).standard_normal(n)
+    wave = 0.2 * noise * (0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * t)) + 0.3 * np.sin(
+        2 * np.pi * (300 + 150 * t) * t
+    )
+    return wave.astype(np.float32)
+
+
+def in_pieces(wave: NDArray[np.float32], seed: int) -> Iterator[NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    at = 0
+    while at < wave.size:
+        size = int(rng.integers(1, 200_000))
+        yield wave[at : at + size]
+        at += size
+
+
+def joined(encoder: Cnn14Encoder, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate(list(encoder.frames_in_chunks([wave])))
+
+
+@pytest.mark.parametrize("samples", [1600, 9919, 9920, 10240, 32000, 100_003, 320_000, 638_720])
+def test_equals_the_reference(encoder: Cnn14Encoder, reference: Any, samples: int) -> None:
+    wave = sound(samples / 32000, seed=samples)
+    padded = np.pad(wave, (0, max(0, SHORTEST - wave.size)))
+    with torch.inference_mode():
+        expected = reference(torch.from_numpy(padded)[None])
+
+    frames = joined(encoder, wave)
+    embedding = encoder.pool(frames)
+
+    assert frames.shape == (max(1, (samples // 320 + 1) // 32), 2048)
+    assert expected["embedding"].std() > 0.01, "the reference must not be dead, or anything equals it"
+    np.testing.assert_allclose(embedding, expected["embedding"][0].numpy(), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(
+        encoder.tags(embedding), expected["clipwise_output"][0].numpy(), atol=1e-4, rtol=0
+    )
+
+
+def test_chunks_equal_one_pass(encoder: Cnn14Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the borders, to rounding: every frame, not only the summary of all."""
+    waves = [
+        sound(s, seed=3) for s in (19.97, 20 * FRAME_SAMPLES / 32000, 28 * FRAME_SAMPLES / 32000 + 0.001)
+    ]
+    whole = [joined(encoder, wave) for wave in waves]
+    monkeypatch.setattr(cnn14, "CHUNK_FRAMES", 12)
+    for wave, expected in zip(waves, whole, strict=True):
+        chunked = list(encoder.frames_in_chunks(in_pieces(wave, seed=1)))
+        assert len(chunked) >= 2
+        found = np.concatenate(chunked)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max(), rtol=0)
+
+
+def test_less_context_would_show(encoder: Cnn14Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The context is as short as it may be, and the comparison above sees when it is shorter."""
+    wave = sound(12.0, seed=4)
+    expected = joined(encoder, wave)
+    monkeypatch.setattr(cnn14, "CHUNK_FRAMES", 12)
+    monkeypatch.setattr(cnn14, "CONTEXT_FRAMES", 3)
+    assert np.abs(joined(encoder, wave) - expected).max() > 1e-5 * expected.max()
+
+
+def test_minutes_pass_in_several_chunks(encoder: Cnn14Encoder) -> None:
+    """The product's own chunk length, once: a border at 57.6 s of 70 s against a pass around it."""
+    wave = sound(70.0, seed=5)
+    chunks = list(encoder.frames_in_chunks(in_pieces(wave, seed=2)))
+    assert len(chunks) == 2
+    found = np.concatenate(chunks)
+    start = 170 * FRAME_SAMPLES  # a pass of its own around the border
+    around = joined(encoder, wave[start:])
+    assert found.shape == ((wave.size // 320 + 1) // 32, 2048)
+    np.testing.assert_allclose(found[174:], around[4:], atol=1e-5 * found.max(), rtol=0)
+
+
+def test_frames_are_finite_float16(encoder: Cnn14Encoder) -> None:
+    frames = encoder.frames([sound(1.0)])
+    np.testing.assert_allclose(frames.astype(np.float32), joined(encoder, sound(1.0)), rtol=1e-3, atol=1e-6)
+    assert frames.dtype == np.float16
+    assert np.isfinite(encoder.frames([np.full(20_000, 1e6, np.float32)])).all()
+    assert encoder.frames([np.zeros(1, np.float32)]).shape == (1, 2048)
+
+
+def test_values_beyond_float16_are_held(encoder: Cnn14Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "_run", lambda chunk: np.full((3, 2048), 1e6, np.float32))
+    assert (encoder.frames([sound(1.0)]) == np.float16(65504)).all()
+
+
+def test_no_sample_is_an_error(encoder: Cnn14Encoder) -> None:
+    with pytest.raises(ValueError, match="no sample"):
+        encoder.frames([])
+    with pytest.raises(ValueError, match="no sample"):
+        encoder.frames([np.empty(0, np.float32)])
+
+
+def test_pool_takes_batches(encoder: Cnn14Encoder) -> None:
+    frames = encoder.frames([sound(3.0)])
+    runs = np.stack([frames[0:3], frames[4:7]])
+    pooled = encoder.pool(runs)
+    assert pooled.dtype == np.float32
+    assert pooled.shape == (2, encoder.embedding_dim)
+    np.testing.assert_allclose(pooled[1], encoder.pool(frames[4:7]), rtol=1e-5, atol=1e-6)
+    assert encoder.tags(pooled).shape == (2, 527)
+
+
+def test_tags_of_extreme_logits_stay_probabilities(encoder: Cnn14Encoder) -> None:
+    tags = encoder.tags(np.full(2048, 1e4, np.float32))
+    assert np.isfinite(tags).all()
+    assert tags.min() >= 0
+    assert tags.max() <= 1
+
+
+def test_one_pass_at_a_time(encoder: Cnn14Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = threading.Lock()
+    overlaps: list[bool] = []
+
+    class Network(torch.nn.Module):
+        def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+            alone = inside.acquire(blocking=False)
+            overlaps.append(not alone)
+            found = (
+                torch.ones(1, 1, 2048) * torch.randn(300, 300).matmul(torch.randn(300, 300)).isfinite().all()
+            )
+            if alone:
+                inside.release()
+            return found
+
+    monkeypatch.setattr(encoder, "_network", Network())
+    gate = threading.Barrier(8)
+
+    def work() -> None:
+        gate.wait()
+        for _ in range(20):
+            encoder.frames([np.zeros(SHORTEST, np.float32)])
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(overlaps) == 160
+    assert not any(overlaps)
+
+
+def test_identity_is_the_checkpoints_digest(encoder: Cnn14Encoder, checkpoint: Path) -> None:
+    assert encoder.identity == f"cnn14-{sha256_of(checkpoint)[:12]}"
+    assert (encoder.name, encoder.sample_rate, encoder.frame_rate) == ("cnn14", 32000, 3.125)
+
+
+@pytest.mark.parametrize(
+    "fault", ["missing key", "unknown key", "shape", "no model", "values", "noise", "empty"]
+)
+def test_other_content_is_a_weights_error(checkpoint: Path, tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "bad.pth"
+    content = torch.load(checkpoint, weights_only=True, mmap=True)
+    weights = content["model"]
+    if fault == "missing key":
+        del weights["bn0.weight"]
+    elif fault == "unknown key":
+        weights["bn7.weight"] = torch.ones(1)
+    elif fault == "shape":
+        weights["fc_audioset.bias"] = torch.ones(10)
+    elif fault == "values":
+        content = {"model": {"fc1.weight": 3}}
+    elif fault == "no model":
+        content = [1, 2]
+    if fault == "noise":
+        path.write_bytes(np.random.default_rng(0).bytes(4000))
+    elif fault == "empty":
+        path.touch()
+    else:
+        torch.save(content, path)
+    with pytest.raises(WeightsError, match="does not hold the weights of Cnn14"):
+        Cnn14Encoder(path, device="cpu")
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+            return (Path.touch, (marker,))
+
+    torch.save({"model": Payload()}, tmp_path / "evil.pth")
+    with pytest.raises(WeightsError):
+        Cnn14Encoder(tmp_path / "evil.pth", device="cpu")
+    assert not marker.exists()
+
+
+def test_missing_file_is_a_weights_error(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot be read"):
+        Cnn14Encoder(tmp_path / "none.pth", device="cpu")
+
+
+def test_importing_encoders_imports_no_torch() -> None:
+    modules = "backend.encoders, backend.embeddings, backend.encoders.cnn14"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=False).returncode == 0
+
+
+def test_labels_are_audiosets() -> None:
+    labels = audioset_labels()
+    assert len(labels) == len(set(labels)) == 527
+    assert (labels[0], labels[137], labels[526]) == ("Speech", "Music", "Field recording")
+
+
+def test_labels_file_equals_the_shared_one() -> None:
+    if not SHARED_CSV.is_file():
+        pytest.skip("AudioSet's class list to compare with is not beside the project")
+    assert _rows(AUDIOSET_LABELS_CSV) == _rows(SHARED_CSV)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_published_output_with_the_real_weights() -> None:
+    """PANNs' published probabilities for its example clip."""
+    if not REAL_CHECKPOINT.is_file() or not REFERENCE_WAV.is_file():
+        pytest.skip("the published weights or the reference clip are not on this machine")
+    from backend.audio.decode import read_blocks
+
+    encoder = Cnn14Encoder(REAL_CHECKPOINT)
+    tags = encoder.tags(encoder.pool(encoder.frames(read_blocks(REFERENCE_WAV, encoder.sample_rate))))
+    best = np.argsort(tags)[::-1][:4]
+    assert [audioset_labels()[i] for i in best] == [
+        "Speech",
+        "Telephone bell ringing",
+        "Inside, small room",
+        "Telephone",
+    ]
+    np.testing.assert_allclose(tags[best], [0.893, 0.754, 0.235, 0.183], atol=0.01)

@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.encoders.logmel import FRAME_SAMPLES, SAMPLE_RATE_HZ, LogmelEncoder
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return LogmelEncoder()
+
+
+def noise(seconds, seed=0):
+    count = max(1, round(seconds * SAMPLE_RATE_HZ))
+    return (0.1 * np.random.default_rng(seed).normal(size=count)).astype(np.float32)
+
+
+def test_identity_is_constant_and_names_the_encoder(encoder):
+    assert encoder.identity == LogmelEncoder.IDENTITY
+    assert encoder.identity.startswith("logmel-")
+    assert encoder.name == "logmel"
+    assert encoder.frame_rate == 12.5
+    assert encoder.sample_rate == 32_000
+
+
+@pytest.mark.parametrize("samples", [1, 319, 2559, 2560, 2561, 64 * 2560, 64 * 2560 + 1, 700_001])
+def test_every_sample_lies_in_a_frame(encoder, samples):
+    frames = encoder.frames([noise(samples / SAMPLE_RATE_HZ)])
+    assert frames.shape == (-(-samples // FRAME_SAMPLES), encoder.frame_dim)
+    assert frames.dtype == np.float16
+    assert np.isfinite(frames).all()
+
+
+LONG = noise(12.3, seed=1)
+CUTS = st.lists(st.integers(0, len(LONG)), max_size=12).map(sorted)
+
+
+@settings(max_examples=15, deadline=None)
+@given(CUTS)
+def test_frames_do_not_depend_on_the_blocks(encoder, cuts):
+    whole = encoder.frames([LONG])
+    assert np.array_equal(encoder.frames(np.split(LONG, cuts)), whole)
+
+
+def test_frames_do_not_depend_on_many_tiny_blocks(encoder):
+    sound = LONG[: 6 * SAMPLE_RATE_HZ]
+    assert np.array_equal(encoder.frames(iter(np.split(sound, 3000))), encoder.frames([sound]))
+
+
+def test_frames_are_where_the_sound_is(encoder):
+    sound = np.zeros(8 * SAMPLE_RATE_HZ, dtype=np.float32)
+    sound[int(4 * SAMPLE_RATE_HZ) : int(4.8 * SAMPLE_RATE_HZ)] = noise(0.8)
+    level = encoder.frames([sound])[:, :64].astype(float).mean(axis=1)
+    loud = np.flatnonzero(level > level.max() - 3)
+    assert loud.min() == 50
+    assert loud.max() in (59, 60)
+
+
+def test_a_tone_is_in_its_band_and_tonal(encoder):
+    time = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    tone = (0.1 * np.sin(2 * np.pi * 1000 * time)).astype(np.float32)
+    frames = encoder.frames([tone])[5:-5].astype(float)
+    from librosa import mel_frequencies
+
+    centres = mel_frequencies(n_mels=66, fmin=50, fmax=14_000)[1:-1]
+    assert abs(centres[frames[:, :64].mean(axis=0).argmax()] - 1000) < 60
+    noisy = encoder.frames([noise(2)])[5:-5].astype(float)
+    flatness_of_octave = 128 + 3  # 800 to 1600 Hz
+    assert frames[:, flatness_of_octave].mean() < noisy[:, flatness_of_octave].mean() - 2
+    autocorrelation = 128 + 14
+    assert frames[:, autocorrelation].mean() > noisy[:, autocorrelation].mean() + 0.5
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [np.zeros(1), np.zeros(50_000), np.full(50_000, 1e30), np.array([np.nan, np.inf, -np.inf] * 9000)],
+    ids=["one sample", "silence", "huge", "not finite"],
+)
+def test_odd_sound_gives_finite_numbers(encoder, sound):
+    frames = encoder.frames([sound.astype(np.float32)])
+    assert np.isfinite(frames).all()
+    assert np.isfinite(encoder.pool(frames)).all()
+
+
+def test_pool_over_leading_dimensions_is_pool_of_each(encoder):
+    frames = encoder.frames([noise(4)])[:48].reshape(2, 3, 8, -1)
+    pooled = encoder.pool(frames)
+    assert pooled.shape == (2, 3, encoder.embedding_dim)
+    assert pooled.dtype == np.float32
+    for i in range(2):
+        for j in range(3):
+            assert pooled[i, j] == pytest.approx(encoder.pool(frames[i, j]), abs=1e-4)
+
+
+def test_pool_statistics(encoder):
+    frames = encoder.frames([noise(3)])
+    values = frames.astype(np.float64)
+    pooled = encoder.pool(frames)
+    d = encoder.frame_dim
+    assert pooled[:d] == pytest.approx(values.mean(axis=0), abs=1e-3)
+    assert pooled[d : 2 * d] == pytest.approx(values.std(axis=0), abs=1e-3)
+    assert pooled[2 * d : 3 * d] == pytest.approx(np.abs(np.diff(values, axis=0)).mean(axis=0), abs=1e-3)
+    for index, percentile in enumerate((10, 50, 90)):
+        expected = np.percentile(values, percentile, axis=0)
+        assert pooled[(3 + index) * d : (4 + index) * d] == pytest.approx(expected, abs=1e-3)
+
+
+def test_pool_of_one_frame(encoder):
+    frame = encoder.frames([noise(0.05)])
+    assert frame.shape[0] == 1
+    pooled = encoder.pool(frame)
+    d = encoder.frame_dim
+    assert pooled[:d] == pytest.approx(frame[0].astype(float), abs=1e-3)
+    assert (pooled[d : 3 * d] == 0).all()
+
+
+def test_pool_leaves_the_frames_alone(encoder):
+    frames = encoder.frames([noise(1)]).astype(np.float32)
+    frames[3] -= 40  # far under the floor, which must be applied to a copy
+    before = frames.copy()
+    encoder.pool(frames)
+    assert np.array_equal(frames, before)
+
+
+def test_order_of_frames_matters_only_to_steps(encoder):
+    frames = encoder.frames([noise(2)])
+    mixed = frames[np.random.default_rng(0).permutation(len(frames))]
+    difference = np.abs(encoder.pool(frames) - encoder.pool(mixed))
+    d = encoder.frame_dim
+    assert np.delete(difference, np.arange(2 * d, 3 * d)).max() < 1e-3
+    assert difference[2 * d : 3 * d].max() > 1e-3
