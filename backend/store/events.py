@@ -1,0 +1,91 @@
+"""The event table: each webhook becomes one row before it is answered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.orm import Session
+
+from backend.store.projects import UNKNOWN_PROJECT, project_key
+from backend.store.tables import Event, Project
+
+START_TRAINING = "START_TRAINING"
+ANNOTATION_ACTIONS = frozenset(
+    {"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"}
+)
+KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
+    START_TRAINING,
+    "PROJECT_CREATED",
+    "PROJECT_UPDATED",
+    "PROJECT_DELETED",
+    "TASKS_CREATED",
+    "TASKS_DELETED",
+}
+_ACTION_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class PendingWork:
+    """Webhooks of one project that no head knows of yet. Times in seconds since the epoch."""
+
+    project_key: str
+    events: int
+    first_received_at: float
+    last_received_at: float
+    asked_for: bool
+    """Somebody pressed Start Training."""
+    retry_after: float
+
+
+def record_event(session: Session, payload: dict[str, Any]) -> Event:
+    """Store a webhook. One that no project can be found for is kept, and waits for nothing."""
+    now = time.time()
+    key = project_key(payload.get("project"))
+    event = Event(
+        project_key=key,
+        action=str(payload.get("action", ""))[:_ACTION_CHARACTERS],
+        payload=payload,
+        received_at=now,
+        handled_at=now if key == UNKNOWN_PROJECT else None,
+    )
+    session.add(event)
+    session.flush()
+    return event
+
+
+def pending_work(session: Session) -> list[PendingWork]:
+    """Projects with webhooks that wait, the longest waiting first."""
+    first = func.min(Event.received_at)
+    rows = session.execute(
+        select(
+            Event.project_key,
+            func.count(),
+            first,
+            func.max(Event.received_at),
+            func.max(case((Event.action == START_TRAINING, 1), else_=0)),
+            func.max(func.coalesce(Project.retry_after, 0.0)),
+        )
+        .outerjoin(Project, Project.key == Event.project_key)
+        .where(Event.handled_at.is_(None))
+        .group_by(Event.project_key)
+        .order_by(first)
+    )
+    return [PendingWork(key, n, start, end, bool(asked), retry) for key, n, start, end, asked, retry in rows]
+
+
+def pending_events(session: Session, key: str) -> list[Event]:
+    """The waiting webhooks of a project, in the order in which they came."""
+    query = select(Event).where(Event.project_key == key, Event.handled_at.is_(None)).order_by(Event.id)
+    return list(session.scalars(query))
+
+
+def mark_handled(session: Session, key: str, up_to: int) -> None:
+    """Every event of the project up to and including id ``up_to`` is answered by a decision."""
+    session.execute(
+        update(Event)
+        .where(Event.project_key == key, Event.id <= up_to, Event.handled_at.is_(None))
+        .values(handled_at=time.time())
+    )
