@@ -1,0 +1,96 @@
+"""Who we are to Label Studio: both kinds of token, and which address they may be sent to."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx
+
+from backend.audio.source import LabelStudioAccess
+from backend.errors import LabelStudioError
+from backend.settings import Settings
+from backend.store.tables import Project
+
+ACCESS_TOKEN_SECONDS = 240
+"""An access token is valid for 5 minutes; we ask for a new one a minute earlier."""
+REQUEST_TIMEOUT_SECONDS = 10.0
+
+
+def is_personal_access_token(token: str) -> bool:
+    """Personal access tokens are JSON Web Tokens (RFC 7519): three parts, starting with ``eyJ``."""
+    return token.startswith("eyJ") and token.count(".") == 2
+
+
+class Credentials:
+    """Authorization headers for one Label Studio, from a token of either kind. Thread-safe.
+
+    A legacy token is sent as it is. A personal access token is a refresh token: it is exchanged
+    for an access token, which is kept until shortly before it ends.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url, self._token = url, token
+        self._lock = threading.Lock()
+        self._access_token, self._valid_until = "", 0.0
+
+    def headers(self) -> dict[str, str]:
+        """Return the Authorization header.
+
+        Raises
+        ------
+        LabelStudioError
+            Label Studio refuses to exchange the token, or cannot be reached.
+        """
+        if not is_personal_access_token(self._token):
+            return {"Authorization": f"Token {self._token}"}
+        with self._lock:
+            if time.monotonic() >= self._valid_until:
+                self._access_token = self._exchange()
+                self._valid_until = time.monotonic() + ACCESS_TOKEN_SECONDS
+            return {"Authorization": f"Bearer {self._access_token}"}
+
+    def _exchange(self) -> str:
+        try:
+            answer = httpx.post(
+                f"{self._url}/api/token/refresh/",
+                json={"refresh": self._token},
+                timeout=REQUEST_TIMEOUT_SECONDS,
+            )
+        except httpx.HTTPError as error:
+            raise LabelStudioError(
+                f"Label Studio at {self._url} cannot be reached ({error}): check LABEL_STUDIO_URL."
+            ) from error
+        if answer.status_code != httpx.codes.OK:
+            raise LabelStudioError(
+                f"Label Studio at {self._url} refuses the personal access token (HTTP {answer.status_code}): "
+                "make a new one under Account & Settings and set LABEL_STUDIO_API_KEY."
+            )
+        return str(answer.json()["access"])
+
+
+class AccessBook:
+    """Finds the access for a project, and keeps exchanged tokens.
+
+    The configured key is only ever sent to the configured address: anyone can tell ``/setup`` a
+    host name. Without a configured key, the token that came with the host name goes back to it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._credentials: dict[tuple[str, str], Credentials] = {}
+
+    def for_project(self, project: Project | None) -> LabelStudioAccess | None:
+        """Return the access for a project, or None when no Label Studio is known."""
+        url, key = self._settings.label_studio_url, self._settings.api_key
+        if url and key:
+            return self._access(url, key)
+        if project is None or not (project.access_token and (url or project.hostname)):
+            return self._access(url, "") if url else None
+        return self._access(url or project.hostname.rstrip("/"), project.access_token)
+
+    def _access(self, url: str, token: str) -> LabelStudioAccess:
+        if not token:
+            return LabelStudioAccess(url, dict)
+        credentials = self._credentials.setdefault((url, token), Credentials(url, token))
+        return LabelStudioAccess(url, credentials.headers)

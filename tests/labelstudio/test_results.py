@@ -1,0 +1,101 @@
+"""Results as the interface writes them, read and written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.labelstudio.config import Control
+from backend.labelstudio.results import Region, choices_item, read_result, region_item
+
+REGIONS = Control("label", "audio", "regions", ("Flute", "Cello"), "audio")
+TAGS = Control("tags", "audio", "multiple", ("music", "noise"), "audio")
+CONTROLS = (REGIONS, TAGS)
+
+
+def test_what_the_interface_writes_is_read() -> None:
+    """Both items were recorded from Label Studio 1.23.2."""
+    result = [
+        {
+            "original_length": 4.52,
+            "value": {"start": 2.4857, "end": 3.3217, "channel": 0, "labels": ["Flute"]},
+            "id": "FozhQ",
+            "from_name": "label",
+            "to_name": "audio",
+            "type": "labels",
+            "origin": "manual",
+        },
+        {
+            "value": {"choices": ["music"]},
+            "id": "r1t",
+            "from_name": "tags",
+            "to_name": "audio",
+            "type": "choices",
+            "origin": "prediction",
+            "score": 0.5,
+        },
+    ]
+    read = read_result(result, CONTROLS)
+    assert read.regions == {"label": (Region(2.4857, 3.3217, frozenset({"Flute"})),)}
+    assert read.tags == {"tags": frozenset({"music"})}
+
+
+def test_an_empty_annotation_says_that_nothing_sounds_and_nothing_of_tags() -> None:
+    read = read_result([], CONTROLS)
+    assert read.regions == {"label": ()}
+    assert read.tags == {}
+
+
+def test_labels_that_the_config_lost_are_dropped() -> None:
+    gone = {"from_name": "label", "value": {"start": 0, "end": 1, "labels": ["Kazoo"]}}
+    both = {"from_name": "label", "value": {"start": 0, "end": 1, "labels": ["Kazoo", "Flute"]}}
+    assert read_result([gone, both], CONTROLS).regions["label"] == (Region(0, 1, frozenset({"Flute"})),)
+
+
+seconds = st.floats(0, 3600, allow_nan=False).map(lambda value: round(value, 6))
+
+
+lengths = st.floats(0.001, 100).map(lambda value: round(value, 6))
+
+
+@given(seconds, lengths, st.sampled_from(REGIONS.labels), st.floats(0, 1))
+def test_a_region_written_is_the_region_read(start: float, length: float, label: str, score: float) -> None:
+    item = region_item(REGIONS, start, start + length, label, score, start + length, "seed")
+    (region,) = read_result([item], CONTROLS).regions["label"]
+    assert math.isclose(region.start, start, abs_tol=1e-5)
+    assert math.isclose(region.end, start + length, abs_tol=1e-5)
+    assert region.labels == {label}
+    assert (item["from_name"], item["to_name"], item["type"]) == ("label", "audio", "labels")
+
+
+def test_tags_written_are_the_tags_read_and_ids_tell_items_apart() -> None:
+    item = choices_item(TAGS, ["music", "noise"], 0.75, "seed")
+    assert read_result([item], CONTROLS).tags == {"tags": frozenset({"music", "noise"})}
+    others = [choices_item(TAGS, ["music"], 0.75, "seed"), choices_item(TAGS, ["music", "noise"], 0.75, "x")]
+    assert len({item["id"], *(other["id"] for other in others)}) == 3
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.sampled_from(["label", "tags", "Flute", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["from_name", "value", "start", "end", "labels", "choices", "id"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(st.lists(junk, max_size=4))
+def test_nothing_that_is_sent_breaks_reading(result: list[Any]) -> None:
+    read = read_result(result, CONTROLS)
+    for region in read.regions["label"]:
+        assert 0 <= region.start < region.end < math.inf
+        assert region.labels <= set(REGIONS.labels)
+    assert all(labels <= set(TAGS.labels) for labels in read.tags.values())
