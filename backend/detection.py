@@ -1,0 +1,178 @@
+"""From frames to what is shown: regions with onset and offset, tags, and how sure all of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.head.model import ControlHead, Head
+from backend.head.windows import Pool, pool_windows, window_length, window_starts
+from backend.labelstudio.config import Control
+
+WINDOWS_AT_ONCE = 2048
+"""Windows whose embeddings are held at once: 16 MB for CNN14, whatever the recording's length."""
+KEEP_SHARE_OF_THRESHOLD = 0.8
+"""A region starts at its label's threshold and goes on down to this share of it (hysteresis)."""
+MERGE_GAP_SECONDS = 0.2
+MIN_REGION_SECONDS = 0.15
+
+
+@dataclass(frozen=True)
+class DetectedRegion:
+    """One label from ``start`` to ``end`` (seconds); ``score``: mean probability over that time."""
+
+    control: str
+    start: float
+    end: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ClipPrediction:
+    """What a head hears in one recording.
+
+    ``regions``: in order of time. ``tags``: for each control of the whole clip, labels with their
+    probability, likeliest first. ``probabilities``: for each control, every learned label's
+    probability to be anywhere in the clip. ``score``: certainty in [0, 1], the mean over controls of
+    the distance between the two likeliest choices, or between the least certain label and a coin
+    toss; 0 where nothing was learned.
+    """
+
+    regions: tuple[DetectedRegion, ...]
+    tags: dict[str, tuple[tuple[str, float], ...]]
+    probabilities: dict[str, dict[str, float]]
+    score: float
+
+
+def predict_clip(
+    head: Head,
+    controls: Sequence[Control],
+    pool: Pool,
+    frame_rate: float,
+    frames: NDArray[np.floating[Any]],
+    duration: float,
+) -> ClipPrediction:
+    """Everything that ``head`` says about one recording, for ``controls`` as they are now.
+
+    Parameters
+    ----------
+    head
+        Fitted on embeddings of the same encoder. Labels and controls that the label config no
+        longer has, or has as another kind, are left out.
+    pool, frame_rate
+        Of that encoder.
+    frames
+        ``[T, D]``, T >= 1; an hour needs no more memory than its frames and probabilities.
+    duration
+        Seconds; regions end there at the latest.
+    """
+    regions: list[DetectedRegion] = []
+    tags: dict[str, tuple[tuple[str, float], ...]] = {}
+    probabilities: dict[str, dict[str, float]] = {}
+    certainties = []
+    for control in controls:
+        fitted = head.controls.get(control.name)
+        if fitted is None or fitted.kind != control.kind:
+            continue
+        columns = [i for i, label in enumerate(fitted.labels) if label in control.labels]
+        if not columns:
+            continue
+        labels = [fitted.labels[column] for column in columns]
+        thresholds = fitted.thresholds[columns]
+        if control.kind == "regions":
+            each = frame_probabilities(fitted, pool, frame_rate, frames)[:, columns]
+            for label, threshold, curve in zip(labels, thresholds, each.T, strict=True):
+                regions += [
+                    DetectedRegion(control.name, start, end, label, score)
+                    for start, end, score in find_regions(curve, float(threshold), frame_rate, duration)
+                ]
+            whole = each.max(axis=0)
+        else:
+            whole = fitted.probabilities(pool(frames)[None])[0, columns]
+            if control.kind == "single":
+                taken = np.arange(len(labels)) == whole.argmax()
+            else:
+                taken = whole >= thresholds
+            found = [(labels[i], float(whole[i])) for i in np.flatnonzero(taken)]
+            tags[control.name] = tuple(sorted(found, key=lambda tag: -tag[1]))
+        probabilities[control.name] = dict(zip(labels, whole.tolist(), strict=True))
+        certainties.append(_certainty(control, whole))
+    regions.sort(key=lambda region: (region.start, region.end, region.control, region.label))
+    score = float(np.clip(np.mean(certainties), 0.0, 1.0)) if certainties else 0.0
+    return ClipPrediction(tuple(regions), tags, probabilities, score)
+
+
+def frame_probabilities(
+    fitted: ControlHead, pool: Pool, frame_rate: float, frames: NDArray[np.floating[Any]]
+) -> NDArray[np.float32]:
+    """Probabilities float32 ``[T, C]`` of each label in each frame: means over the windows on it.
+
+    A window counts as positive in training from half an overlap on, so the mean passes one half
+    where the sound starts and ends.
+    """
+    count = len(frames)
+    length = window_length(frame_rate, count)
+    starts = window_starts(frame_rate, count)
+    sums = np.zeros((count + 1, len(fitted.labels)))
+    covered = np.zeros((count + 1, 1))
+    for first in range(0, len(starts), WINDOWS_AT_ONCE):
+        batch = starts[first : first + WINDOWS_AT_ONCE]
+        found = fitted.probabilities(pool_windows(pool, frames, batch, length))
+        # Each window adds from its first frame on and takes away after its last
+        sums[batch] += found
+        sums[batch + length] -= found
+        covered[batch] += 1
+        covered[batch + length] -= 1
+    means = np.cumsum(sums, axis=0)[:-1] / np.cumsum(covered, axis=0)[:-1]
+    return np.clip(means, 0.0, 1.0).astype(np.float32)
+
+
+def find_regions(
+    curve: NDArray[np.float32], threshold: float, frame_rate: float, duration: float
+) -> list[tuple[float, float, float]]:
+    """Onset, offset (seconds) and mean probability of each stretch where one label sounds.
+
+    Parameters
+    ----------
+    curve
+        Probabilities ``[T]``.
+    threshold
+        Probability that a stretch must reach somewhere.
+    """
+    runs = _runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
+    runs = [run for run in runs if curve[slice(*run)].max() >= threshold]
+    merged: list[tuple[int, int]] = []
+    for first, last in runs:
+        if merged and (first - merged[-1][1]) / frame_rate <= MERGE_GAP_SECONDS:
+            merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    found = []
+    for first, last in merged:
+        start = max(0.0, first / frame_rate)
+        # The last frame may reach past the end, or its rounded-down count end before it
+        end = duration if last == len(curve) else min(last / frame_rate, duration)
+        if end - start >= min(MIN_REGION_SECONDS, duration) and end > start:
+            found.append((start, end, float(curve[first:last].mean())))
+    return found
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First index and the one after the last of each stretch of true values."""
+    edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def _certainty(control: Control, probabilities: NDArray[np.float32]) -> float:
+    if control.kind == "single":
+        if len(probabilities) < 2:
+            return 0.0
+        second, first = np.sort(probabilities)[-2:]
+        return float(first - second)
+    return float(np.abs(2 * probabilities - 1).min())

@@ -1,0 +1,93 @@
+"""How good a ranking of labels is, whatever the thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def lwlrap(truth: ArrayLike, scores: ArrayLike) -> float:
+    """Label-weighted label-ranking average precision.
+
+    For every true label of every row: the share of true labels among the labels that score at
+    least as high, averaged over all true labels (Howard and Ellis, DCASE 2019 Task 2). Labels of
+    equal score share the worst of their ranks, as in scikit-learn.
+
+    Parameters
+    ----------
+    truth
+        bool ``[n, C]``; rows without any true label do not count.
+    scores
+        float ``[n, C]``, higher is likelier; only the order within a row matters.
+
+    Returns
+    -------
+    In (0, 1]; ``nan`` when no row has a label.
+    """
+    wanted = np.asarray(truth, dtype=bool)
+    values = np.asarray(scores, dtype=np.float64)
+    precision_sum = 0.0
+    for row_truth, row_scores in zip(wanted, values, strict=True):
+        hits = row_scores[row_truth]
+        ranks = (row_scores[None, :] >= hits[:, None]).sum(axis=1)
+        true_ranks = (hits[None, :] >= hits[:, None]).sum(axis=1)
+        precision_sum += float((true_ranks / ranks).sum())
+    total = int(wanted.sum())
+    return precision_sum / total if total else float("nan")
+
+
+def average_precision(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Area under one label's precision-recall steps, as scikit-learn defines it.
+
+    Parameters
+    ----------
+    truth
+        bool ``[n]``.
+    scores
+        float ``[n]``; equal scores are one step.
+    weights
+        float ``[n]``, 0 or more; all ones by default.
+
+    Returns
+    -------
+    In [0, 1]; ``nan`` when nothing is true.
+    """
+    recall, precision, _ = _steps(truth, scores, weights)
+    if not recall.size:
+        return float("nan")
+    return float((np.diff(recall, prepend=0.0) * precision).sum())
+
+
+def best_f1(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:
+    """Threshold with the best F1 for one label, and that F1.
+
+    The threshold lies halfway between the lowest score that is taken and the next one below, so
+    that neither is decided by rounding. Parameters are those of `average_precision`; without a
+    true row, the answer is ``(nan, nan)``.
+    """
+    recall, precision, values = _steps(truth, scores, weights)
+    if not recall.size:
+        return float("nan"), float("nan")
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(np.float64).tiny)
+    best = int(f1.argmax())
+    below = values[best + 1] if best + 1 < len(values) else values[best]
+    return float((values[best] + below) / 2), float(f1[best])
+
+
+def _steps(
+    truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Recall, precision and score at each distinct score, from the highest score down."""
+    wanted = np.asarray(truth, dtype=np.float64)
+    values = np.asarray(scores, dtype=np.float64)
+    mass = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
+    wanted, values, mass = wanted[mass > 0], values[mass > 0], mass[mass > 0]
+    if not wanted.any():
+        nothing = np.zeros(0)
+        return nothing, nothing, nothing
+    order = np.argsort(-values, kind="stable")
+    wanted, values, mass = wanted[order], values[order], mass[order]
+    last_of_step = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
+    hits = np.cumsum(wanted * mass)[last_of_step]
+    taken = np.cumsum(mass)[last_of_step]
+    return hits / hits[-1], hits / taken, values[last_of_step]

@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.head import examples as module
+from backend.head.examples import AnnotatedClip, LabelledRegion, build_examples
+from backend.head.windows import frames_between, pool_windows, window_length, window_starts
+from backend.labelstudio.config import Control
+
+RATE = 12.5
+EVENTS = Control("events", "audio", "regions", ("dog", "bell"), "audio")
+KIND = Control("kind", "audio", "single", ("indoor", "outdoor"), "audio")
+TAGS = Control("tags", "audio", "multiple", ("wind", "rain"), "audio")
+
+
+def pool(frames):
+    return frames.mean(axis=-2).astype(np.float32)
+
+
+def ramp(count):
+    """Frames that say where they are, so that a pooled window tells its centre."""
+    return np.stack([np.arange(count), np.ones(count)], axis=1).astype(np.float32)
+
+
+def region(start, end, *labels):
+    return LabelledRegion(start, end, frozenset(labels))
+
+
+def clip(regions=None, tags=None, seconds=10.0, group="a", weight=1.0):
+    return AnnotatedClip(ramp(round(seconds * RATE)), seconds, group, weight, regions or {}, tags or {})
+
+
+def centres(found):
+    """Seconds of the middle of each window of `ramp`."""
+    return (found.embeddings[:, 0] + 0.5) / RATE
+
+
+def test_windows_inside_are_positive_outside_negative_and_the_edge_unsaid():
+    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
+    middle, dog = centres(found), found.targets[:, 0]
+    unit = found.is_unit
+    said = found.weights[:, 0] > 0
+    assert dog[unit & (middle > 4.2) & (middle < 5.8)].all()
+    assert not dog[unit & ((middle < 3.8) | (middle > 6.2))].any()
+    assert said[unit & ((middle < 3.8) | (middle > 6.2))].all()
+    edge = unit & (np.abs(middle - 4.0) < 0.04)
+    assert not said[edge].any()
+    assert edge.any()
+    assert not found.targets[:, 1].any()
+
+
+def test_each_region_is_also_an_example_as_a_whole():
+    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
+    whole = ~found.is_unit
+    assert whole.sum() == 1
+    assert centres(found)[whole] == pytest.approx([5.0], abs=0.05)
+    assert found.targets[whole].tolist() == [[True, False]]
+
+
+def test_overlapping_regions_give_all_their_labels():
+    regions = (region(2.0, 6.0, "dog"), region(4.0, 8.0, "bell"), region(9.0, 9.8, "dog", "bell"))
+    found = build_examples(pool, RATE, EVENTS, [clip({"events": regions})])
+    middle = centres(found)
+    both = found.is_unit & (middle > 4.3) & (middle < 5.7)
+    assert both.any()
+    assert found.targets[both].all()
+    assert found.targets[~found.is_unit][2].all()
+
+
+def test_an_empty_submission_is_all_negatives_and_a_missing_one_says_nothing():
+    found = build_examples(pool, RATE, EVENTS, [clip({"events": ()}), clip({}, group="b")])
+    assert not found.targets.any()
+    assert set(found.groups) == {"a"}
+    assert build_examples(pool, RATE, EVENTS, [clip({})]) is None
+
+
+def test_a_short_region_is_found_by_windows_longer_than_itself():
+    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(5.0, 5.1, "dog"),)})])
+    positive = centres(found)[found.is_unit & found.targets[:, 0]]
+    assert len(positive) >= 3
+    assert np.abs(positive - 5.05).max() < 0.4
+
+
+def test_regions_outside_the_recording_or_without_length_do_no_harm():
+    regions = (region(3.0, 3.0, "dog"), region(50.0, 60.0, "dog"), region(9.0, 99.0, "bell"))
+    found = build_examples(pool, RATE, EVENTS, [clip({"events": regions})])
+    assert np.isfinite(found.embeddings).all()
+    assert not found.targets[found.is_unit, 0].any()
+    assert found.targets[found.is_unit, 1].any()
+
+
+def test_two_annotators_of_one_sound_weigh_as_one():
+    regions = {"events": (region(4.0, 6.0, "dog"),)}
+    one = build_examples(pool, RATE, EVENTS, [clip(regions)])
+    two = build_examples(pool, RATE, EVENTS, [clip(regions), clip(regions)])
+    assert len(two.weights) == 2 * len(one.weights)
+    assert two.weights.sum() == pytest.approx(one.weights.sum())
+    halves = build_examples(pool, RATE, EVENTS, [clip(regions, weight=0.5), clip(regions, weight=0.5)])
+    assert halves.weights.sum() == pytest.approx(one.weights.sum())
+    other = build_examples(pool, RATE, EVENTS, [clip(regions), clip(regions, seconds=9.0)])
+    assert other.weights.sum() > 1.5 * one.weights.sum()
+    heavy = build_examples(pool, RATE, EVENTS, [clip(regions, weight=3.0)])
+    assert heavy.weights.sum() == pytest.approx(3 * one.weights.sum())
+
+
+def test_tags_are_one_example_of_the_whole_clip():
+    clips = [
+        clip(tags={"kind": frozenset({"indoor"}), "tags": frozenset()}),
+        clip(tags={"kind": frozenset(), "tags": frozenset({"wind", "rain", "unknown"})}, group="b"),
+        clip(tags={"kind": frozenset({"removed"})}, group="c"),
+    ]
+    single = build_examples(pool, RATE, KIND, clips)
+    assert single.targets.tolist() == [[True, False]]
+    assert single.embeddings[0] == pytest.approx(pool(clips[0].frames))
+    multiple = build_examples(pool, RATE, TAGS, clips)
+    assert multiple.targets.tolist() == [[False, False], [True, True]]
+
+
+def test_an_hour_stays_small_keeps_every_region_and_its_share_of_weight():
+    regions = tuple(region(60.0 * i, 60.0 * i + 2, "dog" if i % 2 else "bell") for i in range(1, 41))
+    long = clip({"events": regions}, seconds=3600.0)
+    found = build_examples(pool, RATE, EVENTS, [long])
+    again = build_examples(pool, RATE, EVENTS, [long])
+    assert np.array_equal(found.embeddings, again.embeddings)
+    assert found.is_unit.sum() <= module.MAX_WINDOWS_OF_CLIP
+    assert (~found.is_unit).sum() == 40
+    positive = found.is_unit & found.targets.any(axis=1)
+    assert positive.sum() > 40
+    said = found.weights.max(axis=1)
+    share = said[positive].sum() / said[found.is_unit].sum()
+    assert share == pytest.approx(80 / 3600, rel=0.3)
+
+
+def test_many_clips_share_the_places():
+    clips = [clip({"events": (region(4.0, 6.0, "dog"),)}, group=str(i)) for i in range(200)]
+    found = build_examples(pool, RATE, EVENTS, clips)
+    assert found.is_unit.sum() <= 200 * module.MIN_WINDOWS_OF_CLIP
+
+
+SECONDS = st.floats(0, 25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 300),
+    st.lists(st.tuples(SECONDS, SECONDS, st.sampled_from(["dog", "bell", "x"])), max_size=6),
+    st.sampled_from([3.125, 12.5]),
+)
+def test_examples_are_always_well_formed(count, drawn, rate):
+    regions = tuple(region(min(a, b), max(a, b), label) for a, b, label in drawn)
+    one = AnnotatedClip(ramp(count), count / rate, "a", 1.0, {"events": regions}, {})
+    found = build_examples(pool, rate, EVENTS, [one])
+    n = len(found.embeddings)
+    assert n >= 1
+    assert found.targets.shape == found.weights.shape == (n, 2)
+    assert len(found.groups) == len(found.is_unit) == n
+    assert (found.weights >= 0).all()
+    assert not (found.targets & (found.weights == 0)).any()
+    assert found.is_unit.sum() <= module.MAX_WINDOWS_OF_CLIP
+
+
+@given(st.integers(1, 100), st.floats(-5, 50), st.floats(-5, 50))
+def test_a_stretch_of_time_always_holds_a_frame(count, start, end):
+    first, last = frames_between(start, end, RATE, count)
+    assert 0 <= first < last <= count
+
+
+def test_windows_cover_all_frames_and_batches_do_not_matter(monkeypatch):
+    from backend.head import windows
+
+    assert window_length(12.5, 100) == 8
+    assert window_length(3.125, 100) == 2
+    assert window_length(12.5, 3) == 3
+    assert window_starts(12.5, 3).tolist() == [0]
+    starts = window_starts(12.5, 100)
+    assert (starts[0], starts[-1]) == (0, 92)
+    whole = pool_windows(pool, ramp(100), starts, 8)
+    monkeypatch.setattr(windows, "BATCH_VALUES", 100)
+    assert np.array_equal(pool_windows(pool, ramp(100), starts, 8), whole)
+    assert frames_between(0.16, 0.32, 12.5, 100) == (2, 4)

@@ -1,0 +1,80 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.metrics import average_precision_score, f1_score, label_ranking_average_precision_score
+
+from backend.head.metrics import average_precision, best_f1, lwlrap
+
+
+@st.composite
+def rankings(draw):
+    shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 7)))
+    truth = draw(hnp.arrays(bool, shape))
+    # Few distinct values, so that ties are common
+    values = st.sampled_from([-np.inf, 0.0, 0.25, 0.5, 1.0, 3.0])
+    scores = draw(hnp.arrays(np.float64, shape, elements=values))
+    return truth, scores
+
+
+@given(rankings())
+def test_lwlrap_is_sklearns_weighted_by_labels(case):
+    truth, scores = case
+    labelled = truth.any(axis=1)
+    if not labelled.any():
+        assert math.isnan(lwlrap(truth, scores))
+        return
+    finite = np.where(np.isfinite(scores), scores, -1e6)  # sklearn refuses infinities
+    expected = label_ranking_average_precision_score(
+        truth[labelled], finite[labelled], sample_weight=truth[labelled].sum(axis=1)
+    )
+    assert lwlrap(truth, scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_lwlrap_by_hand():
+    truth = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    scores = [[0.9, 0.5, 0.1], [0.1, 0.2, 0.3], [0.7, 0.7, 0.1]]
+    assert lwlrap(truth, scores) == pytest.approx((1 + 2 / 3 + 1 / 2) / 3)
+
+
+@st.composite
+def weighted_scores(draw):
+    n = draw(st.integers(1, 20))
+    return (
+        draw(hnp.arrays(bool, n)),
+        draw(hnp.arrays(np.float64, n, elements=st.sampled_from([0.0, 0.2, 0.5, 0.9]))),
+        draw(hnp.arrays(np.float64, n, elements=st.sampled_from([0.0, 0.5, 1.0, 2.0]))),
+    )
+
+
+@given(weighted_scores())
+def test_average_precision_is_sklearns(case):
+    truth, scores, weights = case
+    if not truth[weights > 0].any():
+        assert math.isnan(average_precision(truth, scores, weights))
+        return
+    expected = average_precision_score(truth, scores, sample_weight=weights)
+    assert average_precision(truth, scores, weights) == pytest.approx(expected, abs=1e-12)
+
+
+@given(weighted_scores())
+def test_no_threshold_beats_the_best_f1(case):
+    truth, scores, weights = case
+    threshold, f1 = best_f1(truth, scores, weights)
+    if not truth[weights > 0].any():
+        assert math.isnan(threshold)
+        return
+    at = [
+        f1_score(truth, scores >= candidate, sample_weight=weights, zero_division=0.0)
+        for candidate in (threshold, 0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
+    ]
+    assert f1 == pytest.approx(at[0], abs=1e-12)
+    assert f1 >= max(at) - 1e-12
+
+
+def test_labels_never_seen_rank_last_together():
+    scores = [-np.inf, -np.inf, 0.5, -np.inf]
+    assert average_precision([False, True, True, False], scores) == pytest.approx(0.5 + 0.5 * 2 / 4)

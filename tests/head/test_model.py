@@ -1,0 +1,96 @@
+import contextlib
+import json
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.errors import HeadDamagedError
+from backend.head.model import ControlHead, Head
+
+
+def control_head(kind="multiple", labels=("dog", "köra «x»"), embedding_dim=5, seed=0):
+    rng = np.random.default_rng(seed)
+    classes = len(labels)
+    return ControlHead(
+        "tags",
+        kind,
+        labels,
+        rng.normal(size=embedding_dim).astype(np.float32),
+        rng.uniform(0.5, 2, embedding_dim).astype(np.float32),
+        rng.normal(size=(embedding_dim, classes)).astype(np.float32),
+        rng.normal(size=classes).astype(np.float32),
+        rng.uniform(size=classes).astype(np.float32),
+    )
+
+
+def test_sigmoids_are_independent_and_a_single_choice_sums_to_one():
+    embeddings = np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)
+    multiple = control_head("multiple")
+    logits = ((embeddings - multiple.mean) / multiple.scale) @ multiple.weights + multiple.bias
+    assert multiple.probabilities(embeddings) == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-6)
+    single = control_head("single").probabilities(embeddings)
+    assert single == pytest.approx(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), abs=1e-6)
+    assert single.dtype == np.float32
+
+
+def test_extreme_embeddings_stay_probabilities():
+    embeddings = np.full((1, 5), 1e30, dtype=np.float32)
+    for kind in ("single", "multiple", "regions"):
+        found = control_head(kind).probabilities(embeddings)
+        assert np.isfinite(found).all()
+        assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_a_head_survives_its_bytes():
+    head = Head("logmel-1", {"tags": control_head(), "one": control_head("single", ("a",), seed=3)})
+    head.controls["one"] = ControlHead("one", *list(vars(head.controls["one"]).values())[1:])
+    data = head.to_bytes()
+    again = Head.from_bytes(data)
+    assert again.identity == "logmel-1"
+    assert list(again.controls) == ["tags", "one"]
+    for name, control in head.controls.items():
+        found = again.controls[name]
+        assert (found.control, found.kind, found.labels) == (name, control.kind, control.labels)
+        for array in ("mean", "scale", "weights", "bias", "thresholds"):
+            assert np.array_equal(getattr(found, array), getattr(control, array))
+    assert again.to_bytes() == data
+
+
+@given(st.integers(0, 10**6), st.integers(0, 255))
+def test_a_changed_header_or_a_cut_never_passes_as_something_else(position, value):
+    data = Head("logmel-1", {"tags": control_head()}).to_bytes()
+    with pytest.raises(HeadDamagedError, match="train the project again"):
+        Head.from_bytes(data[: position % len(data)])
+    changed = bytearray(data)
+    changed[position % len(data)] = value
+    with contextlib.suppress(HeadDamagedError):  # any other error is a failure
+        Head.from_bytes(bytes(changed))  # some changes are legal: a label spelled otherwise
+
+
+@pytest.mark.parametrize("data", [b"", b"not a head", b"\x80\x04pickle", struct.pack("<Q", 2) + b"{}"])
+def test_other_bytes_are_refused(data):
+    with pytest.raises(HeadDamagedError):
+        Head.from_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('\\"format\\": 1', '\\"format\\": 9'),
+        ('\\"kind\\": \\"multiple\\"', '\\"kind\\": \\"nonsense\\"'),
+        ('[\\"dog\\", ', "["),
+    ],
+)
+def test_a_contradictory_description_is_refused(old, new):
+    data = Head("logmel-1", {"tags": control_head()}).to_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    header = data[8 : 8 + length].decode()
+    assert old in header
+    changed = header.replace(old, new).rstrip().encode()
+    assert json.loads(changed)
+    changed += b" " * (-len(changed) % 8)
+    with pytest.raises(HeadDamagedError):
+        Head.from_bytes(struct.pack("<Q", len(changed)) + changed + data[8 + length :])
