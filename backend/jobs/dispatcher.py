@@ -1,0 +1,107 @@
+"""From waiting webhooks in the database to jobs in Redis.
+
+A webhook only writes its row. This thread, in every API process, sees what waits and asks for
+jobs; so a flushed or absent Redis loses nothing, and an answer to Label Studio never waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import redis
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.encoders import encoder_identity
+from backend.jobs.queue import JobRequest, ensure_job, job_queue
+from backend.jobs.redis_server import connect
+from backend.settings import Settings
+from backend.store.database import Database
+from backend.store.events import PendingWork, pending_work
+from backend.store.projects import known_projects
+from backend.store.registry import active_version
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 0.5
+WARN_EVERY_SECONDS = 60.0
+REFRESH_TIMEOUT_SECONDS = 3600
+
+
+def is_due(work: PendingWork, settings: Settings, now: float) -> bool:
+    """Whether a project's waiting webhooks should be learnt from now (``now`` since the epoch)."""
+    if now < work.retry_after:
+        return False
+    return (
+        work.asked_for
+        or now - work.last_received_at >= settings.train_debounce_seconds
+        or now - work.first_received_at >= settings.train_max_wait_seconds
+    )
+
+
+def due_jobs(database: Database, settings: Settings, now: float) -> list[tuple[JobRequest, float]]:
+    """What should be in the queue at ``now``, with the end of each project's lease."""
+    with database.read() as session:
+        projects = {project.key: project for project in known_projects(session)}
+        jobs = []
+        for work in pending_work(session):
+            lease_until = projects[work.project_key].lease_until if work.project_key in projects else 0.0
+            if is_due(work, settings, now):
+                request = JobRequest("learn", work.project_key, settings.train_timeout_seconds)
+                jobs.append((request, lease_until))
+        identity = encoder_identity(settings)
+        for project in projects.values():
+            version = active_version(session, project.key, identity)
+            if version and version.name != project.refreshed_version and now >= project.refresh_after:
+                jobs.append((JobRequest("refresh", project.key, REFRESH_TIMEOUT_SECONDS), 0.0))
+    return jobs
+
+
+class Dispatcher:
+    """The thread that keeps the queue in step with the database."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._process = 0
+        self._lock = threading.Lock()
+        self._warned_at = -WARN_EVERY_SECONDS
+
+    def ensure_running(self) -> None:
+        """Start the thread, also anew in a forked process, where threads do not live on."""
+        with self._lock:
+            if self._thread is not None and self._process == os.getpid() and self._thread.is_alive():
+                return
+            self._process = os.getpid()
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def tick(self, connection: redis.Redis) -> int:
+        """Ask for every job that is due; returns how many were enqueued."""
+        queue = job_queue(connection)
+        jobs = due_jobs(self._database, self._settings, time.time())
+        return sum(ensure_job(queue, request, lease_until) for request, lease_until in jobs)
+
+    def _run(self) -> None:
+        connection = connect(self._settings)
+        while not self._stop.wait(TICK_SECONDS):
+            try:
+                self.tick(connection)
+            except (redis.RedisError, SQLAlchemyError, OSError) as error:
+                self._warn(error)
+        connection.close()
+
+    def _warn(self, error: Exception) -> None:
+        if time.monotonic() - self._warned_at >= WARN_EVERY_SECONDS:
+            self._warned_at = time.monotonic()
+            log.warning("training waits until Redis and the database answer", error=str(error))

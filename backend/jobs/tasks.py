@@ -1,0 +1,25 @@
+"""What RQ runs. Each function takes a project key; all else is read from the database."""
+
+from __future__ import annotations
+
+from backend.logs import configure_logging
+from backend.refresh import refresh_predictions
+from backend.services import Services
+from backend.settings import get_settings
+from backend.training import learn as learn_project
+
+
+def learn(project_key: str) -> None:
+    """Train the project's head on what the waiting webhooks changed."""
+    settings = get_settings()
+    configure_logging(settings.log_level)
+    with Services(settings) as services:
+        learn_project(services, project_key)
+
+
+def refresh(project_key: str) -> None:
+    """Give Label Studio's open tasks predictions of the active version."""
+    settings = get_settings()
+    configure_logging(settings.log_level)
+    with Services(settings) as services:
+        refresh_predictions(services, project_key)

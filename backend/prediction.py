@@ -1,0 +1,177 @@
+"""The way from tasks to predictions: exactly one item for each task, in order, whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from backend.detection import ClipPrediction, predict_clip
+from backend.embeddings import Sound
+from backend.errors import EarmarkError, LabelConfigError, TaskError
+from backend.head.model import Head
+from backend.labelstudio.config import Control, parse_label_config
+from backend.labelstudio.results import choices_item, region_item
+from backend.services import Services
+from backend.store.faults import remember_fault
+from backend.store.projects import project_key
+from backend.store.tables import Project
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answer to a request: ``items`` as Label Studio takes them, one a task, in order."""
+
+    version: str
+    items: list[dict[str, Any]]
+    failures: dict[str, int]
+    """How many tasks failed for which reason."""
+
+
+class Predictor:
+    """Predicts tasks of any project with that project's own head."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def predict(
+        self,
+        tasks: Sequence[object],
+        project: object,
+        label_config: str,
+        budget_seconds: float | None = None,
+        on_task: Callable[[], None] | None = None,
+    ) -> Predictions:
+        """Predict tasks.
+
+        Parameters
+        ----------
+        tasks
+            Tasks as Label Studio sends them. A bad one gets an empty prediction and spoils none
+            of the others.
+        project
+            Project key, or the project object of a webhook.
+        label_config
+            The project's label config, XML; empty takes the one that is known.
+        budget_seconds
+            Tasks that are not reached in this time get an item without ``result``: Label Studio
+            stores nothing for them and asks again.
+        on_task
+            Called after each task.
+        """
+        started = time.monotonic()
+        services, key = self._services, project_key(project)
+        with services.database.read() as session:
+            row = session.get(Project, key)
+        controls, failures = self._controls(label_config or (row.label_config if row else ""))
+        version = services.active(key)
+        name = services.version_name(key)
+        head = services.head(version) if version else None
+        items: list[dict[str, Any]] = []
+        for task in tasks:
+            if budget_seconds is not None and time.monotonic() - started > budget_seconds:
+                items.append({"model_version": name})
+                failures["out_of_time"] = failures.get("out_of_time", 0) + 1
+                continue
+            try:
+                item = self._predict_task(task, row, controls, head)
+            except EarmarkError as error:
+                failures[error.reason] = failures.get(error.reason, 0) + 1
+                log.warning("task left empty", task=_task_id(task), reason=error.reason, detail=str(error))
+                item = _empty_item()
+            items.append({"model_version": name, **item})
+            if on_task:
+                on_task()
+        if failures.get("out_of_time"):
+            log.warning("request cut short", left=failures["out_of_time"], budget_seconds=budget_seconds)
+        return Predictions(name, items, failures)
+
+    def _controls(self, label_config: str) -> tuple[tuple[Control, ...], dict[str, int]]:
+        try:
+            return parse_label_config(label_config), {}
+        except LabelConfigError as error:
+            log.warning("no prediction possible", detail=str(error))
+            return (), {error.reason: 1}
+
+    def _predict_task(
+        self, task: object, project: Project | None, controls: tuple[Control, ...], head: Head | None
+    ) -> dict[str, Any]:
+        if head is None or not controls:
+            # Nothing is learnt yet: an honest empty answer, and the file is not even fetched.
+            return _empty_item()
+        results: list[dict[str, Any]] = []
+        probabilities: dict[str, dict[str, float]] = {}
+        scores = []
+        for data_key in dict.fromkeys(control.data_key for control in controls):
+            same_sound = tuple(control for control in controls if control.data_key == data_key)
+            sound = self.hear(task, data_key, project)
+            encoder = self._services.encoder()
+            found = predict_clip(
+                head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+            )
+            results += _results(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
+            probabilities.update(found.probabilities)
+            scores.append(found.score)
+        return {"score": min(scores), "result": results, "probabilities": probabilities}
+
+    def hear(self, task: object, data_key: str, project: Project | None) -> Sound:
+        """Frames of the sound in one field of a task.
+
+        Raises
+        ------
+        EarmarkError
+            The field is missing, or its sound cannot be had or read.
+        """
+        address = sound_address(task, data_key)
+        try:
+            return self._services.ear().hear(address, self._services.access.for_project(project))
+        except EarmarkError as error:
+            with self._services.database.write() as session:
+                remember_fault(session, address, error)
+            raise
+
+
+def sound_address(task: object, data_key: str) -> str:
+    """Address of a task's sound.
+
+    Raises
+    ------
+    TaskError
+        The task has no such field, or no text in it.
+    """
+    data = task.get("data") if isinstance(task, dict) else None
+    address = data.get(data_key) if isinstance(data, dict) else None
+    if not isinstance(address, str) or not address.strip():
+        raise TaskError(
+            f"The task's data has no address of a sound under '{data_key}': "
+            "import it with that field, or change the Audio tag's value."
+        )
+    return address.strip()
+
+
+def _results(
+    found: ClipPrediction, controls: tuple[Control, ...], duration: float, seed: str
+) -> list[dict[str, Any]]:
+    by_name = {control.name: control for control in controls}
+    items = [
+        region_item(by_name[r.control], r.start, r.end, r.label, r.score, duration, seed)
+        for r in found.regions
+    ]
+    for name, tags in found.tags.items():
+        if tags:
+            labels = [label for label, _ in tags]
+            items.append(choices_item(by_name[name], labels, min(score for _, score in tags), seed))
+    return items
+
+
+def _empty_item() -> dict[str, Any]:
+    return {"score": 0.0, "result": [], "probabilities": {}}
+
+
+def _task_id(task: object) -> object:
+    return task.get("id") if isinstance(task, dict) else None
