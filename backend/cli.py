@@ -1,0 +1,123 @@
+"""The command line: ``python -m backend up | serve | worker | doctor``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from backend.errors import EarmarkError
+from backend.settings import Settings, get_settings
+
+app = typer.Typer(
+    name="python -m backend",
+    help="Earmark: a Label Studio ML backend for sound that learns from every correction.\n\n"
+    "Settings come from the environment or a .env file; 'doctor' lists what is configured, what is "
+    "reachable, and what to do about each fault.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Port = Annotated[int | None, typer.Option(help="Port of the API [default: PORT, or 9090]")]
+Bind = Annotated[str | None, typer.Option(help="Address to listen on [default: BIND, or 127.0.0.1]")]
+
+
+def main() -> None:
+    """Run a command of ``python -m backend``."""
+    run_explained(app)
+
+
+def run_explained(command_line: Callable[[], None]) -> None:
+    """Run a command line; an expected failure ends it with one sentence and exit code 2."""
+    try:
+        command_line()
+    except EarmarkError as error:
+        Console(stderr=True).print(f"[bold red]✗[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+@app.command()
+def up(port: Port = None, bind: Bind = None) -> None:
+    """Run the whole backend: private Redis (unless REDIS_URL is set), one worker, and the API.
+
+    Ctrl-C stops everything that was started here.
+    """
+    from backend.logs import configure_logging
+    from backend.running import api_url, child_environment, start_backend
+    from backend.supervisor import check_ports_free, supervised
+
+    settings = _settings(port, bind)
+    configure_logging(settings.log_level)
+    check_ports_free({"PORT": (settings.bind, settings.port)})
+    with supervised(settings.data_dir / "run") as supervisor:
+        start_backend(supervisor, settings, child_environment(settings), None)
+        _print_screen(settings, api_url(settings))
+        supervisor.watch()
+
+
+@app.command()
+def serve(port: Port = None, bind: Bind = None) -> None:
+    """Run the API alone; a worker and Redis run elsewhere."""
+    import uvicorn
+
+    from backend.api.app import create_app
+
+    settings = _settings(port, bind)
+    uvicorn.run(
+        create_app(settings), host=settings.bind, port=settings.port, log_config=None, access_log=False
+    )
+
+
+@app.command()
+def worker(
+    burst: Annotated[bool, typer.Option(help="Work off what waits, then end")] = False,
+) -> None:
+    """Run one worker, which trains heads; start as many as there should be trainings at a time."""
+    from backend.jobs.worker import run_worker
+    from backend.logs import configure_logging
+
+    settings = get_settings()
+    configure_logging(settings.log_level)
+    run_worker(settings, burst=burst)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is configured, what is reachable, and what to do about each fault.
+
+    Exit code 1 when something needs doing.
+    """
+    from backend.doctor import examine, print_report
+
+    findings = examine(get_settings())
+    print_report(console, get_settings(), findings)
+    if any(finding.level == "fault" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _settings(port: int | None, bind: str | None) -> Settings:
+    changes = {name: value for name, value in (("port", port), ("bind", bind)) if value is not None}
+    return get_settings().model_copy(update=changes)
+
+
+def _print_screen(settings: Settings, url: str) -> None:
+    from backend.encoders import encoder_identity
+
+    identity = encoder_identity(settings)
+    console.print(f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {identity})")
+    if identity.startswith("logmel"):
+        console.print(
+            "[yellow]![/] CNN14's weights are not here: the simpler logmel encoder stands in. "
+            "'python -m backend doctor' says how to get them."
+        )
+    console.print(
+        "  In Label Studio: your project, Settings, Model, Connect Model, and give it that address.\n"
+        "  API: /docs   metrics: /metrics   Ctrl-C stops everything.\n",
+        highlight=False,
+    )

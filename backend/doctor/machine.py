@@ -1,0 +1,137 @@
+"""This machine: disk, database, Redis, workers, encoder, API."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import redis
+from rq import Worker
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.doctor.finding import Finding
+from backend.encoders import encoder_identity
+from backend.encoders.weights import find_checkpoint
+from backend.errors import EarmarkError
+from backend.jobs.queue import job_queue
+from backend.jobs.redis_server import answers, connect, find_executable, redis_url
+from backend.running import api_url
+from backend.settings import Settings
+from backend.store.database import Database
+
+TIMEOUT_SECONDS = 5.0
+LEAST_FREE_BYTES = 2 * 1024**3
+
+
+def disk(settings: Settings) -> Iterator[Finding]:
+    """Whether the data folder can be written, and its free space."""
+    folder = settings.data_dir.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".doctor"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        yield Finding(
+            "fault",
+            "data folder",
+            f"{folder} cannot be written: {error}",
+            "Set DATA_DIR to a folder of yours.",
+        )
+        return
+    free = shutil.disk_usage(folder).free
+    text = f"{folder}, {free / 1024**3:.1f} GiB free"
+    if free < LEAST_FREE_BYTES:
+        yield Finding("fault", "data folder", text, "Free some space, or set DATA_DIR to another disk.")
+    else:
+        yield Finding("fine", "data folder", text)
+
+
+def database(settings: Settings) -> Iterator[Finding]:
+    """Whether the database answers, and its schema is of this release."""
+    database = Database(settings.sqlalchemy_url)
+    shown = database.url.render_as_string(hide_password=True)
+    try:
+        database.upgrade()
+    except (SQLAlchemyError, OSError) as error:
+        yield Finding(
+            "fault", "database", f"{shown}: {error}", "Check DATABASE_URL and that its server runs."
+        )
+    else:
+        yield Finding("fine", "database", shown)
+    finally:
+        database.close()
+
+
+def redis_answers(settings: Settings) -> Iterator[Finding]:
+    """Whether Redis answers, or a private one could be started."""
+    url = redis_url(settings)
+    if answers(settings):
+        yield Finding("fine", "Redis", f"answers at {url}")
+    elif settings.redis_url:
+        yield Finding(
+            "fault", "Redis", f"{url} does not answer", "Start it, or unset REDIS_URL for a private one."
+        )
+    else:
+        try:
+            binary = find_executable()
+        except EarmarkError as error:
+            yield Finding("fault", "Redis", "none runs, none can be started", str(error))
+        else:
+            yield Finding("note", "Redis", f"not running; 'up' starts a private one ({binary})")
+
+
+def workers(settings: Settings) -> Iterator[Finding]:
+    """How many workers wait for jobs; silent where Redis does not answer."""
+    connection = connect(settings)
+    try:
+        count = Worker.count(queue=job_queue(connection))
+    except redis.RedisError:
+        return
+    finally:
+        connection.close()
+    if count:
+        yield Finding("fine", "workers", f"{count} running")
+    else:
+        yield Finding("fault", "workers", "none runs, so nothing is trained", "python -m backend worker")
+
+
+def encoder(settings: Settings) -> Iterator[Finding]:
+    """Which encoder hears, and how to get CNN14's weights."""
+    checkpoint = find_checkpoint(settings)
+    target = settings.data_dir.resolve() / "weights"
+    bring = (
+        "Download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 and put it into "
+        f"{target}, or set CNN14_CHECKPOINT to its path."
+    )
+    if settings.encoder == "logmel":
+        yield Finding("note", "encoder", "logmel, as ENCODER asks (cnn14 hears far more)")
+    elif checkpoint:
+        yield Finding("fine", "encoder", f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)")
+    elif settings.encoder == "cnn14":
+        yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", bring)
+    else:
+        yield Finding("note", "encoder", f"{encoder_identity(settings)}: CNN14's weights are not here", bring)
+
+
+def api(settings: Settings) -> Iterator[Finding]:
+    """Whether our own API answers on its port."""
+    url = api_url(settings)
+    try:
+        started = time.perf_counter()
+        answer = httpx.get(f"{url}/health", timeout=TIMEOUT_SECONDS)
+        milliseconds = (time.perf_counter() - started) * 1000
+    except httpx.HTTPError:
+        yield Finding("note", "API", f"nothing answers at {url}", "python -m backend up")
+        return
+    if answer.headers.get("content-type", "").startswith("application/json") and "status" in answer.text:
+        yield Finding("fine", "API", f"{url} answers in {milliseconds:.0f} ms")
+    else:
+        yield Finding("fault", "API", f"another program answers at {url}", "Set PORT to a free one.")
+
+
+def _megabytes(path: Path) -> int:
+    return path.stat().st_size // 1_000_000

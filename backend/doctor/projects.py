@@ -1,0 +1,129 @@
+"""Label Studio and its projects: token, webhooks, trainings, bad sounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.doctor.finding import Finding
+from backend.errors import EarmarkError, LabelStudioError
+from backend.labelstudio.access import Credentials, is_personal_access_token
+from backend.labelstudio.client import client_for, explained
+from backend.labelstudio.connecting import check_webhook
+from backend.settings import Settings
+from backend.store.database import Database
+from backend.store.events import PendingWork, pending_work
+from backend.store.faults import latest_faults
+from backend.store.projects import known_projects
+from backend.store.registry import list_versions
+from backend.store.tables import Project, Version
+
+TIMEOUT_SECONDS = 5.0
+STALE_WORK_SECONDS = 120.0
+SHOWN_FAULTS = 5
+
+
+def label_studio(settings: Settings) -> Iterator[Finding]:
+    """Whether Label Studio answers, and what it says of the token."""
+    url, key = settings.label_studio_url, settings.api_key
+    if not url:
+        yield Finding(
+            "note",
+            "Label Studio",
+            "address not set: what Label Studio sends on connecting is used, with the creator's token",
+            "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY if sounds or predictions are refused.",
+        )
+        return
+    try:
+        health = httpx.get(f"{url}/health", timeout=TIMEOUT_SECONDS)
+    except httpx.HTTPError as error:
+        hint = (
+            "Inside Docker, localhost is the container: use the service's name. "
+            if "localhost" in url
+            else ""
+        )
+        yield Finding(
+            "fault", "Label Studio", f"{url} cannot be reached: {error}", f"{hint}Check LABEL_STUDIO_URL."
+        )
+        return
+    yield Finding("fine", "Label Studio", f"{url} answers HTTP {health.status_code}")
+    if not key:
+        yield Finding(
+            "fault", "token", "LABEL_STUDIO_API_KEY is not set", f"Make one at {url}/user/account and set it."
+        )
+        return
+    kind = "personal access token" if is_personal_access_token(key) else "legacy token"
+    try:
+        answer = httpx.get(
+            f"{url}/api/current-user/whoami", headers=Credentials(url, key).headers(), timeout=TIMEOUT_SECONDS
+        )
+    except (EarmarkError, httpx.HTTPError) as error:
+        yield Finding("fault", "token", f"{kind}: {error}", f"Make a new one at {url}/user/account.")
+        return
+    if answer.status_code == httpx.codes.OK:
+        yield Finding("fine", "token", f"{kind} of {answer.json().get('email', 'an unnamed user')}")
+    else:
+        legacy = " Legacy tokens are off by default in Label Studio: make a personal access token."
+        yield Finding(
+            "fault",
+            "token",
+            f"{kind} refused: HTTP {answer.status_code}",
+            f"Make a new one at {url}/user/account.{legacy if kind.startswith('legacy') else ''}",
+        )
+
+
+def projects(settings: Settings) -> Iterator[Finding]:
+    """What each project was last trained on, whether its webhooks arrive, and which sounds fail."""
+    database = Database(settings.sqlalchemy_url)
+    try:
+        with database.read() as session:
+            known, work, versions = known_projects(session), pending_work(session), list_versions(session)
+            faults = latest_faults(session, SHOWN_FAULTS)
+    except SQLAlchemyError:
+        return  # reported by the database's own check
+    finally:
+        database.close()
+    waiting = {w.project_key: w for w in work}
+    for project in known:
+        active = next((v for v in versions if v.project_key == project.key and v.active), None)
+        yield _training(project, active, waiting.get(project.key))
+        yield from _webhook(settings, project)
+    if not known:
+        remedy = "Settings, Model, Connect Model in Label Studio."
+        yield Finding("note", "projects", "none has connected yet", remedy)
+    for fault in faults:
+        yield Finding("note", "bad sound", fault.detail)
+
+
+def _training(project: Project, active: Version | None, work: PendingWork | None) -> Finding:
+    subject = f"project {project.project_id}"
+    state = f"{active.name}, from {active.annotations} annotations" if active else "not trained yet"
+    text = f"{project.title or 'untitled'}: {state}"
+    if project.failures:
+        text = f"{text}; the last {project.failures} trainings failed"
+        return Finding("fault", subject, text, "Read the worker's log; it is tried again by itself.")
+    late = time.time() - work.first_received_at if work else 0.0
+    if late > STALE_WORK_SECONDS:
+        text = f"{text}; webhooks wait since {late:.0f} s"
+        return Finding("fault", subject, text, "Start a worker: python -m backend worker")
+    return Finding("fine", subject, text)
+
+
+def _webhook(settings: Settings, project: Project) -> Iterator[Finding]:
+    """A backend that Label Studio shows as connected may still have no webhook (see check_webhook)."""
+    subject = f"project {project.project_id}"
+    url = settings.label_studio_url or project.hostname
+    try:
+        client = client_for(settings, project)
+        with explained(url):
+            backends = client.ml.list(project=project.project_id)
+        for backend in backends:
+            check_webhook(client, url, project.project_id, backend.url)
+    except LabelStudioError as error:
+        yield Finding("fault", f"{subject} webhook", str(error))
+    else:
+        text = "registered in Label Studio" if backends else "no backend is connected in Label Studio"
+        yield Finding("fine" if backends else "note", f"{subject} webhook", text)

@@ -1,0 +1,76 @@
+"""The processes of one backend: private Redis, worker and API."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import httpx
+
+from backend.jobs.redis_server import answers, server_command
+from backend.settings import Settings
+from backend.store.database import Database
+from backend.supervisor import Child, Supervisor
+
+REDIS_READY_SECONDS = 20.0
+API_READY_SECONDS = 60.0
+PROBE_SECONDS = 1.0
+
+
+def api_url(settings: Settings) -> str:
+    """Address of the API as seen from this machine."""
+    host = "127.0.0.1" if settings.bind in ("0.0.0.0", "::") else settings.bind
+    return f"http://{host}:{settings.port}"
+
+
+def start_backend(
+    supervisor: Supervisor, settings: Settings, environment: dict[str, str], log_dir: Path | None
+) -> None:
+    """Start Redis (unless ``REDIS_URL`` names one), a worker and the API; return when they answer.
+
+    Parameters
+    ----------
+    environment
+        Of the children; it must lead them to the same settings.
+    log_dir
+        Folder for their logs, or None for the terminal.
+
+    Raises
+    ------
+    ChildFailedError
+        One of them does not come up.
+    """
+    Database(settings.sqlalchemy_url).upgrade()
+
+    def child(name: str, *arguments: str) -> Child:
+        command = [sys.executable, "-m", "backend", *arguments]
+        return Child(name, command, environment, log_dir / f"{name}.log" if log_dir else None)
+
+    if settings.redis_url is None:
+        log = (log_dir or settings.data_dir / "logs") / "redis.log"
+        redis = Child("redis", server_command(settings), environment, log)
+        supervisor.start(redis)
+        supervisor.wait_until(redis, lambda: answers(settings), REDIS_READY_SECONDS)
+    supervisor.start(child("worker", "worker"))
+    api = child("api", "serve")
+    supervisor.start(api)
+    supervisor.wait_until(api, lambda: _healthy(api_url(settings)), API_READY_SECONDS)
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment with the settings that command-line options may have changed."""
+    return {
+        **os.environ,
+        "DATA_DIR": str(settings.data_dir.resolve()),
+        "BIND": settings.bind,
+        "PORT": str(settings.port),
+        "LOG_LEVEL": settings.log_level,
+    }
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=PROBE_SECONDS).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,216 @@
+"""Starting, watching and stopping the processes of one backend: children of our own, by id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import structlog
+
+from backend.errors import EarmarkError, PortInUseError
+
+log = structlog.get_logger(__name__)
+
+STOP_SECONDS = 10.0
+"""How long a child may take to end after SIGTERM."""
+POLL_SECONDS = 0.1
+RESTART_SECONDS = 1.0
+
+
+class ChildFailedError(EarmarkError):
+    """A process that was started ended before it was ready."""
+
+    reason = "child"
+
+
+@dataclass
+class Child:
+    """One process to keep running.
+
+    ``log`` is the file that takes its output, or None for the terminal. A living process that the
+    pid file names was left behind by a killed parent: it is stopped before a new one starts.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path | None = None
+    restart: bool = True
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+
+class Supervisor:
+    """A group of children that starts in order and stops in the opposite one."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._children: list[Child] = []
+
+    def start(self, child: Child) -> None:
+        """Start a child in a session of its own, so that Ctrl-C reaches the parent alone."""
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        self._stop_left_behind(child)
+        self._launch(child)
+        self._children.append(child)
+
+    def wait_until(self, child: Child, ready: Callable[[], bool], timeout_seconds: float) -> None:
+        """Wait until ``ready()``.
+
+        Raises
+        ------
+        ChildFailedError
+            The child ended first, or the time is over; the end of its log is quoted.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not ready():
+            ended = child.process is None or child.process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                what = "ended" if ended else f"was not ready after {timeout_seconds:.0f} s"
+                raise ChildFailedError(f"{child.name} {what}{_last_lines(child.log)}")
+            time.sleep(POLL_SECONDS)
+
+    def watch(self) -> None:
+        """Start again whatever ends, until an exception (Ctrl-C) ends this call."""
+        while True:
+            for child in self._children:
+                if child.restart and child.process is not None and child.process.poll() is not None:
+                    log.warning("restarting", child=child.name, exit_code=child.process.returncode)
+                    time.sleep(RESTART_SECONDS)
+                    self._launch(child)
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End every child that was started here, the last one first."""
+        for child in reversed(self._children):
+            if child.process is not None:
+                _terminate(child.process)
+            self._pid_file(child).unlink(missing_ok=True)
+        self._children.clear()
+
+    def _launch(self, child: Child) -> None:
+        output = None
+        if child.log is not None:
+            child.log.parent.mkdir(parents=True, exist_ok=True)
+            output = child.log.open("ab")
+        child.process = subprocess.Popen(
+            list(child.command),
+            env=dict(child.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,
+        )
+        if output is not None:
+            output.close()
+        # With the start time, the id of a process means that process for ever.
+        started = psutil.Process(child.process.pid).create_time()
+        self._pid_file(child).write_text(f"{child.process.pid} {started}\n")
+
+    def _pid_file(self, child: Child) -> Path:
+        return self._run_dir / f"{child.name}.pid"
+
+    def _stop_left_behind(self, child: Child) -> None:
+        try:
+            pid, started = self._pid_file(child).read_text().split()
+            process = psutil.Process(int(pid))
+            same = process.create_time() == float(started)
+        except (OSError, ValueError, psutil.Error):
+            return
+        if same:
+            log.warning(
+                "stopping a process that an earlier run left behind", child=child.name, pid=process.pid
+            )
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def supervised(run_dir: Path) -> Iterator[Supervisor]:
+    """Give a group of children that is stopped at the end of the block, whatever ends it.
+
+    Ctrl-C, SIGTERM and a closed terminal end the block quietly; while the children are being
+    stopped they are ignored, so that a second Ctrl-C leaves nothing behind.
+    """
+    supervisor = Supervisor(run_dir)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, _interrupt) for number in numbers}
+    try:
+        yield supervisor
+    except KeyboardInterrupt:
+        log.info("stopping")
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        supervisor.stop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def check_ports_free(ports: Mapping[str, tuple[str, int]]) -> None:
+    """Make sure that nobody listens on the ports, before anything is started.
+
+    Parameters
+    ----------
+    ports
+        What each address and port is for, by the environment variable that changes it.
+
+    Raises
+    ------
+    PortInUseError
+        A port is taken; the message says by which program, where that can be seen, and what to do.
+    """
+    for variable, (host, port) in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                raise PortInUseError(
+                    f"Port {port} is in use{_listener(port)}: stop that program, "
+                    f"or choose another port, for example {variable}={port + 1}."
+                ) from None
+
+
+def _listener(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                name = psutil.Process(connection.pid).name() if connection.pid else "another user's program"
+                return f" by {name} (process {connection.pid})" if connection.pid else f" by {name}"
+    except psutil.Error:
+        return ""
+    return ""
+
+
+def _terminate(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        # The whole session of the child, which start_new_session made: its own children too.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_lines(path: Path | None, count: int = 5) -> str:
+    if path is None or not path.is_file():
+        return "."
+    lines = path.read_text(errors="replace").splitlines()[-count:]
+    return f". The end of {path}:\n  " + "\n  ".join(lines)

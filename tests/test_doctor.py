@@ -1,0 +1,74 @@
+"""The doctor looks at everything, and names a remedy for each fault."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from backend.doctor import Finding, examine, print_report
+from backend.errors import SoundUnreadableError
+from backend.services import Services
+from backend.settings import Settings
+from backend.store.faults import remember_fault
+from backend.store.projects import remember_project
+
+
+def by_subject(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in findings}
+
+
+def with_changes(settings: Settings, **changes: object) -> Settings:
+    return Settings(_env_file=None, **{**settings.model_dump(exclude_unset=True), **changes})
+
+
+def test_a_fresh_folder_has_no_faults(settings: Settings) -> None:
+    findings = examine(settings)
+    assert not [finding for finding in findings if finding.level == "fault"]
+    assert {"data folder", "database", "Redis", "encoder", "Label Studio", "API", "projects"} <= set(
+        by_subject(findings)
+    )
+
+
+def test_what_cannot_be_reached_comes_with_a_remedy(settings: Settings) -> None:
+    broken = with_changes(
+        settings,
+        redis_url="redis://127.0.0.1:9/0",
+        label_studio_url="http://127.0.0.1:9",
+        database_url="postgresql+psycopg://nobody@127.0.0.1:9/none?connect_timeout=1",
+        encoder="cnn14",
+    )
+    findings = by_subject(examine(broken))
+    for subject, hint in {
+        "Redis": "REDIS_URL",
+        "Label Studio": "LABEL_STUDIO_URL",
+        "database": "DATABASE_URL",
+        "encoder": "CNN14_CHECKPOINT",
+    }.items():
+        assert findings[subject].level == "fault"
+        assert hint in findings[subject].remedy
+
+
+def test_projects_and_bad_sounds_are_listed(settings: Settings, services: Services) -> None:
+    with services.database.write() as session:
+        remember_project(session, "7.1", title="Owls").failures = 2
+        remember_fault(session, "/a.wav", SoundUnreadableError("a.wav is not sound: replace it."))
+    findings = by_subject(examine(settings))
+    assert findings["project 7 webhook"].level == "fault"  # no Label Studio is known to ask
+    assert findings["project 7"].level == "fault"
+    assert "Owls" in findings["project 7"].text
+    assert findings["bad sound"].text == "a.wav is not sound: replace it."
+
+
+def test_the_report_shows_every_finding_and_no_secret(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secretive = with_changes(settings, label_studio_api_key="do-not-print-me")
+    console = Console(file=io.StringIO(), width=200)
+    findings = [Finding("fault", "Redis", "is away [today]", "Start it.")]
+    print_report(console, secretive, findings)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "is away [today]" in text
+    assert "→ Start it." in text
+    assert "do-not-print-me" not in text
