@@ -1,0 +1,69 @@
+"""The application object, under the name that Label Studio's tooling looks for.
+
+``app`` can be given to any process manager: it answers as ASGI 3 (uvicorn, hypercorn), as ASGI 2,
+and as WSGI (gunicorn, mod_wsgi). Run as a script, as ``label-studio-ml start .`` does, this file
+brings up the whole backend: private Redis, worker and API.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+from typing import Any
+
+from a2wsgi import ASGIMiddleware
+from fastapi import FastAPI
+
+from backend.api.app import create_app
+from backend.settings import get_settings
+
+
+class Application:
+    """One application for every kind of server; it is built on the first request.
+
+    Building late keeps an import free of side effects and lets a server fork first.
+    """
+
+    @functools.cached_property
+    def asgi(self) -> FastAPI:
+        """The ASGI application."""
+        return create_app(get_settings())
+
+    @functools.cached_property
+    def _wsgi(self) -> Any:
+        return ASGIMiddleware(self.asgi)  # type: ignore[arg-type]
+
+    def __call__(self, scope: Any, *rest: Any) -> Any:
+        """Answer a call in the protocol that its arguments show."""
+        if len(rest) == 1:  # WSGI: environ, start_response
+            return self._wsgi(scope, *rest)
+        if len(rest) == 2:  # ASGI 3: scope, receive, send
+            return self.asgi(scope, *rest)
+        return functools.partial(self.asgi, scope)  # ASGI 2: receive and send come with a second call
+
+
+app = Application()
+
+
+def main() -> None:
+    """Serve, with the options that ``label-studio-ml start`` hands on."""
+    parser = argparse.ArgumentParser(description="Earmark: Label Studio ML backend for sound")
+    parser.add_argument("-p", "--port", type=int, help="port of the API (default: PORT, or 9090)")
+    parser.add_argument("--host", help="address to listen on (default: BIND, or 127.0.0.1)")
+    parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    parser.add_argument("-d", "--debug", action="store_true", help="the same as --log-level DEBUG")
+    arguments = parser.parse_args()
+    level = "DEBUG" if arguments.debug else arguments.log_level
+    for name, value in (("PORT", arguments.port), ("BIND", arguments.host), ("LOG_LEVEL", level)):
+        if value is not None:
+            os.environ[name] = str(value)
+
+    from backend.cli import app as command_line
+    from backend.cli import run_explained
+
+    run_explained(functools.partial(command_line, ["up"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What ``model.py`` does, for servers other than our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import redis
+import structlog
+from rq import Worker
+
+from backend.jobs.queue import JobRequest, ensure_job, job_queue
+from backend.jobs.redis_server import connect
+from backend.prediction import Predictor
+from backend.services import Services
+from backend.settings import get_settings
+from backend.store.events import record_event
+from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key, remember_project
+from backend.training import learn
+
+log = structlog.get_logger(__name__)
+
+
+@lru_cache(maxsize=1)
+def process_services() -> Services:
+    """Services of this process, with the database brought up to date."""
+    services = Services(get_settings())
+    services.database.upgrade()
+    return services
+
+
+class Hooks:
+    """``predict`` and ``fit`` over the same services that our own server uses."""
+
+    def __init__(self, label_config: str = "", hostname: str = "", access_token: str = "") -> None:
+        self._label_config, self._hostname, self._access_token = label_config, hostname, access_token
+
+    @classmethod
+    def of(cls, model: Any) -> Hooks:
+        """Hooks for a model of any base class; what its constructor was not given stays empty."""
+        names = ("label_config", "hostname", "access_token")
+        return cls(*(getattr(model, name, None) or "" for name in names))
+
+    def predict(self, tasks: Sequence[Any], project: object = None) -> list[dict[str, Any]]:
+        """Predict tasks of one project; see ``Predictor.predict``."""
+        services = process_services()
+        key = self._project(tasks, project)
+        if key != UNKNOWN_PROJECT:
+            with services.database.write() as session:
+                remember_project(
+                    session,
+                    key,
+                    label_config=self._label_config,
+                    hostname=self._hostname,
+                    access_token=self._access_token,
+                )
+        budget = services.settings.predict_budget_seconds
+        return Predictor(services).predict(tasks, key, self._label_config, budget).items
+
+    def fit(self, event: object, data: object) -> dict[str, Any]:
+        """Store a webhook and have it learnt from: by a worker where one runs, else here and now."""
+        services = process_services()
+        payload = {**data, "action": str(event)} if isinstance(data, dict) else {"action": str(event)}
+        with services.database.write() as session:
+            key = record_event(session, payload).project_key
+        if key != UNKNOWN_PROJECT and not self._hand_over(services, key):
+            learn(services, key)
+        return {"model_version": services.version_name(key)}
+
+    def _hand_over(self, services: Services, key: str) -> bool:
+        connection = connect(services.settings)
+        try:
+            queue = job_queue(connection)
+            if Worker.count(queue=queue) == 0:
+                return False
+            ensure_job(queue, JobRequest("learn", key, services.settings.train_timeout_seconds), 0.0)
+            return True
+        except redis.RedisError as error:
+            log.info("no Redis: training in this process", error=str(error))
+            return False
+        finally:
+            connection.close()
+
+    def _project(self, tasks: Sequence[Any], project: object) -> str:
+        """These servers hand over no key, or the bare number: the newest project with it is meant."""
+        key = project_key(project)
+        if key != UNKNOWN_PROJECT:
+            return key
+        first = tasks[0] if tasks and isinstance(tasks[0], dict) else {}
+        number = project if isinstance(project, int | str) else first.get("project")
+        with process_services().database.read() as session:
+            return latest_key(session, number)
