@@ -1,0 +1,222 @@
+"""``make demo``: Label Studio, sample sounds and the backend on this machine, ready to try.
+
+Everything lives in ``demo-data``; a second run goes on with what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from backend.cli import run_explained
+from backend.encoders import get_encoder
+from backend.labelstudio.server import ADDRESS, LabelStudioServer
+from backend.logs import configure_logging
+from backend.running import api_url, child_environment, start_backend
+from backend.settings import Settings, get_settings
+from backend.supervisor import Supervisor, check_ports_free, supervised
+from scripts.demo_check import Loop, first_of_each_sound, run_check
+from scripts.demo_clips import make_clips
+from scripts.demo_project import connect, find_or_create, import_clips
+
+ROOT = Path(__file__).resolve().parents[1]
+LABEL_STUDIO = ROOT / ".venv-label-studio" / "bin" / "label-studio"
+USERNAME = "demo@example.com"
+CLIPS = 60
+LABEL_STUDIO_READY_SECONDS = 300.0
+LABELLED_AT_START = 6
+"""Clips that the demo labels itself, so that there is something to correct from the first minute."""
+
+console = Console(stderr=False)
+command_line = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Login:
+    """The demo's own account."""
+
+    password: str
+    token: str
+
+    @classmethod
+    def load(cls, path: Path) -> Login:
+        """Read the account of this demo folder, or make one."""
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = {"password": secrets.token_urlsafe(9), "token": secrets.token_hex(20)}
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(made))
+        return cls(**json.loads(path.read_text()))
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """One line for one step: a spinner while it runs, the time when it is done."""
+    started = time.monotonic()
+    with console.status(text + " …"):
+        yield
+    console.print(f"[green]✓[/] {text}  [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Any]:
+    """A bar for a step with countable parts; yields ``update(done, total)``."""
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+    console.print(f"[green]✓[/] {text}", highlight=False)
+
+
+@command_line.command()
+def demo(
+    check: Annotated[bool, typer.Option("--check", help="No hands: annotate, retrain, compare, end")] = False,
+) -> None:
+    """Run the demo until Ctrl-C; ports come from PORT (9090) and LABEL_STUDIO_PORT (8080)."""
+    started_at = float(os.environ.get("DEMO_STARTED_AT", time.time()))
+    folder = ROOT / "demo-data" / ("check" if check else "demo")
+    port, label_studio_port = _ports(any_free=check)
+    check_ports_free({"PORT": (ADDRESS, port), "LABEL_STUDIO_PORT": (ADDRESS, label_studio_port)})
+    settings = get_settings().model_copy(
+        update={
+            "data_dir": folder / "backend",
+            "bind": ADDRESS,
+            "port": port,
+            "redis_url": None,
+            "database_url": None,
+        }
+    )
+    configure_logging("WARNING")
+    login = Login.load(folder / "login.json")
+    passed = False
+    with supervised(folder / "run") as supervisor:
+        label_studio = LabelStudioServer(
+            LABEL_STUDIO,
+            folder / "label-studio",
+            label_studio_port,
+            USERNAME,
+            login.password,
+            login.token,
+            folder / "clips",
+            supervisor,
+        )
+        title = f"Earmark demo check {datetime.now():%H:%M:%S}" if check else "Earmark demo"
+        loop = _set_up(supervisor, settings, label_studio, login, title)
+        if check:
+            passed = run_check(loop, time.time() - started_at, console)
+        else:
+            version = _first_predictions(loop)
+            _print_screen(loop, label_studio.url, login, version, time.time() - started_at)
+            supervisor.watch()
+    if check and not passed:
+        raise typer.Exit(1)
+
+
+def _ports(any_free: bool) -> tuple[int, int]:
+    """Ports of the API and of Label Studio; the check takes free ones unless it is told which."""
+    return tuple(
+        int(os.environ.get(name) or (_free_port() if any_free else default))
+        for name, default in (("PORT", 9090), ("LABEL_STUDIO_PORT", 8080))
+    )  # type: ignore[return-value]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return int(probe.getsockname()[1])
+
+
+def _set_up(
+    supervisor: Supervisor, settings: Settings, label_studio: LabelStudioServer, login: Login, title: str
+) -> Loop:
+    """Start everything and bring the project to the point where a person can begin."""
+    folder = settings.data_dir.parent
+    label_studio.start()  # it takes longest, so it starts first and is waited for last
+    with progress(f"{CLIPS} sample clips, six kinds of sound") as update:
+        clips = make_clips(folder / "clips", count=CLIPS, progress=update)
+    with step("encoder: CNN14, where its weights are here or can be fetched"):
+        encoder = get_encoder(settings)
+    if encoder.name != "cnn14":
+        console.print(
+            "  [yellow]CNN14's weights are not to be had here: the simpler logmel encoder stands in.[/]"
+        )
+    with step("backend: private Redis, worker, API"):
+        environment = {
+            **child_environment(settings),
+            "LABEL_STUDIO_URL": label_studio.url,
+            "LABEL_STUDIO_API_KEY": login.token,
+            "ENCODER": encoder.name,
+        }
+        for name in ("REDIS_URL", "DATABASE_URL"):
+            environment.pop(name, None)
+        start_backend(supervisor, settings, environment, folder / "logs")
+    with step("Label Studio (the first start makes its database)"):
+        label_studio.wait_until_ready(LABEL_STUDIO_READY_SECONDS)
+    from label_studio_sdk import LabelStudio
+
+    client = LabelStudio(base_url=label_studio.url, api_key=login.token)
+    url, label_config = label_studio.url, (ROOT / "label_config.xml").read_text()
+    project = find_or_create(client, url, title, label_config)
+    with progress("clips in Label Studio") as update:
+        tasks = import_clips(
+            client, url, login.token, project.id, folder / "clips", clips, lambda done: update(done, CLIPS)
+        )
+    with step("backend connected, its webhook registered"):
+        return connect(client, url, project, api_url(settings), tasks)
+
+
+def _first_predictions(loop: Loop) -> str:
+    """Pre-annotate every open clip; returns the version that did it.
+
+    On the first run, a few clips are labelled here, at least one of each sound, so that the
+    predictions that a person first sees come from a head.
+    """
+    numbers = sorted(loop.clips)
+    if loop.version().endswith("-v0"):
+        with step(f"{LABELLED_AT_START} clips labelled for you, and learnt from"):
+            taught = first_of_each_sound(loop, numbers, LABELLED_AT_START)
+            loop.annotate(taught)
+            version = loop.wait_for_training(len(taught))
+    else:
+        version = loop.version()
+    with step(f"every other clip pre-annotated by {version}"):
+        loop.wait_for_predictions(version, loop.open_tasks())
+    return version
+
+
+def _print_screen(loop: Loop, url: str, login: Login, version: str, seconds: float) -> None:
+    """The one screen that a person needs."""
+    project = f"{url}/projects/{loop.project_id}"
+    text = f"""[bold]Label Studio[/]  {project}/data
+[bold]Login[/]         {USERNAME}   [bold]Password[/]  {login.password}
+[bold]Backend[/]       {loop.api_url}/docs   now answering: [bold]{version}[/]
+
+[bold cyan]Three things to try[/]
+ 1. Open the project and press [bold]Label All Tasks[/]. Correct the regions and tags that {version} suggests,
+    then Submit. A few seconds after your last correction a new version is trained.
+ 2. Go on to the next clip: its suggestions come from the new version. See how sure it is of
+    each region in the list on the right, and which versions there are at {loop.api_url}/versions
+ 3. In the list of tasks, sort by [bold]Prediction score[/], lowest first: these clips teach the most."""
+    console.print()
+    console.print(Panel(text, title="Earmark demo", border_style="green", expand=False), highlight=False)
+    console.print(
+        f"Ready after {seconds:.0f} s. Ctrl-C stops everything that was started; data stays in demo-data/."
+    )
+
+
+if __name__ == "__main__":
+    run_explained(command_line)

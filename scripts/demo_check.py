@@ -1,0 +1,202 @@
+"""``make demo-check``: the loop with no hands, and what it gained as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.progress import track
+from scripts.demo_clips import DemoClip
+
+from backend.errors import EarmarkError
+from backend.head.metrics import lwlrap
+from backend.labelstudio.config import Control, parse_label_config
+from backend.labelstudio.results import choices_item, region_item
+
+TRAINING_SECONDS = 180.0
+POLL_SECONDS = 0.2
+
+
+class LoopBrokenError(EarmarkError):
+    """The loop did not do in time what it is for."""
+
+    reason = "loop"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A running demo: its parts, and which clip each task holds."""
+
+    client: Any
+    project_id: int
+    project_key: str
+    label_config: str
+    api_url: str
+    clips: dict[int, DemoClip]
+    """By task id."""
+
+    def predict(self, task_ids: list[int]) -> list[dict[str, Any]]:
+        """Ask the backend for predictions as Label Studio does."""
+        tasks = [self.client.tasks.get(id=str(number)) for number in task_ids]
+        body = {
+            "tasks": [{"id": task.id, "data": task.data, "project": self.project_id} for task in tasks],
+            "project": self.project_key,
+            "label_config": self.label_config,
+        }
+        answer = httpx.post(f"{self.api_url}/predict", json=body, timeout=100)
+        answer.raise_for_status()
+        results: list[dict[str, Any]] = answer.json()["results"]
+        return results
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of a metric's samples that carry these labels; 0 when there is none."""
+        text = httpx.get(f"{self.api_url}/metrics", timeout=10).text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and all(sample.labels.get(k) == v for k, v in labels.items())
+        )
+
+    def annotate(self, task_ids: list[int]) -> None:
+        """Submit the true regions and tags of clips, as an annotator would."""
+        controls = parse_label_config(self.label_config)
+        for number in task_ids:
+            result = true_result(self.clips[number], controls)
+            self.client.annotations.create(id=number, result=result, lead_time=5.0)
+
+    def wait_for_training(self, annotations: int) -> str:
+        """Wait until a version knows of so many annotations; returns its name.
+
+        Raises
+        ------
+        LoopBrokenError
+            It did not come in time.
+        """
+        deadline = time.monotonic() + TRAINING_SECONDS
+        while time.monotonic() < deadline:
+            details = httpx.get(f"{self.api_url}/versions", timeout=10).json()["details"]
+            for version in details:
+                fits = version["project"] == self.project_key and version["active"]
+                if fits and version["annotations"] == annotations:
+                    return str(version["name"])
+            time.sleep(POLL_SECONDS)
+        raise LoopBrokenError(
+            f"No version trained on {annotations} annotations came within {TRAINING_SECONDS:.0f} s: "
+            "read worker.log and api.log in the demo's logs folder."
+        )
+
+    def version(self) -> str:
+        """Name of the version that answers for the project now."""
+        answer = httpx.post(f"{self.api_url}/setup", json={"project": self.project_key}, timeout=10)
+        answer.raise_for_status()
+        return str(answer.json()["model_version"])
+
+    def open_tasks(self) -> list[int]:
+        """Tasks that nobody has annotated yet."""
+        tasks = self.client.tasks.list(project=self.project_id, fields="all", page_size=100)
+        return sorted(task.id for task in tasks if not task.total_annotations and task.id in self.clips)
+
+    def wait_for_predictions(self, version: str, task_ids: list[int]) -> None:
+        """Wait until Label Studio itself holds the version's predictions for all these tasks.
+
+        Raises
+        ------
+        LoopBrokenError
+            They did not come in time.
+        """
+        deadline, missing = time.monotonic() + TRAINING_SECONDS, set(task_ids)
+        while missing:
+            for number in sorted(missing):
+                held = self.client.predictions.list(task=number)
+                if not any(prediction.model_version == version for prediction in held):
+                    break
+                missing.discard(number)
+            if missing and time.monotonic() > deadline:
+                raise LoopBrokenError(
+                    f"{len(missing)} tasks in Label Studio have no prediction by {version}: read worker.log."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def lwlrap(self, task_ids: list[int], items: list[dict[str, Any]]) -> float:
+        """Label-weighted label-ranking average precision of the clip tags against the truth."""
+        (tags,) = (c for c in parse_label_config(self.label_config) if c.kind != "regions")
+        truth = np.zeros((len(items), len(tags.labels)))
+        scores = np.zeros_like(truth)
+        for row, (number, item) in enumerate(zip(task_ids, items, strict=True)):
+            sounding = {event.label for event in self.clips[number].events}
+            truth[row] = [label in sounding for label in tags.labels]
+            heard = item["probabilities"].get(tags.name, {})
+            scores[row] = [heard.get(label, 0.0) for label in tags.labels]
+        return float(lwlrap(truth, scores))
+
+
+def true_result(clip: DemoClip, controls: tuple[Control, ...]) -> list[dict[str, Any]]:
+    """The result that an annotator who hears everything would submit for a clip."""
+    items: list[dict[str, Any]] = []
+    for control in controls:
+        if control.kind == "regions":
+            items += [
+                region_item(control, e.onset, e.offset, e.label, 1.0, clip.duration, f"{clip.name}-{n}")
+                for n, e in enumerate(clip.events)
+            ]
+        else:
+            labels = sorted({event.label for event in clip.events})
+            items.append(choices_item(control, labels, 1.0, clip.name))
+    for item in items:
+        del item["score"]
+        item["origin"] = "manual"
+    return items
+
+
+def first_of_each_sound(loop: Loop, task_ids: list[int], count: int) -> list[int]:
+    """The first ``count`` tasks that together hold every label, in order."""
+    chosen: list[int] = []
+    heard: set[str] = set()
+    for number in task_ids:
+        labels = {event.label for event in loop.clips[number].events}
+        if labels - heard and len(chosen) < count:
+            chosen.append(number)
+            heard |= labels
+    return chosen
+
+
+def run_check(loop: Loop, seconds_setup: float, console: Console) -> bool:
+    """Annotate every other clip, wait for the retraining, compare the rest; print the JSON object."""
+    numbers = sorted(loop.clips)
+    taught, judged = numbers[::2], numbers[1::2]
+    before = loop.predict(judged)
+    webhooks = loop.metric("earmark_webhooks_total", action="ANNOTATION_CREATED")
+    trainings = loop.metric("earmark_trainings", outcome="registered")
+    started = time.monotonic()
+    for number in track(taught, "annotating half of the clips", console=console):
+        loop.annotate([number])
+    with console.status("the worker trains …"):
+        version = loop.wait_for_training(len(taught))
+    after = loop.predict(judged)
+    seconds_loop = time.monotonic() - started
+    with console.status(f"Label Studio gets the predictions of {version} …"):
+        loop.wait_for_predictions(version, judged)
+    report = {
+        "seconds_setup": round(seconds_setup, 1),
+        "seconds_loop": round(seconds_loop, 1),
+        "version_before": before[0]["model_version"],
+        "version_after": after[0]["model_version"],
+        "lwlrap_before": round(loop.lwlrap(judged, before), 4),
+        "lwlrap_after": round(loop.lwlrap(judged, after), 4),
+        "webhooks_received": int(
+            loop.metric("earmark_webhooks_total", action="ANNOTATION_CREATED") - webhooks
+        ),
+        "trainings": int(loop.metric("earmark_trainings", outcome="registered") - trainings),
+    }
+    print(json.dumps(report), flush=True)
+    return (
+        report["version_after"] != report["version_before"]
+        and report["lwlrap_after"] > report["lwlrap_before"]
+    )
