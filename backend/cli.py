@@ -48,6 +48,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
 
     Ctrl-C stops everything that was started here.
     """
+    from backend.encoders import choose_encoder
     from backend.logs import configure_logging
     from backend.running import api_url, child_environment, start_backend
     from backend.supervisor import check_ports_free, supervised
@@ -55,6 +56,8 @@ def up(port: Port = None, bind: Bind = None) -> None:
     settings = _settings(port, bind)
     configure_logging(settings.log_level)
     check_ports_free({"PORT": (settings.bind, settings.port)})
+    with console.status("encoder: CNN14's weights, where they are here or can be fetched …"):
+        settings = settings.model_copy(update={"encoder": choose_encoder(settings)})
     with supervised(settings.data_dir / "run") as supervisor:
         start_backend(supervisor, settings, child_environment(settings), None)
         _print_screen(settings, api_url(settings))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
         The disk is full, or the folder may not be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    os.close(descriptor)
-    part = Path(name)
+    part = path.parent / f".part-{uuid.uuid4().hex}"
+    part.touch(exist_ok=False)  # with the permissions that this user's files have, unlike tempfile's
     try:
         yield part
         part.replace(path)

@@ -8,9 +8,8 @@ from typing import Any
 
 import redis
 import structlog
-from rq import Worker
 
-from backend.jobs.queue import JobRequest, ensure_job, job_queue
+from backend.jobs.queue import JobRequest, ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
 from backend.prediction import Predictor
 from backend.services import Services
@@ -72,7 +71,7 @@ class Hooks:
         connection = connect(services.settings)
         try:
             queue = job_queue(connection)
-            if Worker.count(queue=queue) == 0:
+            if live_workers(queue) == 0:
                 return False
             ensure_job(queue, JobRequest("learn", key, services.settings.train_timeout_seconds), 0.0)
             return True

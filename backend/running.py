@@ -66,6 +66,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "BIND": settings.bind,
         "PORT": str(settings.port),
         "LOG_LEVEL": settings.log_level,
+        "ENCODER": settings.encoder,
     }
 
 

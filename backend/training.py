@@ -12,13 +12,12 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.errors import EarmarkError, LabelConfigError, NotEnoughAnnotationsError
-from backend.head.examples import AnnotatedClip, LabelledRegion
+from backend.head.examples import AnnotatedClip
 from backend.head.fit import fit_head
 from backend.jobs.queue import LEASE_SECONDS
 from backend.labelstudio.config import Control, parse_label_config
@@ -149,11 +148,7 @@ def _hear_clips(
                 log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
                 continue
             names = {control.name for control in controls if control.data_key == data_key}
-            regions: dict[str, Any] = {
-                name: tuple(LabelledRegion(r.start, r.end, r.labels) for r in found)
-                for name, found in read.regions.items()
-                if name in names
-            }
+            regions = {name: found for name, found in read.regions.items() if name in names}
             tags = {name: labels for name, labels in read.tags.items() if name in names}
             # The content is the group: copies of one recording never stand on both sides of a fold.
             clips.append(

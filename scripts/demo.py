@@ -23,7 +23,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.cli import run_explained
-from backend.encoders import get_encoder
+from backend.encoders import choose_encoder
+from backend.encoders.weights import cache_path
 from backend.labelstudio.server import ADDRESS, LabelStudioServer
 from backend.logs import configure_logging
 from backend.running import api_url, child_environment, start_backend
@@ -38,8 +39,6 @@ LABEL_STUDIO = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 USERNAME = "demo@example.com"
 CLIPS = 60
 LABEL_STUDIO_READY_SECONDS = 300.0
-LABELLED_AT_START = 6
-"""Clips that the demo labels itself, so that there is something to correct from the first minute."""
 
 console = Console(stderr=False)
 command_line = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -100,7 +99,7 @@ def demo(
             "database_url": None,
         }
     )
-    configure_logging("WARNING")
+    configure_logging("ERROR")  # what a person should know is said below
     login = Login.load(folder / "login.json")
     passed = False
     with supervised(folder / "run") as supervisor:
@@ -148,18 +147,21 @@ def _set_up(
     label_studio.start()  # it takes longest, so it starts first and is waited for last
     with progress(f"{CLIPS} sample clips, six kinds of sound") as update:
         clips = make_clips(folder / "clips", count=CLIPS, progress=update)
-    with step("encoder: CNN14, where its weights are here or can be fetched"):
-        encoder = get_encoder(settings)
-    if encoder.name != "cnn14":
+    with step("encoder: CNN14 if its weights can be had"):
+        encoder = choose_encoder(settings)
+    if encoder != "cnn14" and settings.encoder == "auto":
         console.print(
-            "  [yellow]CNN14's weights are not to be had here: the simpler logmel encoder stands in.[/]"
+            "  [yellow]! They are not here and cannot be fetched: the simpler logmel encoder stands in.[/]\n"
+            f"    Bring them by hand to {cache_path(settings)}",
+            soft_wrap=True,
+            highlight=False,
         )
     with step("backend: private Redis, worker, API"):
         environment = {
             **child_environment(settings),
             "LABEL_STUDIO_URL": label_studio.url,
             "LABEL_STUDIO_API_KEY": login.token,
-            "ENCODER": encoder.name,
+            "ENCODER": encoder,
         }
         for name in ("REDIS_URL", "DATABASE_URL"):
             environment.pop(name, None)
@@ -187,8 +189,8 @@ def _first_predictions(loop: Loop) -> str:
     """
     numbers = sorted(loop.clips)
     if loop.version().endswith("-v0"):
-        with step(f"{LABELLED_AT_START} clips labelled for you, and learnt from"):
-            taught = first_of_each_sound(loop, numbers, LABELLED_AT_START)
+        taught = first_of_each_sound(loop, numbers)
+        with step(f"{len(taught)} clips labelled for you, with each sound in one at least, and learnt from"):
             loop.annotate(taught)
             version = loop.wait_for_training(len(taught))
     else:

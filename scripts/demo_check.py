@@ -12,12 +12,12 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.progress import track
-from scripts.demo_clips import DemoClip
 
 from backend.errors import EarmarkError
 from backend.head.metrics import lwlrap
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.results import choices_item, region_item
+from scripts.demo_clips import DemoClip
 
 TRAINING_SECONDS = 180.0
 POLL_SECONDS = 0.2
@@ -155,13 +155,13 @@ def true_result(clip: DemoClip, controls: tuple[Control, ...]) -> list[dict[str,
     return items
 
 
-def first_of_each_sound(loop: Loop, task_ids: list[int], count: int) -> list[int]:
-    """The first ``count`` tasks that together hold every label, in order."""
+def first_of_each_sound(loop: Loop, task_ids: list[int]) -> list[int]:
+    """The first tasks that together hold every label, in order."""
     chosen: list[int] = []
     heard: set[str] = set()
     for number in task_ids:
         labels = {event.label for event in loop.clips[number].events}
-        if labels - heard and len(chosen) < count:
+        if labels - heard:
             chosen.append(number)
             heard |= labels
     return chosen

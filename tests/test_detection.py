@@ -10,10 +10,11 @@ from hypothesis.extra import numpy as hnp
 
 from backend.detection import MIN_REGION_SECONDS, find_regions, frame_probabilities, predict_clip
 from backend.encoders.logmel import LogmelEncoder
-from backend.head.examples import AnnotatedClip, LabelledRegion
+from backend.head.examples import AnnotatedClip
 from backend.head.fit import fit_head
 from backend.head.model import ControlHead, Head
 from backend.labelstudio.config import Control
+from backend.regions import Region
 
 RATE = 12.5
 SOUNDSCAPES = Path(__file__).parents[2] / "shared" / "audio" / "soundscapes"
@@ -214,7 +215,7 @@ def scene(rng, seconds=8.0):
             )
         else:
             sound[first:last] += 0.08 * rng.normal(size=last - first)
-        regions.append(LabelledRegion(start, min(end, seconds), frozenset([label])))
+        regions.append(Region(start, min(end, seconds), frozenset([label])))
         start = end + rng.uniform(0.5, 1.2)
     return sound.astype(np.float32), tuple(regions)
 
@@ -255,7 +256,7 @@ def test_learned_from_sound_and_found_in_new_sound():
 def test_one_corrected_soundscape_teaches_the_reverberant_one():
     encoder = LogmelEncoder()
     truth = [(2.0, 7.0, "siren"), (5.0, 5.6875, "car_horn"), (7.0, 7.9675, "human_voice")]
-    regions = tuple(LabelledRegion(start, end, frozenset([label])) for start, end, label in truth)
+    regions = tuple(Region(start, end, frozenset([label])) for start, end, label in truth)
     labels = control(labels=("siren", "car_horn", "human_voice"))
 
     def frames_of(name):

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import httpx
 import redis
-from rq import Worker
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.doctor.finding import Finding
 from backend.encoders import encoder_identity
 from backend.encoders.weights import find_checkpoint
 from backend.errors import EarmarkError
-from backend.jobs.queue import job_queue
+from backend.jobs.queue import job_queue, live_workers
 from backend.jobs.redis_server import answers, connect, find_executable, redis_url
 from backend.running import api_url
 from backend.settings import Settings
@@ -88,7 +87,7 @@ def workers(settings: Settings) -> Iterator[Finding]:
     """How many workers wait for jobs; silent where Redis does not answer."""
     connection = connect(settings)
     try:
-        count = Worker.count(queue=job_queue(connection))
+        count = live_workers(job_queue(connection))
     except redis.RedisError:
         return
     finally:

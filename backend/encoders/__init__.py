@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Literal
 
 import structlog
 
@@ -14,7 +15,7 @@ from backend.errors import WeightsError
 from backend.files import replacing
 from backend.settings import Settings
 
-__all__ = ["Encoder", "encoder_identity", "get_encoder"]
+__all__ = ["Encoder", "choose_encoder", "encoder_identity", "get_encoder"]
 
 _Key = tuple[str, Path, Path | None, int]
 
@@ -42,6 +43,31 @@ def get_encoder(settings: Settings) -> Encoder:
             encoder = _encoders[key] = _build(settings)
             _write_decision(settings, encoder)
         return encoder
+
+
+def choose_encoder(settings: Settings) -> Literal["cnn14", "logmel"]:
+    """Decide for ``ENCODER=auto``, fetching the weights if need be, and load nothing.
+
+    Raises
+    ------
+    WeightsError
+        ``ENCODER=cnn14``, and its weights are missing, damaged or cannot be fetched.
+    """
+    if settings.encoder == "logmel":
+        return "logmel"
+    try:
+        weights.fetch_checkpoint(settings)
+    except WeightsError as error:
+        if settings.encoder == "cnn14":
+            raise
+        _log.warning(
+            "encoder_fallback",
+            encoder="logmel",
+            reason=str(error),
+            help="predictions are much weaker than with cnn14; ENCODER=logmel silences this",
+        )
+        return "logmel"
+    return "cnn14"
 
 
 def encoder_identity(settings: Settings) -> str:
@@ -77,29 +103,15 @@ def _key(settings: Settings) -> _Key:
 
 
 def _build(settings: Settings) -> Encoder:
-    if settings.encoder != "logmel":
-        try:
-            return _cnn14(settings)
-        except WeightsError as error:
-            if settings.encoder == "cnn14":
-                raise
-            _log.warning(
-                "encoder_fallback",
-                encoder="logmel",
-                reason=str(error),
-                help="predictions are much weaker than with cnn14; ENCODER=logmel silences this",
-            )
+    if choose_encoder(settings) == "cnn14":
+        checkpoint = weights.fetch_checkpoint(settings)
+        digest = weights.checkpoint_digest(settings, checkpoint)
+        from backend.encoders.cnn14 import Cnn14Encoder
+
+        return Cnn14Encoder(checkpoint, threads=settings.torch_threads, digest=digest)
     from backend.encoders.logmel import LogmelEncoder
 
     return LogmelEncoder()
-
-
-def _cnn14(settings: Settings) -> Encoder:
-    checkpoint = weights.fetch_checkpoint(settings)
-    digest = weights.checkpoint_digest(settings, checkpoint)
-    from backend.encoders.cnn14 import Cnn14Encoder
-
-    return Cnn14Encoder(checkpoint, threads=settings.torch_threads, digest=digest)
 
 
 def _logmel_identity() -> str:

@@ -72,9 +72,7 @@ class LogmelEncoder:
     def __init__(self) -> None:
         from librosa.filters import mel  # librosa takes a second to import, and only this needs it
 
-        filters = mel(
-            sr=SAMPLE_RATE_HZ, n_fft=WINDOW_SAMPLES, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
-        )
+        filters = mel(sr=SAMPLE_RATE_HZ, n_fft=WINDOW_SAMPLES, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
         self._mel = np.ascontiguousarray(filters.T, dtype=np.float32)
         phase = 2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         self._window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backend.head.windows import Pool, frames_between, pool_windows, window_length, window_starts
 from backend.labelstudio.config import Control
+from backend.regions import Region
 
 PRESENT_SHARE = 0.6
 """A label is in a window when this share of the window, or of a shorter region, is in both."""
@@ -28,15 +29,6 @@ EQUAL_WEIGHT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class LabelledRegion:
-    """``start, end: seconds`` of one region, and every label that it carries."""
-
-    start: float
-    end: float
-    labels: frozenset[str]
-
-
-@dataclass(frozen=True)
 class AnnotatedClip:
     """What one annotator submitted about one sound.
 
@@ -50,7 +42,7 @@ class AnnotatedClip:
     duration: float
     group: str
     weight: float = 1.0
-    regions: dict[str, tuple[LabelledRegion, ...]] = field(default_factory=dict)
+    regions: dict[str, tuple[Region, ...]] = field(default_factory=dict)
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -175,7 +167,7 @@ def _labels_in(
     begins: NDArray[np.float64],
     ends: NDArray[np.float64],
     control: Control,
-    regions: Sequence[LabelledRegion],
+    regions: Sequence[Region],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which labels sound in stretches of time, and for which that is unclear: bool ``[n, C]`` each."""
     share = np.zeros((len(begins), len(control.labels)))

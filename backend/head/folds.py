@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def grouped_folds(
-    groups: NDArray[np.str_], targets: NDArray[np.bool_], folds: int
-) -> NDArray[np.intp]:
+def grouped_folds(groups: NDArray[np.str_], targets: NDArray[np.bool_], folds: int) -> NDArray[np.intp]:
     """Fold of each row, 0 to at most ``folds - 1``: whole groups, labels spread evenly.
 
     Groups with the rarest labels are dealt first, each to the fold that holds least of that label,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,5 +116,8 @@ def _control_head(described: dict[str, object], arrays: dict[str, NDArray[np.flo
     if shapes != wanted or len(labels) != classes:
         raise ValueError("its arrays do not fit together")
     return ControlHead(
-        str(described["name"]), kind, tuple(str(label) for label in labels), **arrays  # type: ignore[arg-type]
+        str(described["name"]),
+        cast(ControlKind, kind),
+        tuple(str(label) for label in labels),
+        **arrays,
     )

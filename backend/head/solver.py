@@ -140,7 +140,10 @@ def solve(
     if start is not None:
         first[:-1], first[-1] = start.weights, start.bias
     found = minimize(
-        loss, first.ravel(), jac=True, method="L-BFGS-B",
+        loss,
+        first.ravel(),
+        jac=True,
+        method="L-BFGS-B",
         options={"maxiter": MAX_ITERATIONS, "ftol": 1e-8, "gtol": 1e-6, "maxcor": 20},
     ).x.reshape(rank + 1, classes)
     return Linear(found[:-1], found[-1])

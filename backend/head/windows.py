@@ -41,9 +41,7 @@ def pool_windows(
     )
 
 
-def frames_between(
-    start: float, end: float, frame_rate: float, frame_count: int
-) -> tuple[int, int]:
+def frames_between(start: float, end: float, frame_rate: float, frame_count: int) -> tuple[int, int]:
     """First frame and the one after the last that a stretch of time touches; always one at least.
 
     ``start`` and ``end`` are seconds; what lies outside the recording is cut off.

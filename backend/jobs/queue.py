@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 import redis
-from rq import Queue
+from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -23,6 +23,11 @@ WAITING = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, Jo
 def job_queue(connection: redis.Redis) -> Queue:
     """Return the queue, with JSON for arguments: nothing on the way is pickled."""
     return Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer)
+
+
+def live_workers(queue: Queue) -> int:
+    """How many workers of the queue have shown themselves lately."""
+    return len(Worker.all(queue=queue))
 
 
 @dataclass(frozen=True)

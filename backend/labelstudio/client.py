@@ -35,7 +35,8 @@ def client_for(settings: Settings, project: Project | None = None) -> Any:
         )
     from label_studio_sdk import LabelStudio
 
-    return LabelStudio(base_url=url, api_key=key, timeout=REQUEST_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
+    with explained(url):  # the SDK looks at a token's age at once
+        return LabelStudio(base_url=url, api_key=key, timeout=REQUEST_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -41,8 +41,8 @@ def connect_backend(client: Any, label_studio_url: str, project_id: int, backend
     if state.state not in ("CO", "TR", "PR"):
         raise LabelStudioError(
             f"Label Studio at {label_studio_url} cannot reach the backend at {backend_url} "
-            f"({state.readable_state}: {state.error_message or 'no reason given'}): use an address that is valid "
-            "on Label Studio's machine, not localhost when it runs in Docker."
+            f"({state.readable_state}: {state.error_message or 'no reason given'}): use an address that is "
+            "valid on Label Studio's machine, not localhost when it runs in Docker."
         )
     check_webhook(client, label_studio_url, project_id, backend_url)
     return int(backend.id)
@@ -64,7 +64,7 @@ def check_webhook(client: Any, label_studio_url: str, project_id: int, backend_u
         webhooks = client.webhooks.list(project=project_id)
     if not any(hook.url == address and hook.is_active for hook in webhooks):
         raise LabelStudioError(
-            f"The backend is connected, but Label Studio has not registered its webhook {address}: nothing would "
-            "be learnt. Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and "
+            f"The backend is connected, but Label Studio has not registered its webhook {address}: nothing "
+            "would be learnt. Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and "
             "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, then connect again."
         )

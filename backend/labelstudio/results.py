@@ -9,15 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.labelstudio.config import Control
-
-
-@dataclass(frozen=True)
-class Region:
-    """A stretch of sound and what is heard in it. ``start`` and ``end`` in seconds."""
-
-    start: float
-    end: float
-    labels: frozenset[str]
+from backend.regions import Region
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 from label_studio_sdk import LabelStudio
 
 from backend.labelstudio.server import ADDRESS, LabelStudioServer
+from backend.supervisor import supervised
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 240.0
@@ -59,8 +60,11 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLa
     folder = tmp_path_factory.mktemp("label-studio")
     account = ("test@example.com", "a-test-password", "0123456789abcdef0123456789abcdef01234567")
     document_root = folder / "served"
-    server = LabelStudioServer(executable, folder / "data", _free_port(), *account, document_root)
-    with server:
+    # Supervised, so that it ends with the tests when they are terminated, too.
+    with supervised(folder / "run") as supervisor:
+        server = LabelStudioServer(
+            executable, folder / "data", _free_port(), *account, document_root, supervisor
+        )
         server.wait_until_ready(READY_SECONDS)
         username, password, token = account
         client = LabelStudio(base_url=server.url, api_key=token)

@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.head import examples as module
-from backend.head.examples import AnnotatedClip, LabelledRegion, build_examples
+from backend.head.examples import AnnotatedClip, build_examples
 from backend.head.windows import frames_between, pool_windows, window_length, window_starts
 from backend.labelstudio.config import Control
+from backend.regions import Region
 
 RATE = 12.5
 EVENTS = Control("events", "audio", "regions", ("dog", "bell"), "audio")
@@ -24,7 +25,7 @@ def ramp(count):
 
 
 def region(start, end, *labels):
-    return LabelledRegion(start, end, frozenset(labels))
+    return Region(start, end, frozenset(labels))
 
 
 def clip(regions=None, tags=None, seconds=10.0, group="a", weight=1.0):

@@ -11,7 +11,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from backend.jobs.dispatcher import Dispatcher, due_jobs, is_due
-from backend.jobs.queue import LEASE_SECONDS, JobRequest, ensure_job, job_queue
+from backend.jobs.queue import LEASE_SECONDS, JobRequest, ensure_job, job_queue, live_workers
+from backend.jobs.worker import EnduringWorker
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.events import PendingWork, record_event
@@ -122,6 +123,19 @@ def test_a_worker_trains_what_the_dispatcher_saw(
     assert due_jobs(services.database, at_once, time.time() + LEASE_SECONDS) == []
     assert queue.failed_job_registry.count == 0
     assert dispatcher.tick(redis_server) == 0
+
+
+def test_a_flushed_redis_knows_its_workers_again(redis_server: redis.Redis) -> None:
+    queue = job_queue(redis_server)
+    worker = EnduringWorker([queue], connection=redis_server, serializer=JSONSerializer)
+    worker.register_birth()
+    assert live_workers(queue) == 1
+    redis_server.flushall()
+    assert live_workers(queue) == 0
+    worker.heartbeat()
+    assert live_workers(queue) == 1
+    worker.register_death()
+    assert live_workers(queue) == 0
 
 
 def test_one_training_of_a_project_at_a_time(services: Services) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labelstudio.config import Control
-from backend.labelstudio.results import Region, choices_item, read_result, region_item
+from backend.labelstudio.results import choices_item, read_result, region_item
+from backend.regions import Region
 
 REGIONS = Control("label", "audio", "regions", ("Flute", "Cello"), "audio")
 TAGS = Control("tags", "audio", "multiple", ("music", "noise"), "audio")
