@@ -57,10 +57,10 @@ def up(port: Port = None, bind: Bind = None) -> None:
     configure_logging(settings.log_level)
     check_ports_free({"PORT": (settings.bind, settings.port)})
     with console.status("encoder: CNN14's weights, where they are here or can be fetched …"):
-        settings = settings.model_copy(update={"encoder": choose_encoder(settings)})
+        chosen = settings.model_copy(update={"encoder": choose_encoder(settings)})
     with supervised(settings.data_dir / "run") as supervisor:
-        start_backend(supervisor, settings, child_environment(settings), None)
-        _print_screen(settings, api_url(settings))
+        start_backend(supervisor, chosen, child_environment(chosen), None)
+        _print_screen(chosen, api_url(chosen), stands_in=settings.encoder == "auto")
         supervisor.watch()
 
 
@@ -109,12 +109,13 @@ def _settings(port: int | None, bind: str | None) -> Settings:
     return get_settings().model_copy(update=changes)
 
 
-def _print_screen(settings: Settings, url: str) -> None:
+def _print_screen(settings: Settings, url: str, stands_in: bool) -> None:
     from backend.encoders import encoder_identity
 
-    identity = encoder_identity(settings)
-    console.print(f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {identity})")
-    if identity.startswith("logmel"):
+    console.print(
+        f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
+    )
+    if stands_in and settings.encoder == "logmel":
         console.print(
             "[yellow]![/] CNN14's weights are not here: the simpler logmel encoder stands in. "
             "'python -m backend doctor' says how to get them."

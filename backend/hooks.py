@@ -16,7 +16,7 @@ from backend.services import Services
 from backend.settings import get_settings
 from backend.store.events import record_event
 from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key, remember_project
-from backend.training import learn
+from backend.training import learn_all
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Hooks:
         with services.database.write() as session:
             key = record_event(session, payload).project_key
         if key != UNKNOWN_PROJECT and not self._hand_over(services, key):
-            learn(services, key)
+            learn_all(services, key)
         return {"model_version": services.version_name(key)}
 
     def _hand_over(self, services: Services, key: str) -> bool:

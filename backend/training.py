@@ -59,6 +59,20 @@ def learn(services: Services, key: str) -> Training | None:
             release_lease(session, key, owner)
 
 
+def learn_all(services: Services, key: str) -> None:
+    """Train until nothing waits, for callers without a dispatcher.
+
+    One that finds the project being trained leaves its webhook to the one who trains: that one
+    looks again after giving the lease back, so the webhook cannot slip between the two.
+    """
+    while True:
+        training = learn(services, key)
+        with services.database.read() as session:
+            waiting = pending_events(session, key)
+        if not waiting or training is None:
+            return
+
+
 def _learn(services: Services, key: str) -> Training | None:
     started_at = time.time()
     project, events, worthwhile = _apply_pending(services, key)

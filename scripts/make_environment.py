@@ -26,7 +26,11 @@ def main(folder: Path, requirements: Path, purpose: str) -> int:
     started = time.monotonic()
     print(f"Setting up {folder} ({purpose}; a few minutes the first time)", flush=True)
     if not (folder / "bin" / "python").exists():
-        venv.create(folder, with_pip=True, symlinks=True)
+        try:
+            venv.create(folder, with_pip=True, symlinks=True)
+        except subprocess.CalledProcessError:
+            print("Python's venv module is incomplete here (Debian, Ubuntu: apt-get install python3-venv).")
+            return 2
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
     pip = subprocess.Popen(
         [*command, "--disable-pip-version-check", "-r", str(requirements)],
@@ -47,7 +51,7 @@ def main(folder: Path, requirements: Path, purpose: str) -> int:
         print("".join(last), end="")
         print(f"{folder} could not be set up: see pip's last lines above; run make again when it is mended.")
         return 1
-    print(f"  ready after {time.monotonic() - started:.0f} s, {packages} packages", flush=True)
+    print(f"  ready after {time.monotonic() - started:.0f} s, {packages} new packages", flush=True)
     return 0
 
 
