@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ class RunningLabelStudio:
     document_root: Path
 
     def personal_access_token(self) -> str:
-        """Make a personal access token, which is the other kind."""
+        """Return a personal access token, the other kind; a user has one at most."""
+        return self._personal_access_token
+
+    @cached_property
+    def _personal_access_token(self) -> str:
         answer = httpx.post(
             f"{self.url}/api/token/", headers={"Authorization": f"Token {self.token}"}, timeout=30
         )
