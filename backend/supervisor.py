@@ -35,8 +35,7 @@ class ChildFailedError(EarmarkError):
 class Child:
     """One process to keep running.
 
-    ``log`` is the file that takes its output, or None for the terminal. A living process that the
-    pid file names was left behind by a killed parent: it is stopped before a new one starts.
+    ``log`` is the file that takes its output, or None for the terminal.
     """
 
     name: str
@@ -57,7 +56,6 @@ class Supervisor:
     def start(self, child: Child) -> None:
         """Start a child in a session of its own, so that Ctrl-C reaches the parent alone."""
         self._run_dir.mkdir(parents=True, exist_ok=True)
-        self._stop_left_behind(child)
         self._launch(child)
         self._children.append(child)
 
@@ -110,29 +108,47 @@ class Supervisor:
         )
         if output is not None:
             output.close()
-        # With the start time, the id of a process means that process for ever.
-        started = psutil.Process(child.process.pid).create_time()
-        self._pid_file(child).write_text(f"{child.process.pid} {started}\n")
+        self._pid_file(child).write_text(f"{_named(child.process.pid)} {_named(os.getpid())}\n")
 
     def _pid_file(self, child: Child) -> Path:
         return self._run_dir / f"{child.name}.pid"
 
-    def _stop_left_behind(self, child: Child) -> None:
+
+def stop_left_behind(run_dir: Path) -> None:
+    """End the children of supervisors that were killed before they could stop them.
+
+    A pid file names child and supervisor with their start times, so a reused process id is left
+    alone, and so are the children of a supervisor that still runs.
+    """
+    for path in sorted(run_dir.glob("*.pid")):
         try:
-            pid, started = self._pid_file(child).read_text().split()
-            process = psutil.Process(int(pid))
-            same = process.create_time() == float(started)
-        except (OSError, ValueError, psutil.Error):
-            return
-        if same:
-            log.warning(
-                "stopping a process that an earlier run left behind", child=child.name, pid=process.pid
-            )
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                process.kill()
+            child, supervisor = (_living(part) for part in path.read_text().split())
+        except (OSError, ValueError):
+            continue
+        if child is None or supervisor is not None:
+            continue
+        log.warning("stopping what an earlier run left behind", child=path.stem, pid=child.pid)
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except psutil.TimeoutExpired:
+            child.kill()
+        path.unlink(missing_ok=True)
+
+
+def _named(pid: int) -> str:
+    """A process as pid files name it: with the start time, the id means that process for ever."""
+    return f"{pid}@{psutil.Process(pid).create_time()}"
+
+
+def _living(name: str) -> psutil.Process | None:
+    """The process of that name, or None when it has ended; ValueError for no name at all."""
+    pid, _, started = name.partition("@")
+    try:
+        process = psutil.Process(int(pid))
+        return process if process.create_time() == float(started) else None
+    except psutil.Error:
+        return None
 
 
 @contextmanager
@@ -142,6 +158,7 @@ def supervised(run_dir: Path) -> Iterator[Supervisor]:
     Ctrl-C, SIGTERM and a closed terminal end the block quietly; while the children are being
     stopped they are ignored, so that a second Ctrl-C leaves nothing behind.
     """
+    stop_left_behind(run_dir)
     supervisor = Supervisor(run_dir)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     previous = {number: signal.signal(number, _interrupt) for number in numbers}

@@ -29,7 +29,7 @@ from backend.labelstudio.server import ADDRESS, LabelStudioServer
 from backend.logs import configure_logging
 from backend.running import api_url, child_environment, start_backend
 from backend.settings import Settings, get_settings
-from backend.supervisor import Supervisor, check_ports_free, supervised
+from backend.supervisor import Supervisor, check_ports_free, stop_left_behind, supervised
 from scripts.demo_check import Loop, first_of_each_sound, run_check
 from scripts.demo_clips import make_clips
 from scripts.demo_project import connect, find_or_create, import_clips
@@ -89,6 +89,7 @@ def demo(
     started_at = float(os.environ.get("DEMO_STARTED_AT", time.time()))
     folder = ROOT / "demo-data" / ("check" if check else "demo")
     port, label_studio_port = _ports(any_free=check)
+    stop_left_behind(folder / "run")
     check_ports_free({"PORT": (ADDRESS, port), "LABEL_STUDIO_PORT": (ADDRESS, label_studio_port)})
     settings = get_settings().model_copy(
         update={

@@ -13,8 +13,15 @@ import psutil
 import pytest
 
 from backend.errors import PortInUseError
-from backend.supervisor import Child, ChildFailedError, Supervisor, check_ports_free, supervised
+from backend.supervisor import (
+    Child,
+    ChildFailedError,
+    check_ports_free,
+    stop_left_behind,
+    supervised,
+)
 
+ROOT = Path(__file__).parents[1]
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
 
@@ -52,25 +59,41 @@ def test_ctrl_c_ends_the_block_quietly(tmp_path: Path) -> None:
     assert child.process.poll() is not None
 
 
-def test_a_child_that_a_killed_parent_left_behind_is_replaced(tmp_path: Path) -> None:
-    first, second = sleeper(tmp_path), sleeper(tmp_path)
-    Supervisor(tmp_path / "run").start(first)  # its supervisor is gone without stopping it
+def test_what_a_killed_supervisor_left_behind_is_stopped(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    code = (
+        "import os, sys; from pathlib import Path; from backend.supervisor import Child, Supervisor; "
+        f"child = Child('orphan', {SLEEPER!r}, dict(os.environ), Path({str(tmp_path / 'log')!r})); "
+        f"Supervisor(Path({str(run_dir)!r})).start(child); print(child.process.pid); sys.stdout.flush(); "
+        "os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    orphan = psutil.Process(int(killed.stdout))
+    assert orphan.is_running()
+    with supervised(run_dir):
+        psutil.wait_procs([orphan], timeout=20)
+        assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
+def test_children_of_a_living_supervisor_are_left_alone(tmp_path: Path) -> None:
     with supervised(tmp_path / "run") as supervisor:
-        supervisor.start(second)
-        assert first.process is not None
-        assert first.process.wait(20) is not None
-        assert second.process is not None
-        assert second.process.poll() is None
+        child = sleeper(tmp_path)
+        supervisor.start(child)
+        stop_left_behind(tmp_path / "run")
+        assert child.process is not None
+        assert child.process.poll() is None
 
 
 def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     stranger = subprocess.Popen(SLEEPER, stdout=subprocess.DEVNULL)
     try:
-        (tmp_path / "run" / "sleeper.pid").write_text(f"{stranger.pid} 1.0\n")
-        with supervised(tmp_path / "run") as supervisor:
-            supervisor.start(sleeper(tmp_path))
-        assert stranger.poll() is None
+        (tmp_path / "run" / "sleeper.pid").write_text(f"{stranger.pid}@1.0 1@1.0\n")
+        (tmp_path / "run" / "damaged.pid").write_text("12 apples\n")
+        with supervised(tmp_path / "run"):
+            assert stranger.poll() is None
     finally:
         stranger.kill()
         stranger.wait()

@@ -41,7 +41,7 @@ def test_it_starts_answers_and_stops(tmp_path: Path) -> None:
     waits: list[bool] = []
     with server:
         server.wait_until_ready(30, on_wait=lambda: waits.append(True))
-        pid = int((tmp_path / "data" / "run" / "label-studio.pid").read_text().split()[0])
+        pid = int((tmp_path / "data" / "run" / "label-studio.pid").read_text().partition("@")[0])
         assert server.is_ready()
         assert psutil.pid_exists(pid)
     assert waits
