@@ -1,5 +1,8 @@
 # Needs Python 3.11 or 3.12, make and a package index; everything else is set up by itself.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# The first of these that runs and has the right version; a name alone may be a shim of another one.
+RIGHT := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
+	$$name -c '$(RIGHT)' >/dev/null 2>&1 && echo $$name && exit; done; echo python3)
 BIN := .venv/bin
 # When make began, so that the demo can say how long the whole set-up took.
 STARTED := $(shell date +%s)
