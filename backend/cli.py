@@ -1,9 +1,10 @@
-"""The command line: ``python -m backend up | serve | worker | doctor``."""
+"""The command line: ``python -m backend up | serve | worker | weights | doctor``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,13 +52,13 @@ def up(port: Port = None, bind: Bind = None) -> None:
     from backend.encoders import choose_encoder
     from backend.logs import configure_logging
     from backend.running import api_url, child_environment, start_backend
-    from backend.supervisor import check_ports_free, supervised
+    from backend.supervisor import check_ports_free, stop_left_behind, supervised
 
     settings = _settings(port, bind)
     configure_logging(settings.log_level)
+    stop_left_behind(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
-    with console.status("encoder: CNN14's weights, where they are here or can be fetched …"):
-        chosen = settings.model_copy(update={"encoder": choose_encoder(settings)})
+    chosen = settings.model_copy(update={"encoder": choose_encoder(settings)})  # this shows its progress
     with supervised(settings.data_dir / "run") as supervisor:
         start_backend(supervisor, chosen, child_environment(chosen), None)
         _print_screen(chosen, api_url(chosen), stands_in=settings.encoder == "auto")
@@ -91,6 +92,33 @@ def worker(
 
 
 @app.command()
+def weights(
+    brought: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Install this copy instead of downloading")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read what is here again, every byte, instead of remembering")
+    ] = False,
+) -> None:
+    """Fetch the weights of CNN14, the encoder that hears best: once, 327 MB, from Zenodo (CC BY 4.0).
+
+    They are kept in DATA_DIR. A download that was interrupted goes on where it ended, and nothing is
+    kept whose sha256 is wrong. Where they are here already, this says so.
+
+    Without network: download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 on another
+    machine, bring it here, and run 'python -m backend weights --from FILE'. A checkpoint of your own
+    needs no command: set CNN14_CHECKPOINT to its path.
+    """
+    from backend.encoders.install import bring_weights
+    from backend.logs import configure_logging
+
+    settings = get_settings()
+    configure_logging(settings.log_level)
+    for line in bring_weights(settings, brought, verify=verify, say=_plain):
+        console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def doctor() -> None:
     """Say what is configured, what is reachable, and what to do about each fault.
 
@@ -102,6 +130,10 @@ def doctor() -> None:
     print_report(console, get_settings(), findings)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+def _plain(line: str) -> None:
+    console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def _settings(port: int | None, bind: str | None) -> Settings:

@@ -148,11 +148,11 @@ def _set_up(
     label_studio.start()  # it takes longest, so it starts first and is waited for last
     with progress(f"{CLIPS} sample clips, six kinds of sound") as update:
         clips = make_clips(folder / "clips", count=CLIPS, progress=update)
-    with step("encoder: CNN14 if its weights can be had"):
-        encoder = choose_encoder(settings)
+    encoder = choose_encoder(settings)  # this shows the progress of its own download
+    console.print(f"[green]✓[/] encoder: {encoder}", highlight=False)
     if encoder != "cnn14" and settings.encoder == "auto":
         console.print(
-            "  [yellow]! They are not here and cannot be fetched: the simpler logmel encoder stands in.[/]\n"
+            "  [yellow]! CNN14's weights are not here and cannot be fetched: logmel stands in.[/]\n"
             f"    Bring them by hand to {cache_path(settings)}",
             soft_wrap=True,
             highlight=False,

@@ -1,0 +1,196 @@
+"""``python -m backend weights``: fetch, verify, install a copy; exit codes and sentences."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+
+import backend.cli
+from backend.encoders import weights
+from backend.encoders.download import part_path
+from backend.settings import Settings
+from tests.encoders.zenodo import CONTENT, PAGE, SHA256, Server, Zenodo, closed_port, source_at
+
+IDENTITY = f"cnn14-{SHA256[:12]}"
+
+
+class Said(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def zenodo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
+    for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Server() as server:
+        monkeypatch.setattr(weights, "ZENODO", server.zenodo.source)
+        yield server.zenodo
+        server.shutdown()
+
+
+@pytest.fixture
+def run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], zenodo: Zenodo
+) -> Run:
+    def run(*arguments: object, **changes: object) -> Said:
+        monkeypatch.setattr(backend.cli, "get_settings", lambda: settings.model_copy(update=changes))
+        monkeypatch.setattr(sys, "argv", ["backend", "weights", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            backend.cli.main()
+        return Said(ended.value.code or 0, *capsys.readouterr())  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> Path:
+    path = tmp_path / "stick" / "brought.pth"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    return path
+
+
+def kept(settings: Settings) -> list[str]:
+    folder = weights.cache_path(settings).parent
+    return sorted(path.name for path in folder.iterdir() if path.suffix == ".pth" or ".p" in path.suffix)
+
+
+def test_it_fetches_once_and_says_where(run: Run, settings: Settings, zenodo: Zenodo) -> None:
+    path = weights.cache_path(settings)
+    said = run()
+    assert said.code == 0
+    assert f"✓ CNN14's weights are fetched: {path} (verified, encoder {IDENTITY})." in said.out
+    assert "cnn14.pth from 127.0.0.1" in said.out
+    assert said.err == ""
+    said = run()
+    assert said.code == 0
+    assert said.out == f"✓ CNN14's weights are here already: {path} (verified, encoder {IDENTITY}).\n"
+    assert run("--verify") == said
+    assert zenodo.asked == 1
+
+
+def test_what_rotted_unnoticed_is_found_and_fetched_again(
+    run: Run, settings: Settings, zenodo: Zenodo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    path = weights.cache_path(settings)
+    path.write_bytes(CONTENT[:-1] + b"!")
+    monkeypatch.setattr("backend.files.Notes.known_digest_of", lambda *_: SHA256)  # as if nothing changed
+    assert "already" in run().out
+    said = run("--verify")
+    assert said.code == 0
+    assert f"{path} was damaged and is removed" in said.out
+    assert path.read_bytes() == CONTENT
+    assert zenodo.asked == 2
+
+
+def test_a_failure_is_one_sentence_and_always_tried_for_real(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, zenodo: Zenodo
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "ZENODO", source_at(closed_port()))
+        for _ in range(2):
+            said = run()
+            assert said.code == 2
+            assert "looking for 127.0.0.1" in said.out
+            assert said.err.startswith("✗ CNN14's weights cannot be fetched (no connection to 127.0.0.1")
+            assert said.err.count("\n") == 1
+    assert run().code == 0
+    assert kept(settings) == ["cnn14.pth"]
+
+
+def test_a_copy_is_installed_without_network(
+    run: Run, settings: Settings, brought: Path, zenodo: Zenodo
+) -> None:
+    path = weights.cache_path(settings)
+    path.parent.mkdir(parents=True)
+    part_path(zenodo.source, path).write_bytes(CONTENT[:100])
+    for file in (brought, brought, path):
+        said = run("--from", file)
+        assert said.code == 0
+        assert f"✓ CNN14's weights are installed at {path} (verified, encoder {IDENTITY})." in said.out
+        assert path.read_bytes() == CONTENT
+        assert kept(settings) == ["cnn14.pth"]
+    assert brought.read_bytes() == CONTENT
+    assert "already" in run().out
+    assert zenodo.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (CONTENT[:-1000], "is cut short, or another file: 299,000 of 300,000 bytes, so 1,000 are missing"),
+        (CONTENT + b"x", "is another file: 300,001 bytes instead of 300,000"),
+        (CONTENT[:-1] + b"!", "has the right size but not the right content (sha256 "),
+        (PAGE, "is a web page ('Zenodo is down'), not cnn14.pth"),
+        (b"", "0 of 300,000 bytes"),
+        (None, "cannot be read (No such file or directory): correct the path."),
+    ],
+)
+def test_a_wrong_copy_changes_nothing(
+    run: Run, settings: Settings, brought: Path, content: bytes | None, said: str
+) -> None:
+    run("--from", brought)
+    if content is None:
+        brought.unlink()
+    else:
+        brought.write_bytes(content)
+    found = run("--from", brought)
+    assert found.code == 2
+    assert f"✗ {brought} " in found.err
+    assert said in found.err
+    assert found.err.count("\n") == 1
+    assert kept(settings) == ["cnn14.pth"]
+    assert weights.find_checkpoint(settings) is not None
+
+
+def test_a_folder_is_no_copy(run: Run, tmp_path: Path) -> None:
+    said = run("--from", tmp_path)
+    assert (said.code, "cannot be read (Is a directory)" in said.err) == (2, True)
+
+
+def test_a_full_disk(run: Run, settings: Settings, brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights.cache_path(settings)
+    path.parent.mkdir(parents=True)
+    path.with_name("cnn14.pth.copy").symlink_to("/dev/full")
+    said = run("--from", brought)
+    assert said.code == 2
+    assert "There is no room for CNN14's weights" in said.err
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+        assert "(0 MB free, 64 MB needed)" in run("--from", brought).err
+    assert [name for name in kept(settings) if not name.endswith(".lock")] == []
+    assert run("--from", brought).code == 0
+
+
+def test_a_checkpoint_of_ones_own_goes_first(run: Run, brought: Path, zenodo: Zenodo) -> None:
+    said = run(cnn14_checkpoint=brought)
+    assert said.code == 0
+    assert f"CNN14_CHECKPOINT is {brought}: the published weights, sha256 {SHA256}" in said.out
+    assert "goes before them" in run("--from", brought, cnn14_checkpoint=brought).out
+    brought.write_bytes(b"tuned")
+    assert "weights of your own" in run(cnn14_checkpoint=brought).out
+    brought.unlink()
+    said = run(cnn14_checkpoint=brought)
+    assert (said.code, "which is no file" in said.err) == (2, True)
+    assert zenodo.asked == 0
+
+
+def test_help_teaches(run: Run) -> None:
+    said = run("--help")
+    assert said.code == 0
+    for word in ("zenodo.org/record/3987831", "--from", "--verify", "CNN14_CHECKPOINT", "sha256"):
+        assert word in said.out
