@@ -54,6 +54,13 @@ class Settings(BaseSettings):
     cnn14_checkpoint: Path | None = Field(
         default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"
     )
+    cnn14_engine: Literal["auto", "openvino", "onnxruntime", "torch"] = Field(
+        default="auto", description="what runs CNN14; auto takes the fastest here, torch where there is a GPU"
+    )
+    cnn14_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="of CNN14's convolutions; auto takes bf16 where the processor has it, fp16 on GPUs",
+    )
     torch_threads: int = Field(
         default=0, ge=0, description="CPU threads for CNN14; 0 takes one for each core"
     )

@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.doctor.finding import Finding
 from backend.encoders import encoder_identity
+from backend.encoders.engines import plans_for
 from backend.encoders.weights import find_checkpoint
-from backend.errors import EarmarkError
+from backend.errors import ConfigurationError, EarmarkError
 from backend.jobs.queue import job_queue, live_workers
 from backend.jobs.redis_server import answers, connect, find_executable, redis_url
 from backend.running import api_url
@@ -110,6 +111,7 @@ def encoder(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "encoder", "logmel, as ENCODER asks (cnn14 hears far more)")
     elif checkpoint:
         yield Finding("fine", "encoder", f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)")
+        yield _engine(settings)
     elif settings.encoder == "cnn14":
         yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", bring)
     else:
@@ -130,6 +132,16 @@ def api(settings: Settings) -> Iterator[Finding]:
         yield Finding("fine", "API", f"{url} answers in {milliseconds:.0f} ms")
     else:
         yield Finding("fault", "API", f"another program answers at {url}", "Set PORT to a free one.")
+
+
+def _engine(settings: Settings) -> Finding:
+    """What will run CNN14, without loading it; an engine that fails then is a warning in the log."""
+    try:
+        best = plans_for(settings)[0]
+    except ConfigurationError as error:
+        return Finding("fault", "CNN14's engine", "nothing here does what is asked for", str(error))
+    chosen = "CNN14_ENGINE" if settings.cnn14_engine != "auto" else "chosen by itself"
+    return Finding("fine", "CNN14's engine", f"{best} ({chosen})")
 
 
 def _megabytes(path: Path) -> int:

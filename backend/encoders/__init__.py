@@ -17,7 +17,7 @@ from backend.settings import Settings
 
 __all__ = ["Encoder", "choose_encoder", "encoder_identity", "get_encoder"]
 
-_Key = tuple[str, Path, Path | None, int]
+_Key = tuple[str, Path, Path | None, int, str, str]
 
 _log = structlog.get_logger(__name__)
 _encoders: dict[_Key, Encoder] = {}
@@ -35,6 +35,8 @@ def get_encoder(settings: Settings) -> Encoder:
     ------
     WeightsError
         ``ENCODER=cnn14``, and its weights are missing, damaged or cannot be fetched.
+    ConfigurationError
+        ``CNN14_ENGINE`` and ``CNN14_PRECISION`` ask for what this machine does not do.
     """
     key = _key(settings)
     with _lock:  # held while building: a second thread wants the same encoder, not another one
@@ -74,8 +76,8 @@ def encoder_identity(settings: Settings) -> str:
     """Return the identity that ``get_encoder`` has or would have, in milliseconds, loading nothing.
 
     ``ENCODER=auto`` without weights here reports what ``get_encoder`` last decided in this data
-    folder, and logmel's identity before it ever did. A checkpoint of one's own is hashed on the first
-    call (about a second for 327 MB), and again only when it changes.
+    folder, and logmel's identity before it ever did. A checkpoint that was put here by hand is hashed on
+    the first call (about a second for 327 MB), and again only when it changes.
 
     Raises
     ------
@@ -94,12 +96,13 @@ def encoder_identity(settings: Settings) -> str:
         return _read_decision(settings) or _logmel_identity()
     if settings.cnn14_checkpoint is not None:
         raise weights.no_such_checkpoint(settings.cnn14_checkpoint)
-    return weights.identity_of(weights.CNN14_SHA256)  # what will be fetched
+    return weights.identity_of(weights.ZENODO.sha256)  # what will be fetched
 
 
 def _key(settings: Settings) -> _Key:
     checkpoint = settings.cnn14_checkpoint.resolve() if settings.cnn14_checkpoint else None
-    return settings.encoder, settings.data_dir.resolve(), checkpoint, settings.torch_threads
+    how = settings.torch_threads, settings.cnn14_engine, settings.cnn14_precision
+    return settings.encoder, settings.data_dir.resolve(), checkpoint, *how
 
 
 def _build(settings: Settings) -> Encoder:
@@ -108,7 +111,13 @@ def _build(settings: Settings) -> Encoder:
         digest = weights.checkpoint_digest(settings, checkpoint)
         from backend.encoders.cnn14 import Cnn14Encoder
 
-        return Cnn14Encoder(checkpoint, threads=settings.torch_threads, digest=digest)
+        return Cnn14Encoder(
+            checkpoint,
+            digest=digest,
+            threads=settings.torch_threads,
+            engine=settings.cnn14_engine,
+            precision=settings.cnn14_precision,
+        )
     from backend.encoders.logmel import LogmelEncoder
 
     return LogmelEncoder()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,4 +66,16 @@ class Encoder(Protocol):
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
         """Summarise runs of frames: ``[..., n, D]`` with n >= 1 to float32 ``[..., E]``."""
+        ...
+
+
+@runtime_checkable
+class Tagger(Protocol):
+    """What an encoder can do besides, if it was trained on AudioSet: name what it hears."""
+
+    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights float32 ``[E, 527]`` and bias float32 ``[527]`` of its own classifier.
+
+        ``sigmoid(embedding @ weights + bias)`` are the probabilities of ``audioset_labels()``.
+        """
         ...
