@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from backend.audio.source import SoundSource
 from backend.embeddings import Ear, FrameStore
@@ -12,12 +12,17 @@ from backend.encoders import encoder_identity, get_encoder
 from backend.encoders.base import Encoder
 from backend.head.model import Head
 from backend.labelstudio.access import AccessBook
+from backend.labelstudio.config import Control
 from backend.settings import Settings
 from backend.store.database import Database
 from backend.store.registry import active_version, load_head, version_name
 from backend.store.tables import Version
+from backend.zero_label import hears_audioset, zero_label_head
 
 CACHED_HEADS = 64
+
+_Key = TypeVar("_Key")
+_Head = TypeVar("_Head")
 
 
 class Services:
@@ -30,6 +35,7 @@ class Services:
         self._source = SoundSource(settings)
         self._frames = FrameStore(settings.data_dir / "frames")
         self._heads: dict[int, Head] = {}
+        self._untrained: dict[tuple[str, tuple[Control, ...]], Head | None] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -64,8 +70,10 @@ class Services:
     def version_name(self, project_key: str) -> str:
         """Name of that version, or of the untrained start."""
         version = self.active(project_key)
-        if version is not None:
-            return version.name
+        return self.untrained_name() if version is None else version.name
+
+    def untrained_name(self) -> str:
+        """Name under which the encoder answers before any training."""
         return version_name(self.encoder_identity().partition("-")[0], 0)
 
     def head(self, version: Version) -> Head:
@@ -76,7 +84,38 @@ class Services:
             with self.database.read() as session:
                 head = Head.from_bytes(load_head(session, version.id))
             with self._lock:
-                while len(self._heads) >= CACHED_HEADS:
-                    self._heads.pop(next(iter(self._heads)))
-                self._heads[version.id] = head
+                _keep(self._heads, version.id, head)
         return head
+
+    def zero_label_head(self, controls: tuple[Control, ...]) -> Head | None:
+        """The head before any training, built once for a label config; None where there is none.
+
+        Loads the encoder only if it can tag.
+
+        Raises
+        ------
+        WeightsError
+            The encoder cannot be loaded.
+        """
+        identity = self.encoder_identity()
+        if not controls or not hears_audioset(identity):
+            return None
+        key = (identity, controls)
+        with self._lock:
+            if key in self._untrained:
+                return self._untrained[key]
+        head = zero_label_head(self.encoder(), controls)
+        with self._lock:
+            _keep(self._untrained, key, head)
+        return head
+
+    def head_for(self, version: Version | None, controls: tuple[Control, ...]) -> Head | None:
+        """The head that answers: the version's, or the one before any training; errors are its own."""
+        return self.head(version) if version is not None else self.zero_label_head(controls)
+
+
+def _keep(cache: dict[_Key, _Head], key: _Key, value: _Head) -> None:
+    """Add to a cache, out of which the oldest goes."""
+    while len(cache) >= CACHED_HEADS:
+        cache.pop(next(iter(cache)))
+    cache[key] = value

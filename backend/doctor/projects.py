@@ -8,10 +8,13 @@ from collections.abc import Iterator
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.audioset_match import match_labels
 from backend.doctor.finding import Finding
-from backend.errors import EarmarkError, LabelStudioError
+from backend.encoders import encoder_identity
+from backend.errors import EarmarkError, LabelConfigError, LabelStudioError, WeightsError
 from backend.labelstudio.access import Credentials, is_personal_access_token
 from backend.labelstudio.client import client_for, explained
+from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.connecting import check_webhook
 from backend.settings import Settings
 from backend.store.database import Database
@@ -20,6 +23,7 @@ from backend.store.faults import latest_faults
 from backend.store.projects import known_projects
 from backend.store.registry import list_versions
 from backend.store.tables import Project, Version
+from backend.zero_label import hears_audioset
 
 TIMEOUT_SECONDS = 5.0
 STALE_WORK_SECONDS = 120.0
@@ -90,6 +94,7 @@ def projects(settings: Settings) -> Iterator[Finding]:
     for project in known:
         active = next((v for v in versions if v.project_key == project.key and v.active), None)
         yield _training(project, active, waiting.get(project.key))
+        yield from _labels(settings, project)
         yield from _webhook(settings, project)
     if not known:
         remedy = "Settings, Model, Connect Model in Label Studio."
@@ -110,6 +115,38 @@ def _training(project: Project, active: Version | None, work: PendingWork | None
         text = f"{text}; webhooks wait since {late:.0f} s"
         return Finding("fault", subject, text, "Start a worker: python -m backend worker")
     return Finding("fine", subject, text)
+
+
+def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
+    """Which AudioSet classes the labels start from; silent for an encoder that knows none."""
+    try:
+        if not project.label_config or not hears_audioset(encoder_identity(settings)):
+            return
+        controls = parse_label_config(project.label_config)
+    except WeightsError:
+        return  # reported by the encoder's own check
+    except LabelConfigError as error:
+        yield Finding("fault", f"project {project.project_id} labels", str(error))
+        return
+    for control in controls:
+        yield _control_labels(project, control)
+
+
+def _control_labels(project: Project, control: Control) -> Finding:
+    subject = f"project {project.project_id} {control.name}"
+    match = match_labels(control)
+    matched = "; ".join(f"{label} -> {', '.join(match.names(label) or ())}" for label in match.classes)
+    if not match.unmatched:
+        return Finding("fine", subject, matched)
+    unmatched = f"no AudioSet class has the name: {', '.join(match.unmatched)}"
+    tag = "Label" if control.kind == "regions" else "Choice"
+    return Finding(
+        "note",
+        subject,
+        f"{matched}; {unmatched}" if matched else unmatched,
+        f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
+        "from AudioSet's list (backend/encoders/audioset_labels.csv).",
+    )
 
 
 def _webhook(settings: Settings, project: Project) -> Iterator[Finding]:

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logsumexp, softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from backend.errors import NotEnoughAnnotationsError
 from backend.head.examples import AnnotatedClip, Examples, build_examples
 from backend.head.folds import grouped_folds
-from backend.head.metrics import average_precision, best_f1, lwlrap
+from backend.head.measure import (
+    Data,
+    balanced,
+    metrics,
+    probabilities,
+    ranking_score,
+    tells,
+    temperature,
+    thresholds,
+)
 from backend.head.model import ControlHead, Head
-from backend.head.solver import Array, Basis, Coordinates, Linear, solve
+from backend.head.prior import Prior, fold_back
+from backend.head.solver import BIAS_PENALTY, Array, Basis, Linear, solve
 from backend.head.windows import Pool
-from backend.labelstudio.config import Control, ControlKind
+from backend.labelstudio.config import Control
 
 STRENGTHS = (1e-4, 3e-4, 3e-3)
-DEFAULT_STRENGTH = 3e-4
 CLEARLY_BETTER = 0.01
 """Another strength is taken only when it is better by so much; less is noise in a few dozen clips."""
+CLEARLY_BETTER_ALONE = 0.05
+"""The same for a single label, whose few recordings tell less."""
 FOLDS = 5
 MIN_GROUPS_TO_MEASURE = 5
-MIN_GROUPS_FOR_THRESHOLD = 5
-"""Recordings with and without a label, each, before its threshold is taken from them."""
 DEFAULT_THRESHOLD = 0.5
-THRESHOLD_RANGE = (0.1, 0.9)
-MAX_CLASS_WEIGHT = 10.0
-TEMPERATURES = (0.5, 5.0)
-"""Softening is free, sharpening is not: a few easy clips must not make every answer look certain."""
+PULLS = (0.003, 0.3, 3.0)
+"""How strongly a label is held at its prior, divided by the number of recordings that carry it, so that
+evidence wins in time. As many as `STRENGTHS`."""
+DEFAULT_STEP = 1
+"""Of `STRENGTHS` and `PULLS`."""
+BIAS_PULL_SHARE = 0.1
+"""The bias moves more easily: projects differ more in how common a sound is than in how it sounds, and few
+recordings suffice to tell."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +52,15 @@ class ControlReport:
 
     ``metrics``: ``lwlrap`` and ``map`` (mean over labels of average precision), in [0, 1]; for a
     single choice also ``accuracy``, else ``f1`` (mean over labels, at the thresholds). Empty when
-    there are too few recordings. ``examples``: rows; ``groups``: recordings.
+    there are too few recordings. ``examples``: rows; ``groups``: recordings. ``strength``: of the
+    regularisation of labels without a prior; ``pull``: one of `PULLS`, None without a prior.
     """
 
     metrics: dict[str, float]
     examples: int
     groups: int
     strength: float
+    pull: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,7 @@ def fit_head(
     identity: str,
     controls: Sequence[Control],
     clips: Sequence[AnnotatedClip],
+    prior: Head | None = None,
 ) -> tuple[Head, FitReport]:
     """Fit every control that has something to learn from.
 
@@ -73,6 +87,10 @@ def fit_head(
         Of the encoder that the clips' frames come from.
     controls
         The project's controls; their order, and that of the clips, are the only order there is.
+    prior
+        A head of the same encoder that answered before there was any annotation. A fit starts there
+        and is held there: with few annotations it stays near, with many it moves away. What it says
+        of labels and controls without any annotation goes on.
 
     Raises
     ------
@@ -81,21 +99,28 @@ def fit_head(
     """
     heads, reports, skipped = {}, {}, {}
     for control in controls:
+        before = prior.controls.get(control.name) if prior else None
         try:
-            heads[control.name], reports[control.name] = fit_control(pool, frame_rate, control, clips)
+            heads[control.name], reports[control.name] = fit_control(pool, frame_rate, control, clips, before)
         except NotEnoughAnnotationsError as error:
             skipped[control.name] = str(error)
-    if not heads:
+            if before is not None:
+                heads[control.name] = before
+    if not reports:
         raise NotEnoughAnnotationsError(" ".join(skipped.values()) or "There is no control to learn.")
     return Head(identity, heads), FitReport(reports, skipped)
 
 
 def fit_control(
-    pool: Pool, frame_rate: float, control: Control, clips: Sequence[AnnotatedClip]
+    pool: Pool,
+    frame_rate: float,
+    control: Control,
+    clips: Sequence[AnnotatedClip],
+    prior: ControlHead | None = None,
 ) -> tuple[ControlHead, ControlReport]:
     """Fit and measure one control; parameters and errors are those of `fit_head`.
 
-    Labels without any example are left out of the head.
+    Labels with neither an example nor a prior are left out of the head.
     """
     examples = build_examples(pool, frame_rate, control, clips)
     learned = _learnable(control, examples)
@@ -104,57 +129,52 @@ def fit_control(
     # Hundreds of small products: BLAS threads that wait for busy cores made them 18 times slower,
     # and one thread gives the same bits on every machine with the same BLAS kernel
     with threadpool_limits(limits=1, user_api="blas"):
-        return _fit_examples(control, examples, learned)
+        return _fit_examples(control, examples, learned, Prior.of(prior, control))
 
 
 def _fit_examples(
-    control: Control, examples: Examples, learned: tuple[str, ...]
+    control: Control, examples: Examples, learned: tuple[str, ...], prior: Prior
 ) -> tuple[ControlHead, ControlReport]:
-    columns = [examples.labels.index(label) for label in learned]
+    fitted = prior.competing(learned) if control.kind == "single" else learned
+    columns = [examples.labels.index(label) for label in fitted]
     targets, weights = examples.targets[:, columns], examples.weights[:, columns]
     basis = Basis.of(examples.embeddings, weights.max(axis=1))
-    coordinates = basis.coordinates(examples.embeddings)
-    data = _Data(control.kind, coordinates, targets, weights, examples.groups, examples.is_unit)
-    groups = len(np.unique(examples.groups))
-    strength, temperature = DEFAULT_STRENGTH, 1.0
-    thresholds: Array = np.full(len(learned), DEFAULT_THRESHOLD)
-    metrics: dict[str, float] = {}
-    if groups >= MIN_GROUPS_TO_MEASURE:
-        strength, logits = _choose_strength(data)
-        temperature = _temperature(data, logits)
-        probabilities = _probabilities(data.kind, logits / temperature)
-        if control.kind != "single":
-            thresholds = _thresholds(data, probabilities)
-        metrics = _metrics(data, probabilities, thresholds)
-    balanced = _balanced(data.kind, targets, weights)
-    fitted = solve(coordinates, targets, balanced, strength, data.exclusive)
-    head = ControlHead(
-        control.name,
+    data = Data(
         control.kind,
-        learned,
-        basis.mean.astype(np.float32),
-        basis.scale.astype(np.float32),
-        (basis.directions @ fitted.weights / temperature).astype(np.float32),
-        (fitted.bias / temperature).astype(np.float32),
-        thresholds.astype(np.float32),
+        basis.coordinates(examples.embeddings),
+        targets,
+        weights,
+        examples.groups,
+        examples.is_unit,
+        prior.logits(fitted, examples.embeddings),
+        prior.speaks_for(fitted),
     )
-    return head, ControlReport(metrics, len(targets), groups, strength)
-
-
-@dataclass(frozen=True)
-class _Data:
-    """One control's examples, in the coordinates of a `Basis` and with learnable labels only."""
-
-    kind: ControlKind
-    coordinates: Coordinates
-    targets: NDArray[np.bool_]
-    weights: Array
-    groups: NDArray[np.str_]
-    is_unit: NDArray[np.bool_]
-
-    @property
-    def exclusive(self) -> bool:
-        return self.kind == "single"
+    groups = len(np.unique(examples.groups))
+    steps: NDArray[np.intp] = np.full(len(fitted), DEFAULT_STEP)
+    softness = 1.0
+    limits = prior.thresholds(fitted, DEFAULT_THRESHOLD)
+    measured: dict[str, float] = {}
+    if groups >= MIN_GROUPS_TO_MEASURE:
+        steps, logits = _choose_steps(data)
+        if data.anchored.any() and fitted == learned:
+            data, steps, logits = _let_go(data, steps, logits)
+            prior = prior.without(tuple(np.array(fitted)[~data.anchored].tolist()))
+        softness = temperature(data, logits)
+        found = probabilities(data.kind, logits / softness)
+        if control.kind != "single":
+            limits = thresholds(data, found, limits)
+        measured = metrics(data, found, limits)
+    every = np.ones(len(targets), dtype=bool)
+    difference = _solve(data, every, np.ones(len(fitted), dtype=bool), steps)
+    head = fold_back(prior, fitted, basis, difference, softness, limits)
+    free = steps[~data.anchored] if not data.anchored.all() else steps
+    return head, ControlReport(
+        measured,
+        len(targets),
+        groups,
+        STRENGTHS[free[0]],
+        PULLS[steps[data.anchored][0]] if data.anchored.any() else None,
+    )
 
 
 def _learnable(control: Control, examples: Examples | None) -> tuple[str, ...]:
@@ -174,112 +194,95 @@ def _why_not(control: Control, examples: Examples | None) -> str:
     return f"No annotation of “{control.name}” holds any of its labels: annotate one that does."
 
 
-def _balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> Array:
-    """Weights under which rare labels show up: ``[n, C]``.
+def _choose_steps(data: Data) -> tuple[NDArray[np.intp], Array]:
+    """Best regularisation of each label by grouped cross-validation, and out-of-fold logits ``[n, C]``.
 
-    A single choice gives each class the same sum. Otherwise positives weigh more by the square root
-    of the odds against them, halfway to equal sums: probabilities keep some meaning.
+    Returns
+    -------
+    Indices into `STRENGTHS` and, for labels with a prior, `PULLS`: one for all labels with a prior
+    and one for the others, the same for both in a single choice; and the logits at these.
     """
-    positive = (weights * targets).sum(axis=0)
-    if kind == "single":
-        return np.asarray(weights / np.where(positive > 0, positive, 1.0))
-    negative = (weights * ~targets).sum(axis=0)
-    odds = negative / np.where(positive > 0, positive, 1.0)
-    return np.asarray(weights * np.where(targets, np.clip(np.sqrt(odds), 1.0, MAX_CLASS_WEIGHT), 1.0))
-
-
-def _choose_strength(data: _Data) -> tuple[float, Array]:
-    """Best regularisation by grouped cross-validation, and its out-of-fold logits ``[n, C]``."""
     folds = grouped_folds(data.groups, data.targets, FOLDS)
-    out_of_fold = {strength: np.full(data.targets.shape, -np.inf) for strength in STRENGTHS}
+    out_of_fold = [np.full(data.targets.shape, -np.inf) for _ in STRENGTHS]
     for fold in range(folds.max() + 1):
         train, test = folds != fold, folds == fold
-        targets, weights = data.targets[train], data.weights[train]
-        seen = (targets & (weights > 0)).any(axis=0)
+        seen = (data.targets[train] & (data.weights[train] > 0)).any(axis=0)
+        if data.offset is not None:
+            for logits in out_of_fold:  # a label that was not annotated keeps its prior
+                logits[np.ix_(test, data.anchored)] = data.offset[np.ix_(test, data.anchored)]
         if not seen.any():
             continue
-        balanced = _balanced(data.kind, targets[:, seen], weights[:, seen])
+        fitted = seen | data.anchored if data.exclusive else seen
         start: Linear | None = None
-        for strength in sorted(STRENGTHS, reverse=True):  # from smooth to sharp, each from the last
-            start = solve(
-                data.coordinates[train], targets[:, seen], balanced, strength, data.exclusive, start
-            )
-            out_of_fold[strength][np.ix_(test, seen)] = start.logits(data.coordinates[test])
-    scores = {strength: _ranking_score(data, logits) for strength, logits in out_of_fold.items()}
-    best = max(scores, key=lambda strength: scores[strength])
-    if not scores[best] > scores[DEFAULT_STRENGTH] + CLEARLY_BETTER:
-        best = DEFAULT_STRENGTH
-    return best, out_of_fold[best]
+        for step in reversed(range(len(STRENGTHS))):  # from smooth to sharp, each from the last
+            start = _solve(data, train, fitted, np.full(len(seen), step), start)
+            logits = start.logits(data.coordinates[test])
+            if data.offset is not None:
+                logits += data.offset[np.ix_(test, fitted)]
+            out_of_fold[step][np.ix_(test, fitted)] = logits
+    every = np.ones(len(data.anchored), dtype=bool)
+    parts = [every] if data.exclusive else [~data.anchored, data.anchored]
+    steps: NDArray[np.intp] = np.full(len(every), DEFAULT_STEP)
+    for part in parts:
+        scores = [ranking_score(data, logits, part) for logits in out_of_fold]
+        best = int(np.argmax(scores))
+        if scores[best] > scores[DEFAULT_STEP] + CLEARLY_BETTER:
+            steps[part] = best
+    chosen = np.stack(out_of_fold, axis=-1)[:, np.arange(len(every)), steps]
+    return steps, chosen
 
 
-def _ranking_score(data: _Data, logits: Array) -> float:
-    if data.exclusive:
-        return lwlrap(data.targets, logits)
-    return _mean_average_precision(data, logits)
+def _let_go(data: Data, steps: NDArray[np.intp], logits: Array) -> tuple[Data, NDArray[np.intp], Array]:
+    """Drop the prior of each label, or of a whole single choice, that is clearly better without.
 
-
-def _mean_average_precision(data: _Data, scores: Array) -> float:
-    unit = data.is_unit
-    each = [
-        average_precision(data.targets[unit, column], scores[unit, column], data.weights[unit, column])
-        for column in range(data.targets.shape[1])
-    ]
-    found = [value for value in each if np.isfinite(value)]
-    return float(np.mean(found)) if found else 0.0
-
-
-def _temperature(data: _Data, logits: Array) -> float:
-    """Divisor of logits that minimises the out-of-fold log loss (Guo et al., 2017).
-
-    Cells whose label the fold's training never saw do not count.
+    Parameters and returns: the data, and what `_choose_steps` found. A prior that is wrong where
+    no example lies cannot be corrected by examples; it can only be dropped.
     """
-    seen = np.isfinite(logits)
-    finite = np.where(seen, logits, 0.0)
-    weights = _balanced(data.kind, data.targets, data.weights) * seen
-    truth = data.targets
+    free = replace(data, offset=None, anchored=np.zeros_like(data.anchored))
+    free_steps, free_logits = _choose_steps(free)
 
-    def loss(log_temperature: float) -> float:
-        scaled = finite / np.exp(log_temperature)
-        if data.exclusive:
-            total = logsumexp(np.where(seen, scaled, -np.inf), axis=1, keepdims=True)
-            total = np.where(np.isfinite(total), total, 0.0)
-            return float((weights * truth * (total - scaled)).sum())
-        return float((weights * (np.logaddexp(0, scaled) - truth * scaled)).sum())
+    def gain(columns: NDArray[np.bool_]) -> float:
+        return ranking_score(data, free_logits, columns) - ranking_score(data, logits, columns)
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
-
-
-def _probabilities(kind: ControlKind, logits: Array) -> Array:
-    if kind != "single":
-        return np.asarray(expit(logits))
-    any_seen = np.isfinite(logits).any(axis=1, keepdims=True)
-    return np.asarray(softmax(np.where(any_seen, logits, 0.0), axis=1))
-
-
-def _thresholds(data: _Data, probabilities: Array) -> Array:
-    """For each label the probability with the best out-of-fold F1, where enough recordings tell."""
-    thresholds = np.full(probabilities.shape[1], DEFAULT_THRESHOLD)
-    for column in range(len(thresholds)):
-        known = data.is_unit & (data.weights[:, column] > 0)
-        truth = data.targets[:, column]
-        recordings = [len(np.unique(data.groups[known & side])) for side in (truth, ~truth)]
-        if min(recordings) >= MIN_GROUPS_FOR_THRESHOLD:
-            best, _ = best_f1(truth[known], probabilities[known, column], data.weights[known, column])
-            thresholds[column] = np.clip(best, *THRESHOLD_RANGE)
-    return thresholds
-
-
-def _metrics(data: _Data, probabilities: Array, thresholds: Array) -> dict[str, float]:
-    unit = data.is_unit
-    truth, found = data.targets[unit], probabilities[unit]
-    metrics = {"lwlrap": lwlrap(truth, found), "map": _mean_average_precision(data, probabilities)}
+    dropped = np.zeros_like(data.anchored)
     if data.exclusive:
-        metrics["accuracy"] = float(truth[np.arange(len(truth)), found.argmax(axis=1)].mean())
+        dropped[:] = gain(~dropped) > CLEARLY_BETTER
     else:
-        weights = data.weights[unit]
-        taken = found >= thresholds
-        hits = (weights * (truth & taken)).sum(axis=0)
-        sums = (weights * truth).sum(axis=0) + (weights * taken).sum(axis=0)
-        metrics["f1"] = float(np.mean(2 * hits / np.where(sums > 0, sums, 1.0)))
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+        for column in np.flatnonzero(data.anchored):
+            alone = np.arange(len(dropped)) == column
+            dropped[column] = tells(data, column) and gain(alone) > CLEARLY_BETTER_ALONE
+    if dropped[data.anchored].all():
+        return free, free_steps, free_logits
+    offset = None if data.offset is None else np.where(dropped, 0.0, data.offset)
+    data = replace(data, offset=offset, anchored=data.anchored & ~dropped)
+    return data, np.where(dropped, free_steps, steps), np.where(dropped, free_logits, logits)
+
+
+def _solve(
+    data: Data,
+    rows: NDArray[np.bool_],
+    columns: NDArray[np.bool_],
+    steps: NDArray[np.intp],
+    start: Linear | None = None,
+) -> Linear:
+    """What some rows teach about some labels, on top of the prior."""
+    cells = np.ix_(rows, columns)
+    targets, weights, steps = data.targets[cells], data.weights[cells], steps[columns]
+    cost = balanced(data.kind, targets, weights)
+    if data.offset is None:
+        return solve(data.coordinates[rows], targets, cost, STRENGTHS[steps[0]], data.exclusive, start)
+    recordings = [
+        max(1, len(np.unique(data.groups[rows][carried]))) for carried in (targets & (weights > 0)).T
+    ]
+    anchored = data.anchored[columns]
+    pull = np.take(PULLS, steps) / recordings
+    return solve(
+        data.coordinates[rows],
+        targets,
+        cost,
+        np.where(anchored, pull, np.take(STRENGTHS, steps)),
+        data.exclusive,
+        start,
+        offset=data.offset[cells],
+        bias_strength=np.where(anchored, np.maximum(BIAS_PENALTY, BIAS_PULL_SHARE * pull), BIAS_PENALTY),
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from itertools import accumulate
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,14 @@ _KINDS = ("regions", "single", "multiple")
 
 @dataclass(frozen=True)
 class ControlHead:
-    """Linear classifier of one control over its C learned labels.
+    """Linear classifier of one control over its C labels.
 
     ``mean`` and ``scale`` (float32 ``[E]``) standardise embeddings, then ``weights`` (float32
-    ``[E, C]``) and ``bias`` (float32 ``[C]``) apply. A label counts as present from its entry in
+    ``[E, K]``) and ``bias`` (float32 ``[K]``) apply. A label counts as present from its entry in
     ``thresholds`` (float32 ``[C]``, probabilities) on; a single choice ignores them.
+
+    ``columns``: how many of the K columns belong to each label, in their order; the label is as
+    likely as the likeliest of them. Empty, the usual case, is one column a label, K = C.
     """
 
     control: str
@@ -39,13 +43,26 @@ class ControlHead:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
     thresholds: NDArray[np.float32]
+    columns: tuple[int, ...] = ()
+
+    def logits(self, embeddings: NDArray[Any]) -> NDArray[Any]:
+        """Log odds ``[n, C]`` of embeddings ``[n, E]``, in the precision of the embeddings."""
+        logits = ((embeddings - self.mean) / self.scale) @ self.weights + self.bias
+        if self.columns:
+            logits = np.maximum.reduceat(logits, [span.start for span in self.spans()], axis=1)
+        return np.asarray(logits)
+
+    def spans(self) -> list[slice]:
+        """Where each label's columns are."""
+        ends = list(accumulate(self.columns or [1] * len(self.labels)))
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
     def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities float32 ``[n, C]`` of embeddings ``[n, E]``.
 
         They sum to 1 in each row for a single choice and are independent of each other otherwise.
         """
-        logits = ((embeddings - self.mean) / self.scale) @ self.weights + self.bias
+        logits = self.logits(embeddings)
         found = softmax(logits, axis=1) if self.kind == "single" else expit(logits)
         return np.asarray(found, dtype=np.float32)
 
@@ -62,7 +79,8 @@ class Head:
         arrays = {}
         described = []
         for index, control in enumerate(self.controls.values()):
-            described.append({"name": control.control, "kind": control.kind, "labels": control.labels})
+            about = {"name": control.control, "kind": control.kind, "labels": control.labels}
+            described.append({**about, "columns": control.columns} if control.columns else about)
             for name in _ARRAYS:
                 values = np.ascontiguousarray(getattr(control, name), dtype=np.float32)
                 arrays[f"{index}.{name}"] = values
@@ -105,19 +123,24 @@ def _control_head(described: dict[str, object], arrays: dict[str, NDArray[np.flo
     kind = described["kind"]
     if kind not in _KINDS or not isinstance(labels, list) or arrays["weights"].ndim != 2:
         raise ValueError("its description is not one of a head")
-    embedding_dim, classes = arrays["weights"].shape
+    embedding_dim, width = arrays["weights"].shape
+    columns = described.get("columns", [])
+    if not isinstance(columns, list) or not all(type(count) is int and count > 0 for count in columns):
+        raise ValueError("its columns are not counts")
     shapes = {name: arrays[name].shape for name in _ARRAYS if name != "weights"}
     wanted = {
         "mean": (embedding_dim,),
         "scale": (embedding_dim,),
-        "bias": (classes,),
-        "thresholds": (classes,),
+        "bias": (width,),
+        "thresholds": (len(labels),),
     }
-    if shapes != wanted or len(labels) != classes:
+    owned = columns or [1] * len(labels)
+    if shapes != wanted or len(owned) != len(labels) or sum(owned) != width:
         raise ValueError("its arrays do not fit together")
     return ControlHead(
         str(described["name"]),
         cast(ControlKind, kind),
         tuple(str(label) for label in labels),
         **arrays,
+        columns=tuple(columns),
     )

@@ -91,9 +91,12 @@ def solve(
     coordinates: Coordinates,
     targets: NDArray[np.bool_],
     weights: Array,
-    strength: float,
+    strength: float | Array,
     exclusive: bool,
     start: Linear | None = None,
+    *,
+    offset: Array | None = None,
+    bias_strength: float | Array = BIAS_PENALTY,
 ) -> Linear:
     """Minimise the weighted log loss plus ``strength / 2 * |weights|²`` by L-BFGS.
 
@@ -103,11 +106,15 @@ def solve(
         ``[n, r]`` and ``[n, C]``.
     weights
         ``[n, C]``; each class's column is scaled to sum 1 (the whole matrix's rows, if exclusive).
+    strength, bias_strength
+        Of the penalties on weights and bias: one for all classes, or ``[C]``.
     exclusive
         One softmax over the classes, where a row's weight is that of its true class; else an
         independent sigmoid for each class.
     start
         Where to start from; the answer is the same from anywhere, up to the tolerance.
+    offset
+        Logits ``[n, C]`` that are there already: what is returned comes on top of them.
     """
     classes = targets.shape[1]
     rank = coordinates.shape[1]
@@ -123,6 +130,8 @@ def solve(
         parameters = flat.reshape(rank + 1, classes)
         slopes, bias = parameters[:-1], parameters[-1]
         logits = coordinates @ slopes.astype(coordinates.dtype) + bias
+        if offset is not None:
+            logits = logits + offset
         if exclusive:
             total = logsumexp(logits, axis=1, keepdims=True)
             misfit = (cell_weights * truth * (total - logits)).sum()
@@ -130,10 +139,10 @@ def solve(
         else:
             misfit = (cell_weights * (np.logaddexp(0, logits) - truth * logits)).sum()
             residual = cell_weights * (expit(logits) - truth)
-        value = misfit + strength / 2 * np.square(slopes).sum() + BIAS_PENALTY / 2 * np.square(bias).sum()
+        value = misfit + _penalty(slopes, strength) + _penalty(bias, bias_strength)
         gradient = np.empty_like(parameters)
         gradient[:-1] = coordinates.T @ residual.astype(coordinates.dtype) + strength * slopes
-        gradient[-1] = residual.sum(axis=0) + BIAS_PENALTY * bias
+        gradient[-1] = residual.sum(axis=0) + bias_strength * bias
         return float(value), gradient.ravel()
 
     first = np.zeros((rank + 1, classes))
@@ -147,3 +156,9 @@ def solve(
         options={"maxiter": MAX_ITERATIONS, "ftol": 1e-8, "gtol": 1e-6, "maxcor": 20},
     ).x.reshape(rank + 1, classes)
     return Linear(found[:-1], found[-1])
+
+
+def _penalty(values: Array, strength: float | Array) -> float:
+    if isinstance(strength, np.ndarray):
+        return float((strength / 2 * np.square(values)).sum())
+    return float(strength / 2 * np.square(values).sum())

@@ -12,8 +12,9 @@ from scipy.special import expit, softmax
 from backend.encoders.logmel import LogmelEncoder
 from backend.errors import NotEnoughAnnotationsError
 from backend.head.examples import AnnotatedClip
-from backend.head.fit import THRESHOLD_RANGE, fit_control, fit_head
+from backend.head.fit import fit_control, fit_head
 from backend.head.folds import grouped_folds
+from backend.head.measure import THRESHOLD_RANGE
 from backend.head.metrics import lwlrap
 from backend.head.model import Head
 from backend.head.solver import Basis, solve

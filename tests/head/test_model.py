@@ -1,6 +1,7 @@
 import contextlib
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,3 +95,23 @@ def test_a_contradictory_description_is_refused(old, new):
     changed += b" " * (-len(changed) % 8)
     with pytest.raises(HeadDamagedError):
         Head.from_bytes(struct.pack("<Q", len(changed)) + changed + data[8 + length :])
+
+
+def test_a_label_is_as_likely_as_the_likeliest_of_its_columns():
+    one = control_head(labels=("a", "b", "c"))
+    two = replace(one, labels=("a", "bc"), thresholds=one.thresholds[:2], columns=(1, 2))
+    embeddings = np.random.default_rng(2).normal(size=(9, 5)).astype(np.float32)
+    apart, together = one.probabilities(embeddings), two.probabilities(embeddings)
+    assert np.array_equal(together, np.stack([apart[:, 0], apart[:, 1:].max(axis=1)], axis=1))
+    data = Head("cnn14-1", {"tags": two}).to_bytes()
+    assert Head.from_bytes(data).controls["tags"].columns == (1, 2)
+    assert Head.from_bytes(data).to_bytes() == data
+    assert b"columns" not in Head("cnn14-1", {"tags": one}).to_bytes()
+
+
+@pytest.mark.parametrize("columns", [(1, 1), (3,), (0, 3), (1, 2, 0), (True, 2), (1.0, 2), "12"])
+def test_columns_that_do_not_fit_are_refused(columns):
+    head = replace(control_head(labels=("a", "b", "c")), labels=("a", "bc"), columns=columns)
+    head = replace(head, thresholds=head.thresholds[:2])
+    with pytest.raises(HeadDamagedError):
+        Head.from_bytes(Head("cnn14-1", {"tags": head}).to_bytes())

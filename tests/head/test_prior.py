@@ -1,0 +1,247 @@
+"""Fits that start from a prior, on data whose best answer is known."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from backend.errors import NotEnoughAnnotationsError
+from backend.head.examples import AnnotatedClip
+from backend.head.fit import fit_control, fit_head
+from backend.head.metrics import lwlrap
+from backend.head.model import ControlHead, Head
+from backend.head.prior import Prior, fold_back
+from backend.head.solver import Basis, Linear
+from backend.labelstudio.config import Control
+
+RATE = 12.5
+LABELS = ("a", "b", "c", "d")
+DIMENSIONS = 60
+CENTRES = np.random.default_rng(100).normal(size=(4, DIMENSIONS)) * 0.45
+
+
+def pool(frames):
+    return frames.mean(axis=-2).astype(np.float32)
+
+
+def control(kind, *labels):
+    return Control("x", "audio", kind, labels or LABELS, "audio")
+
+
+def draw(rng, count, classes=4):
+    """Points of equally likely unit Gaussians, and which one each is of."""
+    truth = rng.integers(classes, size=count)
+    return (CENTRES[truth] + rng.normal(size=(count, DIMENSIONS))).astype(np.float32), truth
+
+
+def clips(points, labels):
+    return [
+        AnnotatedClip(point[None], 0.08, f"g{i}", 1.0, {}, {"x": frozenset([label])})
+        for i, (point, label) in enumerate(zip(points, labels, strict=True))
+    ]
+
+
+def prior(kind, centres=CENTRES, labels=LABELS, bias=-3.0):
+    """Bayes' own weights for these centres, but sure of little, as AudioSet's classifier is."""
+    offsets = bias - np.square(centres).sum(axis=1) / 2
+    width = centres.shape[1]
+    return ControlHead(
+        "x",
+        kind,
+        labels,
+        np.zeros(width, np.float32),
+        np.ones(width, np.float32),
+        centres.T.astype(np.float32),
+        offsets.astype(np.float32),
+        np.full(len(labels), 0.2, np.float32),
+    )
+
+
+def scores(kind, per_class, known, seeds=3):
+    """Mean lwlrap on new points: of the prior, of a fit without it, and of a fit from it."""
+    found = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        points, truth = draw(rng, 200 * per_class)
+        picked = np.concatenate([np.flatnonzero(truth == k)[:per_class] for k in range(4)])
+        taught = clips(points[picked], [LABELS[k] for k in truth[picked]])
+        new, new_truth = draw(rng, 1500)
+        onehot = np.eye(4, dtype=bool)[new_truth]
+        without, _ = fit_control(pool, RATE, control(kind), taught)
+        with_prior, _ = fit_control(pool, RATE, control(kind), taught, known)
+        heads = (known, without, with_prior)
+        found.append([lwlrap(onehot, head.probabilities(new)) for head in heads])
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize("kind", ["single", "multiple"])
+@pytest.mark.parametrize("per_class", [1, 2, 3])
+def test_a_right_prior_is_worth_many_annotations(kind, per_class):
+    best, without, found = scores(kind, per_class, prior(kind))
+    assert found > without + 0.08
+    assert found > best - 0.02
+
+
+@pytest.mark.parametrize("kind", ["single", "multiple"])
+def test_a_helpful_prior_helps_and_is_improved(kind):
+    rough = prior(kind, CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
+    before, without, found = scores(kind, 2, rough)
+    assert found > without + 0.05
+    assert found > before - 0.03
+    before, without, found = scores(kind, 40, rough)
+    assert found > before + 0.02
+    assert found > without - 0.02
+
+
+def test_one_wrong_label_is_let_go_and_the_others_stay():
+    centres = CENTRES.copy()
+    centres[0] = -CENTRES[1]
+    rng = np.random.default_rng(9)
+    points, truth = draw(rng, 60)
+    taught = clips(points, np.take(LABELS, truth))
+    known = prior("multiple", centres)
+    head, report = fit_control(pool, RATE, control("multiple"), taught, known)
+    without, _ = fit_control(pool, RATE, control("multiple"), taught)
+    assert report.pull is not None
+    new, _ = draw(rng, 500)
+    same = [np.corrcoef(head.logits(new)[:, k], known.logits(new)[:, k])[0, 1] for k in range(4)]
+    assert same[0] < 0.5
+    assert min(same[1:]) > 0.7
+    assert np.corrcoef(head.logits(new)[:, 0], without.logits(new)[:, 0])[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("kind", ["single", "multiple"])
+def test_a_wrong_prior_is_left_behind(kind):
+    wrong = prior(kind, np.roll(CENTRES, 1, axis=0))
+    before, without, found = scores(kind, 100, wrong, seeds=1)
+    assert before < 0.5
+    assert without > 0.9
+    assert found > without - 0.02
+
+
+def test_few_annotations_stay_near_the_prior_and_many_move_away():
+    rough = prior("multiple", CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
+    rng = np.random.default_rng(0)
+    new, _ = draw(rng, 300)
+    before, best = rough.logits(new)[:, 0], prior("multiple").logits(new)[:, 0]
+    like_prior, like_best = [], []
+    for count in (4, 400):
+        points, truth = draw(rng, count)
+        head, _ = fit_control(pool, RATE, control("multiple"), clips(points, np.take(LABELS, truth)), rough)
+        found = head.logits(new)[:, head.labels.index("a")]
+        like_prior.append(np.corrcoef(found, before)[0, 1])
+        like_best.append(np.corrcoef(found, best)[0, 1])
+    assert like_prior[0] > 0.97
+    assert like_prior[1] < like_prior[0] - 0.05
+    assert like_best[1] > like_best[0] + 0.01
+
+
+@pytest.mark.parametrize("kind", ["single", "multiple", "regions"])
+@pytest.mark.parametrize("columns", [(), (1, 3, 2, 1)])
+def test_folding_back_is_exact(kind, columns):
+    """One head equals prior and difference computed apart, also where a label has several columns."""
+    rng = np.random.default_rng(3)
+    width = 500
+    points = np.maximum(rng.normal(size=(80, width)), 0).astype(np.float32)
+    basis = Basis.of(points, np.ones(80))
+    known = ControlHead(
+        "x",
+        kind,
+        ("a", "b", "d", "e"),
+        rng.normal(size=width).astype(np.float32),
+        rng.uniform(0.5, 2.0, width).astype(np.float32),
+        rng.normal(0, 0.2, size=(width, sum(columns) or 4)).astype(np.float32),
+        rng.normal(-2, 1, sum(columns) or 4).astype(np.float32),
+        np.full(4, 0.2, np.float32),
+        columns,
+    )
+    labels = ("b", "c", "e") if kind != "single" else ("a", "b", "c", "d", "e")
+    before = Prior.of(known, control(kind, "a", "b", "c", "d", "e"))
+    rank = basis.directions.shape[1]
+    difference = Linear(rng.normal(size=(rank, len(labels))), rng.normal(size=len(labels)))
+    head = fold_back(before, labels, basis, difference, 1.7, np.full(len(labels), 0.4))
+    assert head.labels == ("a", "b", "c", "d", "e")
+    again = Head.from_bytes(Head("e-1", {"x": head}).to_bytes()).controls["x"]
+
+    new = np.maximum(rng.normal(size=(200, width)), 0).astype(np.float32)
+    said = known.logits(new.astype(np.float64))
+    expected = np.zeros((200, 5))
+    expected[:, [0, 1, 3, 4]] = said
+    moved = difference.logits(basis.coordinates(new))
+    fitted = ["abcde".index(label) for label in labels]
+    expected[:, fitted] = (expected[:, fitted] + moved) / 1.7
+    if kind == "single":
+        odds = np.exp(expected)
+        wanted = odds / odds.sum(axis=1, keepdims=True)
+    else:
+        wanted = expit(expected)
+    assert np.abs(again.probabilities(new) - wanted).max() < 1e-6
+    kept = dict(zip(head.labels, head.thresholds.tolist(), strict=True))
+    assert kept["c"] == pytest.approx(0.4)
+    assert kept["a"] == pytest.approx(0.4 if kind == "single" else 0.2)
+
+
+def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are_silent():
+    rng = np.random.default_rng(4)
+    points, truth = draw(rng, 40, classes=2)
+    known = prior("multiple", CENTRES[:3], LABELS[:3])
+    head, _ = fit_control(
+        pool, RATE, control("multiple", "a", "b", "c", "d"), clips(points, np.take(LABELS, truth)), known
+    )
+    assert head.labels == ("a", "b", "c")
+    new, _ = draw(rng, 200)
+    assert np.abs(head.probabilities(new)[:, 2] - known.probabilities(new)[:, 2]).max() < 1e-6
+    assert head.thresholds[2] == pytest.approx(0.2)
+
+
+def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet():
+    rng = np.random.default_rng(5)
+    points, truth = draw(rng, 30, classes=2)
+    head, _ = fit_control(
+        pool, RATE, control("single"), clips(points, np.take(LABELS, truth)), prior("single")
+    )
+    assert head.labels == LABELS
+    new, new_truth = draw(rng, 1000)
+    chosen = head.probabilities(new).argmax(axis=1)
+    for unseen in (2, 3):
+        assert (chosen == unseen)[new_truth == unseen].mean() > 0.7
+        assert (chosen == unseen)[new_truth < 2].mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["single", "multiple"])
+def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind):
+    rng = np.random.default_rng(6)
+    known = prior(kind, CENTRES[:3], LABELS[:3])
+    points, truth = draw(rng, 60)
+    head, _ = fit_control(pool, RATE, control(kind), clips(points, np.take(LABELS, truth)), known)
+    new, new_truth = draw(rng, 2000)
+    onehot = np.eye(4, dtype=bool)[new_truth]
+    without, _ = fit_control(pool, RATE, control(kind), clips(points, np.take(LABELS, truth)))
+    assert head.labels == LABELS
+    assert lwlrap(onehot, head.probabilities(new)) > lwlrap(onehot, without.probabilities(new)) - 0.01
+    if kind == "multiple":  # labels without a prior are fitted as without one
+        assert np.corrcoef(head.logits(new)[:, 3], without.logits(new)[:, 3])[0, 1] > 0.98
+
+
+def test_controls_without_annotations_keep_the_prior_but_make_no_version_alone():
+    rng = np.random.default_rng(7)
+    other = Control("y", "audio", "multiple", LABELS, "audio")
+    known = Head("e-1", {"x": prior("multiple"), "y": prior("multiple")})
+    points, truth = draw(rng, 8)
+    taught = clips(points, np.take(LABELS, truth))
+    head, report = fit_head(pool, RATE, "e-1", [control("multiple"), other], taught, known)
+    assert head.controls["y"] is known.controls["y"]
+    assert list(report.controls) == ["x"]
+    assert "y" in report.skipped
+    with pytest.raises(NotEnoughAnnotationsError):
+        fit_head(pool, RATE, "e-1", [other], taught, known)
+
+
+def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing():
+    rng = np.random.default_rng(8)
+    points, truth = draw(rng, 40)
+    taught = clips(points, np.take(LABELS, truth))
+    plain, report = fit_head(pool, RATE, "e-1", [control("multiple")], taught)
+    assert report.controls["x"].pull is None
+    for useless in (prior("single"), prior("multiple", labels=("w", "x", "y", "z"))):
+        head, _ = fit_head(pool, RATE, "e-1", [control("multiple")], taught, Head("e-1", {"x": useless}))
+        assert head.to_bytes() == plain.to_bytes()
