@@ -11,7 +11,7 @@ import structlog
 
 from backend.detection import ClipPrediction, predict_clip
 from backend.embeddings import Sound
-from backend.errors import EarmarkError, LabelConfigError, TaskError
+from backend.errors import EarmarkError, LabelConfigError, TaskError, WeightsError
 from backend.head.model import Head
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.results import choices_item, region_item
@@ -70,8 +70,13 @@ class Predictor:
             row = session.get(Project, key)
         controls, failures = self._controls(label_config or (row.label_config if row else ""))
         version = services.active(key)
-        name = services.version_name(key)
-        head = services.head(version) if version else None
+        name = version.name if version else services.untrained_name()
+        head = None
+        try:
+            head = services.head_for(version, controls)
+        except WeightsError as error:
+            log.warning("no prediction possible", detail=str(error))
+            failures[error.reason] = len(tasks)
         items: list[dict[str, Any]] = []
         for task in tasks:
             if budget_seconds is not None and time.monotonic() - started > budget_seconds:
@@ -102,7 +107,7 @@ class Predictor:
         self, task: object, project: Project | None, controls: tuple[Control, ...], head: Head | None
     ) -> dict[str, Any]:
         if head is None or not controls:
-            # Nothing is learnt yet: an honest empty answer, and the file is not even fetched.
+            # Nothing is learnt or matched: an honest empty answer, and the file is not even fetched.
             return _empty_item()
         results: list[dict[str, Any]] = []
         probabilities: dict[str, dict[str, float]] = {}
@@ -111,6 +116,11 @@ class Predictor:
             same_sound = tuple(control for control in controls if control.data_key == data_key)
             sound = self.hear(task, data_key, project)
             encoder = self._services.encoder()
+            if head.identity != encoder.identity:
+                raise WeightsError(
+                    f"The head was trained with {head.identity}, and the encoder is now {encoder.identity}: "
+                    "restart Earmark, so that everything uses the same one."
+                )
             found = predict_clip(
                 head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
             )

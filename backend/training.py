@@ -27,7 +27,7 @@ from backend.services import Services
 from backend.store.annotations import apply_event, live_annotations
 from backend.store.events import ANNOTATION_ACTIONS, START_TRAINING, mark_handled, pending_events
 from backend.store.projects import acquire_lease, release_lease, remember_project
-from backend.store.registry import register_version
+from backend.store.registry import needs_version, register_version
 from backend.store.tables import Annotation, Event, Project, Task, Training
 
 log = structlog.get_logger(__name__)
@@ -59,6 +59,12 @@ def learn(services: Services, key: str) -> Training | None:
             release_lease(session, key, owner)
 
 
+def needs_training_anew(services: Services, key: str) -> bool:
+    """Whether the project was trained, but never with the encoder that hears now."""
+    with services.database.read() as session:
+        return needs_version(session, key, services.encoder_identity())
+
+
 def learn_all(services: Services, key: str) -> None:
     """Train until nothing waits, for callers without a dispatcher.
 
@@ -76,11 +82,12 @@ def learn_all(services: Services, key: str) -> None:
 def _learn(services: Services, key: str) -> Training | None:
     started_at = time.time()
     project, events, worthwhile = _apply_pending(services, key)
-    if not events:
+    new_encoder = needs_training_anew(services, key)
+    if not events and not new_encoder:
         return None
     training = Training(project_key=key, started_at=started_at, events=len(events), outcome="", detail="")
-    up_to = events[-1].id
-    if not worthwhile:
+    up_to = events[-1].id if events else 0
+    if not (worthwhile or new_encoder):
         with services.database.write() as session:
             mark_handled(session, key, up_to)
         return None
@@ -90,7 +97,8 @@ def _learn(services: Services, key: str) -> Training | None:
             annotations = live_annotations(session, key)
         clips = _hear_clips(services, project, controls, annotations)
         encoder = services.encoder()
-        head, report = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, controls, clips)
+        prior = services.zero_label_head(controls)
+        head, report = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, controls, clips, prior)
     except (NotEnoughAnnotationsError, LabelConfigError) as error:
         training.outcome, training.detail = "nothing", str(error)
     except Exception as error:
@@ -110,7 +118,10 @@ def _learn(services: Services, key: str) -> Training | None:
             training.outcome, training.version = "registered", version.name
             training.detail = " ".join(report.skipped.values())
         mark_handled(session, key, up_to)
-        remember_project(session, key).failures = 0
+        row = remember_project(session, key)
+        row.failures = 0
+        if new_encoder and training.outcome == "nothing":
+            row.retry_after = time.time() + LONGEST_RETRY_SECONDS
         training.finished_at = time.time()
         session.add(training)
     log.info(

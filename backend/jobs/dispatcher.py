@@ -21,7 +21,7 @@ from backend.settings import Settings
 from backend.store.database import Database
 from backend.store.events import PendingWork, pending_work
 from backend.store.projects import known_projects
-from backend.store.registry import active_version
+from backend.store.registry import active_version, needs_version
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,12 @@ def due_jobs(database: Database, settings: Settings, now: float) -> list[tuple[J
                 request = JobRequest("learn", work.project_key, settings.train_timeout_seconds)
                 jobs.append((request, lease_until))
         identity = encoder_identity(settings)
+        asked = {request.project_key for request, _ in jobs}
         for project in projects.values():
+            switched = needs_version(session, project.key, identity)
+            if switched and project.key not in asked and now >= project.retry_after:
+                request = JobRequest("learn", project.key, settings.train_timeout_seconds)
+                jobs.append((request, project.lease_until))
             version = active_version(session, project.key, identity)
             if version and version.name != project.refreshed_version and now >= project.refresh_after:
                 jobs.append((JobRequest("refresh", project.key, REFRESH_TIMEOUT_SECONDS), 0.0))

@@ -61,6 +61,14 @@ def active_version(session: Session, key: str, encoder_identity: str) -> Version
     )
 
 
+def needs_version(session: Session, key: str, encoder_identity: str) -> bool:
+    """Whether a project has versions, but none of this encoder: it was switched since."""
+    trained = select(Version.id).where(Version.project_key == key)
+    if session.scalar(trained.where(Version.encoder == encoder_identity).limit(1)) is not None:
+        return False
+    return session.scalar(trained.limit(1)) is not None
+
+
 def load_head(session: Session, version_id: int) -> bytes:
     """Safetensors bytes of a version's head."""
     return (
