@@ -11,14 +11,14 @@ import structlog
 
 from backend.detection import ClipPrediction, predict_clip
 from backend.embeddings import Sound
-from backend.errors import EarmarkError, LabelConfigError, TaskError, WeightsError
+from backend.errors import EarmarkError, TaskError, WeightsError
 from backend.head.model import Head
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.results import choices_item, region_item
 from backend.services import Services
 from backend.store.faults import remember_fault
 from backend.store.projects import project_key
-from backend.store.tables import Project
+from backend.store.tables import Project, Version
 
 log = structlog.get_logger(__name__)
 
@@ -68,15 +68,19 @@ class Predictor:
         services, key = self._services, project_key(project)
         with services.database.read() as session:
             row = session.get(Project, key)
-        controls, failures = self._controls(label_config or (row.label_config if row else ""))
         version = services.active(key)
         name = version.name if version else services.untrained_name()
-        head = None
+        controls: tuple[Control, ...] = ()
+        head: Head | None = None
+        failures: dict[str, int] = {}
         try:
-            head = services.head_for(version, controls)
-        except WeightsError as error:
-            log.warning("no prediction possible", detail=str(error))
-            failures[error.reason] = len(tasks)
+            controls = parse_label_config(label_config or (row.label_config if row else ""))
+            head = self._head(version, controls)
+        except EarmarkError as error:
+            # Whatever it is, an error status would lose the answer: every task gets an empty item.
+            log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
+            if tasks:
+                failures[error.reason] = len(tasks)
         items: list[dict[str, Any]] = []
         for task in tasks:
             if budget_seconds is not None and time.monotonic() - started > budget_seconds:
@@ -96,12 +100,15 @@ class Predictor:
             log.warning("request cut short", left=failures["out_of_time"], budget_seconds=budget_seconds)
         return Predictions(name, items, failures)
 
-    def _controls(self, label_config: str) -> tuple[tuple[Control, ...], dict[str, int]]:
-        try:
-            return parse_label_config(label_config), {}
-        except LabelConfigError as error:
-            log.warning("no prediction possible", detail=str(error))
-            return (), {error.reason: 1}
+    def _head(self, version: Version | None, controls: tuple[Control, ...]) -> Head | None:
+        """The head that answers; WeightsError when the encoder turns out to be another than its own."""
+        head = self._services.head_for(version, controls)
+        if head is not None and head.identity != self._services.encoder().identity:
+            raise WeightsError(
+                f"The head was trained with {head.identity}, and the encoder is now "
+                f"{self._services.encoder().identity}: restart Earmark, so that everything uses the same one."
+            )
+        return head
 
     def _predict_task(
         self, task: object, project: Project | None, controls: tuple[Control, ...], head: Head | None
@@ -116,11 +123,6 @@ class Predictor:
             same_sound = tuple(control for control in controls if control.data_key == data_key)
             sound = self.hear(task, data_key, project)
             encoder = self._services.encoder()
-            if head.identity != encoder.identity:
-                raise WeightsError(
-                    f"The head was trained with {head.identity}, and the encoder is now {encoder.identity}: "
-                    "restart Earmark, so that everything uses the same one."
-                )
             found = predict_clip(
                 head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
             )

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from backend.api.app import create_app
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.events import KNOWN_ACTIONS, pending_work
 from backend.store.projects import known_projects
+from backend.store.tables import Version
 from backend.training import learn
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
@@ -201,6 +203,29 @@ def test_one_bad_task_spoils_none_of_its_neighbours(
     assert 'earmark_predicted_tasks_total{outcome="task"} 5.0' in metrics
     assert 'earmark_predicted_tasks_total{outcome="unreadable"} 1.0' in metrics
     assert 'earmark_bad_sounds{reason="not_found"} 1.0' in metrics
+
+
+def test_a_label_config_without_sound_leaves_every_task_empty_and_counted(
+    client: TestClient, tones: list[dict[str, Any]]
+) -> None:
+    body = {"tasks": tones, "project": KEY, "label_config": "<View/>"}
+    items = client.post("/predict", json=body).json()["results"]
+    assert [item["result"] for item in items] == [[]] * len(tones)
+    metrics = client.get("/metrics").text
+    assert f'earmark_predicted_tasks_total{{outcome="label_config"}} {len(tones)}.0' in metrics
+    assert 'earmark_predicted_tasks_total{outcome="predicted"} 0.0' in metrics
+
+
+def test_a_damaged_head_leaves_tasks_empty_instead_of_failing(
+    client: TestClient, services: Services, tones: list[dict[str, Any]]
+) -> None:
+    for task in tones[:4]:
+        client.post("/webhook", json=annotation_webhook(task))
+    learn(services, KEY)
+    with services.database.write() as session:
+        session.execute(update(Version).values(head=b"damaged"))
+    items = predict(client, tones[4:])["results"]
+    assert [item["result"] for item in items] == [[], []]
 
 
 def test_a_request_out_of_time_skips_the_rest_instead_of_failing(
