@@ -19,6 +19,7 @@ from backend.files import sha256_of
 
 if TYPE_CHECKING:
     from backend.encoders.cnn14_network import Cnn14
+    from backend.encoders.pooling import Pooling
 
 SAMPLE_RATE = 32_000
 """Samples per second."""
@@ -87,10 +88,9 @@ class Cnn14Encoder:
         self._checkpoint = checkpoint
         network = _network_in(checkpoint)
         self.identity = identity_of(digest or _digest_of(checkpoint))
-        self._pool_weight, self._pool_bias = network.fc1.weight.numpy(), network.fc1.bias.numpy()
         classify = network.fc_audioset
         self._tag_weight, self._tag_bias = classify.weight.numpy(), classify.bias.numpy()
-        self.plan, self._engine = self._start(network)
+        self.plan, self._engine, self._pool = self._start(network)
         self._run = Passes(self._pass, int(self._engine.shared_seconds * SAMPLE_RATE))
 
     def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
@@ -130,13 +130,7 @@ class Cnn14Encoder:
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
         """ReLU(fc1(max + mean)) over runs of frames: ``[..., n, 2048]`` to float32 ``[..., 2048]``."""
-        # Not widened as a whole: an hour's frames in float32 would be 92 MB more.
-        highest = np.max(frames, axis=-2).astype(np.float32)
-        summary = highest + np.mean(frames, axis=-2, dtype=np.float32)
-        # The weights stand on the left: as large as they are, that is a third faster.
-        rows = (self._pool_weight @ summary.reshape(-1, summary.shape[-1]).T).T.reshape(summary.shape)
-        embedding: NDArray[np.float32] = np.maximum(rows + self._pool_bias, 0)
-        return embedding
+        return self._pool(frames)
 
     def tags(self, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
         """AudioSet probabilities of embeddings: ``[..., 2048]`` to float32 ``[..., 527]`` in [0, 1].
@@ -151,9 +145,11 @@ class Cnn14Encoder:
         """The layer behind ``tags``; see ``Tagger.audioset_layer``."""
         return self._tag_weight.T, self._tag_bias
 
-    def _start(self, network: Cnn14) -> tuple[Plan, Engine]:
+    def _start(self, network: Cnn14) -> tuple[Plan, Engine, Pooling]:
         """Start the first engine of those left, and leave only those behind it."""
-        import torch
+        import torch  # late, because it takes a second and /setup never needs it
+
+        from backend.encoders.pooling import Pooling
 
         try:
             plan, engine = first_that_starts(self._plans, network)
@@ -166,7 +162,7 @@ class Cnn14Encoder:
         # Beside another engine, PyTorch only makes spectrograms. A second thread gains a millisecond for
         # 10 s of sound, but waits spinning, and loses 70 where another process wants the cores too.
         torch.set_num_threads(plan.threads if plan.engine == "torch" else 1)
-        return plan, engine
+        return plan, engine, Pooling(plan, network)
 
     def _pass(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
         """One pass, float32 ``[B, n]`` to float32 ``[B, t, 2048]``, by the next engine where one fails."""
@@ -174,7 +170,7 @@ class Cnn14Encoder:
             return self._engine.run(waveforms)
         except EngineFaultError as error:
             _log.warning("encoder_engine_failed", engine=str(self.plan), reason=str(error))
-        self.plan, self._engine = self._start(_network_in(self._checkpoint))
+        self.plan, self._engine, self._pool = self._start(_network_in(self._checkpoint))
         self._run.shared_samples = int(self._engine.shared_seconds * SAMPLE_RATE)
         # One by one: what shared a pass on a GPU may be too much at once for what comes after it.
         return np.concatenate([self._pass(waveform[None]) for waveform in waveforms])
@@ -208,7 +204,7 @@ def _digest_of(checkpoint: Path) -> str:
 
 def _network_in(checkpoint: Path) -> Cnn14:
     """The network of a checkpoint, read without running anything that a pickle may hold."""
-    import torch  # late, because it takes a second and /setup never needs it
+    import torch
 
     from backend.encoders.cnn14_network import build
 
