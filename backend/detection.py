@@ -17,6 +17,12 @@ WINDOWS_AT_ONCE = 2048
 """Windows whose embeddings are held at once: 16 MB for CNN14, whatever the recording's length."""
 KEEP_SHARE_OF_THRESHOLD = 0.8
 """A region starts at its label's threshold and goes on down to this share of it (hysteresis)."""
+CHOICE_MARGIN = 0.1
+"""A single choice is shown when its probability is this far on the way from chance to certainty.
+
+A guess costs more than an empty choice: it looks like an answer, tends to be submitted as it is, and
+then teaches what was guessed. An empty one takes the same one click as a wrong one.
+"""
 MERGE_GAP_SECONDS = 0.2
 MIN_REGION_SECONDS = 0.15
 
@@ -95,7 +101,7 @@ def predict_clip(
         else:
             whole = fitted.probabilities(pool(frames)[None])[0, columns]
             if control.kind == "single":
-                taken = np.arange(len(labels)) == whole.argmax()
+                taken = (np.arange(len(labels)) == whole.argmax()) & _tells_apart(control, fitted, whole)
             else:
                 taken = whole >= thresholds
             found = [(labels[i], float(whole[i])) for i in np.flatnonzero(taken)]
@@ -167,6 +173,19 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def _tells_apart(
+    control: Control, fitted: ControlHead, probabilities: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Which labels ``[C]`` of a single choice are likely enough to be shown.
+
+    Chance is one of the labels in the label config, whether they were learned or not. A head that
+    knows one label alone gives it all of the probability, and tells nothing by it.
+    """
+    chance = 1 / len(control.labels)
+    floor = chance + CHOICE_MARGIN * (1 - chance)
+    return (probabilities >= floor) & (len(fitted.labels) > 1)
 
 
 def _certainty(control: Control, probabilities: NDArray[np.float32]) -> float:

@@ -242,11 +242,13 @@ def test_learned_from_sound_and_found_in_new_sound():
         AnnotatedClip(encoder.frames([sound]), 8.0, str(i), 1.0, {"c": regions}, {})
         for i, (sound, regions) in enumerate(scenes[:12])
     ]
-    head, report = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, [labels], clips)
+    fitted, report = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, [labels], clips)
     assert report.controls["c"].metrics["map"] > 0.9
     hits = total = 0
     for sound, regions in scenes[12:]:
-        found = predict_clip(head, [labels], encoder.pool, encoder.frame_rate, encoder.frames([sound]), 8.0)
+        found = predict_clip(
+            fitted.head, [labels], encoder.pool, encoder.frame_rate, encoder.frames([sound]), 8.0
+        )
         hit, of = event_f1(found.regions, regions, collar_seconds=0.35)
         hits, total = hits + hit, total + of
     assert hits / total > 0.8
@@ -264,9 +266,9 @@ def test_one_corrected_soundscape_teaches_the_reverberant_one():
         return encoder.frames([soxr.resample(sound.mean(axis=1), rate, encoder.sample_rate)])
 
     dry = AnnotatedClip(frames_of("soundscape_20200501_44100.flac"), 10.0, "dry", 1.0, {"c": regions}, {})
-    head, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, [labels], [dry])
+    fitted, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, [labels], [dry])
     wet = frames_of("reverb_soundscape_20200501_44100.flac")
-    found = predict_clip(head, [labels], encoder.pool, encoder.frame_rate, wet, 10.0)
+    found = predict_clip(fitted.head, [labels], encoder.pool, encoder.frame_rate, wet, 10.0)
     for start, end, label in truth:
         same = [region for region in found.regions if region.label == label]
         shared = sum(max(0.0, min(end, r.end) - max(start, r.start)) for r in same)

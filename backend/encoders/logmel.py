@@ -2,7 +2,9 @@
 
 The front end is CNN14's (Kong et al., PANNs, 2020): 32 kHz, window 1024, hop 320, 64 mel bands from
 50 to 14,000 Hz. Beside the bands, each frame carries how tonal the sound is: spectral flatness and
-crest in octaves (MPEG-7, ISO/IEC 15938-4), and the highest peaks of autocorrelation and cepstrum.
+crest in octaves (MPEG-7, ISO/IEC 15938-4), the highest peaks of autocorrelation and cepstrum, and how
+much each band moves inside the frame. Movement over several times, from 10 ms to 0.64 s, tells attacks,
+tremolo and steady tones apart, as modulation spectra and the second order of scattering do.
 """
 
 from __future__ import annotations
@@ -37,19 +39,30 @@ LOUDEST_SAMPLE = 1e4
 RUN_FLOOR_NATS = 80.0 * np.log(10.0) / 10.0
 """Bands 80 dB under the loudest frame of a run are recording noise and count as equal."""
 PERCENTILES = (10.0, 50.0, 90.0)
+MOVE_LAGS = (2, 4, 8)
+"""Frames over which movement is measured, beside one frame."""
+ATTACK_LAGS = (1, 4)
+"""Frames over which the greatest rise and fall are measured."""
+SMALLEST_SPREAD = 0.05
+"""Nats, added to deviations and movements before their logarithm, which makes them comparable."""
 FRAMES_PER_CHUNK = 64
 """Sound is worked on in chunks of 5 s: small enough for the cache, whatever the file's length."""
 
 TONALITY = 2 * OCTAVES + PEAKS
-FRAME_DIM = 2 * BANDS + TONALITY
-EMBEDDING_DIM = (3 + len(PERCENTILES)) * FRAME_DIM + 2 * (BANDS + TONALITY)
+STATIC_DIM = 2 * BANDS + TONALITY
+FRAME_DIM = STATIC_DIM + BANDS
+EMBEDDING_DIM = (
+    (3 + len(PERCENTILES)) * STATIC_DIM
+    + 2 * (BANDS + TONALITY)
+    + (1 + len(MOVE_LAGS) + 2 * len(ATTACK_LAGS)) * BANDS
+)
 
 _PARAMETERS = {
-    "revision": 1,  # raise it whenever the same sound would give other numbers
+    "revision": 2,  # raise it whenever the same sound would give other numbers
     "stft": (SAMPLE_RATE_HZ, WINDOW_SAMPLES, HOP_SAMPLES, HOPS_PER_FRAME),
     "mel": (BANDS, LOWEST_HZ, HIGHEST_HZ, LOWEST_BAND_POWER),
     "tonality": (OCTAVES_HZ, LOWEST_BIN_POWER, HIGHEST_PITCH_HZ, LOWEST_PITCH_HZ, CEPSTRUM_SPLIT_HZ),
-    "pool": (round(float(RUN_FLOOR_NATS), 6), PERCENTILES),
+    "pool": (round(float(RUN_FLOOR_NATS), 6), PERCENTILES, MOVE_LAGS, ATTACK_LAGS, SMALLEST_SPREAD),
 }
 
 
@@ -57,7 +70,8 @@ class LogmelEncoder:
     """Log-mel bands and tonality as frames, their statistics as embeddings; see `Encoder`.
 
     One frame is 0.08 s: for each of 64 bands the mean and the highest log power over 8 hops, then
-    the means of flatness and crest in 7 octaves and of 3 harmonicity peaks: D = 145.
+    the means of flatness and crest in 7 octaves and of 3 harmonicity peaks, then the mean absolute step
+    of each band between hops of the frame: D = 209.
     """
 
     IDENTITY = "logmel-" + hashlib.sha256(json.dumps(_PARAMETERS).encode()).hexdigest()[:12]
@@ -118,10 +132,13 @@ class LogmelEncoder:
         tonality = self._tonality(power + np.float32(LOWEST_BIN_POWER))
         starts = np.arange(0, hops, HOPS_PER_FRAME)
         counts = np.diff(np.append(starts, hops))[:, None]
+        steps = np.abs(np.diff(bands, axis=0, append=bands[-1:]))
+        steps[starts[1:] - 1] = 0.0  # a step into the next frame belongs to neither
         parts = [
             np.add.reduceat(bands, starts) / counts,
             np.maximum.reduceat(bands, starts),
             np.add.reduceat(tonality, starts) / counts,
+            np.add.reduceat(steps, starts) / np.maximum(counts - 1, 1),
         ]
         return np.concatenate(parts, axis=1, dtype=np.float16, casting="same_kind")
 
@@ -146,28 +163,52 @@ class LogmelEncoder:
         return np.stack([*flatness, *crest, *peaks], axis=1)
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Statistics of runs of frames: ``[..., n, D]`` with n >= 1 to float32 ``[..., E]``, E = 1032.
+        """Statistics of runs of frames: ``[..., n, D]`` with n >= 1 to float32 ``[..., E]``, E = 1544.
 
         Mean, standard deviation, mean absolute step and percentiles over the run; then mean and
         deviation of the spectrum's shape and of tonality, in which loud frames count for more, so
-        that a silent tail changes little.
+        that a silent tail changes little; then how much the bands move inside frames and over
+        several of them, and their greatest rise and fall. Deviations and movements are logarithms.
         """
-        values = np.array(frames, dtype=np.float32)
+        values = np.array(frames[..., :STATIC_DIM], dtype=np.float32)
         bands = values[..., : 2 * BANDS]
         loudness = np.log(np.exp(bands[..., :BANDS]).sum(axis=-1, keepdims=True))
         loudest = loudness.max(axis=-2, keepdims=True)
         np.maximum(bands, loudest - np.float32(RUN_FLOOR_NATS), out=bands)
 
-        steps = np.abs(np.diff(values, axis=-2))
-        step = steps.mean(axis=-2) if steps.shape[-2] else np.zeros_like(values[..., 0, :])
-        parts = [values.mean(axis=-2), values.std(axis=-2), step, *_percentiles(values)]
+        parts = [
+            values.mean(axis=-2),
+            _log(values.std(axis=-2)),
+            _log(np.abs(_steps(values, 1)).mean(axis=-2)),
+            *_percentiles(values),
+        ]
 
         weights = np.exp(0.5 * (loudness - loudest))  # amplitude, not power: no single frame decides
         weights /= weights.sum(axis=-2, keepdims=True)
         shape = np.concatenate([values[..., :BANDS] - loudness, values[..., 2 * BANDS :]], axis=-1)
         mean = (weights * shape).sum(axis=-2, keepdims=True)
         deviation = np.sqrt((weights * np.square(shape - mean)).sum(axis=-2))
-        return np.concatenate([*parts, mean[..., 0, :], deviation], axis=-1, dtype=np.float32)
+        parts += [mean[..., 0, :], deviation]
+
+        level = bands[..., :BANDS]
+        inside = np.where(level > loudest - np.float32(RUN_FLOOR_NATS), frames[..., STATIC_DIM:], 0.0)
+        parts.append(_log(inside.astype(np.float32).mean(axis=-2)))
+        parts += [_log(np.abs(_steps(level, lag)).mean(axis=-2)) for lag in MOVE_LAGS]
+        for lag in ATTACK_LAGS:
+            moves = _steps(level, lag)
+            parts += [np.maximum(moves.max(axis=-2), 0.0), np.maximum(-moves.min(axis=-2), 0.0)]
+        return np.concatenate(parts, axis=-1, dtype=np.float32)
+
+
+def _steps(values: NDArray[np.float32], lag: int) -> NDArray[np.float32]:
+    """Differences over ``lag`` frames of axis -2; one of zero where the run is no longer than that."""
+    if values.shape[-2] <= lag:
+        return np.zeros_like(values[..., :1, :])
+    return np.asarray(values[..., lag:, :] - values[..., :-lag, :])
+
+
+def _log(spread: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.log(spread + np.float32(SMALLEST_SPREAD)))
 
 
 def _percentiles(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -35,7 +35,8 @@ class AnnotatedClip:
     ``frames``: ``[T, D]`` of the whole sound. ``duration``: seconds. ``group``: the recording it was
     cut from; clips of one group are never on both sides of an evaluation. ``regions`` has an entry
     for each regions control of the annotation: an empty tuple says that nothing sounds here.
-    ``tags`` likewise for controls of the whole clip.
+    ``tags`` likewise for controls of the whole clip. ``weight`` is that of the whole annotation;
+    a region's own weight and ``tag_weights`` (of each tags control, 1 by default) multiply it.
     """
 
     frames: NDArray[np.floating[Any]]
@@ -44,6 +45,7 @@ class AnnotatedClip:
     weight: float = 1.0
     regions: dict[str, tuple[Region, ...]] = field(default_factory=dict)
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
+    tag_weights: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def build_examples(
         if control.kind == "regions":
             parts.append(_region_rows(pool, frame_rate, control, clip, weight, most))
         else:
-            parts.append(_tag_row(pool, control, clip, weight))
+            trust = clip.tag_weights.get(name, 1.0)
+            parts.append(_tag_row(pool, control, clip, weight * trust))
     embeddings, targets, weights, is_unit = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     groups = np.repeat([clip.group for clip in submitted], [len(part[0]) for part in parts])
     return Examples(control.labels, embeddings, targets, weights, groups, is_unit)
@@ -139,11 +142,11 @@ def _region_rows(
     regions = [region for region in clip.regions[control.name] if region.end > region.start]
     starts = window_starts(frame_rate, count)
     begins, ends = starts / frame_rate, (starts + length) / frame_rate
-    present, unsure = _labels_in(begins, ends, control, regions)
+    present, unsure, trust = _labels_in(begins, ends, control, regions)
     kept, shares = _thin_out(np.any(present | unsure, axis=1), most)
     total = weight * np.sqrt(max(1.0, clip.duration / EQUAL_WEIGHT_SECONDS))
     embeddings = [pool_windows(pool, clip.frames, starts[kept], length)]
-    targets, known = [present[kept]], [~unsure[kept] * (total * shares)[:, None]]
+    targets, known = [present[kept]], [~unsure[kept] * trust[kept] * (total * shares)[:, None]]
 
     whole = [region for region in regions if region.labels & set(control.labels)]
     if whole:
@@ -151,14 +154,14 @@ def _region_rows(
             pool(clip.frames[slice(*frames_between(region.start, region.end, frame_rate, count))])[None]
             for region in whole
         ]
-        region_present, region_unsure = _labels_in(
+        region_present, region_unsure, region_trust = _labels_in(
             np.array([region.start for region in whole]),
             np.array([region.end for region in whole]),
             control,
             regions,
         )
         targets.append(region_present)
-        known.append(~region_unsure * (total * REGION_WEIGHT_SHARE / len(whole)))
+        known.append(~region_unsure * region_trust * (total * REGION_WEIGHT_SHARE / len(whole)))
     is_unit = np.arange(len(kept) + len(whole)) < len(kept)
     return np.concatenate(embeddings), np.concatenate(targets), np.concatenate(known), is_unit
 
@@ -168,18 +171,25 @@ def _labels_in(
     ends: NDArray[np.float64],
     control: Control,
     regions: Sequence[Region],
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which labels sound in stretches of time, and for which that is unclear: bool ``[n, C]`` each."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
+    """Which labels sound in stretches of time, for which that is unclear, and trust: ``[n, C]`` each.
+
+    Trust is the weight of the most trusted region that makes a label present, and 1 elsewhere.
+    """
     share = np.zeros((len(begins), len(control.labels)))
+    trust = np.zeros_like(share)
     columns = {label: column for column, label in enumerate(control.labels)}
     for region in regions:
         common = np.minimum(ends, region.end) - np.maximum(begins, region.start)
         needed = np.minimum(ends - begins, region.end - region.start)
         part = np.clip(common / needed, 0.0, 1.0)
+        weight = np.where(part >= PRESENT_SHARE, region.weight, 0.0)
         for label in region.labels & columns.keys():
-            share[:, columns[label]] = np.maximum(share[:, columns[label]], part)
+            column = columns[label]
+            share[:, column] = np.maximum(share[:, column], part)
+            trust[:, column] = np.maximum(trust[:, column], weight)
     present = share >= PRESENT_SHARE
-    return present, (share > ABSENT_SHARE) & ~present
+    return present, (share > ABSENT_SHARE) & ~present, np.where(present, trust, 1.0)
 
 
 def _thin_out(sounding: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

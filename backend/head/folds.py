@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def grouped_folds(groups: NDArray[np.str_], targets: NDArray[np.bool_], folds: int) -> NDArray[np.intp]:
-    """Fold of each row, 0 to at most ``folds - 1``: whole groups, labels spread evenly.
+def assign_folds(
+    groups: NDArray[np.str_],
+    targets: NDArray[np.bool_],
+    folds: int,
+    kept: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Fold of each recording, 0 to at most ``folds - 1``, labels spread evenly.
 
-    Groups with the rarest labels are dealt first, each to the fold that holds least of that label,
-    then fewest groups (iterative stratification, Sechidis et al., 2011). Deterministic, and
-    independent of the order of the rows.
+    Recordings with the rarest labels are dealt first, each to the fold that holds least of that
+    label, then fewest recordings (iterative stratification, Sechidis et al., 2011). Deterministic,
+    and independent of the order of the rows.
 
     Parameters
     ----------
     groups
-        ``[n]``, the group of each row.
+        ``[n]``, the recording of each row.
     targets
         bool ``[n, C]``.
+    kept
+        Folds that recordings had before and keep; the others are dealt around them.
     """
     names, rows = np.unique(groups, return_inverse=True)
     count = min(folds, len(names))
@@ -29,14 +38,22 @@ def grouped_folds(groups: NDArray[np.str_], targets: NDArray[np.bool_], folds: i
         min((int(frequency[column]), int(column)) for column in np.flatnonzero(row)) if row.any() else None
         for row in carries
     ]
-    order = sorted(range(len(names)), key=lambda index: (rarest[index] or (len(names) + 1, 0), index))
     label_counts = np.zeros((count, targets.shape[1]), dtype=int)
     sizes = np.zeros(count, dtype=int)
-    fold_of = np.zeros(len(names), dtype=np.intp)
-    for index in order:
+    fold_of: dict[str, int] = {}
+
+    def deal(index: int, fold: int) -> None:
+        fold_of[str(names[index])] = fold
+        label_counts[fold] += carries[index]
+        sizes[fold] += 1
+
+    before = {name: fold for name, fold in (kept or {}).items() if fold < count}
+    for index, name in enumerate(names):
+        if name in before:
+            deal(index, before[str(name)])
+    left = [index for index, name in enumerate(names) if name not in before]
+    for index in sorted(left, key=lambda index: (rarest[index] or (len(names) + 1, 0), index)):
         rare = rarest[index]
         held = label_counts[:, rare[1]] if rare else np.zeros(count, dtype=int)
-        fold_of[index] = min(range(count), key=lambda fold: (held[fold], sizes[fold], fold))
-        label_counts[fold_of[index]] += carries[index]
-        sizes[fold_of[index]] += 1
-    return fold_of[rows]
+        deal(index, min(range(count), key=lambda fold: (held[fold], sizes[fold], fold)))
+    return fold_of

@@ -1,40 +1,38 @@
-"""How good out-of-fold logits are, and what is set by them: temperature and thresholds."""
+"""How good out-of-fold answers are, and the thresholds that are set by them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit, softmax
 
-from backend.head.metrics import average_precision, best_f1, lwlrap
-from backend.head.solver import Array, Coordinates
+from backend.head.metrics import auc, average_precision, best_f1, calibration_error, f1, lwlrap
+from backend.head.solver import Array
 from backend.labelstudio.config import ControlKind
 
 MIN_GROUPS_TO_TELL = 5
 """Recordings with and without a label, each, before they decide on its threshold and its prior."""
 THRESHOLD_RANGE = (0.1, 0.9)
 MAX_CLASS_WEIGHT = 10.0
-TEMPERATURES = (0.5, 5.0)
-"""Softening is free, sharpening is not: a few easy clips must not make every answer look certain."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """One control's examples, in the coordinates of a `Basis` and with the labels that are fitted.
+    """One control's examples, of the labels that are fitted.
 
-    ``coordinates`` ``[n, r]``; ``targets``, ``weights`` ``[n, C]``; ``groups``, ``is_unit`` ``[n]``:
-    see `Examples`. ``offset``: the prior's logits ``[n, C]``, None without a prior; ``anchored``:
-    which labels it speaks for, bool ``[C]``.
+    ``targets``, ``weights`` ``[n, C]``; ``groups``, ``is_unit`` ``[n]``:
+    see `Examples`; ``folds`` ``[n]``. ``offset``: the prior's logits ``[n, C]``, None without a prior;
+    ``anchored``: which labels it speaks for, bool ``[C]``.
     """
 
     kind: ControlKind
-    coordinates: Coordinates
     targets: NDArray[np.bool_]
     weights: Array
     groups: NDArray[np.str_]
+    folds: NDArray[np.intp]
     is_unit: NDArray[np.bool_]
     offset: Array | None
     anchored: NDArray[np.bool_]
@@ -43,6 +41,18 @@ class Data:
     def exclusive(self) -> bool:
         """Whether exactly one label is true."""
         return self.kind == "single"
+
+    def of(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Data:
+        """Some of the rows."""
+        return replace(
+            self,
+            targets=self.targets[rows],
+            weights=self.weights[rows],
+            groups=self.groups[rows],
+            folds=self.folds[rows],
+            is_unit=self.is_unit[rows],
+            offset=None if self.offset is None else self.offset[rows],
+        )
 
 
 def balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> Array:
@@ -61,8 +71,8 @@ def balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> A
 
 def ranking_score(data: Data, logits: Array, columns: NDArray[np.bool_]) -> float:
     """How well logits ``[n, C]`` rank, in [0, 1]: labels for a clip, or clips for each of ``columns``."""
-    if data.exclusive:
-        return lwlrap(data.targets, logits)
+    if data.kind != "regions" and columns.all():
+        return lwlrap(data.targets[data.is_unit], logits[data.is_unit])
     return _mean_average_precision(data, logits, np.flatnonzero(columns))
 
 
@@ -72,30 +82,8 @@ def _mean_average_precision(data: Data, scores: Array, columns: NDArray[np.intp]
         average_precision(data.targets[unit, column], scores[unit, column], data.weights[unit, column])
         for column in columns
     ]
-    found = [value for value in each if np.isfinite(value)]
-    return float(np.mean(found)) if found else 0.0
-
-
-def temperature(data: Data, logits: Array) -> float:
-    """Divisor of logits that minimises the out-of-fold log loss (Guo et al., 2017).
-
-    Cells whose label the fold's training never saw do not count.
-    """
-    seen = np.isfinite(logits)
-    finite = np.where(seen, logits, 0.0)
-    weights = balanced(data.kind, data.targets, data.weights) * seen
-    truth = data.targets
-
-    def loss(log_temperature: float) -> float:
-        scaled = finite / np.exp(log_temperature)
-        if data.exclusive:
-            total = logsumexp(np.where(seen, scaled, -np.inf), axis=1, keepdims=True)
-            total = np.where(np.isfinite(total), total, 0.0)
-            return float((weights * truth * (total - scaled)).sum())
-        return float((weights * (np.logaddexp(0, scaled) - truth * scaled)).sum())
-
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
+    found = _mean(each)
+    return found if np.isfinite(found) else 0.0
 
 
 def probabilities(kind: ControlKind, logits: Array) -> Array:
@@ -112,32 +100,86 @@ def tells(data: Data, column: int) -> bool:
     return min(len(np.unique(data.groups[known & side])) for side in (truth, ~truth)) >= MIN_GROUPS_TO_TELL
 
 
-def thresholds(data: Data, found: Array, defaults: Array) -> Array:
-    """For each label the probability with the best out-of-fold F1; a default where too few recordings tell.
+def thresholds(data: Data, found: Array, defaults: Array, default: float) -> Array:
+    """For each label the probability with the best out-of-fold F1.
 
-    ``found``: out-of-fold probabilities ``[n, C]``; ``defaults``: ``[C]``.
+    Where too few recordings tell, a label gets its own default, or a threshold that all labels share,
+    chosen in the same way on all of them. A label's own threshold is blended with that one, as far as
+    its recordings go.
+
+    Parameters
+    ----------
+    found
+        Out-of-fold probabilities ``[n, C]``.
+    defaults
+        ``[C]``, ``nan`` for labels without one.
+    default
+        Of last resort, when no recording tells anything.
     """
-    chosen = defaults.copy()
+    known = data.is_unit[:, None] & (data.weights > 0)
+    best, _ = best_f1(data.targets[known], found[known], data.weights[known])
+    shared = float(np.clip(best, *THRESHOLD_RANGE)) if np.isfinite(best) else default
+    chosen = np.where(np.isfinite(defaults), defaults, shared)
     for column in range(len(chosen)):
         if tells(data, column):
-            known, truth = data.is_unit & (data.weights[:, column] > 0), data.targets[:, column]
-            best, _ = best_f1(truth[known], found[known, column], data.weights[known, column])
-            chosen[column] = np.clip(best, *THRESHOLD_RANGE)
-    return chosen
+            rows, truth = known[:, column], data.targets[:, column]
+            own, _ = best_f1(truth[rows], found[rows, column], data.weights[rows, column])
+            carrying = len(np.unique(data.groups[rows & truth]))
+            share = carrying / (carrying + MIN_GROUPS_TO_TELL)
+            chosen[column] = share * np.clip(own, *THRESHOLD_RANGE) + (1 - share) * chosen[column]
+    return np.asarray(chosen)
 
 
 def metrics(data: Data, found: Array, limits: Array) -> dict[str, float]:
     """What a report shows, of out-of-fold probabilities ``[n, C]`` at thresholds ``[C]``."""
     unit = data.is_unit
     every = np.arange(data.targets.shape[1])
-    truth = data.targets[unit]
-    measured = {"lwlrap": lwlrap(truth, found[unit]), "map": _mean_average_precision(data, found, every)}
+    truth, said, weights = data.targets[unit], found[unit], data.weights[unit]
+    taken = _taken(data, said, limits)
+    measured = {
+        "lwlrap": lwlrap(truth, said),
+        "map": _mean_average_precision(data, found, every),
+        "auc": _mean(auc(truth[:, k], said[:, k], weights[:, k]) for k in every),
+        "f1": _mean(f1(truth[:, k], taken[:, k], weights[:, k]) for k in every),
+    }
     if data.exclusive:
-        measured["accuracy"] = float(truth[np.arange(len(truth)), found[unit].argmax(axis=1)].mean())
+        right = truth[np.arange(len(truth)), said.argmax(axis=1)]
+        measured["accuracy"] = float(right.mean())
+        measured["ece"] = calibration_error(right, said.max(axis=1), (weights * truth).sum(axis=1))
     else:
-        weights = data.weights[unit]
-        taken = found[unit] >= limits
-        hits = (weights * (truth & taken)).sum(axis=0)
-        sums = (weights * truth).sum(axis=0) + (weights * taken).sum(axis=0)
-        measured["f1"] = float(np.mean(2 * hits / np.where(sums > 0, sums, 1.0)))
+        measured["ece"] = calibration_error(truth.ravel(), said.ravel(), weights.ravel())
     return {name: value for name, value in measured.items() if np.isfinite(value)}
+
+
+def metrics_per_class(
+    data: Data, labels: tuple[str, ...], found: Array, limits: Array
+) -> dict[str, dict[str, float]]:
+    """The same for each label: ``ap``, ``auc``, ``f1``, ``ece``, ``threshold``, ``recordings``."""
+    unit = data.is_unit
+    truth, said, weights = data.targets[unit], found[unit], data.weights[unit]
+    taken = _taken(data, said, limits)
+    measured = {}
+    for k, label in enumerate(labels):
+        one = {
+            "ap": average_precision(truth[:, k], said[:, k], weights[:, k]),
+            "auc": auc(truth[:, k], said[:, k], weights[:, k]),
+            "f1": f1(truth[:, k], taken[:, k], weights[:, k]),
+            "ece": calibration_error(truth[:, k], said[:, k], weights[:, k]),
+            "recordings": float(len(np.unique(data.groups[unit][truth[:, k] & (weights[:, k] > 0)]))),
+        }
+        if not data.exclusive:
+            one["threshold"] = float(limits[k])
+        measured[label] = {name: value for name, value in one.items() if np.isfinite(value)}
+    return measured
+
+
+def _taken(data: Data, said: Array, limits: Array) -> NDArray[np.bool_]:
+    if data.exclusive:
+        return np.asarray(np.arange(said.shape[1]) == said.argmax(axis=1)[:, None])
+    return np.asarray(said >= limits)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Of those that can be told."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")

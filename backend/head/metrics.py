@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+CALIBRATION_BINS = 10
+
 
 def lwlrap(truth: ArrayLike, scores: ArrayLike) -> float:
     """Label-weighted label-ranking average precision.
@@ -72,6 +74,51 @@ def best_f1(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = Non
     best = int(f1.argmax())
     below = values[best + 1] if best + 1 < len(values) else values[best]
     return float((values[best] + below) / 2), float(f1[best])
+
+
+def auc(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Area under one label's ROC curve: how likely a true row scores above a false one, draws half.
+
+    Parameters are those of `average_precision`; ``nan`` without rows of both kinds.
+    """
+    wanted = np.asarray(truth, dtype=bool)
+    values = np.asarray(scores, dtype=np.float64)
+    mass = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
+    _, steps = np.unique(values, return_inverse=True)
+    count = int(steps.max()) + 1 if len(steps) else 0
+    hits = np.bincount(steps, mass * wanted, count)
+    misses = np.bincount(steps, mass * ~wanted, count)
+    pairs = hits.sum() * misses.sum()
+    if not pairs > 0:
+        return float("nan")
+    below = np.cumsum(misses) - misses
+    return float((hits * (below + misses / 2)).sum() / pairs)
+
+
+def f1(truth: ArrayLike, taken: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """F1 of bool ``[n]`` decisions; ``nan`` when nothing is true."""
+    wanted, chosen = np.asarray(truth, dtype=bool), np.asarray(taken, dtype=bool)
+    mass = np.ones(len(wanted)) if weights is None else np.asarray(weights, dtype=np.float64)
+    true = float(mass[wanted].sum())
+    if not true > 0:
+        return float("nan")
+    return 2 * float(mass[wanted & chosen].sum()) / (true + float(mass[chosen].sum()))
+
+
+def calibration_error(truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Expected calibration error: mean distance between what is said and what is true.
+
+    In `CALIBRATION_BINS` bins of equal width (Guo et al., 2017). Parameters are those of
+    `average_precision`, scores being probabilities; ``nan`` without rows.
+    """
+    wanted = np.asarray(truth, dtype=np.float64)
+    said = np.asarray(probabilities, dtype=np.float64)
+    mass = np.ones_like(said) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not mass.sum() > 0:
+        return float("nan")
+    bins = np.minimum((said * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    distances = np.bincount(bins, mass * (wanted - said), CALIBRATION_BINS)
+    return float(np.abs(distances).sum() / mass.sum())
 
 
 def _steps(

@@ -98,9 +98,7 @@ class Head:
         """
         try:
             arrays = load(data)
-            header_length = int.from_bytes(data[:_LENGTH_BYTES], "little")
-            header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + header_length])
-            described = json.loads(header["__metadata__"]["earmark"])
+            described = read_metadata(data)
             if described["format"] != _FORMAT:
                 raise HeadDamagedError(
                     f"The stored head has format {described['format']}, and this version of Earmark "
@@ -115,6 +113,16 @@ class Head:
             raise HeadDamagedError(
                 f"The stored head cannot be read ({error}): train the project again."
             ) from error
+
+
+def read_metadata(data: bytes) -> dict[str, Any]:
+    """The JSON text that safetensors bytes carry beside their arrays; ValueError where it is none."""
+    header_length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + header_length])
+    described = json.loads(header["__metadata__"]["earmark"])
+    if not isinstance(described, dict):
+        raise ValueError("its metadata is not an object")
+    return described
 
 
 def _control_head(described: dict[str, object], arrays: dict[str, NDArray[np.float32]]) -> ControlHead:

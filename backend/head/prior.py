@@ -114,7 +114,7 @@ def fold_back(
         Logits are ``(prior + difference) / temperature``; thresholds ``[C]``.
     """
     control = prior.control
-    slopes = basis.directions @ difference.weights / temperature
+    slopes = basis.slopes(difference.weights) / temperature
     steps = difference.bias / temperature
     kept = tuple(label for label in control.labels if label in labels or prior.speaks_for((label,))[0])
     weights, biases, limits = [], [], []

@@ -41,7 +41,7 @@ class Basis:
 
     mean: Array
     scale: Array
-    directions: Array
+    directions: Array | None
 
     @classmethod
     def of(cls, embeddings: NDArray[np.float32], weights: Array) -> Basis:
@@ -72,7 +72,13 @@ class Basis:
         """``[n, r]`` of embeddings ``[n, E]``: float64, for many rows float32, which is twice as fast."""
         dtype = np.float64 if len(embeddings) <= BASIS_ROWS else np.float32
         standardised = ((embeddings - self.mean) / self.scale).astype(dtype)
+        if self.directions is None:
+            return np.asarray(standardised)
         return np.asarray(standardised @ self.directions.astype(dtype))
+
+    def slopes(self, weights: Array) -> Array:
+        """Weights ``[E, C]`` on standardised embeddings, of weights ``[r, C]`` on coordinates."""
+        return weights if self.directions is None else np.asarray(self.directions @ weights)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.encoders.logmel import FRAME_SAMPLES, SAMPLE_RATE_HZ, LogmelEncoder
+from backend.encoders.logmel import (
+    ATTACK_LAGS,
+    BANDS,
+    FRAME_SAMPLES,
+    MOVE_LAGS,
+    SAMPLE_RATE_HZ,
+    SMALLEST_SPREAD,
+    STATIC_DIM,
+    LogmelEncoder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +104,13 @@ def test_pool_over_leading_dimensions_is_pool_of_each(encoder):
 
 def test_pool_statistics(encoder):
     frames = encoder.frames([noise(3)])
-    values = frames.astype(np.float64)
+    values = frames.astype(np.float64)[:, :STATIC_DIM]
     pooled = encoder.pool(frames)
-    d = encoder.frame_dim
+    d = STATIC_DIM
     assert pooled[:d] == pytest.approx(values.mean(axis=0), abs=1e-3)
-    assert pooled[d : 2 * d] == pytest.approx(values.std(axis=0), abs=1e-3)
-    assert pooled[2 * d : 3 * d] == pytest.approx(np.abs(np.diff(values, axis=0)).mean(axis=0), abs=1e-3)
+    assert np.exp(pooled[d : 2 * d]) == pytest.approx(values.std(axis=0) + SMALLEST_SPREAD, abs=1e-3)
+    steps = np.abs(np.diff(values, axis=0)).mean(axis=0)
+    assert np.exp(pooled[2 * d : 3 * d]) == pytest.approx(steps + SMALLEST_SPREAD, abs=1e-3)
     for index, percentile in enumerate((10, 50, 90)):
         expected = np.percentile(values, percentile, axis=0)
         assert pooled[(3 + index) * d : (4 + index) * d] == pytest.approx(expected, abs=1e-3)
@@ -110,14 +120,14 @@ def test_pool_of_one_frame(encoder):
     frame = encoder.frames([noise(0.05)])
     assert frame.shape[0] == 1
     pooled = encoder.pool(frame)
-    d = encoder.frame_dim
-    assert pooled[:d] == pytest.approx(frame[0].astype(float), abs=1e-3)
-    assert (pooled[d : 3 * d] == 0).all()
+    d = STATIC_DIM
+    assert pooled[:d] == pytest.approx(frame[0, :d].astype(float), abs=1e-3)
+    assert pooled[d : 3 * d] == pytest.approx(np.log(SMALLEST_SPREAD), abs=1e-3)
 
 
 def test_pool_leaves_the_frames_alone(encoder):
     frames = encoder.frames([noise(1)]).astype(np.float32)
-    frames[3] -= 40  # far under the floor, which must be applied to a copy
+    frames[3, :STATIC_DIM] -= 40  # far under the floor, which must be applied to a copy
     before = frames.copy()
     encoder.pool(frames)
     assert np.array_equal(frames, before)
@@ -127,6 +137,28 @@ def test_order_of_frames_matters_only_to_steps(encoder):
     frames = encoder.frames([noise(2)])
     mixed = frames[np.random.default_rng(0).permutation(len(frames))]
     difference = np.abs(encoder.pool(frames) - encoder.pool(mixed))
-    d = encoder.frame_dim
-    assert np.delete(difference, np.arange(2 * d, 3 * d)).max() < 1e-3
+    d = STATIC_DIM
+    moving = (len(MOVE_LAGS) + 2 * len(ATTACK_LAGS)) * BANDS
+    assert np.delete(difference, np.arange(2 * d, 3 * d))[:-moving].max() < 1e-3
     assert difference[2 * d : 3 * d].max() > 1e-3
+
+
+def test_movement_is_told_from_steadiness(encoder):
+    """A tone that trembles 20 times a second moves inside frames, one with an attack rises once."""
+    time = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    tone = np.sin(2 * np.pi * 1000 * time)
+    trembling = (0.1 * (1 + 0.8 * np.sin(2 * np.pi * 20 * time)) * tone).astype(np.float32)
+    struck = (0.1 * np.where(time > 1, 1.0, 1e-3) * tone).astype(np.float32)
+    steady = (0.1 * tone).astype(np.float32)
+    band = int(encoder.frames([steady])[12, :BANDS].argmax())
+    first = encoder.embedding_dim - (1 + len(MOVE_LAGS) + 2 * len(ATTACK_LAGS)) * BANDS
+    inside, rise = first + band, first + (1 + len(MOVE_LAGS)) * BANDS + band
+    found = {
+        name: encoder.pool(encoder.frames([sound])[2:-2])
+        for name, sound in (("trembling", trembling), ("struck", struck), ("steady", steady))
+    }
+    assert found["trembling"][inside] > found["steady"][inside] + 1
+    assert found["struck"][inside] < found["trembling"][inside] - 0.5
+    assert found["struck"][rise] > 5
+    assert found["trembling"][rise] < 1
+    assert found["steady"][rise] < 0.1

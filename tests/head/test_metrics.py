@@ -5,9 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import average_precision_score, f1_score, label_ranking_average_precision_score
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    label_ranking_average_precision_score,
+    roc_auc_score,
+)
 
-from backend.head.metrics import average_precision, best_f1, lwlrap
+from backend.head.metrics import auc, average_precision, best_f1, calibration_error, f1, lwlrap
 
 
 @st.composite
@@ -78,3 +83,26 @@ def test_no_threshold_beats_the_best_f1(case):
 def test_labels_never_seen_rank_last_together():
     scores = [-np.inf, -np.inf, 0.5, -np.inf]
     assert average_precision([False, True, True, False], scores) == pytest.approx(0.5 + 0.5 * 2 / 4)
+
+
+@given(st.integers(0, 10_000))
+def test_auc_and_f1_are_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    truth = np.append(rng.uniform(size=20) < 0.4, [True, False])
+    scores = rng.integers(6, size=22) / 6
+    weights = rng.uniform(0.1, 2, size=22)
+    assert auc(truth, scores, weights) == pytest.approx(roc_auc_score(truth, scores, sample_weight=weights))
+    taken = scores >= 0.5
+    assert f1(truth, taken, weights) == pytest.approx(
+        f1_score(truth, taken, sample_weight=weights, zero_division=0)
+    )
+
+
+def test_calibration_error_is_nothing_for_the_truth_and_the_distance_for_a_boast():
+    rng = np.random.default_rng(0)
+    probabilities = rng.uniform(size=100_000)
+    truth = rng.uniform(size=100_000) < probabilities
+    assert calibration_error(truth, probabilities) < 0.01
+    boast = np.where(probabilities > 0.5, 1.0, 0.0)
+    assert calibration_error(truth, boast) == pytest.approx(0.25, abs=0.01)
+    assert np.isnan(calibration_error([], []))

@@ -228,8 +228,8 @@ def test_controls_without_annotations_keep_the_prior_but_make_no_version_alone()
     known = Head("e-1", {"x": prior("multiple"), "y": prior("multiple")})
     points, truth = draw(rng, 8)
     taught = clips(points, np.take(LABELS, truth))
-    head, report = fit_head(pool, RATE, "e-1", [control("multiple"), other], taught, known)
-    assert head.controls["y"] is known.controls["y"]
+    fitted, report = fit_head(pool, RATE, "e-1", [control("multiple"), other], taught, known)
+    assert fitted.head.controls["y"] is known.controls["y"]
     assert list(report.controls) == ["x"]
     assert "y" in report.skipped
     with pytest.raises(NotEnoughAnnotationsError):
@@ -243,5 +243,5 @@ def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing():
     plain, report = fit_head(pool, RATE, "e-1", [control("multiple")], taught)
     assert report.controls["x"].pull is None
     for useless in (prior("single"), prior("multiple", labels=("w", "x", "y", "z"))):
-        head, _ = fit_head(pool, RATE, "e-1", [control("multiple")], taught, Head("e-1", {"x": useless}))
-        assert head.to_bytes() == plain.to_bytes()
+        fitted, _ = fit_head(pool, RATE, "e-1", [control("multiple")], taught, Head("e-1", {"x": useless}))
+        assert fitted.head.to_bytes() == plain.head.to_bytes()

@@ -1,0 +1,151 @@
+"""Is a new head worse than the one that is served? Judged by recordings that neither has heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.head.examples import AnnotatedClip, Examples, build_examples
+from backend.head.fitted import Fitted
+from backend.head.measure import Data, metrics, ranking_score
+from backend.head.model import ControlHead, Head
+from backend.head.solver import Array
+from backend.head.windows import Pool
+from backend.labelstudio.config import Control
+
+TOLERANCE = 0.02
+"""Of lwlrap for tags, of mean average precision for regions: less is not noticed in what is served, and
+the same annotations dealt into other folds differ by as much."""
+STANDARD_ERRORS = 2.0
+"""A drop must exceed so many, or chance explains it: about one in forty equal heads would be held back."""
+LARGE_DROP = 0.25
+"""Always worse, however few recordings tell so."""
+BLOCKS = 20
+MIN_RECORDINGS = 5
+"""Fewer tell nothing: a single one would decide."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides on the same recordings, which neither has seen.
+
+    ``candidate``, ``active``: for each control that could be compared its metrics (see
+    `ControlReport`). ``reasons``: one sentence for each control in which the candidate is worse.
+    """
+
+    candidate: dict[str, dict[str, float]]
+    active: dict[str, dict[str, float]]
+    reasons: tuple[str, ...]
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether the candidate may be served."""
+        return not self.reasons
+
+
+def compare(
+    pool: Pool,
+    frame_rate: float,
+    controls: Sequence[Control],
+    clips: Sequence[AnnotatedClip],
+    candidate: Fitted,
+    active: Fitted,
+) -> Comparison:
+    """Compare two versions on the annotations as they are now.
+
+    Each recording is scored by the fold head that has not seen it, or by a version's own head where that
+    was fitted without it. Recordings for which a version has neither are left out, so two versions
+    without folds cannot be told apart, and the candidate is then acceptable. A label that a side does
+    not know is one that it never ranks.
+
+    The candidate is worse in a control when it drops by more than `TOLERANCE` and by more than
+    `STANDARD_ERRORS` standard errors of the difference (delete-a-group jackknife over recordings), or by
+    `LARGE_DROP`.
+    """
+    sides: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]] = ({}, {})
+    reasons = []
+    for control in controls:
+        examples = build_examples(pool, frame_rate, control, clips)
+        if examples is None:
+            continue
+        judged = [_judged(examples, fitted) for fitted in (candidate, active)]
+        rows = np.array([name in judged[0] and name in judged[1] for name in examples.groups.tolist()])
+        if len(np.unique(examples.groups[rows])) < MIN_RECORDINGS:
+            continue
+        data = _data(control, examples, rows)
+        if not (data.targets & (data.weights > 0))[data.is_unit].any():
+            continue
+        answers = [_answers(control, examples, rows, heads) for heads in judged]
+        for side, (found, limits) in zip(sides, answers, strict=True):
+            side[control.name] = metrics(data, found, limits[data.is_unit])
+        measure = "map" if control.kind == "regions" else "lwlrap"
+        drop, error = _drop(data, [found for found, _ in answers])
+        if drop > TOLERANCE and (drop > STANDARD_ERRORS * error or drop > LARGE_DROP):
+            before, after = (side[control.name][measure] for side in (sides[1], sides[0]))
+            reasons.append(
+                f"“{control.name}” would get worse: {measure} {after:.3f} instead of {before:.3f} on "
+                f"{len(np.unique(data.groups))} recordings that neither version learned from."
+            )
+    return Comparison(sides[0], sides[1], tuple(reasons))
+
+
+def _judged(examples: Examples, fitted: Fitted) -> dict[str, Head]:
+    """The head to judge a version by, for each recording that it can be judged by."""
+    found = {name: fitted.unseen_by(name) for name in np.unique(examples.groups).tolist()}
+    return {name: head for name, head in found.items() if head is not None}
+
+
+def _data(control: Control, examples: Examples, rows: NDArray[np.bool_]) -> Data:
+    return Data(
+        control.kind,
+        examples.targets[rows],
+        examples.weights[rows],
+        examples.groups[rows],
+        np.zeros(int(rows.sum()), dtype=np.intp),
+        examples.is_unit[rows],
+        None,
+        np.zeros(len(examples.labels), dtype=bool),
+    )
+
+
+def _answers(
+    control: Control, examples: Examples, rows: NDArray[np.bool_], heads: dict[str, Head]
+) -> tuple[Array, Array]:
+    """Probabilities ``[n, C]`` and decisions' thresholds ``[n, C]``; 0 and 1 for unknown labels."""
+    embeddings, groups = examples.embeddings[rows], examples.groups[rows]
+    found = np.zeros((len(groups), len(examples.labels)))
+    limits = np.ones(found.shape)
+    by_head: dict[int, tuple[ControlHead, list[str]]] = {}
+    for name in np.unique(groups).tolist():
+        head = heads[name].controls.get(control.name)
+        if head is not None and head.kind == control.kind:
+            by_head.setdefault(id(head), (head, []))[1].append(name)
+    for head, names in by_head.values():
+        own = np.isin(groups, names)
+        known = np.array(
+            [k for k, label in enumerate(head.labels) if label in examples.labels], dtype=np.intp
+        )
+        columns = np.array([examples.labels.index(head.labels[k]) for k in known], dtype=np.intp)
+        found[np.ix_(own, columns)] = head.probabilities(embeddings[own])[:, known]
+        limits[np.ix_(own, columns)] = head.thresholds[known]
+    return found, limits
+
+
+def _drop(data: Data, answers: Sequence[Array]) -> tuple[float, float]:
+    """How much lower the candidate is than the active version, and the standard error of that."""
+    names, recordings = np.unique(data.groups, return_inverse=True)
+    blocks = recordings % min(BLOCKS, len(names))
+    every = np.ones(data.targets.shape[1], dtype=bool)
+
+    def drop(rows: NDArray[np.bool_]) -> float:
+        part = data.of(rows)
+        candidate, active = (ranking_score(part, found[rows], every) for found in answers)
+        return active - candidate
+
+    count = int(blocks.max()) + 1
+    left_out = np.array([drop(blocks != block) for block in range(count)])
+    error = np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum())
+    return drop(np.ones(len(blocks), dtype=bool)), float(error)

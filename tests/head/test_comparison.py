@@ -1,0 +1,153 @@
+"""Two versions on recordings that neither has heard, where it is known which one is better."""
+
+import numpy as np
+import pytest
+
+from backend.errors import HeadDamagedError
+from backend.head.comparison import compare
+from backend.head.examples import AnnotatedClip
+from backend.head.fit import fit_head
+from backend.head.fitted import Fitted
+from backend.labelstudio.config import Control
+
+RATE = 12.5
+LABELS = ("a", "b", "c", "d")
+CENTRES = 1.5 * np.random.default_rng(100).normal(size=(4, 6))
+TAGS = Control("x", "audio", "single", LABELS, "audio")
+
+
+def pool(frames):
+    return frames.mean(axis=-2).astype(np.float32)
+
+
+def draw(seed, count, prefix="r"):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(4, size=count)
+    points = CENTRES[truth] + rng.normal(size=(count, 6))
+    return points, truth, [f"{prefix}{index:04d}" for index in range(count)]
+
+
+def clips(points, truth, names, labels=LABELS):
+    return [
+        AnnotatedClip(point[None].astype(np.float32), 0.08, name, 1.0, {}, {"x": frozenset([labels[k]])})
+        for point, k, name in zip(points, truth, names, strict=True)
+    ]
+
+
+def fit(annotated, active=None):
+    return fit_head(pool, RATE, "e-1", [TAGS], annotated, None, active)[0]
+
+
+def judge(annotated, candidate, active):
+    return compare(pool, RATE, [TAGS], annotated, candidate, active)
+
+
+def test_recordings_keep_their_folds_and_new_ones_spread_evenly():
+    points, truth, names = draw(0, 60)
+    annotated = clips(points, truth, names)
+    first = fit(annotated[:30])
+    second = fit(annotated, first)
+    assert {name: second.assignment[name] for name in first.assignment} == first.assignment
+    for label in range(4):
+        held = [second.assignment[name] for name, k in zip(names, truth, strict=True) if k == label]
+        counts = np.bincount(held, minlength=5)
+        assert counts.max() - counts.min() <= 1
+    assert fit(annotated, first).head.to_bytes() == second.head.to_bytes()
+
+
+def test_a_fold_head_knows_nothing_of_its_recordings():
+    points, truth, names = draw(1, 40)
+    before = fit(clips(points, truth, names))
+    left_out = [name for name, fold in before.assignment.items() if fold == 2]
+    assert left_out
+    # What the choices see of other folds changes nothing here; the fit itself must not move
+    moved = points.copy()
+    moved[[names.index(name) for name in left_out]] *= 1.0001
+    after = fit(clips(moved, truth, names), before)
+    before_logits = before.folds[2].controls["x"].logits(points)
+    after_logits = after.folds[2].controls["x"].logits(points)
+    assert after_logits == pytest.approx(before_logits, abs=0.02)
+
+
+def test_bytes_bring_everything_back_and_damage_is_said():
+    points, truth, names = draw(2, 20)
+    fitted = fit(clips(points, truth, names))
+    again = Fitted.from_bytes(fitted.head.to_bytes(), fitted.folds_to_bytes())
+    assert again.assignment == fitted.assignment
+    assert [head.to_bytes() for head in again.folds] == [head.to_bytes() for head in fitted.folds]
+    assert again.folds_to_bytes() == fitted.folds_to_bytes()
+    assert Fitted.from_bytes(fitted.head.to_bytes(), None).folds == ()
+    stored = fitted.folds_to_bytes()
+    for damaged in (b"", stored[:-5], stored[:40], fitted.head.to_bytes()):
+        with pytest.raises(HeadDamagedError, match="train the project again"):
+            Fitted.from_bytes(fitted.head.to_bytes(), damaged)
+
+
+def test_a_worse_candidate_is_held_back_and_a_better_one_is_not():
+    points, truth, names = draw(3, 120)
+    annotated = clips(points, truth, names)
+    right = fit(annotated)
+    wrong = truth.copy()
+    wrong[:100] = np.random.default_rng(4).integers(4, size=100)
+    spoiled = fit(clips(points, wrong, names), right)
+    found = judge(annotated, spoiled, right)
+    assert not found.acceptable
+    assert "“x”" in found.reasons[0]
+    assert found.candidate["x"]["lwlrap"] < found.active["x"]["lwlrap"] - 0.1
+    assert judge(annotated, right, spoiled).acceptable
+    same = judge(annotated, right, right)
+    assert same.acceptable
+    assert same.candidate == same.active
+
+
+def test_chance_is_not_worse():
+    """More of the same annotations: some versions are a little worse by chance, nearly none is held back."""
+    held_back = 0
+    for seed in range(12):
+        points, truth, names = draw(10 + seed, 48)
+        annotated = clips(points, truth, names)
+        first = fit(annotated[:40])
+        held_back += not judge(annotated, fit(annotated, first), first).acceptable
+    assert held_back <= 1
+
+
+def test_both_are_judged_by_recordings_they_have_not_seen():
+    """A head that remembers its recordings would win if it were asked about these."""
+    rng = np.random.default_rng(5)
+    points = rng.normal(size=(60, 200))
+    truth = rng.integers(4, size=60)
+    names = [f"r{index}" for index in range(60)]
+    annotated = clips(points, truth, names)
+    first = fit(annotated)
+    found = judge(annotated, fit(annotated, first), first)
+    assert found.active["x"]["accuracy"] < 0.5
+    # New recordings, which no version was fitted on, are for the served head itself
+    new = clips(*draw(6, 20, prefix="new"))
+    known = fit(clips(*draw(7, 60)))
+    assert judge(new, known, known).active["x"]["accuracy"] > 0.6
+
+
+def test_without_folds_nothing_is_compared():
+    annotated = clips(*draw(8, 30))
+    fitted = fit(annotated)
+    unknown = Fitted(fitted.head, (), {})
+    for pair in ((unknown, fitted), (fitted, unknown)):
+        found = judge(annotated, *pair)
+        assert found.acceptable
+        assert found.candidate == {}
+    few = fit(annotated[:4])
+    assert few.folds == ()
+    assert set(few.assignment) == {clip.group for clip in annotated[:4]}
+    # The 26 recordings that the few did not hold are fair
+    assert judge(annotated, fitted, few).active["x"]["lwlrap"] > 0
+
+
+def test_a_label_that_one_side_lacks_is_never_ranked_by_it():
+    points, truth, names = draw(9, 80)
+    annotated = clips(points, truth, names)
+    without = fit([clip for clip, k in zip(annotated, truth, strict=True) if k != 3])
+    everything = fit(annotated, without)
+    assert without.head.controls["x"].labels == LABELS[:3]
+    found = judge(annotated, without, everything)
+    assert not found.acceptable
+    assert judge(annotated, everything, without).acceptable
