@@ -9,12 +9,13 @@ from typing import Any
 import redis
 import structlog
 
-from backend.jobs.queue import JobRequest, ensure_job, job_queue, live_workers
+from backend.jobs.dispatcher import learn_request
+from backend.jobs.queue import ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
+from backend.label_changes import note_label_config, receive_webhook
 from backend.prediction import Predictor
 from backend.services import Services
 from backend.settings import get_settings
-from backend.store.events import record_event
 from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key, remember_project
 from backend.training import learn_all
 
@@ -50,10 +51,11 @@ class Hooks:
                 remember_project(
                     session,
                     key,
-                    label_config=self._label_config,
                     hostname=self._hostname,
                     access_token=self._access_token,
                 )
+                # A model may be older than what the last webhook said
+                note_label_config(session, key, self._label_config, heard_at=0.0)
         budget = services.settings.predict_budget_seconds
         return Predictor(services).predict(tasks, key, self._label_config, budget).items
 
@@ -62,7 +64,7 @@ class Hooks:
         services = process_services()
         payload = {**data, "action": str(event)} if isinstance(data, dict) else {"action": str(event)}
         with services.database.write() as session:
-            key = record_event(session, payload).project_key
+            key = receive_webhook(session, payload).project_key
         if key != UNKNOWN_PROJECT and not self._hand_over(services, key):
             learn_all(services, key)
         return {"model_version": services.version_name(key)}
@@ -70,10 +72,9 @@ class Hooks:
     def _hand_over(self, services: Services, key: str) -> bool:
         connection = connect(services.settings)
         try:
-            queue = job_queue(connection)
-            if live_workers(queue) == 0:
+            if live_workers(job_queue(connection)) == 0:
                 return False
-            ensure_job(queue, JobRequest("learn", key, services.settings.train_timeout_seconds), 0.0)
+            ensure_job(connection, learn_request(key, services.settings), 0.0)
             return True
         except redis.RedisError as error:
             log.info("no Redis: training in this process", error=str(error))

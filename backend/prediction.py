@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -13,14 +13,19 @@ from backend.detection import ClipPrediction, predict_clip
 from backend.embeddings import Sound
 from backend.errors import EarmarkError, TaskError, WeightsError
 from backend.head.model import Head
+from backend.label_changes import names_now
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.results import choices_item, region_item
+from backend.served import as_configured
 from backend.services import Services
 from backend.store.faults import remember_fault
 from backend.store.projects import project_key
 from backend.store.tables import Project, Version
 
 log = structlog.get_logger(__name__)
+
+MANY_TASKS = 20
+"""From so many on, tasks are looked at before they are predicted."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class Predictions:
     items: list[dict[str, Any]]
     failures: dict[str, int]
     """How many tasks failed for which reason."""
+    failed: dict[int, str] = field(default_factory=dict)
+    """The sentence that says why, by the task's position; its item is an empty prediction."""
+    left: tuple[int, ...] = ()
+    """Positions of the tasks that the time did not suffice for."""
 
 
 class Predictor:
@@ -60,7 +69,7 @@ class Predictor:
             The project's label config, XML; empty takes the one that is known.
         budget_seconds
             Tasks that are not reached in this time get an item without ``result``: Label Studio
-            stores nothing for them and asks again.
+            stores nothing for them and asks again. Of many tasks, those that were heard before come first.
         on_task
             Called after each task.
         """
@@ -73,34 +82,55 @@ class Predictor:
         controls: tuple[Control, ...] = ()
         head: Head | None = None
         failures: dict[str, int] = {}
+        failed: dict[int, str] = {}
         try:
             controls = parse_label_config(label_config or (row.label_config if row else ""))
-            head = self._head(version, controls)
+            head = self._head(key, version, controls)
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
             if tasks:
                 failures[error.reason] = len(tasks)
-        items: list[dict[str, Any]] = []
-        for task in tasks:
+                failed = dict.fromkeys(range(len(tasks)), str(error))
+        items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
+        left: list[int] = []
+        many = budget_seconds is not None and len(tasks) >= MANY_TASKS
+        for position in self._heard_first(tasks, row, controls) if many else range(len(tasks)):
+            task = tasks[position]
             if budget_seconds is not None and time.monotonic() - started > budget_seconds:
-                items.append({"model_version": name})
-                failures["out_of_time"] = failures.get("out_of_time", 0) + 1
+                left.append(position)
                 continue
             try:
                 item = self._predict_task(task, row, controls, head)
             except EarmarkError as error:
                 failures[error.reason] = failures.get(error.reason, 0) + 1
+                failed[position] = str(error)
                 log.warning("task left empty", task=_task_id(task), reason=error.reason, detail=str(error))
                 item = _empty_item()
-            items.append({"model_version": name, **item})
+            items[position].update(item)
             if on_task:
                 on_task()
-        if failures.get("out_of_time"):
-            log.warning("request cut short", left=failures["out_of_time"], budget_seconds=budget_seconds)
-        return Predictions(name, items, failures)
+        if left:
+            failures["out_of_time"] = len(left)
+            log.warning("request cut short", project=key, left=len(left), budget_seconds=budget_seconds)
+        return Predictions(name, items, failures, failed, tuple(sorted(left)))
 
-    def _head(self, version: Version | None, controls: tuple[Control, ...]) -> Head | None:
+    def _heard_first(
+        self, tasks: Sequence[object], project: Project | None, controls: tuple[Control, ...]
+    ) -> list[int]:
+        """Positions of tasks, those first whose sounds need not be fetched, decoded or encoded."""
+        ear, access = self._services.ear(), self._services.access.for_project(project)
+        data_keys = {control.data_key for control in controls}
+
+        def heard(task: object) -> bool:
+            try:
+                return all(ear.has(sound_address(task, data_key), access) for data_key in data_keys)
+            except EarmarkError:
+                return True  # said at once as well
+
+        return sorted(range(len(tasks)), key=lambda position: not heard(tasks[position]))
+
+    def _head(self, key: str, version: Version | None, controls: tuple[Control, ...]) -> Head | None:
         """The head that answers; WeightsError when the encoder turns out to be another than its own."""
         head = self._services.head_for(version, controls)
         if head is not None and head.identity != self._services.encoder().identity:
@@ -108,7 +138,11 @@ class Predictor:
                 f"The head was trained with {head.identity}, and the encoder is now "
                 f"{self._services.encoder().identity}: restart Earmark, so that everything uses the same one."
             )
-        return head
+        if head is None or version is None:  # what answers before any training is made of these controls
+            return head
+        with self._services.database.read() as session:
+            names = names_now(session, key, controls)
+        return as_configured(head, controls, names)
 
     def _predict_task(
         self, task: object, project: Project | None, controls: tuple[Control, ...], head: Head | None
@@ -126,7 +160,7 @@ class Predictor:
             found = predict_clip(
                 head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
             )
-            results += _results(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
+            results += result_items(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
             probabilities.update(found.probabilities)
             scores.append(found.score)
         return {"score": min(scores), "result": results, "probabilities": probabilities}
@@ -166,9 +200,10 @@ def sound_address(task: object, data_key: str) -> str:
     return address.strip()
 
 
-def _results(
+def result_items(
     found: ClipPrediction, controls: tuple[Control, ...], duration: float, seed: str
 ) -> list[dict[str, Any]]:
+    """A prediction as Label Studio takes it; ``seed`` tells the items of tasks apart."""
     by_name = {control.name: control for control in controls}
     items = [
         region_item(by_name[r.control], r.start, r.end, r.label, r.score, duration, seed)

@@ -1,4 +1,4 @@
-"""The way from webhooks to a new version: apply, hear, fit, register.
+"""The way from webhooks to a new version: apply, hear, score what was shown, fit, compare, register.
 
 Safe to be killed at any line and to be run twice: until the one transaction that registers the
 version and marks its webhooks as handled, everything is repeated by the next run.
@@ -6,37 +6,44 @@ version and marks its webhooks as handled, everything is repeated by the next ru
 
 from __future__ import annotations
 
-import threading
 import time
-import uuid
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from backend.errors import EarmarkError, LabelConfigError, NotEnoughAnnotationsError
-from backend.head.examples import AnnotatedClip
-from backend.head.fit import fit_head
-from backend.jobs.queue import LEASE_SECONDS
-from backend.labelstudio.config import Control, parse_label_config
-from backend.labelstudio.results import read_result
-from backend.prediction import Predictor
+from backend.errors import LabelConfigError, NotEnoughAnnotationsError
+from backend.label_changes import config_digest, note_project
+from backend.lease import Lease, LeaseLostError
+from backend.lesson import Candidate, Lesson, fit_candidate, prepare_lesson, why_worse
+from backend.scoring import Scorer
 from backend.services import Services
-from backend.store.annotations import apply_event, live_annotations
-from backend.store.events import ANNOTATION_ACTIONS, START_TRAINING, mark_handled, pending_events
-from backend.store.projects import acquire_lease, release_lease, remember_project
-from backend.store.registry import needs_version, register_version
-from backend.store.tables import Annotation, Event, Project, Task, Training
+from backend.store.annotations import apply_event, count_annotations
+from backend.store.events import (
+    ANNOTATION_ACTIONS,
+    START_TRAINING,
+    is_training_asked_for,
+    mark_handled,
+    pending_events,
+)
+from backend.store.projects import remember_project
+from backend.store.registry import active_version, needs_version, register_version
+from backend.store.scores import add_scores, scored_annotations
+from backend.store.steps import write_in_steps
+from backend.store.tables import Event, PredictionScore, Project, Training
+from backend.sync import sync_when_rested
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT_SECONDS = LEASE_SECONDS / 4
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 600.0
-GROUND_TRUTH_WEIGHT = 2.0
-"""A ground-truth annotation counts as much as two others."""
+LONGEST_RETRY_AFTER_DEATH_SECONDS = 60.0
+"""Shorter: whoever kills workers, or restarts them, need not be a fault of the project."""
+LONGEST_TRACEBACK = 20_000
+"""Characters; the end says where."""
+SCORED_BEFORE_SERVING = 32
+"""Annotations that are scored in the transaction of their training. There are hardly ever more; when
+there are, the annotator who waits for the new version does not wait for their scores."""
 
 
 def learn(services: Services, key: str) -> Training | None:
@@ -46,17 +53,17 @@ def learn(services: Services, key: str) -> Training | None:
     -------
     What came of it, as stored; None when another process trains this project, or nothing waits.
     """
-    owner = uuid.uuid4().hex
-    with services.database.write() as session:
-        remember_project(session, key)
-        if not acquire_lease(session, key, owner, LEASE_SECONDS):
-            return None
+    lease = Lease(services.database, key, services.settings.train_lease_seconds)
+    if not lease.acquire():
+        return None
     try:
-        with _heartbeat(services, key, owner):
-            return _learn(services, key)
+        with lease.kept():
+            return _learn(services, key, lease) if _may_try_again(services, key, lease) else None
+    except LeaseLostError:
+        log.warning("training given up: another worker has taken over", project=key)
+        return None
     finally:
-        with services.database.write() as session:
-            release_lease(session, key, owner)
+        lease.release()
 
 
 def needs_training_anew(services: Services, key: str) -> bool:
@@ -79,146 +86,187 @@ def learn_all(services: Services, key: str) -> None:
             return
 
 
-def _learn(services: Services, key: str) -> Training | None:
+def _learn(services: Services, key: str, lease: Lease) -> Training | None:
     started_at = time.time()
+    with services.database.read() as session:
+        asked_for = is_training_asked_for(session, key)
+    if asked_for:
+        # Whoever presses the button wants all of it; what no webhook spoke of, imports say, comes in here
+        sync_when_rested(services, key)
     project, events, worthwhile = _apply_pending(services, key)
     new_encoder = needs_training_anew(services, key)
     if not events and not new_encoder:
         return None
-    training = Training(project_key=key, started_at=started_at, events=len(events), outcome="", detail="")
-    up_to = events[-1].id if events else 0
     if not (worthwhile or new_encoder):
         with services.database.write() as session:
-            mark_handled(session, key, up_to)
+            lease.hold(session)
+            mark_handled(session, events)
         return None
+    training = Training(project_key=key, started_at=started_at, events=len(events), outcome="", detail="")
+    lesson: Lesson | None = None
+    candidate: Candidate | None = None
+    scores: list[PredictionScore] = []
     try:
-        controls = parse_label_config(project.label_config)
-        with services.database.read() as session:
-            annotations = live_annotations(session, key)
-        clips = _hear_clips(services, project, controls, annotations)
-        encoder = services.encoder()
-        prior = services.zero_label_head(controls)
-        head, report = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, controls, clips, prior)
-    except (NotEnoughAnnotationsError, LabelConfigError) as error:
-        training.outcome, training.detail = "nothing", str(error)
-    except Exception as error:
-        _put_off(services, training, error)
+        try:
+            lesson = prepare_lesson(services, project)
+            scores = _scores(services, key, lesson, SCORED_BEFORE_SERVING)
+            candidate = fit_candidate(services, lesson, services.active(key))
+        except (NotEnoughAnnotationsError, LabelConfigError) as error:
+            training.outcome, training.detail = "nothing", str(error)
+        while not _settle(services, lease, project, training, events, lesson, candidate, scores):
+            log.info("active version changed during the training: compared again", project=key)
+    except LeaseLostError:
         raise
-    with services.database.write() as session:
-        if not training.outcome:
-            version = register_version(
-                session,
-                key,
-                encoder.name,
-                encoder.identity,
-                head.to_bytes(),
-                {name: control.metrics for name, control in report.controls.items()},
-                len(annotations),
-            )
-            training.outcome, training.version = "registered", version.name
-            training.detail = " ".join(report.skipped.values())
-        mark_handled(session, key, up_to)
-        row = remember_project(session, key)
-        row.failures = 0
-        if new_encoder and training.outcome == "nothing":
-            row.retry_after = time.time() + LONGEST_RETRY_SECONDS
-        training.finished_at = time.time()
-        session.add(training)
-    log.info(
+    except Exception as error:
+        training.traceback = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+        _put_off(services, lease, training, f"{type(error).__name__}: {error}", LONGEST_RETRY_SECONDS)
+        raise
+    (log.warning if training.outcome == "kept" else log.info)(
         "training ended",
         project=key,
         outcome=training.outcome,
         version=training.version,
         detail=training.detail,
         events=len(events),
+        # The numbers that the log gave these webhooks when they were stored.
+        event_ids=(events[0].id, events[-1].id) if events else None,
         seconds=round(training.finished_at - started_at, 3),
     )
+    if lesson is not None:
+        rest = _scores(services, key, lesson, len(lesson.heard))
+        if rest:
+            with services.database.write() as session:
+                add_scores(session, key, rest)
     return training
 
 
 def _apply_pending(services: Services, key: str) -> tuple[Project, list[Event], bool]:
     """Bring tasks, annotations and label config up to date; tell whether a head could change."""
-    with services.database.write() as session:
-        project = remember_project(session, key)
-        before = project.label_config
+
+    def take_in(session: Session, event: Event) -> None:
+        apply_event(session, event)
+        note_project(session, event)
+
+    with services.database.read() as session:
         events = pending_events(session, key)
-        for event in events:
-            apply_event(session, event)
-            sent = event.payload.get("project")
-            if isinstance(sent, dict):
-                remember_project(session, key, label_config=sent.get("label_config"), title=sent.get("title"))
-        worthwhile = project.label_config != before or any(
+    write_in_steps(services.database, events, take_in)
+    with services.database.read() as session:
+        project = session.get_one(Project, key)
+        worthwhile = any(
             event.action in ANNOTATION_ACTIONS or event.action == START_TRAINING for event in events
+        ) or (
+            project.learnt_config != config_digest(project.label_config)
+            and count_annotations(session, key) > 0
         )
     return project, events, worthwhile
 
 
-def _hear_clips(
+def _settle(
     services: Services,
+    lease: Lease,
     project: Project,
-    controls: tuple[Control, ...],
-    annotations: list[tuple[Annotation, Task]],
-) -> list[AnnotatedClip]:
-    """One clip for each annotation and sound; what cannot be heard is logged and left out."""
-    predictor = Predictor(services)
-    annotators = Counter(task.task_id for _, task in annotations)
-    clips = []
-    for annotation, task in annotations:
-        read = read_result(annotation.result, controls)
-        weight = GROUND_TRUTH_WEIGHT if annotation.ground_truth else 1.0
-        for data_key in dict.fromkeys(control.data_key for control in controls):
-            try:
-                sound = predictor.hear({"id": task.task_id, "data": task.data}, data_key, project)
-            except EarmarkError as error:
-                log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
-                continue
-            names = {control.name for control in controls if control.data_key == data_key}
-            regions = {name: found for name, found in read.regions.items() if name in names}
-            tags = {name: labels for name, labels in read.tags.items() if name in names}
-            # The content is the group: copies of one recording never stand on both sides of a fold.
-            clips.append(
-                AnnotatedClip(
-                    frames=sound.frames,
-                    duration=sound.duration,
-                    group=sound.digest,
-                    weight=weight / annotators[task.task_id],
-                    regions=regions,
-                    tags=tags,
-                )
-            )
-    return clips
+    training: Training,
+    events: list[Event],
+    lesson: Lesson | None,
+    candidate: Candidate | None,
+    scores: list[PredictionScore],
+) -> bool:
+    """Compare the candidate, and store all that came of the training in one transaction.
 
+    Returns
+    -------
+    False, and nothing is stored, when another version became active while this one was compared.
 
-def _put_off(services: Services, training: Training, error: Exception) -> None:
-    """Store a failure and when to try again; the webhooks go on waiting."""
+    Raises
+    ------
+    LeaseLostError
+        This process hung for so long that another one took over; nothing is stored.
+    """
+    key, encoder_identity = project.key, services.encoder_identity()
+    active, reason = services.active(key), ""
+    if lesson is not None and candidate is not None:
+        reason = why_worse(services, lesson, candidate, active)
     with services.database.write() as session:
-        project = remember_project(session, training.project_key)
-        delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**project.failures)
-        project.failures += 1
-        project.retry_after = time.time() + delay
-        training.outcome, training.detail = "failed", f"{type(error).__name__}: {error}"
+        lease.hold(session)
+        if candidate is not None and lesson is not None:
+            now = active_version(session, key, encoder_identity)
+            if (now and now.id) != (active and active.id):
+                return False
+            version = register_version(
+                session,
+                key,
+                services.encoder().name,
+                encoder_identity,
+                candidate.fitted.head.to_bytes(),
+                candidate.metrics,
+                len(lesson.heard),
+                candidate.fitted.folds_to_bytes(),
+                reason,
+            )
+            training.outcome, training.version = "kept" if reason else "registered", version.name
+            training.detail = " ".join([*([reason] if reason else []), *candidate.report.skipped.values()])
+        add_scores(session, key, scores)
+        mark_handled(session, events)
+        row = remember_project(session, key)
+        row.failures, row.retry_after = 0, 0.0
+        row.learnt_config = config_digest(project.label_config)
+        if training.outcome == "nothing" and needs_version(session, key, encoder_identity):
+            row.retry_after = time.time() + LONGEST_RETRY_SECONDS
         training.finished_at = time.time()
         session.add(training)
-    log.error("training failed", project=training.project_key, retry_in_seconds=delay, exc_info=error)
+    return True
 
 
-@contextmanager
-def _heartbeat(services: Services, key: str, owner: str) -> Iterator[None]:
-    """Prolong the lease while the block runs."""
-    stop = threading.Event()
+def _scores(services: Services, key: str, lesson: Lesson, most: int) -> list[PredictionScore]:
+    """Score at most so many of the annotations that were never scored, the oldest first."""
+    with services.database.read() as session:
+        done = scored_annotations(session, key)
+    new = [
+        one
+        for one in lesson.heard
+        if one.annotation.shown_at > 0 and one.annotation.annotation_id not in done
+    ]
+    return Scorer(services, key, lesson.controls, lesson.names).scores(new[:most])
 
-    def beat() -> None:
-        while not stop.wait(HEARTBEAT_SECONDS):
-            try:
-                with services.database.write() as session:
-                    acquire_lease(session, key, owner, LEASE_SECONDS)
-            except SQLAlchemyError as error:
-                log.warning("lease not prolonged", project=key, error=str(error))
 
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def _may_try_again(services: Services, key: str, lease: Lease) -> bool:
+    """Write down that the training before this one was killed or hung, where it was.
+
+    One may be an accident. What dies again, for want of memory say, is tried at growing intervals.
+    """
+    if not lease.taken_over:
+        return True
+    training = Training(project_key=key, started_at=time.time(), events=0, outcome="", detail="")
+    reason = "The worker was killed in the middle of it (by want of memory, perhaps), or hung."
+    return _put_off(services, lease, training, reason, LONGEST_RETRY_AFTER_DEATH_SECONDS) == 1
+
+
+def _put_off(services: Services, lease: Lease, training: Training, reason: str, longest: float) -> int:
+    """Store a failure and when to try again; the webhooks go on waiting. Tells how many there were in a row.
+
+    Raises
+    ------
+    LeaseLostError
+        Another worker has taken over; how it fares is for that one to say.
+    """
+    with services.database.write() as session:
+        lease.hold(session)
+        project = remember_project(session, training.project_key)
+        delay = min(longest, FIRST_RETRY_SECONDS * 2**project.failures)
+        project.failures += 1
+        project.retry_after = time.time() + delay
+        # PostgreSQL's texts hold no zero character
+        training.outcome, training.detail = "failed", reason.replace("\x00", "\ufffd")
+        training.traceback = (training.traceback or "").replace("\x00", "\ufffd")
+        training.finished_at = time.time()
+        session.add(training)
+        failures = project.failures
+    log.error(
+        "training failed",
+        project=training.project_key,
+        detail=training.detail,
+        retry_in_seconds=delay,
+        failures=failures,
+        exc_info=bool(training.traceback),
+    )
+    return failures

@@ -30,6 +30,8 @@ class Control:
     """Key of ``task["data"]`` that holds the sound's address."""
     hints: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Other names of a label, from ``predicted_values`` (comma-separated) or its shown value."""
+    shown: dict[str, str] = field(default_factory=dict, hash=False)
+    """What the interface shows for a label whose results are spelled by an alias."""
 
     @property
     def result_type(self) -> Literal["labels", "choices"]:
@@ -64,9 +66,13 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
         to_name = next((name for name in tag.get("toName", "").split(",") if name in sounds), None)
         if kind is None or to_name is None or not sounds[to_name] or not tag.get("name"):
             continue
-        labels, hints = _labels(tag, "Label" if kind == "regions" else "Choice")
+        label_tag = "Label" if kind == "regions" else "Choice"
+        labels, hints = _labels(tag, label_tag)
         if labels:
-            controls.append(Control(tag.get("name", ""), to_name, kind, labels, sounds[to_name], hints))
+            shown = {label.get("alias", ""): label.get("value", "") for label in tag.iter(label_tag)}
+            shown.pop("", None)
+            control = Control(tag.get("name", ""), to_name, kind, labels, sounds[to_name], hints, shown)
+            controls.append(control)
     if not controls:
         raise LabelConfigError(
             "The label config has no Labels or Choices with at least one label for an Audio tag: "

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from backend.labelstudio.config import Control
 from backend.regions import Region
+
+ACCEPTED_WEIGHT = 0.5
+"""Weight of a prediction that was submitted as it came, relative to what somebody drew or chose.
+
+A person saw it and let it stand, but it may also have been overlooked, and its edges are the model's
+own: with full weight a model would teach itself what it already believes.
+"""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class ReadResult:
 
     regions: dict[str, tuple[Region, ...]]
     tags: dict[str, frozenset[str]]
+    tag_weights: dict[str, float] = field(default_factory=dict)
+    """How far the choices of a control are trusted, from 0 to 1, as `Region.weight` is for regions."""
 
 
 def region_item(
@@ -56,35 +65,55 @@ def choices_item(control: Control, labels: Sequence[str], score: float, seed: st
     }
 
 
-def read_result(result: Iterable[object], controls: Sequence[Control]) -> ReadResult:
+def read_result(
+    result: Iterable[object],
+    controls: Sequence[Control],
+    names: Mapping[str, Mapping[str, str]] | None = None,
+) -> ReadResult:
     """Read an annotation's result; anything that is not a usable region or choice is passed over.
 
     Labels that the config does not have (any more) are dropped.
+
+    Parameters
+    ----------
+    names
+        For each control what former names of labels are called now.
     """
     regions: dict[str, list[Region]] = {c.name: [] for c in controls if c.kind == "regions"}
     tags: dict[str, frozenset[str]] = {}
+    tag_weights: dict[str, float] = {}
     by_name = {control.name: control for control in controls}
     for item in result:
         control = by_name.get(str(item.get("from_name"))) if isinstance(item, dict) else None
         value = item.get("value") if isinstance(item, dict) else None
-        if control is None or not isinstance(value, dict):
+        if control is None or not isinstance(item, dict) or not isinstance(value, dict):
             continue
-        labels = _labels(value.get(control.result_type), control)
+        labels = _labels(value.get(control.result_type), control, (names or {}).get(control.name, {}))
+        weight = _weight(item)
         if control.kind != "regions":
             if labels:
                 tags[control.name] = tags.get(control.name, frozenset()) | labels
+                tag_weights[control.name] = max(weight, tag_weights.get(control.name, 0.0))
         elif labels and (span := _span(value)):
-            regions[control.name].append(Region(*span, labels))
-    return ReadResult({name: tuple(found) for name, found in regions.items()}, tags)
+            regions[control.name].append(Region(*span, labels, weight))
+    return ReadResult({name: tuple(found) for name, found in regions.items()}, tags, tag_weights)
 
 
-def _labels(value: object, control: Control) -> frozenset[str]:
-    known = set(control.labels)
-    return (
-        frozenset(v for v in value if isinstance(v, str) and v in known)
-        if isinstance(value, list)
-        else frozenset()
-    )
+def _weight(item: dict[str, Any]) -> float:
+    """Weight of an item by its ``origin``: made by hand, predicted and changed, or predicted.
+
+    Items without one come through the API, or are copies of predictions, which keep their score.
+    """
+    origin = item.get("origin")
+    copied = origin is None and item.get("score") is not None
+    return ACCEPTED_WEIGHT if origin == "prediction" or copied else 1.0
+
+
+def _labels(value: object, control: Control, names: Mapping[str, str]) -> frozenset[str]:
+    if not isinstance(value, list):
+        return frozenset()
+    found = {names.get(label, label) for label in value if isinstance(label, str)}
+    return frozenset(found & set(control.labels))
 
 
 def _span(value: dict[str, Any]) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend.store.events import ANNOTATIONS_SYNCED, REVIEW_ACTIONS
 from backend.store.projects import epoch_seconds
 from backend.store.tables import Annotation, Event, Task
 
@@ -26,17 +27,43 @@ def apply_event(session: Session, event: Event) -> None:
     payload, key = event.payload, event.project_key
     for task in _records(payload.get("task"), payload.get("tasks")):
         if event.action == "TASKS_DELETED":
-            _delete_task(session, key, task["id"])
+            _delete_task(session, key, task["id"], event.received_at)
         else:
-            remember_task(session, key, task["id"], task.get("data"))
+            remember_task(session, key, task["id"], task.get("data"), _seen_at(event))
     for annotation in _records(payload.get("annotation"), payload.get("annotations")):
         if event.action == "ANNOTATIONS_DELETED":
-            delete_annotation(session, key, annotation["id"])
+            delete_annotation(session, key, annotation["id"], event.received_at)
         else:
-            remember_annotation(session, key, annotation)
+            remember_annotation(session, key, annotation, event)
+    if event.action in REVIEW_ACTIONS:
+        _remember_review(session, key, payload.get("review"))
 
 
-def remember_task(session: Session, key: str, task_id: int, data: object) -> None:
+def _seen_at(event: Event) -> float:
+    """When Label Studio was looked at and still had what an event speaks of; 0 for webhooks.
+
+    A webhook may have waited, so it says nothing against a deletion; a look after it does.
+    """
+    observed_at = event.payload.get("observed_at")
+    looked = event.action == ANNOTATIONS_SYNCED and isinstance(observed_at, int | float)
+    return float(observed_at) if looked and isinstance(observed_at, int | float) else 0.0
+
+
+def differs(row: Annotation | None, annotation: dict[str, Any], observed_at: float) -> bool:
+    """Whether Label Studio held something else at a time than is known of an annotation."""
+    if row is None:
+        return True
+    if row.deleted:
+        return observed_at > row.deleted_at
+    return epoch_seconds(annotation.get("updated_at")) >= row.updated_at and (
+        row.result != _dictionaries(annotation.get("result"))
+        or row.task_id != _identifier(annotation.get("task"))
+        or row.was_cancelled != (annotation.get("was_cancelled") is True)
+        or row.ground_truth != (annotation.get("ground_truth") is True)
+    )
+
+
+def remember_task(session: Session, key: str, task_id: int, data: object, seen_at: float) -> None:
     """Insert a task or update its data; without data an unknown task stays unknown."""
     if not isinstance(data, dict):
         return
@@ -44,36 +71,106 @@ def remember_task(session: Session, key: str, task_id: int, data: object) -> Non
     if task is None:
         session.add(Task(project_key=key, task_id=task_id, data=data))
         session.flush()
-    elif task.data != data:
+        return
+    if task.data != data:
         task.data = data
+    if seen_at > task.deleted_at:
+        task.deleted = False
 
 
-def remember_annotation(session: Session, key: str, annotation: dict[str, Any]) -> None:
+def remember_annotation(session: Session, key: str, annotation: dict[str, Any], event: Event) -> None:
     """Insert an annotation, or update it unless a later state or its deletion is known."""
     row = session.get(Annotation, (key, annotation["id"]))
     updated_at = epoch_seconds(annotation.get("updated_at"))
+    submitted_before = row is not None and not row.was_cancelled
     if row is None:
         row = Annotation(project_key=key, annotation_id=annotation["id"], result=[])
         session.add(row)
-    elif row.deleted or updated_at < row.updated_at:
+    elif updated_at < row.updated_at or (row.deleted and _seen_at(event) <= row.deleted_at):
         return
-    result = annotation.get("result")
-    row.result = [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
+    row.deleted = False
+    result, known = _dictionaries(annotation.get("result")), row.result
+    row.result = result
     row.task_id = _identifier(annotation.get("task"))
     row.was_cancelled = annotation.get("was_cancelled") is True
+    accepted = accepted_by_review(annotation)
+    if accepted is None:
+        # The ordinary webhooks of an edit say nothing of reviews; what was accepted is another result
+        accepted = row.reviewed is True and result == known
+    row.reviewed = accepted
+    if not (submitted_before or row.was_cancelled or row.shown_at):
+        row.shown_at, row.shown = shown_prediction(annotation, event)
     row.ground_truth = annotation.get("ground_truth") is True
     row.completed_by = _identifier(annotation.get("completed_by"))
     row.updated_at = updated_at
     session.flush()
 
 
-def delete_annotation(session: Session, key: str, annotation_id: int) -> None:
+def accepted_by_review(annotation: dict[str, Any]) -> bool | None:
+    """Whether a reviewer accepted an annotation; None where nothing is said of it.
+
+    Only Label Studio Enterprise has reviews. It lists them in ``reviews``, the latest last, or only
+    counts the accepted ones; its releases differ in the name, and what is unknown counts as unsaid.
+    """
+    reviews = annotation.get("reviews")
+    if isinstance(reviews, list) and reviews:
+        latest = reviews[-1]
+        return isinstance(latest, dict) and latest.get("accepted") is True
+    for name in ("accepted_reviews", "acceptedReviews", "reviews_accepted"):
+        value = annotation.get(name)
+        if isinstance(value, int | list):
+            return bool(value)
+    return None
+
+
+def shown_prediction(annotation: dict[str, Any], event: Event) -> tuple[float, dict[str, Any] | None]:
+    """When the annotator of a new annotation was shown a prediction, and that prediction if it was sent.
+
+    Label Studio 1.23 sends an empty ``prediction`` and the bare number of ``parent_prediction``;
+    other releases fill the first, or send the task's ``predictions`` along. The time is on our own
+    clock: when the webhook came, less ``lead_time``, the seconds that the task was open. Copies that
+    Label Studio makes of predictions by itself have a parent and no lead time: nobody looked.
+    """
+    lead_time, parent = annotation.get("lead_time"), annotation.get("parent_prediction")
+    if lead_time is None and (parent is not None or event.action == ANNOTATIONS_SYNCED):
+        return 0.0, None
+    seconds = lead_time if isinstance(lead_time, int | float) and 0 <= lead_time < event.received_at else 0.0
+    shown_at = event.received_at - seconds
+    own = annotation.get("prediction")
+    if isinstance(own, dict) and isinstance(own.get("result"), list):
+        return shown_at, _shown(own, "payload")
+    for task in _records(event.payload.get("task"), event.payload.get("tasks")):
+        for prediction in _records(task.get("predictions")):
+            if prediction["id"] == parent and isinstance(prediction.get("result"), list):
+                return shown_at, _shown(prediction, "task")
+    return shown_at, None
+
+
+def _shown(prediction: dict[str, Any], source: str) -> dict[str, Any]:
+    version = prediction.get("model_version")
+    return {
+        "version": version if isinstance(version, str) else "",
+        "result": _dictionaries(prediction["result"]),
+        "source": source,
+    }
+
+
+def _remember_review(session: Session, key: str, review: object) -> None:
+    """A review that came with no more than the number of its annotation."""
+    number = _identifier(review.get("annotation")) if isinstance(review, dict) else None
+    row = session.get(Annotation, (key, number)) if number is not None else None
+    if row is not None and isinstance(review, dict):
+        row.reviewed = review.get("accepted") is True
+        session.flush()
+
+
+def delete_annotation(session: Session, key: str, annotation_id: int, heard_at: float) -> None:
     """Mark an annotation as gone for good, also one that was never heard of."""
     row = session.get(Annotation, (key, annotation_id))
     if row is None:
         row = Annotation(project_key=key, annotation_id=annotation_id, result=[])
         session.add(row)
-    row.deleted = True
+    row.deleted, row.deleted_at = True, heard_at
     row.result = []
     session.flush()
 
@@ -102,13 +199,17 @@ def count_annotations(session: Session, key: str) -> int:
     return session.scalar(query) or 0
 
 
-def _delete_task(session: Session, key: str, task_id: int) -> None:
+def _delete_task(session: Session, key: str, task_id: int, heard_at: float) -> None:
     task = session.get(Task, (key, task_id))
     if task is None:
         task = Task(project_key=key, task_id=task_id, data={})
         session.add(task)
-    task.deleted = True
+    task.deleted, task.deleted_at = True, heard_at
     session.flush()
+
+
+def _dictionaries(items: object) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _records(*candidates: object) -> Iterable[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ from sqlalchemy.orm import Session
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 """How long a writer waits for another one; each holds the lock for milliseconds."""
+SQLITE_LOOK_SECONDS = 0.001
+"""A waiting writer looks this often. SQLite's own waiting grows to 0.1 s a look, and to webhooks' delay."""
 
 
 class Database:
@@ -24,9 +28,12 @@ class Database:
     ----------
     url
         SQLAlchemy URL. The folder of an SQLite file is made when it is missing.
+    tidy_on_commit
+        Whether a commit now and then moves what was written from SQLite's log into its file, and waits
+        for the disk. Who says no calls ``tidy`` instead.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tidy_on_commit: bool = True) -> None:
         self.url = make_url(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite and self.url.database:
@@ -35,8 +42,14 @@ class Database:
         if self._sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
         self.engine: Engine = create_engine(self.url, **options)
+        # PostgreSQL's own default would show each query another moment; what only reads never fails for it
+        self._reading = (
+            self.engine if self._sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         if self._sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
+            if not tidy_on_commit:
+                event.listen(self.engine, "connect", _never_tidy_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
 
     @contextmanager
@@ -52,7 +65,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """One consistent view of the data, which never waits for a writer."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     def upgrade(self) -> None:
@@ -70,6 +83,12 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def tidy(self) -> None:
+        """Move what was written from SQLite's log into its file; nobody has to wait meanwhile."""
+        if self._sqlite:
+            with self.engine.connect() as connection:
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -80,12 +99,38 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # an answered webhook survives a power cut
+    # What was committed survives whatever is killed. After a power cut the last commits may be missing,
+    # never half there; Label Studio's export has what they held. FULL would wait for the disk each time.
+    cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
+def _never_tidy_sqlite(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+
+
 def _begin_sqlite(connection: Connection) -> None:
+    if not connection.get_execution_options().get("earmark_write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
     # A writer takes its lock at once: upgrading a read lock later fails instead of waiting.
-    write = connection.get_execution_options().get("earmark_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
+        while not _try_begin(driver) and time.monotonic() < deadline:
+            time.sleep(SQLITE_LOOK_SECONDS)
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # in vain again, as SQLAlchemy's own error
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_SECONDS * 1000}")
+
+
+def _try_begin(driver: Any) -> bool:
+    """Whether to look no more: the lock is ours, or there is another failure, which the caller finds out."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+    return True

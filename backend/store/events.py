@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,17 @@ from backend.store.projects import UNKNOWN_PROJECT, project_key
 from backend.store.tables import Event, Project
 
 START_TRAINING = "START_TRAINING"
-ANNOTATION_ACTIONS = frozenset(
-    {"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"}
-)
+REVIEW_ACTIONS = frozenset({"REVIEW_CREATED", "REVIEW_UPDATED"})
+"""Of Label Studio Enterprise."""
+ANNOTATIONS_SYNCED = "ANNOTATIONS_SYNCED"
+"""No webhook: what ``backend.sync`` found in Label Studio, ``observed_at`` a time, and did not find here."""
+ANNOTATION_ACTIONS = REVIEW_ACTIONS | {
+    ANNOTATIONS_SYNCED,
+    "ANNOTATION_CREATED",
+    "ANNOTATIONS_CREATED",
+    "ANNOTATION_UPDATED",
+    "ANNOTATIONS_DELETED",
+}
 KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
     START_TRAINING,
     "PROJECT_CREATED",
@@ -25,6 +34,7 @@ KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
     "TASKS_DELETED",
 }
 _ACTION_CHARACTERS = 64
+_NUMBERS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -82,10 +92,24 @@ def pending_events(session: Session, key: str) -> list[Event]:
     return list(session.scalars(query))
 
 
-def mark_handled(session: Session, key: str, up_to: int) -> None:
-    """Every event of the project up to and including id ``up_to`` is answered by a decision."""
-    session.execute(
-        update(Event)
-        .where(Event.project_key == key, Event.id <= up_to, Event.handled_at.is_(None))
-        .values(handled_at=time.time())
-    )
+def last_event_id(session: Session, key: str) -> int:
+    """Number of a project's latest webhook, 0 where none ever came."""
+    return session.scalar(select(func.max(Event.id)).where(Event.project_key == key)) or 0
+
+
+def is_training_asked_for(session: Session, key: str) -> bool:
+    """Whether somebody pressed Start Training, and that still waits."""
+    waiting = (Event.project_key == key, Event.handled_at.is_(None), Event.action == START_TRAINING)
+    return session.scalar(select(Event.id).where(*waiting).limit(1)) is not None
+
+
+def mark_handled(session: Session, events: Sequence[Event]) -> None:
+    """These events are answered by a decision.
+
+    By their numbers one by one: where several processes write, a lower number may be committed later.
+    """
+    now = time.time()
+    numbers = [event.id for event in events]
+    for first in range(0, len(numbers), _NUMBERS_AT_ONCE):
+        some = numbers[first : first + _NUMBERS_AT_ONCE]
+        session.execute(update(Event).where(Event.id.in_(some)).values(handled_at=now))

@@ -7,9 +7,11 @@ import time
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from backend.errors import VersionError
 from backend.store.tables import Project
 
 UNKNOWN_PROJECT = "unknown"
@@ -42,16 +44,43 @@ def epoch_seconds(timestamp: object) -> float:
 
 
 def remember_project(session: Session, key: str, **fields: Any) -> Project:
-    """Insert or update a project row; fields that are None or empty leave what was known."""
+    """Insert or update a project row; fields without usable text leave what was known."""
     project = session.get(Project, key)
     if project is None:
-        project = Project(key=key)
-        session.add(project)
+        _insert_project(session, key)
+        project = session.get_one(Project, key)
     for name, value in fields.items():
-        if value and isinstance(value, str) and getattr(project, name) != value:
+        if is_storable(value) and getattr(project, name) != value:
             setattr(project, name, value)
     session.flush()
     return project
+
+
+def lock_project(session: Session, key: str) -> None:
+    """Have others who lock, or change, a project's row wait until this transaction ends.
+
+    What is read after it is what they left. SQLite has one writer at a time anyway.
+    """
+    if session.get_bind().dialect.name != "sqlite":
+        session.get(Project, key, populate_existing=True, with_for_update=True)
+
+
+def _insert_project(session: Session, key: str) -> None:
+    """Add a project's row, unless another process does so at the same moment."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    columns = {c.name: c.default.arg for c in Project.__table__.columns if c.default is not None}
+    session.execute(insert(Project).values({**columns, "key": key}).on_conflict_do_nothing())
+
+
+def is_storable(value: object) -> bool:
+    """Whether a value is text, not empty, that every database can hold."""
+    if not isinstance(value, str) or not value or "\x00" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def known_projects(session: Session) -> list[Project]:
@@ -67,16 +96,48 @@ def latest_key(session: Session, number: object) -> str:
     return max(keys, key=lambda key: int(key.partition(".")[2]), default=f"{number}.0")
 
 
-def acquire_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
-    """Become the only one that trains a project, for ``seconds``; also prolongs one's own lease.
+def find_project(session: Session, name: str) -> Project:
+    """The project with a key, or with Label Studio's own number where only one has it.
 
-    A lease that was not prolonged in time belongs to a dead process and may be taken.
+    Raises
+    ------
+    VersionError
+        There is none, or several: two Label Studios both have a project 1.
     """
-    now = time.time()
+    known = known_projects(session)
+    found = [project for project in known if name in (project.key, str(project.project_id))]
+    if len(found) == 1:
+        return found[0]
+    described = ", ".join(
+        f"{project.key} ({project.title or 'untitled'}{', ' if project.hostname else ''}{project.hostname})"
+        for project in found or known
+    )
+    if found:
+        raise VersionError(f"Several projects have the number {name}: name one by its full key, {described}.")
+    raise VersionError(f"No project {name} has connected: name one of {described or 'none so far'}.")
+
+
+def acquire_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
+    """Become the only one that trains a project, for ``seconds``.
+
+    A lease that was not prolonged in time belongs to a process that died or hangs, and may be taken.
+    """
+    return _set_lease(session, key, owner, seconds, Project.lease_until < time.time())
+
+
+def hold_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
+    """Prolong one's own lease; False when somebody else has had it since, even if it is free again.
+
+    In the transaction that stores what came of a training, this keeps out whoever hung and was replaced.
+    """
+    return _set_lease(session, key, owner, seconds, Project.lease_owner == owner)
+
+
+def _set_lease(session: Session, key: str, owner: str, seconds: float, free: ColumnElement[bool]) -> bool:
     taken = session.execute(
         update(Project)
-        .where(Project.key == key, or_(Project.lease_until < now, Project.lease_owner == owner))
-        .values(lease_owner=owner, lease_until=now + seconds)
+        .where(Project.key == key, free)
+        .values(lease_owner=owner, lease_until=time.time() + seconds)
         .returning(Project.key)
     )
     return taken.first() is not None

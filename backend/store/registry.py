@@ -1,14 +1,22 @@
-"""The model registry: trained heads as numbered versions, one of them active."""
+"""The model registry: trained heads as numbered versions, one of them active.
+
+Which one is active is read from the database by every process at every prediction, so a promotion
+or a rollback takes effect everywhere with the next request.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, undefer
 
-from backend.store.tables import Version
+from backend.errors import VersionError
+from backend.store.projects import lock_project
+from backend.store.tables import Activation, Version
+
+Cause = Literal["trained", "promoted", "rolled back"]
 
 
 def register_version(
@@ -19,32 +27,131 @@ def register_version(
     head: bytes,
     metrics: dict[str, Any],
     annotations: int,
+    folds: bytes | None = None,
+    kept_because: str = "",
 ) -> Version:
     """Store a head under the project's next number and make it the active one.
 
     Numbers count all encoders of a project, so that a name such as ``logmel-v3`` never returns
     with another meaning.
+
+    Parameters
+    ----------
+    folds
+        What comparing it with other versions takes.
+    kept_because
+        Why it is not to be served; the active version then stays the active one.
     """
+    lock_project(session, key)
     last = session.scalar(select(func.max(Version.number)).where(Version.project_key == key)) or 0
-    session.execute(
-        update(Version)
-        .where(Version.project_key == key, Version.encoder == encoder_identity)
-        .values(active=False)
-    )
     version = Version(
         project_key=key,
         encoder=encoder_identity,
         number=last + 1,
         name=version_name(encoder_name, last + 1),
         head=head,
+        folds=folds,
         metrics=metrics,
         annotations=annotations,
         created_at=time.time(),
-        active=True,
+        status="kept" if kept_because else "accepted",
+        reason=kept_because,
     )
     session.add(version)
     session.flush()
+    if not kept_because:
+        activate(session, version, "trained")
     return version
+
+
+def activate(session: Session, version: Version, cause: Cause) -> None:
+    """Make a version the one that answers for its project and encoder, and write down that it was."""
+    session.execute(
+        update(Version)
+        .where(Version.project_key == version.project_key, Version.encoder == version.encoder)
+        .values(active=False)
+    )
+    version.active = True
+    session.add(
+        Activation(
+            project_key=version.project_key,
+            encoder=version.encoder,
+            version_id=version.id,
+            activated_at=time.time(),
+            cause=cause,
+        )
+    )
+    session.flush()
+
+
+def promote(session: Session, key: str, name: str, encoder_identity: str) -> Version:
+    """Make a version of the encoder that hears now the active one, whether it was kept or replaced.
+
+    Raises
+    ------
+    VersionError
+        There is no such version, or it belongs to another encoder.
+    """
+    lock_project(session, key)
+    version = find_version(session, key, name)
+    if version.encoder != encoder_identity:
+        raise VersionError(
+            f"{name} was trained with {version.encoder} and the encoder is now {encoder_identity}: "
+            "set ENCODER back, then promote it."
+        )
+    if not version.active:
+        activate(session, version, "promoted")
+    return version
+
+
+def roll_back(session: Session, key: str, encoder_identity: str) -> Version:
+    """Make the version active that was so before the active one; a second time goes one further back.
+
+    What was rolled back is out of the way: after ``v1, v2, v3``, two rollbacks and a training, a
+    rollback from ``v4`` ends at ``v1``.
+
+    Raises
+    ------
+    VersionError
+        There is none before.
+    """
+    lock_project(session, key)
+    query = (
+        select(Activation.version_id, Activation.cause)
+        .where(Activation.project_key == key, Activation.encoder == encoder_identity)
+        .order_by(Activation.id)
+    )
+    path: list[int] = []
+    for version_id, cause in session.execute(query):
+        if cause == "rolled back":
+            path.pop()
+        elif path[-1:] != [version_id]:
+            path.append(version_id)
+    if len(path) < 2:
+        state = "no earlier version was active" if path else "nothing was trained"
+        raise VersionError(
+            f"There is nothing to go back to with {encoder_identity}, {state}: "
+            "'python -m backend versions' lists what there is to promote."
+        )
+    version = session.get_one(Version, path[-2])
+    activate(session, version, "rolled back")
+    return version
+
+
+def find_version(session: Session, key: str, name: str) -> Version:
+    """A project's version by its name, such as ``cnn14-v3``, or by its number, with or without the v.
+
+    Raises
+    ------
+    VersionError
+        There is no such version; the message lists those that there are.
+    """
+    versions = list_versions(session, key)
+    for version in versions:
+        if name in (version.name, f"v{version.number}", str(version.number)):
+            return version
+    known = ", ".join(version.name for version in versions) or "none"
+    raise VersionError(f"The project has no version “{name}”: name one of its versions ({known}).")
 
 
 def version_name(encoder_name: str, number: int) -> str:
@@ -61,6 +168,22 @@ def active_version(session: Session, key: str, encoder_identity: str) -> Version
     )
 
 
+def active_at(session: Session, key: str, encoder_identity: str, moment: float) -> Version | None:
+    """The version that answered at a moment (seconds since the epoch), without its head's bytes."""
+    query = (
+        select(Version)
+        .join(Activation, Activation.version_id == Version.id)
+        .where(
+            Activation.project_key == key,
+            Activation.encoder == encoder_identity,
+            Activation.activated_at <= moment,
+        )
+        .order_by(Activation.id.desc())
+        .limit(1)
+    )
+    return session.scalar(query)
+
+
 def needs_version(session: Session, key: str, encoder_identity: str) -> bool:
     """Whether a project has versions, but none of this encoder: it was switched since."""
     trained = select(Version.id).where(Version.project_key == key)
@@ -71,11 +194,14 @@ def needs_version(session: Session, key: str, encoder_identity: str) -> bool:
 
 def load_head(session: Session, version_id: int) -> bytes:
     """Safetensors bytes of a version's head."""
-    return (
-        session.scalars(select(Version).where(Version.id == version_id).options(undefer(Version.head)))
-        .one()
-        .head
-    )
+    query = select(Version).where(Version.id == version_id).options(undefer(Version.head))
+    return session.scalars(query).one().head
+
+
+def load_folds(session: Session, version_id: int) -> bytes | None:
+    """Safetensors bytes of a version's fold heads; None for versions of the first release."""
+    query = select(Version).where(Version.id == version_id).options(undefer(Version.folds))
+    return session.scalars(query).one().folds
 
 
 def list_versions(session: Session, key: str | None = None) -> list[Version]:

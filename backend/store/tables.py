@@ -34,6 +34,10 @@ class Project(Base):
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     label_config: Mapped[str] = mapped_column(Text, default="")
+    label_config_at: Mapped[float] = mapped_column(default=0.0)
+    """When that label config was last heard of; what was heard before it changes nothing."""
+    learnt_config: Mapped[str] = mapped_column(String(64), default="")
+    """Digest of the label config that the last training knew."""
     title: Mapped[str] = mapped_column(Text, default="")
     hostname: Mapped[str] = mapped_column(Text, default="")
     access_token: Mapped[str] = mapped_column(Text, default="")
@@ -46,6 +50,10 @@ class Project(Base):
     """Version whose predictions Label Studio's open tasks were last given."""
     refresh_after: Mapped[float] = mapped_column(default=0.0)
     """A refresh that failed is not tried again before this time."""
+    synced_at: Mapped[float] = mapped_column(default=0.0)
+    """When all was last compared with what Label Studio holds; 0 before the first time."""
+    sync_after: Mapped[float] = mapped_column(default=0.0)
+    """A comparison that failed, or took long, is not made again before this time."""
 
     @property
     def project_id(self) -> int:
@@ -76,6 +84,8 @@ class Task(Base):
     task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     data: Mapped[dict[str, Any]]
     deleted: Mapped[bool] = mapped_column(default=False)
+    deleted_at: Mapped[float] = mapped_column(default=0.0)
+    """When that was heard of, on our own clock."""
 
 
 class Annotation(Base):
@@ -92,10 +102,18 @@ class Annotation(Base):
     result: Mapped[list[Any]]
     was_cancelled: Mapped[bool] = mapped_column(default=False)
     ground_truth: Mapped[bool] = mapped_column(default=False)
+    reviewed: Mapped[bool] = mapped_column(default=False)
+    """A reviewer accepted it (Label Studio Enterprise)."""
     completed_by: Mapped[int | None] = mapped_column(BigInteger)
     updated_at: Mapped[float] = mapped_column(default=0.0)
     """Label Studio's own clock, which orders updates that arrive out of order."""
     deleted: Mapped[bool] = mapped_column(default=False)
+    deleted_at: Mapped[float] = mapped_column(default=0.0)
+    """When that was heard of, on our own clock."""
+    shown_at: Mapped[float] = mapped_column(default=0.0)
+    """When its annotator was shown a prediction; 0 where that is unknown or nobody looked."""
+    shown: Mapped[dict[str, Any] | None]
+    """That prediction, where the webhook carried it: ``version``, ``result`` and ``source``."""
 
 
 class Version(Base):
@@ -110,10 +128,61 @@ class Version(Base):
     number: Mapped[int]
     name: Mapped[str] = mapped_column(String(128))
     head: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    folds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """What its measuring needs to be repeated; None for versions of the first release."""
     metrics: Mapped[dict[str, Any]]
     annotations: Mapped[int]
     created_at: Mapped[float]
     active: Mapped[bool] = mapped_column(default=False)
+    status: Mapped[str] = mapped_column(String(16), default="accepted")
+    """``accepted``, or ``kept``: measured worse than the one that was active, and not served."""
+    reason: Mapped[str] = mapped_column(Text, default="")
+    """Why it was kept."""
+
+
+class Activation(Base):
+    """Each time that a version became the one that answers; never changed, only added to."""
+
+    __tablename__ = "activations"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    encoder: Mapped[str] = mapped_column(String(128))
+    version_id: Mapped[int]
+    activated_at: Mapped[float]
+    cause: Mapped[str] = mapped_column(String(16))
+    """``trained``, ``promoted`` or ``rolled back``."""
+
+
+class LabelRename(Base):
+    """A label that goes on under another name, in the order in which it was seen."""
+
+    __tablename__ = "label_renames"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    control: Mapped[str] = mapped_column(Text)
+    old: Mapped[str] = mapped_column(Text)
+    new: Mapped[str] = mapped_column(Text)
+    seen_at: Mapped[float]
+
+
+class PredictionScore(Base):
+    """How far an annotation lies from the prediction that was shown for it, once and for all."""
+
+    __tablename__ = "prediction_scores"
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    task_id: Mapped[int] = mapped_column(BigInteger)
+    annotator: Mapped[int | None] = mapped_column(BigInteger)
+    version: Mapped[str] = mapped_column(String(128))
+    source: Mapped[str] = mapped_column(String(16))
+    """``payload``, ``task`` (both: Label Studio sent it) or ``computed`` by the version of that time."""
+    shown_at: Mapped[float]
+    scored_at: Mapped[float]
+    distances: Mapped[dict[str, Any]]
+    """By control: see ``backend.distance``."""
 
 
 class Training(Base):
@@ -126,8 +195,11 @@ class Training(Base):
     started_at: Mapped[float]
     finished_at: Mapped[float]
     outcome: Mapped[str] = mapped_column(String(16))
-    """``registered``, ``nothing`` (too little to learn from) or ``failed``."""
+    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from) or
+    ``failed``."""
     detail: Mapped[str] = mapped_column(Text, default="")
+    traceback: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """Of one that failed: where, for whoever mends it."""
     version: Mapped[str | None] = mapped_column(String(128))
     events: Mapped[int] = mapped_column(default=0)
     """Webhooks that this training answers."""
@@ -142,3 +214,37 @@ class SoundFault(Base):
     reason: Mapped[str] = mapped_column(String(32))
     detail: Mapped[str] = mapped_column(Text)
     seen_at: Mapped[float]
+
+
+class Preannotation(Base):
+    """A run of bulk predictions over many tasks, which all workers share."""
+
+    __tablename__ = "preannotations"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    selection: Mapped[str] = mapped_column(String(16))
+    """Which tasks: see ``backend.preannotation``."""
+    version: Mapped[str] = mapped_column(String(128))
+    """Version that was active when it was asked for; each chunk is predicted by that of its own time."""
+    created_at: Mapped[float]
+    cancelled_at: Mapped[float | None]
+
+
+class PreannotationChunk(Base):
+    """Some tasks of a run, which one worker predicts at a time."""
+
+    __tablename__ = "preannotation_chunks"
+
+    run_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tasks: Mapped[list[Any]]
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    done_at: Mapped[float | None]
+    predicted: Mapped[int] = mapped_column(default=0)
+    labels: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """How many of its tasks carry each label."""
+    failed: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Task to the sentence that says why it has no prediction."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labelstudio.config import Control
-from backend.labelstudio.results import choices_item, read_result, region_item
+from backend.labelstudio.results import ACCEPTED_WEIGHT, choices_item, read_result, region_item
 from backend.regions import Region
 
 REGIONS = Control("label", "audio", "regions", ("Flute", "Cello"), "audio")
@@ -100,3 +100,31 @@ def test_nothing_that_is_sent_breaks_reading(result: list[Any]) -> None:
         assert 0 <= region.start < region.end < math.inf
         assert region.labels <= set(REGIONS.labels)
     assert all(labels <= set(TAGS.labels) for labels in read.tags.values())
+
+
+def _with(item: dict[str, Any], origin: str | None) -> dict[str, Any]:
+    return {**{k: v for k, v in item.items() if k != "score"}, **({"origin": origin} if origin else {})}
+
+
+def test_a_prediction_that_was_accepted_untouched_teaches_less() -> None:
+    region = region_item(REGIONS, 0.0, 1.0, "Flute", 0.9, 2.0, "seed")
+    tag = choices_item(TAGS, ["music"], 0.9, "seed")
+    for origin, weight in (
+        ("manual", 1.0),
+        ("prediction-changed", 1.0),
+        (None, 1.0),  # through the API
+        ("prediction", ACCEPTED_WEIGHT),
+        ("something new", 1.0),
+    ):
+        read = read_result([_with(region, origin), _with(tag, origin)], CONTROLS)
+        assert [found.weight for found in read.regions["label"]] == [weight]
+        assert read.tag_weights == {"tags": weight}
+    # Label Studio's own copies of predictions have no origin and keep the score
+    read = read_result([region, tag], CONTROLS)
+    assert (read.regions["label"][0].weight, read.tag_weights["tags"]) == (ACCEPTED_WEIGHT, ACCEPTED_WEIGHT)
+
+
+def test_former_names_are_read_as_the_present_ones() -> None:
+    item = {"from_name": "label", "value": {"start": 0, "end": 1, "labels": ["Whistle", "Viola"]}}
+    names = {"label": {"Whistle": "Flute"}, "tags": {"Viola": "music"}}
+    assert read_result([item], CONTROLS, names).regions["label"] == (Region(0, 1, frozenset({"Flute"})),)

@@ -1,0 +1,135 @@
+"""What a project can be taught with now, the head that comes of it, and whether that is a step back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from backend.agreement import label_agreement
+from backend.clips import Heard, annotated_clips, hear_annotations
+from backend.errors import HeadDamagedError
+from backend.head.comparison import Comparison, compare
+from backend.head.examples import AnnotatedClip
+from backend.head.fit import FitReport, fit_head
+from backend.head.fitted import Fitted
+from backend.label_changes import names_now
+from backend.labelstudio.config import Control, parse_label_config
+from backend.served import fitted_as_configured
+from backend.services import Services
+from backend.store.annotations import live_annotations
+from backend.store.registry import load_folds, load_head
+from backend.store.renames import Names
+from backend.store.tables import Project, Version
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A project's controls, its annotations with their sounds, and the clips that they make."""
+
+    controls: tuple[Control, ...]
+    names: Names
+    heard: list[Heard]
+    clips: list[AnnotatedClip]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted head that nobody is served yet. ``metrics``: by control, as versions keep them."""
+
+    fitted: Fitted
+    report: FitReport
+    metrics: dict[str, Any]
+
+
+def prepare_lesson(services: Services, project: Project) -> Lesson:
+    """Gather everything that a project's annotations say.
+
+    Raises
+    ------
+    LabelConfigError
+        The label config holds nothing to learn.
+    """
+    controls = parse_label_config(project.label_config)
+    with services.database.read() as session:
+        annotations = live_annotations(session, project.key)
+        names = names_now(session, project.key, controls)
+    heard = hear_annotations(services, project, controls, names, annotations)
+    return Lesson(controls, names, heard, annotated_clips(heard, controls))
+
+
+def fit_candidate(services: Services, lesson: Lesson, active: Version | None) -> Candidate:
+    """Fit a head to a lesson, on the folds of the active version.
+
+    Raises
+    ------
+    NotEnoughAnnotationsError
+        There is too little to learn from.
+    """
+    encoder, controls = services.encoder(), lesson.controls
+    fitted, report = fit_head(
+        encoder.pool,
+        encoder.frame_rate,
+        encoder.identity,
+        controls,
+        lesson.clips,
+        services.zero_label_head(controls),
+        _fitted_or_none(services, lesson, active),
+    )
+    metrics: dict[str, Any] = {
+        name: {**_finite(control.metrics), "per_class": {k: _finite(v) for k, v in control.per_class.items()}}
+        for name, control in report.controls.items()
+    }
+    for name, alphas in label_agreement(controls, lesson.heard).items():
+        metrics.setdefault(name, {})["agreement"] = alphas
+    return Candidate(fitted, report, metrics)
+
+
+def why_worse(services: Services, lesson: Lesson, candidate: Candidate, active: Version | None) -> str:
+    """Return why a candidate must not replace the active version; empty when it may.
+
+    The first version has nothing to be worse than, nor has one without folds to be measured on.
+    """
+    before = _fitted_or_none(services, lesson, active)
+    if before is None:
+        return ""
+    return " ".join(compare_fitted(services, lesson, candidate.fitted, before).reasons)
+
+
+def compare_fitted(services: Services, lesson: Lesson, candidate: Fitted, active: Fitted) -> Comparison:
+    """Measure two versions on a lesson's recordings, each by heads that have not heard them."""
+    encoder = services.encoder()
+    return compare(encoder.pool, encoder.frame_rate, lesson.controls, lesson.clips, candidate, active)
+
+
+def load_fitted(services: Services, lesson: Lesson, version: Version) -> Fitted:
+    """A version's head and fold heads, with its labels as the lesson's controls call them.
+
+    Raises
+    ------
+    HeadDamagedError
+        What is stored cannot be read.
+    """
+    with services.database.read() as session:
+        head, folds = load_head(session, version.id), load_folds(session, version.id)
+    return fitted_as_configured(Fitted.from_bytes(head, folds), lesson.controls, lesson.names)
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float]:
+    """What JSON can hold; a figure that is not defined is left out."""
+    return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+
+
+def _fitted_or_none(services: Services, lesson: Lesson, version: Version | None) -> Fitted | None:
+    if version is None:
+        return None
+    try:
+        return load_fitted(services, lesson, version)
+    except HeadDamagedError as error:
+        # It answers nothing any more, so anything is better
+        log.warning("active version cannot be compared with", version=version.name, detail=str(error))
+        return None

@@ -1,0 +1,111 @@
+"""Test, then train: each new annotation against what was predicted before anybody taught it.
+
+This is the learning curve that annotators feel: no version is measured on an annotation that it, or
+any version before it, has learnt from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from backend.clips import Heard
+from backend.detection import predict_clip
+from backend.distance import measure
+from backend.errors import HeadDamagedError
+from backend.head.model import Head
+from backend.labelstudio.config import Control
+from backend.labelstudio.results import ReadResult, read_result
+from backend.prediction import result_items
+from backend.served import as_configured
+from backend.services import Services
+from backend.store.registry import active_at
+from backend.store.renames import Names
+from backend.store.tables import PredictionScore, Version
+
+log = structlog.get_logger(__name__)
+
+
+class Scorer:
+    """Scores annotations of one project.
+
+    What the annotator was shown is taken from the webhook where it carried the prediction. Label
+    Studio 1.23 does not, and has no prediction on show but that of the version that was active when
+    the task was opened: heads and frames are kept, so it is computed again and comes out the same.
+    """
+
+    def __init__(self, services: Services, key: str, controls: tuple[Control, ...], names: Names) -> None:
+        self._services, self._key = services, key
+        self._controls, self._names = controls, names
+        self._heads: dict[str, Head | None] = {}
+
+    def scores(self, heard: Sequence[Heard]) -> list[PredictionScore]:
+        """Score annotations; those whose sound or version cannot be had have none."""
+        found = []
+        for one in heard:
+            try:
+                score = self._score(one)
+            except HeadDamagedError as error:
+                log.warning(
+                    "annotation not scored", annotation=one.annotation.annotation_id, detail=str(error)
+                )
+                continue
+            if score is not None:
+                found.append(score)
+        return found
+
+    def _score(self, one: Heard) -> PredictionScore | None:
+        annotation = one.annotation
+        controls = [control for control in self._controls if control.data_key in one.sounds]
+        if not controls:
+            return None
+        shown = annotation.shown
+        probabilities: Mapping[str, Mapping[str, float]] = {}
+        if shown is not None:
+            version, source = shown["version"], shown["source"]
+            predicted = read_result(shown["result"], self._controls, self._names)
+        else:
+            source = "computed"
+            version, predicted, probabilities = self._predict(one, annotation.shown_at)
+        distances = {
+            control.name: distance
+            for control in controls
+            if (distance := measure(control, one.read, predicted, probabilities.get(control.name)))
+        }
+        return PredictionScore(
+            project_key=self._key,
+            annotation_id=annotation.annotation_id,
+            task_id=one.task.task_id,
+            annotator=annotation.completed_by,
+            version=version,
+            source=source,
+            shown_at=annotation.shown_at,
+            scored_at=time.time(),
+            distances=distances,
+        )
+
+    def _predict(self, one: Heard, moment: float) -> tuple[str, ReadResult, dict[str, dict[str, float]]]:
+        """What the version of that moment says of a sound that it has not learnt from."""
+        with self._services.database.read() as session:
+            version = active_at(session, self._key, self._services.encoder_identity(), moment)
+        name = version.name if version else self._services.untrained_name()
+        head = self._head(name, version)
+        items, probabilities = [], {}
+        encoder = self._services.encoder()
+        for data_key, sound in one.sounds.items():
+            controls = tuple(control for control in self._controls if control.data_key == data_key)
+            if head is not None:
+                found = predict_clip(
+                    head, controls, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+                )
+                items += result_items(found, controls, sound.duration, seed="")
+                probabilities.update(found.probabilities)
+        return name, read_result(items, self._controls), probabilities
+
+    def _head(self, name: str, version: Version | None) -> Head | None:
+        if name not in self._heads:
+            head = self._services.head_for(version, self._controls)
+            self._heads[name] = head and as_configured(head, self._controls, self._names)
+        return self._heads[name]

@@ -1,0 +1,105 @@
+"""The commands, as a terminal and as a script see them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.services import Services
+from backend.store.projects import remember_project
+from backend.training import learn
+from tests.lessons import KEY, config, make_tones, receive, webhook
+
+ROOT = Path(__file__).parents[2]
+CONFIG = config("Low", "High")
+
+
+@pytest.fixture
+def trained(services: Services, tmp_path: Path) -> Services:
+    """Three versions."""
+    tones = make_tones(tmp_path, ["Low", "High"] * 5)
+    for tasks in (tones[:6], tones[6:8], tones[8:]):
+        receive(services, *(webhook(task, CONFIG) for task in tasks))
+        learn(services, KEY)
+    return services
+
+
+def run(services: Services, *arguments: str, code: int = 0, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "backend", *arguments],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "DATA_DIR": str(services.settings.data_dir),
+            "ENCODER": "logmel",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_table_of_versions(trained: Services) -> None:
+    text = run(trained, "versions")
+    assert "\x1b" not in text, "no colours outside a terminal"
+    assert f"Tones, project {KEY}" in text
+    lines = [line.split() for line in text.splitlines() if line.strip().startswith("logmel")]
+    assert [line[0] for line in lines] == ["logmel-v3", "logmel-v2", "logmel-v1"]
+    assert ["active" in line for line in lines] == [True, False, False]
+    assert lines[0][2] == "10"
+    narrow = run(trained, "versions", "1", COLUMNS="80", FORCE_COLOR="1", TERM="xterm")
+    assert "\x1b" in narrow
+    assert "…" not in narrow, "no figure is cut"
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", narrow)
+    assert max(len(line) for line in plain.splitlines() if "logmel" in line) <= 80
+    assert [cell for cell in ("label", "tags") if cell not in plain] == []
+
+
+def test_back_and_forth_and_scripts(trained: Services) -> None:
+    assert "logmel-v2 now answers for project 1 (Tones), logmel-v3 did before." in run(
+        trained, "rollback", "1"
+    )
+    assert trained.version_name(KEY) == "logmel-v2"
+    answer = json.loads(run(trained, "rollback", KEY, "--json"))
+    assert answer == {"project": KEY, "before": "logmel-v2", "active": "logmel-v1"}
+    assert "nothing to go back to" in run(trained, "rollback", "1", code=2)
+    run(trained, "promote", "1", "v3")
+    assert trained.version_name(KEY) == "logmel-v3"
+    assert "already" in run(trained, "promote", "1", "logmel-v3")
+    assert "no version “v9”" in run(trained, "promote", "1", "v9", code=2)
+    state = json.loads(run(trained, "versions", "1", "--json"))
+    assert (state["versions"][0], state["projects"][0]["active"]) == ("logmel-v3", "logmel-v3")
+
+
+def test_a_number_that_two_projects_have_is_asked_about(trained: Services) -> None:
+    with trained.database.write() as session:
+        remember_project(session, "1.5", title="Bats")
+    text = run(trained, "rollback", "1", code=2)
+    assert f"{KEY} (Tones), 1.5 (Bats)" in text
+    assert trained.version_name(KEY) == "logmel-v3"
+    assert "logmel-v2 now answers" in run(trained, "rollback", KEY)
+
+
+def test_the_learning_curve(trained: Services) -> None:
+    text = run(trained, "progress", "1")
+    rows = [line.split() for line in text.splitlines()]
+    assert ["logmel-v1", "label", "2"] in [row[:3] for row in rows]
+    curve = json.loads(run(trained, "progress", "1", "--json"))["learning_curve"]
+    assert [point["name"] for point in curve["versions"]] == ["logmel-v0", "logmel-v1", "logmel-v2"]
+
+
+def test_nothing_yet(services: Services) -> None:
+    assert "No project has connected yet" in run(services, "versions")
+    with services.database.write() as session:
+        remember_project(session, KEY, title="Owls [red]", label_config=CONFIG)
+    assert "Owls [red]" in run(services, "versions")
+    assert "the next submitted annotation is the first" in run(services, "progress", "1")
