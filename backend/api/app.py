@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+import structlog
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from backend import __version__
+from backend.api.journal import EventJournal
 from backend.api.labels import labels_router
+from backend.api.observing import Observer
 from backend.api.protocol import protocol_router
+from backend.api.security import Guard
+from backend.api.watching import watching_router
 from backend.errors import EarmarkError
 from backend.jobs.dispatcher import Dispatcher
 from backend.logs import configure_logging
 from backend.metrics import ApiMetrics
+from backend.readiness import Readiness
 from backend.services import Services
 from backend.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application. The database is migrated here; no model is loaded, no file fetched."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     # Requests run side by side, and their matrix products are small: with threads of its own, each of
     # them would fight for the cores with the others and with the encoder (measured: 2 to 3 times slower).
     threadpool_limits(limits=1, user_api="blas")
+    if settings.open_to_others:
+        log.warning(
+            "open to everybody who reaches the port", bind=settings.bind, help="set API_PASSWORD; see README"
+        )
     services = Services(settings)
     services.database.upgrade()
-    metrics = ApiMetrics(services.database)
+    metrics = ApiMetrics(settings, services.database)
+    journal = EventJournal(settings.sqlalchemy_url)
+    readiness = Readiness(services)
     dispatcher = Dispatcher(settings, services.database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         dispatcher.ensure_running()
         yield
+        journal.close()
+        readiness.close()
         dispatcher.stop()
         services.close()
 
@@ -46,22 +62,16 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Label Studio ML backend for sound that learns from every correction",
         lifespan=lifespan,
     )
-    app.include_router(protocol_router(services, metrics, dispatcher))
+    app.include_router(protocol_router(services, metrics, dispatcher, journal))
+    app.include_router(watching_router(metrics, readiness))
     app.include_router(labels_router(services))
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
         return RedirectResponse("/docs")
 
-    @app.middleware("http")
-    async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        started = time.perf_counter()
-        response = await call_next(request)
-        # The route's own path, never the raw one: strangers' paths would each become a time series.
-        endpoint = getattr(request.scope.get("route"), "path", "other")
-        metrics.latency.labels(endpoint).observe(time.perf_counter() - started)
-        metrics.requests.labels(endpoint, response.status_code).inc()
-        return response
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Observer, metrics=metrics)  # the last one added is the first one met
 
     @app.exception_handler(RequestValidationError)
     async def explain(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -71,5 +81,11 @@ def create_app(settings: Settings) -> FastAPI:
     @app.exception_handler(EarmarkError)
     async def fail(_request: Request, error: EarmarkError) -> JSONResponse:
         return JSONResponse({"detail": str(error), "reason": error.reason}, 503)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def no_database(_request: Request, error: SQLAlchemyError) -> JSONResponse:
+        log.error("database failed", exc_info=error)
+        detail = "The database does not answer: check DATABASE_URL, or DATA_DIR and its disk."
+        return JSONResponse({"detail": detail, "reason": "database"}, 503)
 
     return app

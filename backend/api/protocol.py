@@ -1,55 +1,53 @@
-"""Label Studio's protocol for ML backends: /health, /setup, /predict, /webhook, /versions."""
+"""Label Studio's protocol for ML backends: /setup, /predict, /webhook, /versions."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from fastapi import APIRouter, Query
 
-from backend import __version__
+from backend.api.bodies import JsonRoute
+from backend.api.journal import EventJournal
 from backend.api.schemas import (
-    HealthAnswer,
     PredictAnswer,
     PredictRequest,
     SetupAnswer,
     SetupRequest,
-    VersionDetail,
     VersionsAnswer,
     WebhookAnswer,
     WebhookRequest,
 )
+from backend.api.versions import read_versions
 from backend.jobs.dispatcher import Dispatcher
+from backend.label_changes import note_label_config
 from backend.metrics import ApiMetrics
+from backend.preannotation import plan_rest
 from backend.prediction import Predictor
 from backend.services import Services
-from backend.store.events import KNOWN_ACTIONS, record_event
+from backend.store.events import KNOWN_ACTIONS
 from backend.store.projects import UNKNOWN_PROJECT, project_key, remember_project
-from backend.store.registry import list_versions
 
 log = structlog.get_logger(__name__)
 
 PREDICT_THREADS = 4
 """Predictions at a time; the encoder itself takes turns."""
 SMALL_THREADS = 16
-"""Threads for /setup, /webhook and /versions, which predictions can never use up."""
+"""Threads for /setup and /versions, which predictions can never use up."""
 
 
-def protocol_router(services: Services, metrics: ApiMetrics, dispatcher: Dispatcher) -> APIRouter:
+def protocol_router(
+    services: Services, metrics: ApiMetrics, dispatcher: Dispatcher, journal: EventJournal
+) -> APIRouter:
     """Return the routes, bound to the services of this process."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
     predictor = Predictor(services)
     predict_pool = ThreadPoolExecutor(PREDICT_THREADS, thread_name_prefix="predict")
     small = CapacityLimiter(SMALL_THREADS)
-
-    @router.get("/health")
-    async def health() -> HealthAnswer:
-        """Say that the process is up. Touches nothing."""
-        return HealthAnswer(status="UP", version=__version__)
 
     @router.post("/setup")
     async def setup(request: SetupRequest) -> SetupAnswer:
@@ -62,10 +60,10 @@ def protocol_router(services: Services, metrics: ApiMetrics, dispatcher: Dispatc
                     remember_project(
                         session,
                         key,
-                        label_config=request.schema_,
                         hostname=request.hostname,
                         access_token=request.access_token,
                     )
+                    note_label_config(session, key, request.schema_, time.time())
             return services.version_name(key)
 
         dispatcher.ensure_running()
@@ -83,6 +81,11 @@ def protocol_router(services: Services, metrics: ApiMetrics, dispatcher: Dispatc
             label_config,
             services.settings.predict_budget_seconds,
         )
+        if answer.left:
+            rest = [request.tasks[position] for position in answer.left]
+            await to_thread.run_sync(
+                plan_rest, services, project_key(request.project), answer.version, rest, limiter=small
+            )
         for reason, count in answer.failures.items():
             metrics.tasks.labels(reason).inc(count)
         metrics.tasks.labels("predicted").inc(max(0, len(answer.items) - sum(answer.failures.values())))
@@ -91,47 +94,22 @@ def protocol_router(services: Services, metrics: ApiMetrics, dispatcher: Dispatc
     @router.post("/webhook", status_code=201)
     async def webhook(request: WebhookRequest) -> WebhookAnswer:
         """Store the event and answer. Training follows from the stored row."""
-        payload: dict[str, Any] = request.model_dump()
-
-        def store() -> int:
-            with services.database.write() as session:
-                return record_event(session, payload).id
-
-        event = await to_thread.run_sync(store, limiter=small)
+        # As it came: pydantic's own copy would refuse what is nested deeply.
+        payload: dict[str, Any] = {**request.__dict__, **(request.model_extra or {})}
+        event = await journal.store(payload)
         known = request.action in KNOWN_ACTIONS
         metrics.webhooks.labels(request.action if known else "other").inc()
-        if not known:
-            log.info("unknown webhook kept", action=request.action[:64], number=event)
+        log.info("webhook stored", event_id=event, action=request.action[:64], known=known)
         dispatcher.ensure_running()
         return WebhookAnswer(event=event)
 
     @router.get("/versions")
-    async def versions() -> VersionsAnswer:
-        """List the trained versions of every project, the newest first."""
-
-        def read() -> VersionsAnswer:
-            with services.database.read() as session:
-                rows = list_versions(session)
-            details = [
-                VersionDetail(
-                    project=row.project_key,
-                    name=row.name,
-                    active=row.active,
-                    encoder=row.encoder,
-                    annotations=row.annotations,
-                    created_at=row.created_at,
-                    metrics=row.metrics,
-                )
-                for row in rows
-            ]
-            return VersionsAnswer(versions=list(dict.fromkeys(row.name for row in rows)), details=details)
-
-        return await to_thread.run_sync(read, limiter=small)
-
-    @router.get("/metrics", response_class=Response)
-    async def prometheus() -> Response:
-        """Prometheus metrics."""
-        text = await to_thread.run_sync(generate_latest, metrics.registry, limiter=small)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+    async def versions(
+        project: Annotated[
+            str | None, Query(description="`<id>.<created>`: this one alone, with its learning curve")
+        ] = None,
+    ) -> VersionsAnswer:
+        """List the trained versions of every project, the newest first, and how each project stands."""
+        return await to_thread.run_sync(read_versions, services, project, limiter=small)
 
     return router

@@ -75,7 +75,40 @@ class VersionDetail(BaseModel):
     encoder: str
     annotations: int
     created_at: float = Field(description="seconds since the epoch, UTC")
-    metrics: dict[str, Any]
+    status: str = Field(description="`accepted`, or `kept`: measured worse than the active one of its time")
+    reason: str = Field(description="why it was kept, else empty")
+    metrics: dict[str, Any] = Field(
+        description="by control, measured on recordings that were left out: `lwlrap`, `map`, `f1` or "
+        "`accuracy`, `ece`; `per_class`; `agreement` of annotators, Krippendorff's alpha of each label"
+    )
+
+
+class CurvePoint(BaseModel):
+    """How far predictions lay from the annotations that followed them."""
+
+    name: str = Field(description="a version's name, or an annotator's number in Label Studio")
+    controls: dict[str, dict[str, float]] = Field(
+        description="by control: `annotations`, `f1`, `error_rate` (DCASE, segment-based) and `lwlrap`"
+    )
+
+
+class LearningCurve(BaseModel):
+    """Every annotation against the prediction that was shown for it, before it was learnt from."""
+
+    versions: list[CurvePoint]
+    annotators: list[CurvePoint]
+
+
+class ProjectVersions(BaseModel):
+    """How a project stands."""
+
+    project: str
+    title: str
+    active: str | None = Field(description="the version that answers; null before any training")
+    remark: str = Field(description="why the last training led to no new version that is served, or empty")
+    learning_curve: LearningCurve | None = Field(
+        description="when one project was asked for: what its annotators were shown, against what they said"
+    )
 
 
 class VersionsAnswer(BaseModel):
@@ -83,6 +116,17 @@ class VersionsAnswer(BaseModel):
 
     versions: list[str]
     details: list[VersionDetail]
+    projects: list[ProjectVersions]
+
+
+class ReadyAnswer(BaseModel):
+    """Whether all parts work."""
+
+    ready: bool
+    faults: dict[str, str] = Field(
+        description="by part (`database`, `redis`, `encoder`), what is wrong and what to do",
+        examples=[{"redis": "No worker runs, so nothing is trained: python -m backend worker"}],
+    )
 
 
 class HealthAnswer(BaseModel):

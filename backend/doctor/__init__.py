@@ -12,7 +12,7 @@ from rich.table import Table
 from backend import __version__
 from backend.doctor import machine, projects
 from backend.doctor.finding import Finding
-from backend.settings import Settings
+from backend.settings import Settings, without_password
 
 __all__ = ["Finding", "examine", "print_report"]
 
@@ -27,6 +27,7 @@ def examine(settings: Settings) -> list[Finding]:
         machine.encoder,
         projects.label_studio,
         machine.api,
+        machine.access,
         projects.projects,
     )
     return [finding for check in checks for finding in check(settings)]
@@ -44,7 +45,10 @@ def print_report(console: Console, settings: Settings, findings: list[Finding]) 
         text = escape(finding.text) + (f"\n[cyan]→ {escape(finding.remedy)}[/]" if finding.remedy else "")
         table.add_row(marks[finding.level], finding.subject, text)
     console.print(table)
-    changed = {name: getattr(settings, name) for name in sorted(settings.model_fields_set)}
+    changed = {
+        name: without_password(value) if isinstance(value := getattr(settings, name), str) else value
+        for name in sorted(settings.model_fields_set)
+    }
     console.print(
         "Set by the environment: " + (", ".join(f"{k.upper()}={v}" for k, v in changed.items()) or "nothing"),
         highlight=False,

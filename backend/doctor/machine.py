@@ -16,10 +16,11 @@ from backend.encoders import encoder_identity
 from backend.encoders.engines import plans_for
 from backend.encoders.weights import find_checkpoint
 from backend.errors import ConfigurationError, EarmarkError
+from backend.jobs.kinds import QueueKind
 from backend.jobs.queue import job_queue, live_workers
 from backend.jobs.redis_server import answers, connect, find_executable, redis_url
 from backend.running import api_url
-from backend.settings import Settings
+from backend.settings import Settings, without_password
 from backend.store.database import Database
 
 TIMEOUT_SECONDS = 5.0
@@ -68,7 +69,7 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 def redis_answers(settings: Settings) -> Iterator[Finding]:
     """Whether Redis answers, or a private one could be started."""
-    url = redis_url(settings)
+    url = without_password(redis_url(settings))
     if answers(settings):
         yield Finding("fine", "Redis", f"answers at {url}")
     elif settings.redis_url:
@@ -85,18 +86,26 @@ def redis_answers(settings: Settings) -> Iterator[Finding]:
 
 
 def workers(settings: Settings) -> Iterator[Finding]:
-    """How many workers wait for jobs; silent where Redis does not answer."""
+    """How many workers each queue has; silent where Redis does not answer."""
     connection = connect(settings)
     try:
-        count = live_workers(job_queue(connection))
+        counts = {kind: live_workers(job_queue(connection, kind)) for kind in QueueKind}
     except redis.RedisError:
         return
     finally:
         connection.close()
-    if count:
-        yield Finding("fine", "workers", f"{count} running")
+    training, predicting = counts[QueueKind.LEARN], counts[QueueKind.PREDICT]
+    text = f"{training} for trainings, {predicting} for fresh predictions and comparing"
+    without = " ".join(f"--queue {kind}" for kind, count in counts.items() if not count)
+    if not without:
+        yield Finding("fine", "workers", text)
     else:
-        yield Finding("fault", "workers", "none runs, so nothing is trained", "python -m backend worker")
+        what = (
+            "nothing is trained"
+            if not counts[QueueKind.LEARN]
+            else "Label Studio's open tasks get nothing new"
+        )
+        yield Finding("fault", "workers", f"{text}, so {what}", f"python -m backend worker {without}")
 
 
 def encoder(settings: Settings) -> Iterator[Finding]:
@@ -132,6 +141,22 @@ def api(settings: Settings) -> Iterator[Finding]:
         yield Finding("fine", "API", f"{url} answers in {milliseconds:.0f} ms")
     else:
         yield Finding("fault", "API", f"another program answers at {url}", "Set PORT to a free one.")
+
+
+def access(settings: Settings) -> Iterator[Finding]:
+    """Whether strangers who reach the API's port are kept out."""
+    if settings.locked:
+        ways = ["user and password"] * bool(settings.api_password) + ["token"] * bool(settings.api_token)
+        yield Finding("fine", "access", f"with {' or '.join(ways)} only")
+        if not settings.api_password:
+            remedy = "Set API_PASSWORD as well, then: python -m backend connect PROJECT"
+            yield Finding("fault", "access", "Label Studio cannot sign in with a token", remedy)
+    elif settings.open_to_others:
+        remedy = "Set API_PASSWORD here and for every process, then: python -m backend connect PROJECT"
+        text = f"whoever reaches {settings.bind}:{settings.port} is let in without a password"
+        yield Finding("fault", "access", text, remedy)
+    else:
+        yield Finding("fine", "access", f"without a password, from this machine alone ({settings.bind})")
 
 
 def _engine(settings: Settings) -> Finding:

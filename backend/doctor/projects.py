@@ -16,13 +16,12 @@ from backend.labelstudio.access import Credentials, is_personal_access_token
 from backend.labelstudio.client import client_for, explained
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.connecting import check_webhook
+from backend.project_state import ProjectState, project_states
 from backend.settings import Settings
 from backend.store.database import Database
 from backend.store.events import PendingWork, pending_work
 from backend.store.faults import latest_faults
-from backend.store.projects import known_projects
-from backend.store.registry import list_versions
-from backend.store.tables import Project, Version
+from backend.store.tables import Project
 from backend.zero_label import hears_audioset
 
 TIMEOUT_SECONDS = 5.0
@@ -84,37 +83,51 @@ def projects(settings: Settings) -> Iterator[Finding]:
     database = Database(settings.sqlalchemy_url)
     try:
         with database.read() as session:
-            known, work, versions = known_projects(session), pending_work(session), list_versions(session)
+            states, work = project_states(session, _identity(settings)), pending_work(session)
             faults = latest_faults(session, SHOWN_FAULTS)
     except SQLAlchemyError:
         return  # reported by the database's own check
     finally:
         database.close()
     waiting = {w.project_key: w for w in work}
-    for project in known:
-        active = next((v for v in versions if v.project_key == project.key and v.active), None)
-        yield _training(project, active, waiting.get(project.key))
+    for state in states:
+        project = state.project
+        yield _training(state, waiting.get(project.key))
         yield from _labels(settings, project)
         yield from _webhook(settings, project)
-    if not known:
+    if not states:
         remedy = "Settings, Model, Connect Model in Label Studio."
         yield Finding("note", "projects", "none has connected yet", remedy)
     for fault in faults:
         yield Finding("note", "bad sound", fault.detail)
 
 
-def _training(project: Project, active: Version | None, work: PendingWork | None) -> Finding:
+def _training(known: ProjectState, work: PendingWork | None) -> Finding:
+    project, active = known.project, known.active
     subject = f"project {project.project_id}"
     state = f"{active.name}, from {active.annotations} annotations" if active else "not trained yet"
     text = f"{project.title or 'untitled'}: {state}"
     if project.failures:
         text = f"{text}; the last {project.failures} trainings failed"
-        return Finding("fault", subject, text, "Read the worker's log; it is tried again by itself.")
+        if known.training and known.training.outcome == "failed":
+            text = f"{text}: {known.training.traceback.strip() or known.training.detail}"
+        return Finding("fault", subject, text, "It is tried again by itself; report what is not your own.")
     late = time.time() - work.first_received_at if work else 0.0
     if late > STALE_WORK_SECONDS:
         text = f"{text}; webhooks wait since {late:.0f} s"
         return Finding("fault", subject, text, "Start a worker: python -m backend worker")
-    return Finding("fine", subject, text)
+    if known.training and known.training.outcome == "kept":
+        version = known.training.version
+        remedy = f"'python -m backend promote {project.project_id} {version}' serves it anyway."
+        return Finding("note", subject, f"{text}; {known.remark}", remedy)
+    return Finding("note" if known.remark else "fine", subject, "; ".join(filter(None, (text, known.remark))))
+
+
+def _identity(settings: Settings) -> str | None:
+    try:
+        return encoder_identity(settings)
+    except WeightsError:
+        return None  # reported by the encoder's own check
 
 
 def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
@@ -158,7 +171,7 @@ def _webhook(settings: Settings, project: Project) -> Iterator[Finding]:
         with explained(url):
             backends = client.ml.list(project=project.project_id)
         for backend in backends:
-            check_webhook(client, url, project.project_id, backend.url)
+            check_webhook(client, url, project.project_id, backend.url, settings.login)
     except LabelStudioError as error:
         yield Finding("fault", f"{subject} webhook", str(error))
     else:

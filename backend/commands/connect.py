@@ -1,0 +1,86 @@
+"""``python -m backend connect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from backend.services import Services
+
+
+def connect(
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="Number or title in Label Studio")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="This backend's address as Label Studio sees it [default: as seen from here]"),
+    ] = None,
+) -> None:
+    """Connect this backend to a project of Label Studio, with its password, and check each step.
+
+    Run it again whenever the address or the password changed: it repairs what is there, and changes
+    nothing where all is well. The backend must be running. LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY,
+    API_USER and API_PASSWORD are taken from the settings, which must be those of the running backend.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from backend.errors import ConfigurationError, LabelStudioError
+    from backend.labelstudio.client import client_for
+    from backend.labelstudio.connecting import connect_backend
+    from backend.labelstudio.projects import find_project
+    from backend.running import api_url
+    from backend.services import Services
+    from backend.settings import get_settings
+
+    settings, console = get_settings(), Console()
+
+    def done(line: str) -> None:
+        console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
+
+    if settings.locked and not settings.login:
+        raise ConfigurationError(
+            "Label Studio signs in with a user and a password, never with a token: set API_PASSWORD as well."
+        )
+    client = client_for(settings)
+    address = settings.label_studio_url or ""
+    found = find_project(client, address, project)
+    if found is None:
+        raise LabelStudioError(f"Label Studio at {address} shows this token no project “{project}”.")
+    done(f"project {found.id}, {found.title}, at {address}")
+    key = f"{found.id}.{int(found.created_at.timestamp())}"
+    with Services(settings) as services:
+        services.database.upgrade()
+        version = services.version_name(key)
+        connect_backend(
+            client, address, found.id, url or api_url(settings), version, settings.login, say=done
+        )
+        _try_webhook(services, client, found, key)
+    done(f"a webhook was sent and arrived; {version} answers now")
+
+
+def _try_webhook(services: Services, client: Any, project: Any, key: str) -> None:
+    """Change nothing in the project, which has Label Studio send a webhook all the same.
+
+    Raises
+    ------
+    LabelStudioError
+        It did not arrive. Label Studio sends it before it answers, so there is nothing to wait for.
+    """
+    from backend.errors import LabelStudioError
+    from backend.labelstudio.client import explained
+    from backend.store.events import last_event_id
+
+    url = services.settings.label_studio_url
+    with services.database.read() as session:
+        before = last_event_id(session, key)
+    with explained(url):
+        client.projects.update(id=project.id, show_collab_predictions=True)
+    with services.database.read() as session:
+        if last_event_id(session, key) == before:
+            raise LabelStudioError(
+                "Everything is set up, but a webhook that Label Studio was made to send is not in this "
+                f"database ({services.database.url.render_as_string(hide_password=True)}): run this command "
+                "with the settings of the running backend, and read that backend's log."
+            )
