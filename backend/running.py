@@ -1,4 +1,4 @@
-"""The processes of one backend: private Redis, worker and API."""
+"""The processes of one backend: private Redis, workers and API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from backend.jobs.kinds import QueueKind
 from backend.jobs.redis_server import answers, server_command
 from backend.settings import Settings
 from backend.store.database import Database
@@ -27,7 +28,9 @@ def api_url(settings: Settings) -> str:
 def start_backend(
     supervisor: Supervisor, settings: Settings, environment: dict[str, str], log_dir: Path | None
 ) -> None:
-    """Start Redis (unless ``REDIS_URL`` names one), a worker and the API; return when they answer.
+    """Start Redis (unless ``REDIS_URL`` names one), a worker for each queue and the API.
+
+    Returns when they answer.
 
     Parameters
     ----------
@@ -52,7 +55,8 @@ def start_backend(
         redis = Child("redis", server_command(settings), environment, log)
         supervisor.start(redis)
         supervisor.wait_until(redis, lambda: answers(settings), REDIS_READY_SECONDS)
-    supervisor.start(child("worker", "worker"))
+    for kind in QueueKind:
+        supervisor.start(child(f"worker-{kind}", "worker", "--queue", kind))
     api = child("api", "serve")
     supervisor.start(api)
     supervisor.wait_until(api, lambda: _healthy(api_url(settings)), API_READY_SECONDS)

@@ -7,13 +7,15 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from backend.audio.source import SoundSource
-from backend.embeddings import Ear, FrameStore
+from backend.embeddings import Ear
 from backend.encoders import encoder_identity, get_encoder
 from backend.encoders.base import Encoder
+from backend.giving_way import RightOfWay
 from backend.head.model import Head
 from backend.labelstudio.access import AccessBook
 from backend.labelstudio.config import Control
 from backend.settings import Settings
+from backend.shared_frames import frame_store
 from backend.store.database import Database
 from backend.store.registry import active_version, load_head, version_name
 from backend.store.tables import Version
@@ -26,14 +28,21 @@ _Head = TypeVar("_Head")
 
 
 class Services:
-    """Database, ears and heads of one process. Thread-safe; nothing is loaded before it is used."""
+    """Database, ears and heads of one process. Thread-safe; nothing is loaded before it is used.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    background
+        Whether its hearing gives way to predictions that somebody waits for.
+    """
+
+    def __init__(self, settings: Settings, background: bool = False) -> None:
         self.settings = settings
         self.database = Database(settings.sqlalchemy_url)
         self.access = AccessBook(settings)
         self._source = SoundSource(settings)
-        self._frames = FrameStore(settings.data_dir / "frames")
+        self._frames = frame_store(settings)
+        self._way = RightOfWay(settings.data_dir / "hearing.lock", background)
         self._heads: dict[int, Head] = {}
         self._untrained: dict[tuple[str, tuple[Control, ...]], Head | None] = {}
         self._lock = threading.Lock()
@@ -60,7 +69,7 @@ class Services:
 
     def ear(self) -> Ear:
         """What turns an address into frames, stored or fresh."""
-        return Ear(self._source, self._frames, self.encoder().identity, self.encoder)
+        return Ear(self._source, self._frames, self.encoder().identity, self.encoder, self._way)
 
     def active(self, project_key: str) -> Version | None:
         """The version that answers for a project now, read anew each time."""

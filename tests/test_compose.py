@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from backend.cli import app
+from backend.jobs.kinds import QueueKind
 from backend.labelstudio.server import LabelStudioServer
 from backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-BACKEND = ("api", "worker")
-SERVICES = ("label-studio", "api", "worker", "redis")
+WORKERS = ("worker-learn", "worker-predict")
+BACKEND = ("api", *WORKERS)
+SERVICES = ("label-studio", *BACKEND, "redis")
 
 
 def filled_in(value: Any) -> Any:
@@ -57,7 +59,8 @@ def test_ports_are_open_on_this_machine_alone(services: dict[str, Any]) -> None:
     assert ports == {
         "label-studio": ["127.0.0.1:8080:8080"],
         "api": ["127.0.0.1:9090:9090"],
-        "worker": [],
+        "worker-learn": [],
+        "worker-predict": [],
         "redis": [],
     }
 
@@ -75,13 +78,18 @@ def test_every_variable_of_the_backend_is_a_setting(services: dict[str, Any], na
 
 @pytest.mark.parametrize("name", BACKEND)
 def test_the_backend_runs_commands_that_exist(services: dict[str, Any], name: str) -> None:
-    *start, command = services[name]["command"]
+    *start, command = services[name]["command"][:4]
     assert start == ["python", "-m", "backend"]
     assert command in {known.name or known.callback.__name__ for known in app.registered_commands}
 
 
-def test_api_and_worker_share_their_data_and_label_studios_files(services: dict[str, Any]) -> None:
-    assert services["api"]["volumes"] == services["worker"]["volumes"]
+def test_each_queue_has_a_worker_of_its_own(services: dict[str, Any]) -> None:
+    commands = [services[name]["command"][3:] for name in WORKERS]
+    assert commands == [["worker", "--queue", kind.value] for kind in QueueKind]
+
+
+def test_api_and_workers_share_their_data_and_label_studios_files(services: dict[str, Any]) -> None:
+    assert all(services["api"]["volumes"] == services[name]["volumes"] for name in WORKERS)
     audio = "./audio:/label-studio/files/audio:ro"
     root = services["label-studio"]["environment"]["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"]
     for name in ("label-studio", *BACKEND):
@@ -106,7 +114,10 @@ def test_redis_keeps_its_data_and_stays_away_from_label_studio(services: dict[st
 
 
 def test_each_waits_for_what_it_needs(services: dict[str, Any]) -> None:
-    for name, needs in {"api": {"redis", "label-studio"}, "worker": {"redis", "api"}}.items():
+    for name, needs in {
+        "api": {"redis", "label-studio"},
+        **{name: {"redis", "api"} for name in WORKERS},
+    }.items():
         assert services[name]["depends_on"] == {need: {"condition": "service_healthy"} for need in needs}
 
 

@@ -1,28 +1,46 @@
-"""The one RQ queue, and putting a job there at most once at a time."""
+"""The two RQ queues, and putting a job into its queue at most once at a time.
+
+Trainings have a queue of their own, so that fresh predictions never wait behind them, nor the other way
+round. Each is worked off in the order in which jobs came, and a project has one job of a kind at most:
+whoever trains again lines up behind all others who wait, so that no project's stream of annotations
+keeps another one from its turn.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import redis
 from rq import Queue, Worker
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-QUEUE_NAME = "earmark"
+from backend.jobs.kinds import QueueKind
+
+JobFunction = Literal["learn", "refresh", "sync", "preannotate"]
+_QUEUE_OF: dict[JobFunction, QueueKind] = {
+    "learn": QueueKind.LEARN,
+    "refresh": QueueKind.PREDICT,
+    "sync": QueueKind.PREDICT,
+    "preannotate": QueueKind.PREDICT,
+}
+
 FAILED_JOB_SECONDS = 24 * 3600
 """How long Redis keeps a failed job to look at; what is to be done stands in the database."""
-LEASE_SECONDS = 30.0
-"""A training that has not prolonged its lease for this long is taken for dead."""
-WAITING = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED})
+HEARTBEAT_SECONDS = 5
+"""A worker shows at this interval that it still watches its job."""
+WORKER_SILENT_SECONDS = 30.0
+"""A job whose worker has not shown itself for this long is taken for left behind."""
+_TAKEN_AT = "earmark_taken_at"
 
 
-def job_queue(connection: redis.Redis) -> Queue:
-    """Return the queue, with JSON for arguments: nothing on the way is pickled."""
-    return Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer)
+def job_queue(connection: redis.Redis, kind: QueueKind = QueueKind.LEARN) -> Queue:
+    """Return a queue, with JSON for arguments: nothing on the way is pickled."""
+    return Queue(f"earmark-{kind}", connection=connection, serializer=JSONSerializer)
 
 
 def live_workers(queue: Queue) -> int:
@@ -32,54 +50,100 @@ def live_workers(queue: Queue) -> int:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A function of ``backend.jobs.tasks`` to run for a project."""
+    """A function of ``backend.jobs.tasks`` to run for a project.
 
-    function: str
+    Attributes
+    ----------
+    lease_seconds
+        How long a job may run without the project's lease before it is taken for left behind; None
+        where the function takes no lease.
+    """
+
+    function: JobFunction
     project_key: str
     timeout_seconds: int
+    lease_seconds: float | None = None
 
     @property
     def job_id(self) -> str:
         """One id for each function and project, in the characters that RQ takes."""
         return f"{self.function}-{re.sub(r'[^0-9A-Za-z_-]', '-', self.project_key)}"
 
+    def queue(self, connection: redis.Redis) -> Queue:
+        """Where it belongs."""
+        return job_queue(connection, _QUEUE_OF[self.function])
 
-def ensure_job(queue: Queue, request: JobRequest, lease_until: float) -> bool:
-    """Enqueue the job unless it waits or runs already.
+
+def ensure_job(connection: redis.Redis, request: JobRequest, lease_until: float) -> bool:
+    """Enqueue the job unless it waits or runs already, or the project's lease says that it runs.
 
     A finished or failed job under the same id is removed first, or RQ would go on with its old
-    timestamps. A started one whose project lease ended was left behind by a dead worker.
+    timestamps; so is one in a queue of another release. A started one that its worker or the
+    project's lease no longer speaks for was left behind by a process that died or hangs.
 
     Parameters
     ----------
     lease_until
-        When the project's lease ends, in seconds since the epoch.
+        When the project's lease ends, in seconds since the epoch; 0 for jobs without one.
 
     Returns
     -------
     Whether a job was enqueued.
     """
+    queue = request.queue(connection)
     try:
-        job = Job.fetch(request.job_id, connection=queue.connection, serializer=JSONSerializer)
+        job = Job.fetch(request.job_id, connection=connection, serializer=JSONSerializer)
     except NoSuchJobError:
         job = None
+    if lease_until >= time.time():
+        return False  # it runs, or was killed a moment ago; another job would find the project taken
+    if job is not None and job.origin == queue.name and _under_way(job, queue, request):
+        return False
     if job is not None:
-        if job.get_status() in WAITING and not _left_behind(job, lease_until):
-            return False
-        job.delete()
-    queue.enqueue_call(
-        f"backend.jobs.tasks.{request.function}",
-        args=(request.project_key,),
-        job_id=request.job_id,
-        timeout=request.timeout_seconds,
-        result_ttl=0,
-        failure_ttl=FAILED_JOB_SECONDS,
-    )
+        _forget(job)
+    try:
+        queue.enqueue_call(
+            f"backend.jobs.tasks.{request.function}",
+            args=(request.project_key,),
+            job_id=request.job_id,
+            timeout=request.timeout_seconds,
+            result_ttl=0,
+            failure_ttl=FAILED_JOB_SECONDS,
+            unique=True,
+        )
+    except DuplicateJobError:
+        return False  # another API process was first
     return True
 
 
-def _left_behind(job: Job, lease_until: float) -> bool:
-    now = time.time()
-    if job.get_status() != JobStatus.STARTED or lease_until >= now:
+def _forget(job: Job) -> None:
+    """Delete a job with every trace.
+
+    RQ's own way reads each execution first, and fails on one that ended, or of which a worker that woke up
+    wrote its heartbeat alone. An execution that stayed would have the next job of this id fail as abandoned.
+    """
+    connection = job.connection
+    for execution in cast(list[bytes], connection.zrange(job.started_job_registry.key, 0, -1)):
+        if execution.startswith(f"{job.id}:".encode()):
+            connection.zrem(job.started_job_registry.key, execution)
+    connection.delete(job.execution_registry.key)
+    job.delete()
+
+
+def _under_way(job: Job, queue: Queue, request: JobRequest) -> bool:
+    """Whether a job waits or runs, and was not left behind by a worker that died or hangs."""
+    status, now = job.get_status(), time.time()
+    if status == JobStatus.QUEUED:
+        if queue.get_job_position(job) is not None:
+            return True
+        # Taken from the queue a moment ago; who dies between that and the start leaves it so for ever
+        queue.connection.hsetnx(job.key, _TAKEN_AT, now)
+        taken_at = float(queue.connection.hget(job.key, _TAKEN_AT) or now)
+        return now - taken_at <= WORKER_SILENT_SECONDS
+    if status != JobStatus.STARTED:
         return False
-    return job.started_at is not None and now - job.started_at.timestamp() > LEASE_SECONDS
+    if job.last_heartbeat is None or now - job.last_heartbeat.timestamp() > WORKER_SILENT_SECONDS:
+        return False
+    if request.lease_seconds is None or job.started_at is None:
+        return True
+    return bool(now - job.started_at.timestamp() <= request.lease_seconds)

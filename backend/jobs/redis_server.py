@@ -24,19 +24,23 @@ def redis_url(settings: Settings) -> str:
     return settings.redis_url or f"unix://{socket_path(settings.data_dir)}"
 
 
-def connect(settings: Settings) -> redis.Redis:
-    """Return a client; nothing is sent before its first command."""
-    # RQ blocks on reads for longer than any socket timeout, so only connecting is limited.
-    return redis.Redis.from_url(redis_url(settings), socket_connect_timeout=CONNECT_TIMEOUT_SECONDS)
+def connect(settings: Settings, answer_seconds: float | None = None) -> redis.Redis:
+    """Return a client; nothing is sent before its first command.
+
+    Parameters
+    ----------
+    answer_seconds
+        Longest wait for an answer. None waits for ever, as RQ's workers must, which block on reads.
+    """
+    connect_seconds = min(CONNECT_TIMEOUT_SECONDS, answer_seconds or CONNECT_TIMEOUT_SECONDS)
+    return redis.Redis.from_url(
+        redis_url(settings), socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds
+    )
 
 
 def answers(settings: Settings) -> bool:
     """Whether Redis replies to a ping."""
-    client = redis.Redis.from_url(
-        redis_url(settings),
-        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        socket_timeout=CONNECT_TIMEOUT_SECONDS,
-    )
+    client = connect(settings, answer_seconds=CONNECT_TIMEOUT_SECONDS)
     try:
         return bool(client.ping())
     except redis.RedisError:

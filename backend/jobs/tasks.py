@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from backend.logs import configure_logging
+from backend.preannotation import work
 from backend.refresh import refresh_predictions
 from backend.services import Services
 from backend.settings import get_settings
+from backend.sync import sync_when_rested
 from backend.training import learn as learn_project
 
 
 def learn(project_key: str) -> None:
     """Train the project's head on what the waiting webhooks changed."""
     settings = get_settings()
-    configure_logging(settings.log_level)
-    with Services(settings) as services:
+    configure_logging(settings.log_level, settings.log_format)
+    with Services(settings, background=True) as services:
         learn_project(services, project_key)
 
 
 def refresh(project_key: str) -> None:
     """Give Label Studio's open tasks predictions of the active version."""
     settings = get_settings()
-    configure_logging(settings.log_level)
-    with Services(settings) as services:
+    configure_logging(settings.log_level, settings.log_format)
+    with Services(settings, background=True) as services:
         refresh_predictions(services, project_key)
+
+
+def sync(project_key: str) -> None:
+    """Compare the project with what Label Studio holds."""
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    with Services(settings, background=True) as services:
+        sync_when_rested(services, project_key)
+
+
+def preannotate(run_and_place: str) -> None:
+    """Predict chunks of a run of bulk predictions: ``<run>-<place>``, one place for each worker."""
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    with Services(settings, background=True) as services:
+        work(services, int(run_and_place.partition("-")[0]))

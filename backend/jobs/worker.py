@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import redis
 import structlog
 from rq import Worker, worker_registration
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from backend.encoders import choose_encoder
 from backend.errors import RedisUnavailableError
-from backend.jobs.queue import job_queue
+from backend.jobs.kinds import QueueKind
+from backend.jobs.queue import HEARTBEAT_SECONDS, job_queue
 from backend.jobs.redis_server import answers, connect, redis_url
-from backend.settings import Settings, get_settings
+from backend.settings import Settings, get_settings, without_password
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +28,7 @@ WORKER_TTL_SECONDS = 30
 
 
 class EnduringWorker(Worker):
-    """A worker that a flushed Redis knows again after its next heartbeat."""
+    """A worker that a flushed Redis knows again, and that does not wait for a job that hangs."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Register anew with every heartbeat; RQ registers at birth alone."""
@@ -32,9 +37,51 @@ class EnduringWorker(Worker):
         worker_registration.register(self, pipeline)
         super().heartbeat(timeout, pipeline)
 
+    def maintain_heartbeats(self, job: Job) -> None:
+        """Show that the job is watched; end its process where the job was given to somebody else.
 
-def run_worker(settings: Settings, burst: bool = False) -> None:
-    """Work off jobs until told to stop; with ``burst``, until none is left.
+        The dispatcher does so when a training has not prolonged its lease: it hangs, and RQ would wait
+        for it until its timeout. After a flush of Redis there is no job either, and the training goes on.
+        """
+        try:
+            held = self.connection.hget(job.key, "worker_name")
+            if held in (None, self.name.encode()):
+                super().maintain_heartbeats(job)
+                return
+        except redis.RedisError as error:
+            log.warning("Redis does not answer: the job goes on", job=job.id, error=str(error))
+            return
+        log.warning("job was given to another worker: its process here is ended", job=job.id)
+        self.kill_horse()
+
+    def main_work_horse(self, job: Any, queue: Any) -> None:
+        """Run a job in its forked child, which stands back for predictions and webhooks (see nice(2)).
+
+        The worker itself does not: its heartbeats must come on a busy machine, too.
+        """
+        os.nice(get_settings().train_niceness)
+        super().main_work_horse(job, queue)
+
+
+AUTOGROUP = Path("/proc/self/autogroup")
+
+
+def stand_back(niceness: int) -> None:
+    """Have this whole session stand back, where it is our own.
+
+    Linux shares the processor among sessions first and looks at niceness inside each only (see
+    sched(7), autogroup); worker and API run in sessions of their own. The terminal's is left alone.
+    """
+    if os.getsid(0) == os.getpid() and AUTOGROUP.exists():
+        AUTOGROUP.write_text(str(niceness))
+
+
+def run_worker(
+    settings: Settings, burst: bool = False, queues: Sequence[QueueKind] = tuple(QueueKind)
+) -> None:
+    """Work off the jobs of these queues, in this order, until told to stop.
+
+    With ``burst``, until none is left.
 
     Each job runs in a forked child. This process never touches torch, CUDA or the database, so
     that the fork starts clean.
@@ -46,9 +93,10 @@ def run_worker(settings: Settings, burst: bool = False) -> None:
     """
     if not answers(settings):
         raise RedisUnavailableError(
-            f"Redis at {redis_url(settings)} does not answer: start it with 'python -m backend up' "
-            "or set REDIS_URL."
+            f"Redis at {without_password(redis_url(settings))} does not answer: start it with "
+            "'python -m backend up' or set REDIS_URL."
         )
+    stand_back(settings.train_niceness)
     # Decided once for all jobs: without network, each of them would look for the weights anew.
     os.environ["ENCODER"] = choose_encoder(settings)
     get_settings.cache_clear()
@@ -57,10 +105,16 @@ def run_worker(settings: Settings, burst: bool = False) -> None:
 
     connection = connect(settings)
     worker = EnduringWorker(
-        [job_queue(connection)],
+        [job_queue(connection, kind) for kind in queues],
         connection=connection,
         serializer=JSONSerializer,
         worker_ttl=WORKER_TTL_SECONDS,
+        job_monitoring_interval=HEARTBEAT_SECONDS,
     )
-    log.info("worker ready", redis=redis_url(settings), tasks=backend.jobs.tasks.__name__)
+    log.info(
+        "worker ready",
+        redis=without_password(redis_url(settings)),
+        queues=[kind.value for kind in queues],
+        tasks=backend.jobs.tasks.__name__,
+    )
     worker.work(burst=burst, logging_level="WARNING")

@@ -6,20 +6,23 @@ import time
 
 import pytest
 import redis
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
+from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
 
+import backend.jobs.tasks
 from backend.jobs.dispatcher import Dispatcher, due_jobs, is_due
-from backend.jobs.queue import LEASE_SECONDS, JobRequest, ensure_job, job_queue, live_workers
+from backend.jobs.kinds import QueueKind
+from backend.jobs.queue import JobRequest, ensure_job, job_queue, live_workers
 from backend.jobs.worker import EnduringWorker
 from backend.services import Services
 from backend.settings import Settings
-from backend.store.events import PendingWork, record_event
-from backend.store.projects import acquire_lease, release_lease, remember_project
+from backend.store.events import PendingWork, mark_handled, pending_events, record_event
 
 KEY = "1.1795198673"
-REQUEST = JobRequest("learn", KEY, timeout_seconds=60)
+REQUEST = JobRequest("learn", KEY, timeout_seconds=60, lease_seconds=30.0)
 EVENT = {"action": "ANNOTATION_CREATED", "project": {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}}
 
 
@@ -29,38 +32,38 @@ def fetch(client: redis.Redis) -> Job:
 
 def test_asking_twice_enqueues_once(redis_server: redis.Redis) -> None:
     queue = job_queue(redis_server)
-    assert ensure_job(queue, REQUEST, 0.0)
-    assert not ensure_job(queue, REQUEST, 0.0)
+    assert ensure_job(redis_server, REQUEST, 0.0)
+    assert not ensure_job(redis_server, REQUEST, 0.0)
     assert queue.count == 1
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.FINISHED, JobStatus.STOPPED])
 def test_an_ended_job_does_not_block_the_next(redis_server: redis.Redis, status: JobStatus) -> None:
     queue = job_queue(redis_server)
-    ensure_job(queue, REQUEST, 0.0)
+    ensure_job(redis_server, REQUEST, 0.0)
     queue.empty()
-    ensure_job(queue, REQUEST, 0.0)
+    ensure_job(redis_server, REQUEST, 0.0)
     job = fetch(redis_server)
     queue.remove(job)
     job.set_status(status)
-    assert ensure_job(queue, REQUEST, 0.0)
+    assert ensure_job(redis_server, REQUEST, 0.0)
     assert fetch(redis_server).get_status() == JobStatus.QUEUED
 
 
 def test_a_job_that_a_dead_worker_left_started_is_replaced(redis_server: redis.Redis) -> None:
     queue = job_queue(redis_server)
-    ensure_job(queue, REQUEST, 0.0)
+    ensure_job(redis_server, REQUEST, 0.0)
     job = fetch(redis_server)
     queue.remove(job)
     job.set_status(JobStatus.STARTED)
-    assert not ensure_job(queue, REQUEST, time.time() + 1)  # its lease runs
+    assert not ensure_job(redis_server, REQUEST, time.time() + 1)  # its lease runs
     redis_server.hset(job.key, "started_at", "2026-01-01T00:00:00.000000Z")
-    assert not ensure_job(queue, REQUEST, time.time() + 1)
-    assert ensure_job(queue, REQUEST, time.time() - 1)
+    assert not ensure_job(redis_server, REQUEST, time.time() + 1)
+    assert ensure_job(redis_server, REQUEST, time.time() - 1)
 
 
 def test_nothing_on_the_way_is_pickled(redis_server: redis.Redis) -> None:
-    ensure_job(job_queue(redis_server), REQUEST, 0.0)
+    ensure_job(redis_server, REQUEST, 0.0)
     data = zlib_data(redis_server)
     assert data.startswith(b"[") or data.startswith(b"{")
 
@@ -80,14 +83,14 @@ def test_waiting_is_debounced_but_not_for_ever(settings: Settings) -> None:
     def work(first: float, last: float, asked: bool = False, retry_after: float = 0.0) -> PendingWork:
         return PendingWork(KEY, 2, first, last, asked, retry_after)
 
-    now = 1000.0
+    moment = 1000.0
     quiet, longest = settings.train_debounce_seconds, settings.train_max_wait_seconds
-    assert not is_due(work(now - quiet / 2, now - quiet / 2), settings, now)
-    assert is_due(work(now - quiet, now - quiet), settings, now)
-    assert not is_due(work(now - longest + 1, now), settings, now)
-    assert is_due(work(now - longest, now), settings, now)
-    assert is_due(work(now, now, asked=True), settings, now)
-    assert not is_due(work(now - longest, now, asked=True, retry_after=now + 1), settings, now)
+    assert not is_due(work(moment - quiet / 2, moment - quiet / 2), settings, moment)
+    assert is_due(work(moment - quiet, moment - quiet), settings, moment)
+    assert not is_due(work(moment - longest + 1, moment), settings, moment)
+    assert is_due(work(moment - longest, moment), settings, moment)
+    assert is_due(work(moment, moment, asked=True), settings, moment)
+    assert not is_due(work(moment - longest, moment, asked=True, retry_after=moment + 1), settings, moment)
 
 
 def test_a_flushed_redis_loses_no_work(
@@ -120,7 +123,7 @@ def test_a_worker_trains_what_the_dispatcher_saw(
     queue = job_queue(redis_server)
     SimpleWorker([queue], connection=redis_server, serializer=JSONSerializer).work(burst=True)
     get_settings.cache_clear()
-    assert due_jobs(services.database, at_once, time.time() + LEASE_SECONDS) == []
+    assert due_jobs(services.database, at_once, time.time() + settings.train_lease_seconds) == []
     assert queue.failed_job_registry.count == 0
     assert dispatcher.tick(redis_server) == 0
 
@@ -138,14 +141,88 @@ def test_a_flushed_redis_knows_its_workers_again(redis_server: redis.Redis) -> N
     assert live_workers(queue) == 0
 
 
-def test_one_training_of_a_project_at_a_time(services: Services) -> None:
-    with services.database.write() as session:
-        remember_project(session, KEY)
-        assert acquire_lease(session, KEY, "one", 60)
-        assert not acquire_lease(session, KEY, "two", 60)
-        assert acquire_lease(session, KEY, "one", 60)
-        release_lease(session, KEY, "two")
-        assert not acquire_lease(session, KEY, "two", 60)
-        release_lease(session, KEY, "one")
-        assert acquire_lease(session, KEY, "two", -1)
-        assert acquire_lease(session, KEY, "one", 60)  # the lease of "two" has ended
+def test_a_job_in_the_queue_of_another_release_is_moved(redis_server: redis.Redis) -> None:
+    old = Queue("earmark", connection=redis_server, serializer=JSONSerializer)
+    old.enqueue_call("backend.jobs.tasks.learn", args=(KEY,), job_id=REQUEST.job_id)
+    assert ensure_job(redis_server, REQUEST, 0.0)
+    assert (old.count, job_queue(redis_server).job_ids) == (0, [REQUEST.job_id])
+
+
+def test_a_running_lease_speaks_for_a_job_that_redis_forgot(redis_server: redis.Redis) -> None:
+    assert not ensure_job(redis_server, REQUEST, time.time() + 10)
+    assert ensure_job(redis_server, REQUEST, time.time() - 1)
+
+
+def test_long_work_without_a_lease_is_left_to_its_worker_while_that_shows_itself(
+    redis_server: redis.Redis,
+) -> None:
+    refresh = JobRequest("refresh", KEY, timeout_seconds=3600)
+    ensure_job(redis_server, refresh, 0.0)
+    queue = job_queue(redis_server, QueueKind.PREDICT)
+    assert queue.job_ids == [refresh.job_id]
+    job = Job.fetch(refresh.job_id, connection=redis_server, serializer=JSONSerializer)
+    queue.remove(job)
+    job.set_status(JobStatus.STARTED)
+    redis_server.hset(job.key, "started_at", "2026-01-01T00:00:00.000000Z")
+    redis_server.hset(job.key, "last_heartbeat", utcformat(now()))
+    assert not ensure_job(redis_server, refresh, 0.0)
+    redis_server.hset(job.key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
+    assert ensure_job(redis_server, refresh, 0.0)
+
+
+def test_a_trace_of_a_heartbeat_does_not_hinder(redis_server: redis.Redis) -> None:
+    """What a worker writes that wakes up after its job was given away: RQ itself cannot read that."""
+    ensure_job(redis_server, REQUEST, 0.0)
+    job = fetch(redis_server)
+    job_queue(redis_server).remove(job)
+    with redis_server.pipeline() as pipeline:
+        execution = Execution.create(job, 60, pipeline, worker_name="hung")
+        pipeline.execute()
+    redis_server.delete(execution.key)
+    redis_server.hset(execution.key, "last_heartbeat", 0.0)
+    job.set_status(JobStatus.STARTED)
+    assert ensure_job(redis_server, REQUEST, 0.0)
+    registry = job_queue(redis_server).started_job_registry
+    registry.cleanup(time.time() + 3600)
+    assert fetch(redis_server).get_status() == JobStatus.QUEUED, "not failed as abandoned"
+
+
+def test_projects_take_turns(
+    redis_server: redis.Redis, services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One project's annotations never end; the others are trained in between, in the order they came."""
+    at_once = settings.model_copy(update={"train_debounce_seconds": 0.0})
+    dispatcher, trained = Dispatcher(at_once, services.database), list[str]()
+
+    def annotate(number: int) -> None:
+        with services.database.write() as session:
+            record_event(session, {**EVENT, "project": {**EVENT["project"], "id": number}})  # type: ignore[dict-item]
+
+    def train(key: str) -> None:
+        with services.database.write() as session:
+            mark_handled(session, pending_events(session, key))
+        trained.append(key.partition(".")[0])
+        annotate(1)
+        dispatcher.tick(redis_server)
+
+    monkeypatch.setattr(backend.jobs.tasks, "learn", train)
+    for number in (1, 2, 3):
+        annotate(number)
+    dispatcher.tick(redis_server)
+    worker = SimpleWorker([job_queue(redis_server)], connection=redis_server, serializer=JSONSerializer)
+    worker.work(burst=True, max_jobs=3, logging_level="CRITICAL")
+    assert trained == ["1", "2", "3"]
+    for number in (3, 2):
+        annotate(number)
+        dispatcher.tick(redis_server)
+    worker.work(burst=True, max_jobs=4, logging_level="CRITICAL")
+    assert trained[3:] == ["1", "3", "2", "1"]
+
+
+def test_predictions_do_not_wait_behind_trainings(redis_server: redis.Redis) -> None:
+    for number in range(5):
+        ensure_job(redis_server, JobRequest("learn", f"{number}.1", 60, 30.0), 0.0)
+    requests = [JobRequest("refresh", KEY, 60), JobRequest("sync", KEY, 60)]
+    for request in requests:
+        ensure_job(redis_server, request, 0.0)
+    assert job_queue(redis_server, QueueKind.PREDICT).job_ids == [request.job_id for request in requests]

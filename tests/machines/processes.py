@@ -1,0 +1,99 @@
+"""Real processes of several machines, each with a data folder of its own; sounds that can be held back."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+LONGEST_SECONDS = 120.0
+POLL_SECONDS = 0.05
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until something other processes do."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"never came about: {what}"
+        time.sleep(POLL_SECONDS)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def machine(folder: Path, environment: dict[str, str], *command: str) -> Iterator[psutil.Process]:
+    """``python -m backend COMMAND`` with ``folder`` as its data folder, ended with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "ENCODER": "logmel", "DATA_DIR": str(folder)}
+    with (folder / "log").open("wb") as log:
+        process = psutil.Popen(
+            [sys.executable, "-m", "backend", *command],
+            cwd=ROOT,
+            env=own | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for one in [process, *process.children(recursive=True)]:
+                    one.resume()
+                process.terminate()
+                process.wait(30)
+
+
+class Sounds(http.server.ThreadingHTTPServer):
+    """Hands out files of a folder; ``before`` is called with the name of each before it does."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.before: Callable[[str], object] = lambda _name: None
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def __enter__(self) -> Sounds:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    def address(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Sounds
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/")
+        self.server.before(name)
+        body = (self.server.folder / name).read_bytes()
+        with contextlib.suppress(ConnectionError):  # whoever asked may be gone by now
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
