@@ -1,16 +1,21 @@
-"""After a training: fresh predictions for the tasks that are still open, and the version's name."""
+"""After a training: fresh predictions for the tasks that are still open, and the version's name.
+
+The least certain tasks come first. As soon as some of them have predictions of the new version, our
+backend in Label Studio is renamed to it, which Label Studio copies to the project's model version: then
+uncertainty sampling serves by the new scores, and live predictions of that name go on. So it never
+looks at a version without predictions. What the new predictions supersede is deleted last.
+"""
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import structlog
 
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import client_for, explained
+from backend.labelstudio.listing import OPEN, PAGE_TASKS, Listing
 from backend.prediction import Predictor
 from backend.services import Services
 from backend.store.projects import remember_project
@@ -19,15 +24,15 @@ from backend.store.tables import Project
 
 log = structlog.get_logger(__name__)
 
-PAGE_TASKS = 100
+WRITTEN_AT_ONCE = 50
+"""Tasks whose predictions are made and written together; after the first, the new version is shown."""
 RETRY_SECONDS = 60.0
+LEAST_CERTAIN_FIRST = "tasks:predictions_score"
+"""Tasks without any prediction come before all others."""
 
 
 def refresh_predictions(services: Services, key: str) -> int:
-    """Write the active version's predictions to a project's unlabelled tasks, and show its name.
-
-    The order matters: predictions first, then the backend's title, which Label Studio copies to
-    the project's model version; so uncertainty sampling never looks at an empty version.
+    """Write the active version's predictions to a project's open tasks, and show its name.
 
     Returns
     -------
@@ -38,11 +43,18 @@ def refresh_predictions(services: Services, key: str) -> int:
         return 0
     with services.database.read() as session:
         project = session.get_one(Project, key)
+        ours = {known.name for known in list_versions(session, key)}
+    ours.add(version_name(services.encoder_identity().partition("-")[0], 0))
+    url = services.settings.label_studio_url or project.hostname
     try:
         client = client_for(services.settings, project)
-        with explained(services.settings.label_studio_url or project.hostname):
-            written = _write_predictions(services, client, project, version.name)
-            _show_version(services, client, project, version.name)
+        listing = Listing(services.access.required(project))
+        tasks = _open_tasks(listing, project.project_id, services.settings.refresh_limit_tasks)
+        with explained(url):
+            written, superseded = _write_predictions(services, client, project, version.name, tasks, ours)
+            if written is None:
+                return 0
+            _delete_predictions(services, client, key, version.name, superseded)
     except LabelStudioError as error:
         log.warning("open tasks keep their old predictions", project=key, detail=str(error))
         with services.database.write() as session:
@@ -50,46 +62,96 @@ def refresh_predictions(services: Services, key: str) -> int:
         return 0
     with services.database.write() as session:
         remember_project(session, key).refreshed_version = version.name
-    log.info("open tasks refreshed", project=key, version=version.name, tasks=written)
+    log.info(
+        "open tasks refreshed", project=key, version=version.name, tasks=written, superseded=len(superseded)
+    )
     return written
 
 
-def _write_predictions(services: Services, client: Any, project: Project, version: str) -> int:
-    predictor, written = Predictor(services), 0
-    open_tasks = itertools.islice(
-        _open_tasks(client, project.project_id, version), services.settings.refresh_limit_tasks
-    )
-    while page := list(itertools.islice(open_tasks, PAGE_TASKS)):
-        answer = predictor.predict(page, project.key, project.label_config)
+def _open_tasks(listing: Listing, project_id: int, limit: int) -> list[dict[str, Any]]:
+    """The tasks that nobody has labelled or skipped, the least certain first, at most so many.
+
+    Read as a whole before anything is written, as what is written changes the order.
+    """
+    tasks: dict[int, dict[str, Any]] = {}
+    number = 1
+    while len(tasks) < limit:
+        page = listing.page(project_id, OPEN, ordering=LEAST_CERTAIN_FIRST, number=number)
+        tasks.update((task["id"], task) for task in page if not task.get("is_labeled"))
+        if len(page) < PAGE_TASKS:
+            break
+        number += 1
+    return list(tasks.values())[:limit]
+
+
+def _write_predictions(
+    services: Services,
+    client: Any,
+    project: Project,
+    version: str,
+    tasks: list[dict[str, Any]],
+    ours: set[str],
+) -> tuple[int | None, list[int]]:
+    """Predict and write; tells how many tasks, None when a newer version was trained meanwhile, and the
+    numbers of those predictions of ours that are superseded.
+    """
+    predictor, written, superseded = Predictor(services), 0, list[int]()
+    stale = [task for task in tasks if version not in _versions(task)]
+    for first in range(0, len(stale), WRITTEN_AT_ONCE):
+        some = stale[first : first + WRITTEN_AT_ONCE]
+        asked = [{"id": task["id"], "data": task.get("data")} for task in some]
+        answer = predictor.predict(asked, project.key, project.label_config)
         if answer.version != version:
-            # A newer version was trained meanwhile; its own refresh follows.
-            return written
+            return None, []  # its own refresh follows
         predictions = [
             {"task": task["id"], "result": item["result"], "score": item["score"], "model_version": version}
-            for task, item in zip(page, answer.items, strict=True)
+            for task, item in zip(some, answer.items, strict=True)
         ]
         client.projects.import_predictions(id=project.project_id, request=predictions)
-        written += len(predictions)
-    return written
+        if first == 0:
+            _show_version(client, project, version, ours)
+        written += len(some)
+    if not stale:
+        _show_version(client, project, version, ours)
+    for task in tasks:
+        old = [p for p in _predictions(task) if p.get("model_version") in ours - {version}]
+        superseded += [p["id"] for p in old if isinstance(p.get("id"), int)]
+    return written, superseded
 
 
-def _open_tasks(client: Any, project_id: int, version: str) -> Iterator[dict[str, Any]]:
-    """Tasks without an annotation and without a prediction of ``version``."""
-    for task in client.tasks.list(project=project_id, fields="all", page_size=PAGE_TASKS):
-        done = task.is_labeled or task.total_annotations
-        current = any(
-            (p.get("model_version") if isinstance(p, dict) else p.model_version) == version
-            for p in task.predictions or []
-        )
-        if not done and not current:
-            yield {"id": task.id, "data": task.data}
+def _delete_predictions(
+    services: Services, client: Any, key: str, version: str, predictions: list[int]
+) -> None:
+    """Delete predictions one by one, as Label Studio has no other way to leave those of others alone."""
+    from label_studio_sdk.core.api_error import ApiError
+
+    for number in predictions:
+        active = services.active(key)
+        if active is None or active.name != version:
+            return
+        try:
+            client.predictions.delete(id=number)
+        except ApiError as error:
+            if error.status_code != 404:  # gone already, with its task perhaps
+                raise
 
 
-def _show_version(services: Services, client: Any, project: Project, version: str) -> None:
-    """Rename our backend in Label Studio to the version, if its title was one of our names."""
-    with services.database.read() as session:
-        ours = {v.name for v in list_versions(session, project.key)}
-    ours.add(version_name(services.encoder_identity().partition("-")[0], 0))
+def _show_version(client: Any, project: Project, version: str, ours: set[str]) -> None:
+    """Rename our backend in Label Studio to the version, whatever name it was connected under.
+
+    It is ours if it answers with one of our versions. A name of somebody's own choice would be taken
+    for the project's model version, of which there are no predictions.
+    """
     for backend in client.ml.list(project=project.project_id):
-        if backend.title in ours and backend.title != version:
+        answers_as_us = backend.title in ours or backend.model_version in ours
+        if answers_as_us and backend.title != version:
             client.ml.update(id=backend.id, url=backend.url, project=project.project_id, title=version)
+
+
+def _versions(task: dict[str, Any]) -> set[object]:
+    return {prediction.get("model_version") for prediction in _predictions(task)}
+
+
+def _predictions(task: dict[str, Any]) -> list[dict[str, Any]]:
+    predictions = task.get("predictions")
+    return [p for p in predictions if isinstance(p, dict)] if isinstance(predictions, list) else []

@@ -89,8 +89,24 @@ class AccessBook:
             return self._access(url, "") if url else None
         return self._access(url or project.hostname.rstrip("/"), project.access_token)
 
+    def required(self, project: Project | None) -> LabelStudioAccess:
+        """Return the access for a project.
+
+        Raises
+        ------
+        LabelStudioError
+            No Label Studio is known, or no token for it.
+        """
+        access = self.for_project(project)
+        if access is None or not access.has_token:
+            raise LabelStudioError(
+                "No Label Studio is known: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY "
+                "(Account & Settings, Access Token)."
+            )
+        return access
+
     def _access(self, url: str, token: str) -> LabelStudioAccess:
         if not token:
-            return LabelStudioAccess(url, dict)
+            return LabelStudioAccess(url, dict, has_token=False)
         credentials = self._credentials.setdefault((url, token), Credentials(url, token))
         return LabelStudioAccess(url, credentials.headers)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import soundfile
 
@@ -96,6 +97,54 @@ def test_regions_and_tags_of_sample_clips(label_studio: Any, backend: Backend, t
         for annotation in loop.client.annotations.list(id=number):
             loop.client.annotations.delete(id=annotation.id)
     assert loop.wait_for_training(1) not in ("logmel-v0", version)
+
+
+def test_the_least_certain_task_comes_next(label_studio: Any, backend: Backend, tmp_path: Path) -> None:
+    """Uncertainty sampling by the newest version, and live predictions, though nobody touched a setting."""
+    clips = make_clips(tmp_path, count=16, seed=9)
+    config = (ROOT / "label_config.xml").read_text()
+    loop = connected_loop(label_studio, backend, "Sampling", config, tmp_path, clips)
+    client, project = loop.client, loop.project_id
+    client.projects.update(id=project, sampling="Uncertainty sampling")
+    # Somebody connected it by hand, under a name that no prediction has
+    (ours,) = client.ml.list(project=project)
+    client.ml.update(id=ours.id, url=ours.url, project=project, title="The lab's ear")
+    numbers = sorted(loop.clips)
+    foreign = client.predictions.create(task=numbers[9], model_version="somebody", score=0.0, result=[])
+    versions = []
+    for taught in (numbers[:6], numbers[6:8]):
+        loop.annotate(taught)
+        versions.append(loop.wait_for_training(8 if versions else 6))
+        loop.wait_for_predictions(versions[-1], numbers[8:])
+    newest = versions[-1]
+    assert client.projects.get(id=project).model_version == newest
+    assert [shown.title for shown in client.ml.list(project=project)] == [newest]
+
+    loop.wait_for_predictions_to_be_only({newest, "somebody"}, numbers[8:])
+    assert client.predictions.get(id=foreign.id).model_version == "somebody"
+    scores = {
+        number: held.score
+        for number in numbers[8:]
+        for held in client.predictions.list(task=number)
+        if held.model_version == newest
+    }
+    headers = {"Authorization": f"Token {label_studio.token}"}
+    following = httpx.get(f"{label_studio.url}/api/projects/{project}/next", headers=headers, timeout=60)
+    assert following.json()["id"] == min(scores, key=lambda number: scores[number])
+
+    client.projects.import_tasks(
+        id=project, request=[{"data": {"audio": label_studio_address(loop, numbers[0])}}]
+    )
+    new = max(task.id for task in client.tasks.list(project=project))
+    opened = httpx.get(
+        f"{label_studio.url}/api/tasks/{new}", params={"project": project}, headers=headers, timeout=60
+    )
+    assert [held["model_version"] for held in opened.json()["predictions"]] == [newest]
+
+
+def label_studio_address(loop: Loop, task: int) -> str:
+    """Where the sound of a task is."""
+    return str(loop.client.tasks.get(id=task).data["audio"])
 
 
 def test_instruments_from_forty_annotations(label_studio: Any, backend: Backend, shared_audio: Path) -> None:
