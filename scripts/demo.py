@@ -179,7 +179,7 @@ def _set_up(
             client, url, login.token, project.id, folder / "clips", clips, lambda done: update(done, CLIPS)
         )
     with step("backend connected, its webhook registered"):
-        return connect(client, url, project, api_url(settings), tasks)
+        return connect(client, url, project, api_url(settings), tasks, settings.login)
 
 
 def _first_predictions(loop: Loop) -> str:

@@ -40,6 +40,8 @@ class Loop:
     api_url: str
     clips: dict[int, DemoClip]
     """By task id."""
+    login: tuple[str, str] | None = None
+    """What the backend asks for."""
 
     def predict(self, task_ids: list[int]) -> list[dict[str, Any]]:
         """Ask the backend for predictions as Label Studio does."""
@@ -49,14 +51,14 @@ class Loop:
             "project": self.project_key,
             "label_config": self.label_config,
         }
-        answer = httpx.post(f"{self.api_url}/predict", json=body, timeout=100)
+        answer = httpx.post(f"{self.api_url}/predict", json=body, timeout=100, auth=self.login)
         answer.raise_for_status()
         results: list[dict[str, Any]] = answer.json()["results"]
         return results
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples that carry these labels; 0 when there is none."""
-        text = httpx.get(f"{self.api_url}/metrics", timeout=10).text
+        text = httpx.get(f"{self.api_url}/metrics", timeout=10, auth=self.login).text
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)
@@ -72,7 +74,9 @@ class Loop:
             self.client.annotations.create(id=number, result=result, lead_time=5.0)
 
     def wait_for_training(self, annotations: int) -> str:
-        """Wait until a version knows of so many annotations; returns its name.
+        """Wait until a version knows of so many annotations; returns the name of the one that answers.
+
+        That is another one where the new version was measured to be worse, and kept.
 
         Raises
         ------
@@ -81,20 +85,21 @@ class Loop:
         """
         deadline = time.monotonic() + TRAINING_SECONDS
         while time.monotonic() < deadline:
-            details = httpx.get(f"{self.api_url}/versions", timeout=10).json()["details"]
+            details = httpx.get(f"{self.api_url}/versions", timeout=10, auth=self.login).json()["details"]
             for version in details:
-                fits = version["project"] == self.project_key and version["active"]
-                if fits and version["annotations"] == annotations:
-                    return str(version["name"])
+                fits = version["project"] == self.project_key and version["annotations"] == annotations
+                if fits and (version["active"] or version["status"] == "kept"):
+                    return self.version()
             time.sleep(POLL_SECONDS)
         raise LoopBrokenError(
             f"No version trained on {annotations} annotations came within {TRAINING_SECONDS:.0f} s: "
-            "read worker.log and api.log in the demo's logs folder."
+            "read worker-learn.log and api.log in the demo's logs folder."
         )
 
     def version(self) -> str:
         """Name of the version that answers for the project now."""
-        answer = httpx.post(f"{self.api_url}/setup", json={"project": self.project_key}, timeout=10)
+        body = {"project": self.project_key}
+        answer = httpx.post(f"{self.api_url}/setup", json=body, timeout=10, auth=self.login)
         answer.raise_for_status()
         return str(answer.json()["model_version"])
 
@@ -120,9 +125,27 @@ class Loop:
                 missing.discard(number)
             if missing and time.monotonic() > deadline:
                 raise LoopBrokenError(
-                    f"{len(missing)} tasks in Label Studio have no prediction by {version}: read worker.log."
+                    f"{len(missing)} tasks in Label Studio have no prediction by {version}: "
+                    "read worker-predict.log."
                 )
             time.sleep(POLL_SECONDS)
+
+    def wait_for_predictions_to_be_only(self, versions: set[str], task_ids: list[int]) -> None:
+        """Wait until Label Studio has deleted every other version's predictions for all these tasks.
+
+        Raises
+        ------
+        LoopBrokenError
+            It did not in time.
+        """
+        deadline = time.monotonic() + TRAINING_SECONDS
+        for number in task_ids:
+            while {held.model_version for held in self.client.predictions.list(task=number)} - versions:
+                if time.monotonic() > deadline:
+                    raise LoopBrokenError(
+                        f"Task {number} still has superseded predictions: read worker-predict.log."
+                    )
+                time.sleep(POLL_SECONDS)
 
     def lwlrap(self, task_ids: list[int], items: list[dict[str, Any]]) -> float:
         """Label-weighted label-ranking average precision of the clip tags against the truth."""
@@ -173,7 +196,7 @@ def run_check(loop: Loop, seconds_setup: float, console: Console) -> bool:
     taught, judged = numbers[::2], numbers[1::2]
     before = loop.predict(judged)
     webhooks = loop.metric("earmark_webhooks_total", action="ANNOTATION_CREATED")
-    trainings = loop.metric("earmark_trainings", outcome="registered")
+    trainings = loop.metric("earmark_trainings_total", outcome="registered")
     started = time.monotonic()
     for number in track(taught, "annotating half of the clips", console=console):
         loop.annotate([number])
@@ -193,7 +216,7 @@ def run_check(loop: Loop, seconds_setup: float, console: Console) -> bool:
         "webhooks_received": int(
             loop.metric("earmark_webhooks_total", action="ANNOTATION_CREATED") - webhooks
         ),
-        "trainings": int(loop.metric("earmark_trainings", outcome="registered") - trainings),
+        "trainings": int(loop.metric("earmark_trainings_total", outcome="registered") - trainings),
     }
     print(json.dumps(report), flush=True)
     return (

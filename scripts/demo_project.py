@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.errors import LabelStudioError
+from backend.importing.checks import hear
+from backend.importing.importer import Importer
+from backend.importing.items import Sound
+from backend.importing.places import Uploads
 from backend.labelstudio.client import explained
-from backend.labelstudio.connecting import connect_backend
-from backend.labelstudio.importing import Importer
-from backend.labelstudio.places import Uploads
-from backend.labelstudio.sound_lists import Listed, inspect_all
+from backend.labelstudio.connecting import Login, connect_backend
 from scripts.demo_check import Loop
 from scripts.demo_clips import DemoClip
 
@@ -40,13 +40,12 @@ def import_clips(
 
     Raises
     ------
-    LabelStudioError
-        A clip cannot be imported.
+    EarmarkError
+        A clip cannot be read, or Label Studio does not take it.
     """
-    sounds, left_out = inspect_all([Listed(folder / clip.name, clip.name) for clip in clips])
-    if left_out:
-        raise LabelStudioError(f"{left_out[0].fname} cannot be imported: {left_out[0].why}")
-    importer = Importer(client, url, project_id, "audio", Uploads(url, token, project_id))
+    sounds = [Sound(folder / clip.name, clip.name, hear(folder / clip.name, clip.name)) for clip in clips]
+    place = Uploads(url, token, project_id)
+    importer = Importer(client, url, project_id, "audio", place, folder / ".import")
     importer.run(*importer.plan(sounds), on_progress=on_progress)
     by_name = {clip.name: clip for clip in clips}
     with explained(url):
@@ -54,13 +53,17 @@ def import_clips(
     return {task.id: by_name[task.data["fname"]] for task in tasks if task.data.get("fname") in by_name}
 
 
-def connect(client: Any, url: str, project: Any, api: str, clips: dict[int, DemoClip]) -> Loop:
-    """Connect the backend at ``api`` to the project, in place of one that an earlier run connected."""
+def connect(
+    client: Any, url: str, project: Any, api: str, clips: dict[int, DemoClip], login: Login | None = None
+) -> Loop:
+    """Connect the backend at ``api`` to the project, in place of one that an earlier run connected.
+
+    Parameters
+    ----------
+    login
+        User name and password that the backend asks for, or None.
+    """
     key = f"{project.id}.{int(project.created_at.timestamp())}"
-    loop = Loop(client, project.id, key, project.label_config, api, clips)
-    with explained(url):
-        for other in client.ml.list(project=project.id):
-            if other.url != api:
-                client.ml.delete(id=other.id)
-    connect_backend(client, url, project.id, api, loop.version())
+    loop = Loop(client, project.id, key, project.label_config, api, clips, login)
+    connect_backend(client, url, project.id, api, loop.version(), login)
     return loop

@@ -12,10 +12,11 @@ import soundfile
 
 from backend.audio.source import SoundSource
 from backend.errors import SoundNotFoundError, SoundUnreachableError
+from backend.importing.checks import hear
+from backend.importing.importer import Importer
+from backend.importing.items import Sound
+from backend.importing.places import LocalFiles, Uploads
 from backend.labelstudio.access import AccessBook
-from backend.labelstudio.importing import Importer
-from backend.labelstudio.places import LocalFiles, Uploads
-from backend.labelstudio.sound_lists import Listed, inspect_all
 from backend.settings import Settings
 
 CONFIG = (
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def addresses(label_studio: Any) -> dict[str, tuple[str, str]]:
+def addresses(label_studio: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
     """An upload and a local file: the address in its task, and the digest of its content."""
     client, url = label_studio.client, label_studio.url
     project = client.projects.create(title="Sources", label_config=CONFIG)
@@ -40,9 +41,8 @@ def addresses(label_studio: Any) -> dict[str, tuple[str, str]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(len(kind)).uniform(-0.5, 0.5, 16_000)
         soundfile.write(path, noise, 16_000)
-        sounds, _ = inspect_all([Listed(path, path.name)])
-        importer = Importer(client, url, project.id, "audio", place)
-        importer.run(*importer.plan(sounds))
+        importer = Importer(client, url, project.id, "audio", place, tmp_path_factory.mktemp("imports"))
+        importer.run(*importer.plan([Sound(path, path.name, hear(path, path.name))]))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         (task,) = [t for t in client.tasks.list(project=project.id) if t.data["sha256"] == digest]
         found[kind] = (task.data["audio"], digest)

@@ -1,4 +1,4 @@
-"""How a sound gets its address in Label Studio: uploaded to it, or served from a folder of its own."""
+"""How a sound gets its address in Label Studio: uploaded to it, served from a folder, or elsewhere."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import mimetypes
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from backend.errors import ConfigurationError, LabelStudioError, SoundNotFoundError
+from backend.importing.items import Sound
 from backend.labelstudio.access import Credentials
 from backend.labelstudio.client import explained
-from backend.labelstudio.sound_lists import Sound
 
 UPLOAD_BATCH_FILES = 50
 """Label Studio takes 100 files a request; smaller ones show progress and are soon over at Ctrl-C."""
@@ -65,14 +65,14 @@ class Uploads:
 
     def refuses(self, sound: Sound) -> str | None:
         """Why Label Studio would refuse the upload, or None."""
-        extension = sound.path.suffix.lower()
-        if extension not in UPLOAD_EXTENSIONS:
+        if sound.extension not in UPLOAD_EXTENSIONS:
             return (
-                f"Label Studio takes no {extension or 'nameless'} uploads: convert it, or use --local-files."
+                f"Label Studio takes no {sound.extension or 'nameless'} uploads: convert it, "
+                "or use --local-files."
             )
         # The form around the file counts too.
-        if sound.size >= UPLOAD_MAX_BYTES - 4096:
-            return "Label Studio takes no uploads of 250 MB: use --local-files."
+        if sound.facts.size >= UPLOAD_MAX_BYTES - 4096:
+            return "Label Studio takes no uploads of 250 MB: use --local-files, or --split."
         return None
 
     def prepare(self, sounds: Sequence[Sound]) -> None:
@@ -151,7 +151,7 @@ class Uploads:
 
     @staticmethod
     def _key(sound: Sound) -> tuple[str, int]:
-        return sound.sha256[:_DIGEST_LETTERS], sound.size
+        return sound.content[:_DIGEST_LETTERS], sound.facts.size
 
 
 class LocalFiles:
@@ -177,6 +177,8 @@ class LocalFiles:
 
     def refuses(self, sound: Sound) -> str | None:
         """Why Label Studio would not serve the file, or None."""
+        if sound.stretch:
+            return "Stretches are cut into files of their own, which are uploaded: leave --local-files out."
         path = sound.path.resolve()
         if not path.is_relative_to(self._root):
             return f"It is not below the document root {self._root}."
@@ -215,10 +217,30 @@ class LocalFiles:
         return [f"/data/local-files/?d={quote(path)}" for path in relative]
 
 
+class Addresses:
+    """Sounds stay where they are, and tasks point to them there; that they answer was checked before."""
+
+    batch_files = LOCAL_BATCH_FILES
+    batch_bytes = 1 << 62
+
+    def refuses(self, sound: Sound) -> str | None:
+        """Why no task can point to the sound, or None."""
+        if sound.stretch:
+            return "Stretches are cut into files of their own, which are uploaded: leave --as-urls out."
+        return None if sound.address else "It has no URL: give --base-url, or upload it."
+
+    def prepare(self, sounds: Sequence[Sound]) -> None:
+        """Nothing is to be made ready."""
+
+    def addresses(self, sounds: Sequence[Sound]) -> list[str]:
+        """Return where the sounds are."""
+        return [sound.address for sound in sounds]
+
+
 def _upload_name(sound: Sound) -> str:
     """A name that says what it is, survives Label Studio's cleaning, and fits its 100 letters."""
-    stem = re.sub(r"[^A-Za-z0-9_]+", "_", sound.path.stem)[:40].strip("_") or "sound"
-    return f"{stem}-{sound.sha256[:_DIGEST_LETTERS]}{sound.path.suffix.lower()}"
+    stem = re.sub(r"[^A-Za-z0-9_]+", "_", PurePosixPath(sound.fname).stem)[:40].strip("_") or "sound"
+    return f"{stem}-{sound.content[:_DIGEST_LETTERS]}{sound.extension}"
 
 
 def _opened(sound: Sound) -> BinaryIO:
@@ -231,4 +253,4 @@ def _opened(sound: Sound) -> BinaryIO:
 
 
 def _media_type(sound: Sound) -> str:
-    return mimetypes.guess_type(sound.path.name)[0] or "application/octet-stream"
+    return mimetypes.guess_type(f"sound{sound.extension}")[0] or "application/octet-stream"

@@ -1,0 +1,108 @@
+"""The sounds of an earlier export: Label Studio's JSON, or any format that this tool writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from backend.audio.downloads import safe_suffix
+from backend.errors import ConfigurationError
+from backend.export.formats import FORMATS, FormatName
+from backend.export.label_studio import TaskReader, file_name_of
+from backend.export.records import ClipRecord
+from backend.importing.folders import AUDIO_EXTENSIONS
+from backend.importing.items import DIGEST_FIELD, NAME_FIELD, TRUST_FIELD, Listed, Trust
+from backend.labelstudio.config import Control
+
+
+def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, Listed]]:
+    """List the sounds of an export of this tool; its records of one sound are joined.
+
+    Raises
+    ------
+    FormatError
+        It cannot be read, or is not of that format.
+    """
+    records: dict[tuple[int | None, str, str], list[ClipRecord]] = {}
+    for record in FORMATS[format_name].load().read(path):
+        records.setdefault((record.task_id, record.sound, record.file_name), []).append(record)
+    return [(name, _listed(name, sound, found, found[0].data)) for (_, sound, name), found in records.items()]
+
+
+def list_label_studio_export(table: Path) -> list[tuple[str, Listed]]:
+    """List the tasks of a JSON export of Label Studio, with their annotations and predictions.
+
+    The export does not hold the label config: controls are taken from the results, the address from
+    the field that looks like one.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is not there, or no such export.
+    """
+    try:
+        tasks = json.loads(table.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{table} cannot be read as JSON: {error}.") from error
+    if not isinstance(tasks, list) or not all(
+        isinstance(task, dict) and isinstance(task.get("data"), dict) for task in tasks
+    ):
+        raise ConfigurationError(
+            f"{table} is no export of Label Studio: choose JSON there (not JSON-MIN), "
+            "or give a CSV or JSON Lines file."
+        )
+    key = _audio_key(tasks, table)
+    reader = TaskReader(_controls(tasks, key), key)
+    found = []
+    for task in tasks:
+        data = task["data"]
+        address = data.get(key)
+        if isinstance(address, str) and address:
+            name = file_name_of(data, address)
+            records = [*reader.annotations(task), *reader.predictions(task)]
+            found.append((name, _listed(name, address, records, data)))
+    return found
+
+
+def _listed(name: str, address: str, records: list[ClipRecord], data: Mapping[str, Any]) -> Listed:
+    trust: Trust | None = data[TRUST_FIELD] if data.get(TRUST_FIELD) in ("curated", "noisy") else None
+    # The address is the new project's business; the digest is taken anew from what is really there.
+    fields = {
+        key: value
+        for key, value in data.items()
+        if value != address and key not in (NAME_FIELD, DIGEST_FIELD, TRUST_FIELD)
+    }
+    return Listed(None, name, tuple(records), fields, trust, address)
+
+
+def _controls(tasks: Iterable[dict[str, Any]], key: str) -> tuple[Control, ...]:
+    """The controls that the results speak of."""
+    found: dict[str, Control] = {}
+    for task in tasks:
+        for kind in ("annotations", "predictions"):
+            for item in (i for made in task.get(kind) or () if isinstance(made, dict) for i in _items(made)):
+                name, of = str(item.get("from_name")), str(item.get("to_name"))
+                value = item.get("value")
+                if item.get("type") == "labels":
+                    found.setdefault(name, Control(name, of, "regions", (), key))
+                # A choice for one region has the region's times.
+                elif item.get("type") == "choices" and isinstance(value, dict) and "start" not in value:
+                    found.setdefault(name, Control(name, of, "multiple", (), key))
+    return tuple(found.values())
+
+
+def _items(made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    result = made.get("result")
+    return [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
+
+
+def _audio_key(tasks: Iterable[dict[str, Any]], table: Path) -> str:
+    for task in tasks:
+        for key, value in task["data"].items():
+            if isinstance(value, str) and key != NAME_FIELD:
+                path = value.partition("?d=")[2] or value.partition("?")[0]
+                if safe_suffix(path) in AUDIO_EXTENSIONS:
+                    return str(key)
+    raise ConfigurationError(f"No task in {table} has a field with the address of a sound.")

@@ -1,0 +1,284 @@
+"""Importing sounds into a project so that nothing comes in twice, however often it is stopped."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from backend.errors import LabelStudioError
+from backend.importing.items import Sound, identity_of
+from backend.importing.labels import Marking
+from backend.importing.places import Place
+from backend.importing.splitting import Cutter
+from backend.importing.turns import Turns
+from backend.labelstudio.client import explained
+
+State = Literal["imported", "already there", "to import", "left out"]
+
+PAGE_TASKS = 1000
+IMPORT_TIMEOUT_SECONDS = 600
+RETRY_SECONDS = (1.0, 5.0, 15.0, 30.0)
+"""Pauses before a batch is tried again that the network broke off; a restart of Label Studio takes 25 s."""
+_NO_RETRY = {"max_retries": 0, "timeout_in_seconds": IMPORT_TIMEOUT_SECONDS}
+"""A request that makes tasks is never sent again blindly: it may have succeeded unheard."""
+_TRUST_ORDER = {"noisy": 0, None: 1, "curated": 2}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A sound that is not imported, and why."""
+
+    fname: str
+    why: str
+
+
+@dataclass
+class Outcome:
+    """What an import did; counts are of tasks, of which a recording that is split has several."""
+
+    imported: int = 0
+    already_there: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
+    interrupted: bool = False
+    states: dict[str, State] = field(default_factory=dict)
+    """What became of each sound of the list, by its name there."""
+
+    def note(self, sound: Sound, state: State) -> None:
+        """Remember what became of a sound; of stretches, the one that says most of the recording."""
+        known = self.states.get(sound.listed_name)
+        if known not in ("imported", "to import") or state == "imported":
+            self.states[sound.listed_name] = state
+
+
+class Held:
+    """The sounds that a project holds, by what each task's data says of them.
+
+    Looking again reads only the tasks that are new, so it costs little before every batch, and
+    finds what another import has brought in meanwhile.
+    """
+
+    def __init__(self, client: Any, url: str, project_id: int) -> None:
+        self._client, self._url, self._project_id = client, url, project_id
+        self._identities: set[str] = set()
+        self._named: set[tuple[str, str]] = set()
+        self._last_id = 0
+
+    def has(self, sound: Sound, *, by_name: bool) -> bool:
+        """Whether the sound is there; ``by_name``: under its name, so that copies count apart."""
+        return (sound.identity, sound.fname) in self._named if by_name else sound.identity in self._identities
+
+    def arrived(self, identity: str) -> bool:
+        """Look, and say whether a sound of that identity is there."""
+        self.look()
+        return identity in self._identities
+
+    def look(self) -> None:
+        """Read the tasks that came since the last look.
+
+        Raises
+        ------
+        LabelStudioError
+            Label Studio cannot be reached or refuses.
+        """
+        newer = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": self._last_id}
+        query = {"filters": {"conjunction": "and", "items": [newer]}, "ordering": ["tasks:id"]}
+        with explained(self._url):
+            for task in self._client.tasks.list(
+                project=self._project_id,
+                query=json.dumps(query),
+                fields="task_only",
+                include="id,data",
+                page_size=PAGE_TASKS,
+            ):
+                self._last_id = max(self._last_id, int(task.id))
+                data = task.data or {}
+                identity = identity_of(data)
+                if identity:
+                    self._identities.add(identity)
+                    self._named.add((identity, str(data.get("fname"))))
+
+
+class Importer:
+    """Brings sounds into one project.
+
+    Parameters
+    ----------
+    client
+        ``label_studio_sdk.LabelStudio``.
+    data_key
+        Field of the task's data that the label config's Audio tag reads.
+    place
+        How the sounds get their addresses.
+    folder
+        Where imports of this machine take turns and keep notes.
+    marking
+        What becomes of the sounds' labels; None leaves them out.
+    copies
+        Whether several sounds of one content are imported under each of their names.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        url: str,
+        project_id: int,
+        data_key: str,
+        place: Place,
+        folder: Path,
+        marking: Marking | None = None,
+        copies: bool = False,
+    ) -> None:
+        self._client, self._url, self._project_id = client, url, project_id
+        self._data_key, self._place, self._marking = data_key, place, marking
+        self._held, self._copies = Held(client, url, project_id), copies
+        self._turns = Turns(folder, f"{url} {project_id}")
+
+    def plan(self, sounds: Sequence[Sound]) -> tuple[list[Sound], Outcome]:
+        """Look at what the project holds; return what is still to import, and the rest as an outcome.
+
+        Noisy sounds come first and curated ones last.
+
+        Raises
+        ------
+        LabelStudioError
+            Label Studio cannot be reached or refuses.
+        """
+        self._held.look()
+        outcome, todo = Outcome(), list[Sound]()
+        for sound in sounds:
+            if self._held.has(sound, by_name=self._copies):
+                outcome.already_there += 1
+                outcome.note(sound, "already there")
+            elif why := self._place.refuses(sound):
+                outcome.left_out.append(LeftOut(sound.fname, why))
+                outcome.note(sound, "left out")
+            else:
+                todo.append(sound)
+                outcome.note(sound, "to import")
+        return sorted(todo, key=lambda sound: _TRUST_ORDER[sound.trust]), outcome
+
+    def run(
+        self,
+        todo: Sequence[Sound],
+        outcome: Outcome,
+        on_progress: Callable[[int], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Import batch by batch; ``on_progress`` gets the number of tasks done so far.
+
+        ``should_stop`` is asked between batches. Each batch is looked up again just before its
+        tasks are made, because another import may be at work. A batch that the network broke off is
+        tried again.
+
+        Raises
+        ------
+        LabelStudioError
+            Label Studio cannot be reached or refuses; run it again to go on.
+        """
+        if todo:
+            self._place.prepare(todo)
+        done = 0
+        with _cutting() as ready:
+            for batch in _batches(todo, self._place):
+                if should_stop():
+                    outcome.interrupted = True
+                    break
+                with ready(batch) as sounds:
+                    self._bring_patiently(sounds, outcome, should_stop)
+                done += len(batch)
+                if on_progress:
+                    on_progress(done)
+        return outcome
+
+    def _bring_patiently(
+        self, batch: Sequence[Sound], outcome: Outcome, should_stop: Callable[[], bool]
+    ) -> None:
+        for pause in (*RETRY_SECONDS, None):
+            try:
+                return self._bring(batch, outcome)
+            except LabelStudioError as error:
+                broken_off = isinstance(error.__cause__, httpx.TransportError)
+                if pause is None or not broken_off or should_stop():
+                    raise
+                time.sleep(pause)
+
+    def _bring(self, batch: Sequence[Sound], outcome: Outcome) -> None:
+        addresses = self._place.addresses(batch)
+        with self._turns.turn(self._held.arrived):
+            self._held.look()
+            missing = {sound.fname for sound in batch if not self._held.has(sound, by_name=self._copies)}
+            tasks = [
+                self._task(sound, address)
+                for sound, address in zip(batch, addresses, strict=True)
+                if sound.fname in missing
+            ]
+            if tasks:
+                self._create(tasks, next(sound.identity for sound in batch if sound.fname in missing))
+        outcome.imported += len(tasks)
+        outcome.already_there += len(batch) - len(tasks)
+        for sound in batch:
+            outcome.note(sound, "imported" if sound.fname in missing else "already there")
+
+    def _task(self, sound: Sound, address: str) -> dict[str, Any]:
+        data = {**sound.data(), self._data_key: address}
+        return {"data": data, **(self._marking.part(sound) if self._marking else {})}
+
+    def _create(self, tasks: list[dict[str, Any]], first: str) -> None:
+        with self._turns.sending(first) as answered:
+            try:
+                with explained(self._url):
+                    answer = self._client.projects.import_tasks(
+                        id=self._project_id, request=tasks, return_task_ids=True, request_options=_NO_RETRY
+                    )
+            except LabelStudioError as error:
+                if not isinstance(error.__cause__, httpx.TransportError):
+                    answered()
+                raise
+        if answer.task_count is not None and answer.task_count != len(tasks):
+            raise LabelStudioError(
+                f"Label Studio at {self._url} made {answer.task_count} tasks of {len(tasks)}: "
+                "look into its log, then run this again."
+            )
+
+
+@contextmanager
+def _cutting() -> Iterator[Callable[[Sequence[Sound]], Any]]:
+    """Yield ``ready(batch)``: a context in which stretches of the batch are files of their own."""
+    with tempfile.TemporaryDirectory(prefix="earmark-import-") as folder:
+        cutter = Cutter(Path(folder))
+
+        @contextmanager
+        def ready(batch: Sequence[Sound]) -> Iterator[list[Sound]]:
+            made = [
+                cutter.cut(sound, number) if sound.stretch else sound for number, sound in enumerate(batch)
+            ]
+            try:
+                yield made
+            finally:
+                for sound in made:
+                    if sound.stretch:
+                        sound.path.unlink(missing_ok=True)
+
+        yield ready
+
+
+def _batches(sounds: Sequence[Sound], place: Place) -> Iterator[list[Sound]]:
+    batch: list[Sound] = []
+    total = 0
+    for sound in sounds:
+        size = sound.facts.size
+        if batch and (len(batch) == place.batch_files or total + size > place.batch_bytes):
+            yield batch
+            batch, total = [], 0
+        batch.append(sound)
+        total += size
+    if batch:
+        yield batch

@@ -1,0 +1,231 @@
+"""One run of the import, from the list of sounds to the report."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from backend.errors import ConfigurationError, EarmarkError
+from backend.files import key_of
+from backend.importing.checking import check_all
+from backend.importing.importer import Importer, Outcome
+from backend.importing.items import STRETCH_FIELDS, Sound
+from backend.importing.judging import Rules, Verdict, judge, sounds_of
+from backend.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
+from backend.importing.places import Addresses, LocalFiles, Place, Uploads
+from backend.importing.report import state_of, write_report
+from backend.importing.screen import counting, say, summary
+from backend.importing.sources import Source, kind_of, list_sounds
+from backend.labelstudio.client import client_for, explained
+from backend.labelstudio.projects import audio_data_key, create_project, find_project
+from backend.settings import Settings
+
+ALL_IN, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
+Where = Literal["uploads", "local-files", "urls"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. ``where`` None takes URLs for lists of URLs and buckets, else uploads."""
+
+    source: Source
+    project: str
+    create: bool = False
+    label_config: Path | None = None
+    labels_as: LabelsAs = "as-given"
+    where: Where | None = None
+    split_seconds: float | None = None
+    rules: Rules = field(default_factory=Rules)
+    dry_run: bool = False
+    report: Path | None = None
+
+
+def run(request: Request, settings: Settings) -> int:
+    """Import, and return the exit code: 0 all is in, 1 some is left out, 130 stopped by Ctrl-C.
+
+    Raises
+    ------
+    EarmarkError
+        Nothing could be done, or the import broke off; running it again goes on.
+    """
+    session = _Session(request, settings)
+    with _stoppable() as should_stop:
+        return session.run(should_stop)
+
+
+class _Session:
+    def __init__(self, request: Request, settings: Settings) -> None:
+        self._request, self._settings = request, settings
+        self._folder = settings.data_dir / "imports"
+        self._url = str(settings.label_studio_url)
+
+    def run(self, should_stop: Callable[[], bool]) -> int:
+        request = self._request
+        where = request.where or _usual_place(request.source)
+        _agrees(request, where)
+        with explained(self._url):  # an expired token shows already here
+            self._client = client_for(self._settings)
+        # The project first: a wrong token shows at once, not after a thousand files were read.
+        found = find_project(self._client, self._url, request.project)
+        if found is None and not request.create:
+            raise ConfigurationError(
+                f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
+            )
+        listed = list_sounds(request.source)
+        with counting("checking", len(listed)) as count:
+            checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
+        if checked is None:
+            say("Stopped while checking; nothing was written. Run it again: what was checked is remembered.")
+            return INTERRUPTED
+        verdicts = judge(checked, request.rules)
+        sounds = sounds_of(verdicts, request.rules, request.split_seconds)
+        if found is None:
+            config = self._new_config(sounds)
+        else:
+            config = found.label_config
+            if request.label_config is not None:
+                say("The project is there already: its label config stays as it is.")
+        marking, data_key = self._marking(config, sounds)
+        _fields_are_free(sounds, data_key)
+        if found is None and request.dry_run:
+            outcome = Outcome()
+            for sound in sounds:
+                outcome.note(sound, "to import")
+            return self._end(f"a new project '{request.project}'", verdicts, outcome)
+        if found is None:
+            found = self._create(config)
+        place = self._place(where, found.id)
+        copies = "duplicate" in request.rules.keep
+        importer = Importer(self._client, self._url, found.id, data_key, place, self._folder, marking, copies)
+        todo, outcome = importer.plan(sounds)
+        if not request.dry_run:
+            try:
+                with counting("importing", len(todo), "tasks") as count:
+                    importer.run(todo, outcome, on_progress=count, should_stop=should_stop)
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+            except EarmarkError:
+                say(f"{outcome.imported} tasks were imported before this; run it again to go on.")
+                raise
+        code = self._end(f"'{found.title}' (project {found.id})", verdicts, outcome)
+        if not request.dry_run:
+            say(f"  project {self._url}/projects/{found.id}/data")
+        return code
+
+    def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
+        """Say how it went, write the report, and return the exit code."""
+        reasons = {left.fname: left.why for left in outcome.left_out}
+        faulty = [
+            (verdict.item.fname, verdict.why or reasons.get(verdict.item.fname, ""))
+            for verdict in verdicts
+            if state_of(verdict, outcome.states) == "left out"
+        ]
+        summary(name, outcome, faulty, dry_run=self._request.dry_run)
+        folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
+        try:
+            report = write_report(folder, name, verdicts, outcome)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The report cannot be written to {folder} ({error.strerror}): "
+                "give another folder by --report."
+            ) from error
+        say(f"  report  {report.page} and {report.table.name}")
+        if outcome.interrupted:
+            return INTERRUPTED
+        return SOME_LEFT_OUT if faulty else ALL_IN
+
+    def _new_config(self, sounds: Sequence[Sound]) -> str:
+        given = self._request.label_config
+        if given is not None:
+            try:
+                return given.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"The label config {given} cannot be read: {error}.") from error
+        groups = groups_of(sounds)
+        if not any(group.files for group in groups.values()):
+            raise ConfigurationError(
+                "A new project needs labels: give --label-config FILE, such as label_config.xml, "
+                "or a source with labels."
+            )
+        return make_label_config(groups)
+
+    def _marking(self, config: str, sounds: Sequence[Sound]) -> tuple[Marking | None, str]:
+        """How labels become part of tasks, and the field of a task that holds the address."""
+        labels_as, groups = self._request.labels_as, groups_of(sounds)
+        if labels_as == "none" or not any(group.files for group in groups.values()):
+            return None, audio_data_key(config)
+        controls = find_controls(config, groups)
+        return Marking(controls, labels_as), next(iter(controls.values())).data_key
+
+    def _create(self, config: str) -> Any:
+        """Make the project, unless another import of this machine has made it in the meantime."""
+        title = self._request.project
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._folder / f"{key_of(f'{self._url} {title}')[:16]}.lock"):
+            found = find_project(self._client, self._url, title)
+            return found or create_project(self._client, self._url, title, config)
+
+    def _place(self, where: Where, project_id: int) -> Place:
+        if where == "urls":
+            return Addresses()
+        if where == "uploads":
+            return Uploads(self._url, self._settings.api_key or "", project_id)
+        root = self._settings.label_studio_local_files_document_root
+        if root is None:
+            raise ConfigurationError(
+                "--local-files needs LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT or --document-root: "
+                "the folder that Label Studio serves local files from."
+            )
+        return LocalFiles(self._client, self._url, project_id, root)
+
+
+def _usual_place(source: Source) -> Where:
+    return "urls" if source.base_url or kind_of(source.name) in ("bucket", "urls") else "uploads"
+
+
+def _agrees(request: Request, where: Where) -> None:
+    if request.split_seconds is not None and where != "uploads":
+        raise ConfigurationError(
+            "--split cuts recordings into files that are uploaded: leave --local-files and --as-urls out, "
+            "and add --upload for sounds that are elsewhere."
+        )
+
+
+def _fields_are_free(sounds: Iterable[Sound], data_key: str) -> None:
+    """Make sure that no extra column is lost to a field that the import writes."""
+    for sound in sounds:
+        taken = sound.fields.keys() & ({data_key} | (STRETCH_FIELDS if sound.stretch else frozenset()))
+        if taken:
+            raise ConfigurationError(
+                f"The column {' and '.join(sorted(taken))} of {sound.listed_name} has the name of a field "
+                "that the import writes itself: rename it; nothing was imported."
+            )
+
+
+def _slug(project: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in project).strip("-")[:50] or "project"
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """Yield whether Ctrl-C was pressed; the work at hand is finished first, a second one ends it at once."""
+    asked = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        say("Stopping after this batch; Ctrl-C again stops at once.")
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,223 @@
+"""Batches, resuming and places: everything about importing that needs no Label Studio."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from backend.errors import ConfigurationError, LabelStudioError, SoundNotFoundError
+from backend.export.records import Stretch
+from backend.importing import importer as importing
+from backend.importing import turns
+from backend.importing.importer import Importer
+from backend.importing.items import Sound
+from backend.importing.places import Addresses, LocalFiles, Uploads
+from backend.importing.turns import Turns
+from backend.labelstudio.projects import create_project
+
+MakeSound = Callable[..., Sound]
+
+
+def test_uploads_refuse_what_label_studio_would(sound: MakeSound) -> None:
+    place = Uploads("http://127.0.0.1:1", "token", 1)
+    assert place.refuses(sound("a.WAV")) is None
+    assert ".aiff" in (place.refuses(sound("a.aiff")) or "")
+    assert "250 MB" in (place.refuses(sound("a.wav", size=250 << 20)) or "")
+    assert place.refuses(sound("a.aiff", stretch=Stretch("a.aiff", 0, 1))) is None
+
+
+def test_a_file_that_goes_away_while_importing_is_explained(tmp_path: Path, sound: MakeSound) -> None:
+    place = Uploads("http://127.0.0.1:1", "token", 1)
+    with pytest.raises(SoundNotFoundError, match=r"gone\.wav"):
+        place.addresses([dataclasses.replace(sound("gone.wav"), path=tmp_path / "gone.wav")])
+
+
+def test_local_files_must_lie_in_a_subfolder_of_the_root(tmp_path: Path, sound: MakeSound) -> None:
+    def at(path: Path) -> Sound:
+        return dataclasses.replace(sound("x.wav"), path=path)
+
+    place = LocalFiles(None, "", 1, tmp_path)
+    inside = at(tmp_path / "a" / "b c.wav")
+    assert place.refuses(inside) is None
+    assert place.addresses([inside]) == ["/data/local-files/?d=a/b%20c.wav"]
+    assert "subfolders" in (place.refuses(at(tmp_path / "x.wav")) or "")
+    assert "below" in (place.refuses(at(tmp_path.parent / "x.wav")) or "")
+    with pytest.raises(ConfigurationError):
+        LocalFiles(None, "", 1, tmp_path / "none")
+
+
+def test_sounds_with_an_address_stay_where_they_are(sound: MakeSound) -> None:
+    there = sound("a.wav", address="s3://calls/a.wav")
+    assert Addresses().refuses(there) is None
+    assert Addresses().addresses([there]) == ["s3://calls/a.wav"]
+    assert "base-url" in (Addresses().refuses(sound("a.wav")) or "")
+
+
+class FakeClient:
+    """Holds tasks, and can fail at a request."""
+
+    def __init__(self) -> None:
+        self.held: list[Any] = []
+        self.requests: list[int] = []
+        self.made_of_each = 1.0
+        self.unheard = 0
+        self.tasks = self.projects = self
+
+    def list(self, project: int, query: str, **_: object) -> list[Any]:
+        after = int(query.split('"value": ')[1].split("}")[0])
+        return [task for task in self.held if task.id > after]
+
+    def import_tasks(self, id: int, request: list[dict[str, Any]], **_: object) -> Any:
+        self.requests.append(len(request))
+        for task in request:
+            self.held.append(type("Task", (), {"id": len(self.held) + 1, "data": task["data"]}))
+        if self.unheard:
+            self.unheard -= 1
+            raise httpx.ReadError("the answer was lost")
+        return type("Answer", (), {"task_count": int(len(request) * self.made_of_each)})
+
+
+class Nowhere:
+    """A place that takes anything."""
+
+    batch_files, batch_bytes = 2, 100
+
+    def refuses(self, sound: Sound) -> str | None:
+        return "refused" if "bad" in sound.fname else None
+
+    def prepare(self, sounds: object) -> None: ...
+
+    def addresses(self, sounds: list[Sound]) -> list[str]:
+        return [f"/{sound.fname}" for sound in sounds]
+
+
+def test_batches_keep_to_files_and_bytes_and_stop_when_asked(tmp_path: Path, sound: MakeSound) -> None:
+    client = FakeClient()
+    importer = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
+    sounds = [
+        sound(name, size=size) for name, size in (("a", 10), ("b", 10), ("c", 90), ("d", 90), ("e", 500))
+    ]
+    todo, outcome = importer.plan([*sounds, sound("bad")])
+    assert [s.fname for s in todo] == ["a", "b", "c", "d", "e"]
+    assert [left.fname for left in outcome.left_out] == ["bad"]
+    importer.run(todo, outcome, should_stop=lambda: len(client.held) >= 3)
+    assert (client.requests, outcome.imported, outcome.interrupted) == ([2, 1], 3, True)
+    assert outcome.states == {
+        **dict.fromkeys("abc", "imported"), **dict.fromkeys("de", "to import"), "bad": "left out",
+    }  # fmt: skip
+    again = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
+    todo, outcome = again.plan(sounds)
+    assert outcome.already_there == 3
+    assert [s.fname for s in todo] == ["d", "e"]
+    assert again.run(todo, outcome).imported == 2
+
+
+def test_noisy_sounds_come_first_and_curated_ones_last(tmp_path: Path, sound: MakeSound) -> None:
+    client = FakeClient()
+    importer = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
+    trusts = {"a": "curated", "b": None, "c": "noisy", "d": "curated"}
+    todo, outcome = importer.plan([sound(name, trust=trust) for name, trust in trusts.items()])
+    importer.run(todo, outcome)
+    assert [(task.data["fname"], task.data.get("label_trust")) for task in client.held] == [
+        ("c", "noisy"), ("b", None), ("a", "curated"), ("d", "curated"),
+    ]  # fmt: skip
+
+
+def test_copies_are_kept_apart_by_their_names(tmp_path: Path, sound: MakeSound) -> None:
+    client, sounds = FakeClient(), [sound("a", digest="same"), sound("b", digest="same")]
+    importer = Importer(client, "", 1, "audio", Nowhere(), tmp_path, copies=True)
+    assert importer.run(*importer.plan(sounds)).imported == 2
+    again = Importer(client, "", 1, "audio", Nowhere(), tmp_path, copies=True)
+    assert again.plan(sounds)[1].already_there == 2
+
+
+def test_tasks_that_label_studio_lost_are_noticed(tmp_path: Path, sound: MakeSound) -> None:
+    client = FakeClient()
+    client.made_of_each = 0.5
+    importer = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
+    with pytest.raises(LabelStudioError, match="made 1 tasks of 2"):
+        importer.run(*importer.plan([sound("a"), sound("b")]))
+
+
+def test_a_batch_whose_answer_was_lost_is_not_made_twice(
+    tmp_path: Path, sound: MakeSound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "RETRY_SECONDS", (0.0,))
+    client = FakeClient()
+    client.unheard = 1
+    importer = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
+    outcome = importer.run(*importer.plan([sound("a"), sound("b"), sound("c")]))
+    assert [task.data["fname"] for task in client.held] == ["a", "b", "c"]
+    assert outcome.imported + outcome.already_there == 3
+    assert not list(tmp_path.glob("*.sent"))
+
+
+def test_a_request_that_was_cut_off_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.0)
+    first = Turns(tmp_path, "project 1")
+    with pytest.raises(KeyboardInterrupt), first.turn(lambda identity: True), first.sending("a"):
+        raise KeyboardInterrupt  # stands for a kill: the answer was not heard
+    looks: list[str] = []
+
+    def arrived(identity: str) -> bool:
+        looks.append(identity)
+        return len(looks) == 3
+
+    with Turns(tmp_path, "project 1").turn(arrived):
+        assert looks == ["a", "a", "a"]
+    with Turns(tmp_path, "project 1").turn(arrived):
+        assert len(looks) == 3, "once it is known, it is forgotten"
+    # One that never arrived is given up after a while.
+    with pytest.raises(KeyboardInterrupt), first.turn(lambda identity: True), first.sending("b"):
+        raise KeyboardInterrupt
+    (note,) = tmp_path.glob("*.sent")
+    note.write_text(json.dumps({"identity": "b", "at": time.time() - turns.SETTLE_SECONDS}))
+    with Turns(tmp_path, "project 1").turn(lambda identity: False):
+        pass
+
+
+def test_two_imports_take_turns(tmp_path: Path) -> None:
+    inside = threading.Event()
+    order: list[str] = []
+
+    def second() -> None:
+        with Turns(tmp_path, "project 1").turn(lambda identity: True):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with Turns(tmp_path, "project 1").turn(lambda identity: True):
+        other.start()
+        with Turns(tmp_path, "project 2").turn(lambda identity: True):
+            inside.set()
+        order.append("first")
+    other.join()
+    assert inside.is_set()
+    assert order == ["first", "second"]
+
+
+def test_titles_that_label_studio_refuses() -> None:
+    with pytest.raises(ConfigurationError, match="3 to 50"):
+        create_project(None, "", "ab", "<View/>")
+
+
+def test_what_another_import_brought_in_meanwhile_is_not_made_again(tmp_path: Path, sound: MakeSound) -> None:
+    client, sounds = FakeClient(), [sound(name) for name in "abcdef"]
+    slow = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
+    quick = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
+    todo, outcome = slow.plan(sounds)
+
+    def other_one_comes_in(done: int) -> None:
+        if done == 2:
+            quick.run(*quick.plan(sounds[3:]))
+
+    slow.run(todo, outcome, on_progress=other_one_comes_in)
+    assert sorted(task.data["fname"] for task in client.held) == list("abcdef")
+    assert (outcome.imported, outcome.already_there) == (3, 3)

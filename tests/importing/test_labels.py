@@ -1,0 +1,154 @@
+"""Where labels go in a label config, what is said when they have no place, and what tasks get."""
+
+from __future__ import annotations
+
+import dataclasses
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backend.errors import LabelConfigError
+from backend.export.label_studio import TaskReader
+from backend.export.records import ClipRecord, RegionRecord
+from backend.importing.items import Sound
+from backend.importing.labels import Marking, find_controls, groups_of, make_label_config
+from backend.labelstudio.config import parse_label_config
+from backend.labelstudio.projects import audio_data_key
+
+TWO_CHOICES = """<View><Audio name="audio" value="$audio"/>
+<Choices name="one" toName="audio"><Choice value="a"/><Choice value="b"/></Choices>
+<Choices name="many" toName="audio" choice="multiple">
+<Choice value="c"/><Choice value="d"/></Choices></View>"""
+MakeSound = Callable[..., Sound]
+
+
+def test_the_made_label_config_can_be_served(sound: MakeSound) -> None:
+    record = ClipRecord(
+        "x", tags={"": ("Bark", 'Rain & "wind" <loud>'), "species": ("Owl",)},
+        regions={"": (RegionRecord(0, 1, "call"),), "empty": ()},
+    )  # fmt: skip
+    config = make_label_config(groups_of([sound("x", marks=(record,))]))
+    assert {(c.name, c.kind, c.labels) for c in parse_label_config(config)} == {
+        ("tags", "multiple", ("Bark", 'Rain & "wind" <loud>')),
+        ("species", "multiple", ("Owl",)),
+        ("label", "regions", ("call",)),
+    }
+    assert audio_data_key(config) == "audio"
+
+
+def test_a_label_config_without_audio_is_explained() -> None:
+    for config in ("<View></View>", "<View"):
+        with pytest.raises(LabelConfigError):
+            audio_data_key(config)
+    assert audio_data_key('<View><Audio name="a" value="$sound"/></View>') == "sound"
+
+
+def test_the_control_with_all_labels_is_taken_or_the_one_of_that_name(sound: MakeSound) -> None:
+    def name_for(*sounds: Sound) -> list[str]:
+        return [control.name for control in find_controls(TWO_CHOICES, groups_of(sounds)).values()]
+
+    assert name_for(sound("1", "c", "d")) == ["many"]
+    assert name_for(sound("1", "a"), sound("2", "b")) == ["one"]
+    with pytest.raises(LabelConfigError, match="lacks c"):
+        name_for(sound("1", marks=(ClipRecord("1", tags={"one": ("c",)}),)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([("a", "x"), ("x",)], r"x \(2 files\)"),
+        ([("a", "x & y")], '<Choice value="x &amp; y"/>'),
+        ([("a", "b")], 'choice="multiple"'),
+        ([("a", "c")], "lacks"),
+    ],
+)
+def test_labels_without_a_place_are_refused_with_the_lines_to_add(
+    sound: MakeSound, labels: list[tuple[str, ...]], words: str
+) -> None:
+    sounds = [sound(str(number), *names) for number, names in enumerate(labels)]
+    with pytest.raises(LabelConfigError, match=words):
+        find_controls(TWO_CHOICES, groups_of(sounds))
+
+
+def test_a_missing_control_is_spelled_out_and_its_lines_are_enough(sound: MakeSound) -> None:
+    record = ClipRecord("x", regions={"": (RegionRecord(0, 1, "b"), RegionRecord(1, 2, 'a "q"'))})
+    groups = groups_of([sound("x", marks=(record,))])
+    with pytest.raises(LabelConfigError) as caught:
+        find_controls(TWO_CHOICES, groups)
+    lines = "\n".join(line for line in str(caught.value).splitlines() if line.startswith(" "))
+    assert ElementTree.fromstring(lines).tag == "Labels"
+    mended = TWO_CHOICES.replace("</View>", f"{lines}</View>")
+    (control,) = find_controls(mended, groups).values()
+    assert control.labels == ('a "q"', "b")
+
+
+CONFIG = """<View><Audio name="audio" value="$audio"/>
+<Labels name="label" toName="audio"><Label value="Owl"/><Label value="Wren"/></Labels>
+<Choices name="tags" toName="audio" choice="multiple"><Choice value="night"/><Choice value="day"/></Choices>
+</View>"""
+RECORDS = (
+    ClipRecord(
+        "x",
+        tags={"tags": ("night", "day")},
+        regions={
+            "label": (
+                RegionRecord(0.5, 1.0, "Owl", id="r"),
+                RegionRecord(0.5, 1.0, "Wren", id="r"),
+                RegionRecord(2.0, 3.0, "Owl", id="s"),
+            )
+        },
+        ground_truth=True,
+    ),
+    ClipRecord("x", regions={"label": ()}),
+    ClipRecord(
+        "x",
+        tags={"tags": ("day",)},
+        tag_scores={"tags": 0.75},
+        regions={"label": (RegionRecord(0.5, 1.0, "Owl", 0.25),)},
+        source="prediction",
+        version="v3",
+    ),
+)
+
+
+def made(sound: Sound, labels_as: Any) -> dict[str, Any]:
+    return Marking(find_controls(CONFIG, groups_of([sound])), labels_as).part(sound)
+
+
+def test_records_come_back_as_they_were(sound: MakeSound) -> None:
+    task = {"data": {"audio": "a", "fname": "x"}, **made(sound("x", marks=RECORDS), "as-given")}
+    reader = TaskReader(parse_label_config(CONFIG), "audio")
+
+    def bare(record: ClipRecord) -> ClipRecord:
+        regions = {
+            name: tuple(dataclasses.replace(r, id=None) for r in found)
+            for name, found in record.regions.items()
+        }
+        return ClipRecord(
+            "x", tags=record.tags, regions=regions, tag_scores=record.tag_scores, source=record.source,
+            version=record.version, ground_truth=record.ground_truth,
+        )  # fmt: skip
+
+    read = [*reader.annotations(task), *reader.predictions(task)]
+    assert [bare(record) for record in read] == [bare(record) for record in RECORDS]
+    assert len(task["annotations"][0]["result"]) == 3, "one region with two labels, another, and the tags"
+    ids = [item["id"] for item in task["annotations"][0]["result"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_labels_become_what_is_asked_for(sound: MakeSound) -> None:
+    marked = sound("x", marks=RECORDS)
+    assert [a["ground_truth"] for a in made(marked, "ground-truth")["annotations"]] == [True, True]
+    assert [a["ground_truth"] for a in made(marked, "annotations")["annotations"]] == [False, False]
+    predictions = made(marked, "predictions")
+    assert list(predictions) == ["predictions"]
+    assert [p["model_version"] for p in predictions["predictions"]] == ["imported", "imported"]
+    as_given = made(marked, "as-given")["predictions"]
+    assert [(p["model_version"], p["score"]) for p in as_given] == [("v3", 0.25)]
+    # Told to make annotations of predictions that nobody looked at, there are no others.
+    assert len(made(sound("x", marks=RECORDS[2:]), "annotations")["annotations"]) == 1
+    assert made(sound("x"), "annotations") == {}
+    unsaid = sound("x", marks=(ClipRecord("x", tags={"tags": ()}),))
+    assert made(unsaid, "annotations") == {}

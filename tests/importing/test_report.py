@@ -1,0 +1,91 @@
+"""The report: every file in the table, and a page that stands alone, whatever the files are called."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.image import imread
+
+from backend.export.records import ClipRecord
+from backend.importing import pictures
+from backend.importing.checks import Checked
+from backend.importing.importer import Outcome
+from backend.importing.items import Facts, Listed
+from backend.importing.judging import Rules, judge
+from backend.importing.report import write_report
+from backend.importing.spectrograms import examples
+
+
+def checked(name: str, labels: Sequence[str] = (), duration: float = 1.0) -> Checked:
+    marks = (ClipRecord(name, tags={"": tuple(labels)}),) if labels else ()
+    return Checked(Listed(Path(name), name, marks, trust="noisy"), Facts(name, 9, duration, 8000, 2, -6.0))
+
+
+def test_the_table_has_every_file_and_the_page_what_matters(tmp_path: Path) -> None:
+    files = [
+        checked("a.wav", ["Rain & <wind>", "$5"]),
+        checked("<script>.wav", ["$5"], duration=90),
+        Checked(Listed(None, "gone.wav"), why="There is no file gone.wav."),
+        dataclasses.replace(checked("short.wav"), facts=Facts("s", 9, 0.01, 44100, 1, -20.0)),
+    ]
+    outcome = Outcome(states={"a.wav": "imported", "<script>.wav": "already there"})
+    report = write_report(tmp_path / "deep", "'Town' <1>", judge(files, Rules()), outcome)
+    with report.table.open(newline="") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "a.wav": "imported",
+        "<script>.wav": "already there",
+        "gone.wav": "left out",
+        "short.wav": "left out",
+    }
+    assert (rows["a.wav"]["labels"], rows["a.wav"]["label_trust"]) == ("Rain & <wind>,$5", "noisy")
+    assert (rows["short.wav"]["faults"], rows["gone.wav"]["reason"]) == (
+        "short",
+        "There is no file gone.wav.",
+    )
+    page = report.page.read_text()
+    assert "<script>" not in page
+    assert "Rain &amp; &lt;wind&gt;" in page
+    assert not re.search(r"(src|href)=['\"]https?:", page), "nothing is fetched"
+    drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(drawn) == 6
+    assert "$5" in "".join("".join(ElementTree.fromstring(svg).itertext()) for svg in drawn)
+
+
+def test_nothing_at_all_is_no_fault(tmp_path: Path) -> None:
+    gone = [Checked(Listed(None, "gone.wav"), why="gone")]
+    page = write_report(tmp_path, "x", judge(gone, Rules()), Outcome()).page.read_text()
+    assert "<svg" not in page
+    assert "gone.wav" in page
+
+
+def test_a_sound_of_each_label_is_shown(tmp_path: Path, write_sound: Callable[..., Path]) -> None:
+    def there(name: str, *labels: str) -> Checked:
+        path = write_sound(tmp_path / name, seconds=0.2)
+        return dataclasses.replace(checked(name, labels), path=path)
+
+    verdicts = judge([there("both.wav", "Owl", "Wren"), there("owl.wav", "Owl")], Rules())
+    gone = judge([checked("gone.wav", ["Jay"])], Rules())
+    shown = dict(examples([*verdicts, *gone]))
+    assert set(shown) == {"Owl: owl.wav", "Wren: both.wav"}
+    for image in shown.values():
+        pixels = imread(io.BytesIO(base64.b64decode(image.partition(",")[2])))
+        assert pixels.shape[0] == 129
+        assert pixels[..., :3].std() > 0.01
+    unlabelled = judge([there(f"{n}.wav") for n in range(40)], Rules())
+    assert len(examples(unlabelled)) == 12
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0] * 5, [0.001, 4000.0], [-200.0, 0.0], [0.0, 5.0]])
+def test_any_spread_of_values_can_be_drawn(values: list[float]) -> None:
+    drawn = pictures.histogram("x", values, "s")
+    assert drawn is not None
+    assert ElementTree.fromstring(drawn[1]).tag.endswith("svg")

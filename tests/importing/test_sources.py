@@ -1,0 +1,244 @@
+"""Every kind of source, from what is written in it to the list of sounds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.errors import ConfigurationError, EarmarkError
+from backend.export import jsonl
+from backend.export.formats import FORMATS
+from backend.export.records import ClipRecord, RegionRecord
+from backend.importing.folders import list_folder
+from backend.importing.rows import Columns
+from backend.importing.sources import Source, list_sounds
+
+
+def tags(path: Path, columns: Columns | None = None) -> dict[str, tuple[str, ...]]:
+    listed = list_sounds(Source(str(path), columns=columns or Columns()))
+    return {item.fname: item.marks[0].tags[""] if item.marks else () for item in listed}
+
+
+def test_a_folder_is_searched_through_and_sorted(tmp_path: Path) -> None:
+    for name in ("b.WAV", "a/z.flac", "a/x.ogg", ".hidden/h.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [item.fname for item in list_folder(tmp_path)] == ["a/x.ogg", "a/z.flac", "b.WAV"]
+    assert [item.fname for item in list_folder(tmp_path, ["a/*.flac", "*.txt"])] == ["a/z.flac", "notes.txt"]
+    assert [item.fname for item in list_folder(tmp_path, exclude=["a/*"])] == ["b.WAV"]
+    labelled = list_folder(tmp_path, labelled=True)
+    assert [item.marks[0].tags if item.marks else {} for item in labelled] == [
+        {"": ("a",)},
+        {"": ("a",)},
+        {},
+    ]
+    with pytest.raises(ConfigurationError, match="no folder"):
+        list_folder(tmp_path / "none")
+
+
+def test_a_csv_as_fsdkaggle_writes_it(tmp_path: Path) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text(
+        '﻿fname,labels,other\n1.wav,"Bark,Meow",x\n2.wav,Bark,\n1.wav," Purr ,Bark",y\n3.wav,,x\n'
+    )
+    listed = list_sounds(Source(str(table)))
+    assert [(item.path, item.fname, item.fields) for item in listed] == [
+        (tmp_path / "1.wav", "1.wav", {"other": "x"}),
+        (tmp_path / "2.wav", "2.wav", {}),
+        (tmp_path / "3.wav", "3.wav", {"other": "x"}),
+    ]
+    assert tags(table) == {"1.wav": ("Bark", "Meow", "Purr"), "2.wav": ("Bark",), "3.wav": ()}
+    assert [item.fname for item in list_sounds(Source(str(table), include=("2*",)))] == ["2.wav"]
+
+
+def test_trust_comes_from_a_column_or_for_all(tmp_path: Path) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text("fname,label,manually_verified\n1.wav,Bark,1\n2.wav,Bark,0\n3.wav,Bark,\n")
+    columns = Columns(trust="manually_verified")
+    listed = list_sounds(Source(str(table), columns=columns, trust="noisy"))
+    assert [(item.trust, item.fields) for item in listed] == [("curated", {}), ("noisy", {}), ("noisy", {})]
+    with pytest.raises(ConfigurationError, match=r"line 2.*curated"):
+        list_sounds(Source(str(table), columns=Columns(trust="label")))
+
+
+def test_regions_stand_one_a_row(tmp_path: Path) -> None:
+    table = tmp_path / "calls.tsv"
+    table.write_text(
+        "file\tspecies\tfrom\tto\na.wav\tOwl\t1.5\t2\na.wav\tOwl,Wren\t0\t1\na.wav\tnight\t\t\nb.wav\tOwl\t0\t1\n"
+    )
+    a, b = list_sounds(Source(str(table), columns=Columns("file", "species", "from", "to")))
+    assert a.marks[0].tags == {"": ("night",)}
+    assert a.marks[0].regions == {
+        "": (
+            RegionRecord(1.5, 2.0, "Owl"),
+            RegionRecord(0.0, 1.0, "Owl", id="1"),
+            RegionRecord(0.0, 1.0, "Wren", id="1"),
+        )
+    }
+    assert b.marks[0].tags == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "words"),
+    [
+        (b"file,labels\n", Columns(), "no column fname"),
+        (b"", Columns(), "column"),
+        (b"\xff\xfe\x00", Columns(), "UTF-8"),
+        (b"fname,labels\n", Columns(labels="tag"), "no column tag"),
+        (b"fname,labels,a,b\n1,x,2,1\n", Columns(start="a", end="b"), "line 2.*end after"),
+        (b"fname,labels,a,b\n1,x,nan,1\n", Columns(start="a", end="b"), "not seconds"),
+        (b"fname,labels,a,b\n1,x,0,1\n", Columns(start="a"), "both"),
+        (b"fname,labels\n", Columns(), "no sound"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_is_explained(
+    tmp_path: Path, content: bytes, columns: Columns, words: str
+) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=words):
+        list_sounds(Source(str(tmp_path / "t.csv"), columns=columns))
+
+
+@given(content=st.text() | st.binary().map(lambda raw: raw.decode("latin-1")), suffix=st.sampled_from(
+    [".csv", ".tsv", ".jsonl", ".json", ".txt"]
+))  # fmt: skip
+def test_no_content_of_a_table_is_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, content: str, suffix: str
+) -> None:
+    table = tmp_path_factory.mktemp("t") / f"t{suffix}"
+    table.write_text("fname,labels\n" * (suffix == ".csv") + content, encoding="utf-8", newline="")
+    with contextlib.suppress(EarmarkError):
+        assert list_sounds(Source(str(table)))
+
+
+def test_json_lines_keep_the_types_of_extra_values(tmp_path: Path) -> None:
+    table = tmp_path / "t.jsonl"
+    rows = [{"fname": "1.wav", "labels": ["Bark", "Purr, loud"], "depth": 3.5}, {"fname": "2.wav"}]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    assert tags(table) == {"1.wav": ("Bark", "Purr, loud"), "2.wav": ()}
+    assert list_sounds(Source(str(table)))[0].fields == {"depth": 3.5}
+
+
+def test_urls_are_kept_as_they_are_and_named_by_their_path(tmp_path: Path) -> None:
+    table = tmp_path / "urls.txt"
+    table.write_text(
+        "# birds\nhttps://x.org/a%20b.wav?k=1\n\nhttps://x.org/a%20b.wav?k=2\ns3://calls/c.wav\n"
+    )
+    listed = list_sounds(Source(str(table)))
+    assert [item.fname for item in listed] == [
+        "x.org/a b.wav", "https://x.org/a%20b.wav?k=2", "calls/c.wav",
+    ]  # fmt: skip
+    assert all(item.origin == item.address and item.path is None for item in listed)
+    table.write_text("a.wav\n")
+    with pytest.raises(ConfigurationError, match="line 1"):
+        list_sounds(Source(str(table)))
+
+
+def test_files_that_are_served_elsewhere_get_that_address(
+    tmp_path: Path, write_sound: Callable[..., Path]
+) -> None:
+    write_sound(tmp_path / "deep" / "a b.wav")
+    (item,) = list_sounds(Source(str(tmp_path), base_url="https://x.org/s/"))
+    assert (item.path, item.address) == (tmp_path / "deep" / "a b.wav", "https://x.org/s/deep/a%20b.wav")
+
+
+def test_a_name_that_leads_out_of_the_folder_has_no_place(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("fname,labels\n../x.wav,a\n/etc/x.wav,a\nhttps://x.org/x.wav,a\n")
+    listed = list_sounds(Source(str(tmp_path / "t.csv")))
+    assert [(item.path, item.origin) for item in listed] == [
+        (None, ""), (None, ""), (None, "https://x.org/x.wav"),
+    ]  # fmt: skip
+
+
+def test_records_of_one_sound_are_joined_in_an_export_of_ours(tmp_path: Path) -> None:
+    table = tmp_path / "export.jsonl"
+    data = {
+        "audio": "/data/upload/1/x.wav",
+        "fname": "x.wav",
+        "sha256": "0",
+        "label_trust": "noisy",
+        "depth": 3,
+    }
+    first = ClipRecord("x.wav", "/data/upload/1/x.wav", 7, data, tags={"tags": ("Bark",)}, ground_truth=True)
+    second = ClipRecord("x.wav", "/data/upload/1/x.wav", 7, data, regions={"label": ()})
+    third = ClipRecord("y.wav", "https://x.org/y.wav", 8, tags={"tags": ("Bark",)})
+    with jsonl.writing(table) as add:
+        add([first, second])
+        add([third])
+    x, y = list_sounds(Source(str(table)))
+    assert x.marks == (first, second)
+    assert (x.fields, x.trust, x.origin, x.address) == ({"depth": 3}, "noisy", "/data/upload/1/x.wav", "")
+    assert (y.origin, y.address) == ("https://x.org/y.wav", "https://x.org/y.wav")
+    # Where the files are at hand, they are taken from there.
+    (tmp_path / "x.wav").touch()
+    assert [i.path for i in list_sounds(Source(str(table)))] == [tmp_path / "x.wav", None]
+    here = list_sounds(Source(str(table), audio_dir=tmp_path))
+    assert [item.path for item in here] == [tmp_path / "x.wav", tmp_path / "y.wav"]
+
+
+def test_an_export_of_label_studio(tmp_path: Path) -> None:
+    region = {"from_name": "label", "to_name": "audio", "type": "labels", "id": "r"}
+    choice = {"from_name": "tags", "to_name": "audio", "type": "choices", "id": "t"}
+    result = [
+        {**region, "value": {"start": 1.0, "end": 2.0, "labels": ["Owl"]}},
+        {**choice, "value": {"choices": ["night"]}},
+    ]
+    tasks = [
+        {
+            "id": 3,
+            "data": {"depth": 2, "audio": "/data/upload/1/0123abcd-x.wav"},
+            "annotations": [
+                {"id": 1, "result": result, "ground_truth": True, "completed_by": 1},
+                {"id": 2, "result": [], "was_cancelled": True},
+            ],
+            "predictions": [{"id": 5, "result": result[1:], "model_version": "v1", "score": 0.5}],
+        },
+        {"id": 4, "data": {"audio": "s3://calls/y.wav"}},
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    x, y = list_sounds(Source(str(tmp_path / "export.json")))
+    assert (x.fname, x.origin, x.fields, y.address) == (
+        "x.wav", "/data/upload/1/0123abcd-x.wav", {"depth": 2}, "s3://calls/y.wav",
+    )  # fmt: skip
+    annotation, prediction = x.marks
+    assert (annotation.tags, annotation.ground_truth) == ({"tags": ("night",)}, True)
+    assert [(r.start, r.end, r.label) for r in annotation.regions["label"]] == [(1.0, 2.0, "Owl")]
+    assert (prediction.source, prediction.version, prediction.tags) == (
+        "prediction", "v1", {"tags": ("night",)},
+    )  # fmt: skip
+    assert y.marks == ()
+    (tmp_path / "export.json").write_text('{"a": 1}')
+    with pytest.raises(ConfigurationError, match="no export"):
+        list_sounds(Source(str(tmp_path / "export.json")))
+
+
+RECORD = ClipRecord(
+    "deep/x.wav",
+    tags={"tags": ("Owl", "Wren")},
+    regions={"label": (RegionRecord(0.5, 1.0, "Owl"),)},
+    annotator="a@example.com",
+)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_that_is_exported_is_imported(tmp_path: Path, name: str) -> None:
+    format_ = FORMATS[name]
+    suffix = {"jsonl": ".jsonl", "csv": ".csv", "dcase": ".tsv", "fsdkaggle": ".csv"}.get(name, "")
+    path = tmp_path / f"made{suffix}"
+    with format_.load().writing(path) as add:
+        add([RECORD])
+    asked = format_.name if format_.is_folder else None
+    (item,) = list_sounds(Source(str(path), audio_dir=tmp_path, format=asked))
+    assert (item.fname, item.path) == ("deep/x.wav", tmp_path / "deep" / "x.wav")
+    regions = [r for mark in item.marks for found in mark.regions.values() for r in found]
+    found = {label for mark in item.marks for labels in mark.tags.values() for label in labels}
+    if format_.holds_regions and name != "fsdkaggle":
+        assert [(r.start, r.end, r.label) for r in regions] == [(0.5, 1.0, "Owl")]
+    if format_.holds_tags:
+        assert found == {"Owl", "Wren"}
