@@ -89,7 +89,7 @@ class Downloads:
         SoundUnreachableError
             No network, a timeout, a refusal, an answer that is no file, or a sound over the limit.
         """
-        known = self._still_here(url)
+        known = self.still_here(url)
         if known:
             return known
         try:
@@ -97,7 +97,7 @@ class Downloads:
             locks.mkdir(parents=True, exist_ok=True)
             # A bounded number of lock files: two addresses rarely share one, and then only wait.
             with FileLock(locks / f"{key_of(url)[:3]}.lock"):
-                known = self._still_here(url)  # another thread or process may have been first
+                known = self.still_here(url)  # another thread or process may have been first
                 if known:
                     return known
                 path, digest = self._download_with_retries(url, headers, suffix)
@@ -109,7 +109,8 @@ class Downloads:
             ) from error
         return path, digest
 
-    def _still_here(self, url: str) -> tuple[Path, str] | None:
+    def still_here(self, url: str) -> tuple[Path, str] | None:
+        """Return what ``fetch`` would without network, or None."""
         known = self._addresses.get(url)
         digest, name = known.get("digest"), known.get("name")
         if not isinstance(digest, str) or not isinstance(name, str):

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from backend.audio.downloads import Downloads, safe_suffix
-from backend.errors import SoundNotFoundError, SoundUnreachableError
+from backend.errors import SoundNotFetchedError, SoundNotFoundError, SoundUnreachableError
 from backend.files import Notes
 from backend.settings import Settings
 
@@ -33,6 +33,7 @@ class LabelStudioAccess:
 
     url: str
     headers: Callable[[], dict[str, str]]
+    has_token: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class SoundSource:
             cache_megabytes=settings.sound_cache_megabytes,
         )
 
-    def locate(self, address: str, access: LabelStudioAccess | None) -> LocatedSound:
+    def locate(self, address: str, access: LabelStudioAccess | None, fetch: bool = True) -> LocatedSound:
         """Find the sound, fetching it when it is elsewhere and not here yet.
 
         Parameters
@@ -78,6 +79,8 @@ class SoundSource:
             Its server does not hand it over.
         LabelStudioError
             The token could not be exchanged.
+        SoundNotFetchedError
+            It is elsewhere and not here yet, and ``fetch`` is False.
         """
         address = address.strip()
         if not address or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in address):
@@ -89,9 +92,9 @@ class SoundSource:
             address = address[len(base) :]
         scheme = address.partition("://")[0].lower() if "://" in address else ""
         if _LABEL_STUDIO_PATH.match(address):
-            return self._from_label_studio(address, access)
+            return self._from_label_studio(address, access, fetch)
         if scheme in ("http", "https"):
-            return self._from_url(address, access)
+            return self._from_url(address, access, fetch)
         if scheme == "file":
             return self._from_disk(_path_of_file_url(address))
         if address.startswith("/"):
@@ -105,16 +108,16 @@ class SoundSource:
             f"{_quoted(address)} is neither a URL nor an absolute path: correct it in the task."
         )
 
-    def _from_url(self, address: str, access: LabelStudioAccess | None) -> LocatedSound:
+    def _from_url(self, address: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
         if access and _origin(address) is not None and _origin(address) == _origin(access.url):
             base = urlsplit(access.url).path.rstrip("/")
             parts = urlsplit(address)
             relative = parts.path.removeprefix(base) + (f"?{parts.query}" if parts.query else "")
             if _LABEL_STUDIO_PATH.match(relative):
-                return self._from_label_studio(relative, access)
-        return self._fetch(address, access)
+                return self._from_label_studio(relative, access, fetch)
+        return self._fetch(address, access, fetch)
 
-    def _from_label_studio(self, address: str, access: LabelStudioAccess | None) -> LocatedSound:
+    def _from_label_studio(self, address: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
         path, _, query = address.partition("?")
         if path.rstrip("/") == "/data/local-files":
             inside = parse_qs(query).get("d", [""])[0]
@@ -131,7 +134,7 @@ class SoundSource:
             raise SoundUnreachableError(
                 f"{_quoted(address)} is served by a Label Studio not known here: set LABEL_STUDIO_URL."
             )
-        return self._fetch(access.url.rstrip("/") + address, access)
+        return self._fetch(access.url.rstrip("/") + address, access, fetch)
 
     def _in_document_root(self, inside: str) -> Path | None:
         """The file below the document root that is read directly; None when Label Studio must serve it."""
@@ -172,7 +175,7 @@ class SoundSource:
                 f"{_quoted(path.name)} cannot be read ({error.strerror or error}): check its permissions."
             ) from error
 
-    def _fetch(self, url: str, access: LabelStudioAccess | None) -> LocatedSound:
+    def _fetch(self, url: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
         if _origin(url) is None:
             raise SoundNotFoundError(f"{_quoted(url)} is not a usable address: correct it in the task.")
 
@@ -180,6 +183,11 @@ class SoundSource:
             return access.headers() if access and _origin(target) == _origin(access.url) else {}
 
         url = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and letters outside ASCII, nothing twice
+        if not fetch:
+            here = self._downloads.still_here(url)
+            if here is None:
+                raise SoundNotFetchedError(f"{_quoted(url)} was not fetched yet.")
+            return LocatedSound(*here)
         path, digest = self._downloads.fetch(url, headers, suffix=_suffix_of(url))
         return LocatedSound(path, digest)
 

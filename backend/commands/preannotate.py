@@ -1,0 +1,195 @@
+"""``python -m backend preannotate``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.commands.common import AsJson, ProjectName, find, opened, print_json
+from backend.preannotation import Selection
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backend.services import Services
+    from backend.store.preannotations import Progress
+    from backend.store.tables import Project
+
+LOOK_SECONDS = 0.5
+SHOWN_FAILURES = 20
+PLAIN_EVERY_SECONDS = 10.0
+
+Tasks = Annotated[
+    Selection,
+    typer.Option(
+        help="unlabelled: nobody has submitted or skipped them; outdated: predicted by an older version"
+    ),
+]
+Cancel = Annotated[bool, typer.Option("--cancel", help="Stop the run of this project; what is done stays")]
+Detach = Annotated[bool, typer.Option("--detach", help="Hand the work to the workers and do not wait for it")]
+
+
+def preannotate(
+    project: ProjectName,
+    tasks: Tasks = Selection.UNLABELLED,
+    detach: Detach = False,
+    cancel: Cancel = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict many tasks at once, with all workers together, and store the predictions in Label Studio.
+
+    Tasks that have a prediction of the active version are left alone, so it may be stopped and started
+    again at any time: a run that was left goes on where it was. Ctrl-C only stops watching.
+
+    python -m backend preannotate 3   (what nobody has labelled yet)
+
+    python -m backend preannotate 3 --tasks all --detach   (everything, in the background)
+
+    python -m backend preannotate 3 --cancel
+
+    Exit code 1: some tasks could not be predicted; they are listed, the others are done.
+    """
+    from rich.console import Console
+
+    # What goes on is of use to people; what came of it goes to standard output
+    console = Console(stderr=True, highlight=False)
+    with opened() as services:
+        row = find(services, project)
+        if cancel:
+            _cancel(services, row)
+            return
+        run = _run(services, row, tasks, console)
+        if run is None:
+            _say("Every one of these tasks has a prediction of the active version: nothing to do.")
+            return
+        if detach:
+            _ask_workers(services, console)
+            _say(f"Run {run} is with the workers: the same command without --detach shows how far it is.")
+            return
+        try:
+            progress = _watch(services, run, console)
+        except KeyboardInterrupt:
+            _say("The workers go on. The same command shows how far they are, --cancel stops them.")
+            raise typer.Exit(130) from None
+        _summarise(progress, as_json)
+    if progress.failed:
+        raise typer.Exit(1)
+
+
+def _run(services: Services, project: Project, tasks: Selection, console: Console) -> int | None:
+    """Number of the run that is left or of a new one."""
+    from backend.preannotation import plan_run
+    from backend.store.preannotations import unfinished_runs
+
+    with services.database.read() as session:
+        left = unfinished_runs(session, project.key)
+    if left:
+        console.print(f"Run {left[0].id} of {left[0].selection} tasks goes on.")
+        return left[0].id
+    with console.status("looking through the tasks …") as status:
+        run = plan_run(
+            services,
+            project,
+            tasks,
+            lambda seen, needed: status.update(f"{needed:,} of {seen:,} tasks need a prediction"),
+        )
+    return run.id if run else None
+
+
+def _cancel(services: Services, project: Project) -> None:
+    from backend.store.preannotations import cancel_run, unfinished_runs
+
+    with services.database.write() as session:
+        left = unfinished_runs(session, project.key)
+        for run in left:
+            cancel_run(session, run.id)
+    _say(f"{len(left)} runs cancelled; the predictions that were made stay." if left else "There is no run.")
+
+
+def _ask_workers(services: Services, console: Console) -> bool:
+    """Enqueue jobs; tells whether there is a worker to take them."""
+    import redis
+
+    from backend.jobs.kinds import QueueKind
+    from backend.jobs.preannotation import ensure_preannotation
+    from backend.jobs.queue import job_queue, live_workers
+    from backend.jobs.redis_server import connect
+
+    connection = connect(services.settings, answer_seconds=5.0)
+    try:
+        ensure_preannotation(connection, services.database)
+        workers = live_workers(job_queue(connection, QueueKind.PREDICT))
+    except (redis.RedisError, OSError):
+        workers = 0
+    finally:
+        connection.close()
+    if not workers:
+        console.print(
+            "[yellow]![/] No worker is running: start the backend ('python -m backend up') or "
+            "'python -m backend worker', on any machine with the same Redis and database."
+        )
+    return bool(workers)
+
+
+def _watch(services: Services, run: int, console: Console) -> Progress:
+    """Show how far the run is until nothing is left; a bar on a terminal, plain lines elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from backend.store.preannotations import run_progress
+
+    warned, told = False, -PLAIN_EVERY_SECONDS
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("predicting")
+        started, before = time.monotonic(), None
+        while True:
+            with services.database.read() as session:
+                progress = run_progress(session, run)
+            done = progress.tasks_done
+            before = done if before is None else before
+            rate = (done - before) / max(time.monotonic() - started, 1e-9)
+            bar.update(
+                shown, total=progress.tasks, completed=done, description=f"predicting, {rate:.1f} tasks/s"
+            )
+            if not console.is_terminal and time.monotonic() - told >= PLAIN_EVERY_SECONDS:
+                told = time.monotonic()
+                print(f"{done:,} of {progress.tasks:,} tasks, {rate:.1f} a second", file=sys.stderr)
+            if not progress.chunks_left:
+                return progress
+            if not (warned or _ask_workers(services, console)):
+                warned = True
+            time.sleep(LOOK_SECONDS)
+
+
+def _summarise(progress: Progress, as_json: bool) -> None:
+    if as_json:
+        figures = {
+            "tasks": progress.tasks,
+            "predicted": progress.predicted,
+            "labels": dict(sorted(progress.labels.items())),
+            "failed": progress.failed,
+        }
+        print_json(figures)
+        return
+    left_out = progress.tasks - progress.predicted - len(progress.failed)
+    _say(
+        f"{progress.predicted:,} of {progress.tasks:,} tasks have a new prediction"
+        + (f"; {left_out:,} had one by then, or were labelled meanwhile." if left_out else ".")
+    )
+    width = max((len(label) for label in progress.labels), default=0)
+    for label, count in sorted(progress.labels.items(), key=lambda item: (-item[1], item[0])):
+        _say(f"  {label:{width}}  {count:,}")
+    if progress.failed:
+        _say(f"{len(progress.failed):,} tasks could not be predicted:")
+        for task, sentence in list(progress.failed.items())[:SHOWN_FAILURES]:
+            _say(f"  task {task}: {sentence}")
+        if len(progress.failed) > SHOWN_FAILURES:
+            _say(f"  … and {len(progress.failed) - SHOWN_FAILURES:,} more; --json lists all of them.")
+
+
+def _say(line: str) -> None:
+    typer.echo(line)

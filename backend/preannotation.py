@@ -1,0 +1,256 @@
+"""Predictions for many tasks at once, by all workers together, written back to Label Studio.
+
+A run is cut into chunks of a few minutes of sound. A task never gets two predictions of one version, so
+a chunk may be worked on twice: whoever comes second leaves out what the first one wrote.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from backend.errors import LabelStudioError, NotEnoughAnnotationsError
+from backend.labelstudio.client import client_for, explained
+from backend.labelstudio.config import parse_label_config
+from backend.labelstudio.listing import OPEN, Filter, Listing
+from backend.leases import kept
+from backend.prediction import Predictor
+from backend.services import Services
+from backend.store.preannotations import (
+    ChunkDone,
+    claim_chunk,
+    create_run,
+    finish_chunk,
+    give_back_chunk,
+    keep_chunk,
+    planned_tasks,
+)
+from backend.store.tables import Preannotation, PreannotationChunk, Project
+
+log = structlog.get_logger(__name__)
+
+CHUNK_SECONDS = 300.0
+"""Of sound: a few seconds of work for CNN14 on a fast machine, a minute on a slow one."""
+CHUNK_TASKS = 50
+UNKNOWN_SECONDS = 10.0
+"""How long a sound is taken for whose task does not say."""
+LEASE_SECONDS = 30.0
+SHIFT_SECONDS = 60.0
+"""A job takes no further chunk after this time, so that other jobs get their turn; the next goes on."""
+RETRY_SECONDS = 15.0
+PAGE_TASKS = 500
+
+
+class Selection(StrEnum):
+    """Which tasks a run is about; of all of them, only those without a prediction of the version."""
+
+    ALL = "all"
+    UNLABELLED = "unlabelled"
+    OUTDATED = "outdated"
+    """With a prediction, but of another version."""
+
+
+def plan_run(
+    services: Services,
+    project: Project,
+    selection: Selection,
+    on_page: Callable[[int, int], None] | None = None,
+) -> Preannotation | None:
+    """Look through a project's tasks and store a run over those that need a prediction.
+
+    Parameters
+    ----------
+    on_page
+        Called after each page with the numbers of tasks looked at and of those that need one.
+
+    Returns
+    -------
+    The run; None when no task needs a prediction.
+
+    Raises
+    ------
+    LabelStudioError
+        Label Studio refuses or cannot be reached.
+    LabelConfigError
+        The label config has no control to predict.
+    NotEnoughAnnotationsError
+        Nothing can be predicted yet.
+    """
+    version = services.active(project.key)
+    controls = parse_label_config(project.label_config)
+    if services.head_for(version, controls) is None:
+        raise NotEnoughAnnotationsError(
+            "Nothing can be predicted yet: annotate a few tasks and submit them, or use the encoder cnn14 "
+            "and labels that AudioSet has ('python -m backend doctor' lists them)."
+        )
+    name = version.name if version else services.untrained_name()
+    needed: list[tuple[int, float]] = []
+    looked_at = 0
+    listing = Listing(services.access.required(project))
+    include = ("data", "predictions_model_versions", "is_labeled")
+    for page in listing.tasks(
+        project.project_id, *_filters(selection), page_tasks=PAGE_TASKS, include=include
+    ):
+        looked_at += len(page)
+        needed += [(task["id"], _seconds(task)) for task in page if _needs(task, selection, name)]
+        if on_page:
+            on_page(looked_at, len(needed))
+    if not needed:
+        return None
+    with services.database.write() as session:
+        return create_run(session, project.key, selection.value, name, cut(needed))
+
+
+def plan_rest(services: Services, key: str, version: str, tasks: Iterable[object]) -> int:
+    """Store a run over the tasks of a request that there was no time for, unless a run has them already.
+
+    Returns
+    -------
+    Number of tasks that are done in the background now; 0 without a Label Studio to write them to.
+    """
+    with services.database.read() as session:
+        project = session.get(Project, key)
+        planned = planned_tasks(session, key)
+    access = services.access.for_project(project)
+    if access is None or not access.has_token:
+        return 0
+    rest = {task["id"]: _seconds(task) for task in tasks if isinstance(task, dict) and "id" in task}
+    needed = [(number, rest[number]) for number in sorted(rest.keys() - planned)]
+    if needed:
+        with services.database.write() as session:
+            create_run(session, key, Selection.ALL.value, version, cut(needed))
+    log.info("predicted in the background", project=key, tasks=len(rest))
+    return len(rest)
+
+
+def cut(tasks: Iterable[tuple[int, float]]) -> Iterator[list[int]]:
+    """Cut tasks, each with the seconds of its sound, into chunks."""
+    chunk: list[int] = []
+    seconds = 0.0
+    for number, length in tasks:
+        if chunk and (len(chunk) >= CHUNK_TASKS or seconds + length > CHUNK_SECONDS):
+            yield chunk
+            chunk, seconds = [], 0.0
+        chunk.append(number)
+        seconds += length
+    if chunk:
+        yield chunk
+
+
+def work(services: Services, run_id: int) -> int:
+    """Take chunks of a run, one after another, until none is left or others should have their turn.
+
+    Returns
+    -------
+    Number of chunks that were finished.
+    """
+    owner, until, finished = uuid.uuid4().hex, time.monotonic() + SHIFT_SECONDS, 0
+    while finished == 0 or time.monotonic() < until:
+        with services.database.write() as session:
+            chunk = claim_chunk(session, run_id, owner, LEASE_SECONDS)
+            run = session.get(Preannotation, run_id)
+        if chunk is None or run is None:
+            break
+        try:
+            done = _predict_chunk(services, run, chunk, owner)
+        except LabelStudioError as error:
+            log.warning("bulk predictions wait for Label Studio", run=run_id, detail=str(error))
+            with services.database.write() as session:
+                give_back_chunk(session, chunk, owner, RETRY_SECONDS)
+            break
+        if done is None:
+            break
+        with services.database.write() as session:
+            finish_chunk(session, chunk, owner, done)
+        finished += 1
+    return finished
+
+
+def _predict_chunk(
+    services: Services, run: Preannotation, chunk: PreannotationChunk, owner: str
+) -> ChunkDone | None:
+    """Predict and write; None when somebody else has the chunk by now, or the run was cancelled."""
+    with services.database.read() as session:
+        project = session.get_one(Project, run.project_key)
+
+    def keep() -> bool:
+        with services.database.write() as session:
+            return keep_chunk(session, chunk, owner, LEASE_SECONDS)
+
+    with kept(keep, LEASE_SECONDS / 4) as lost:
+        selection = Selection(run.selection)
+        version = services.active(project.key)
+        name = version.name if version else services.untrained_name()
+        tasks = [
+            {"id": task["id"], "data": task.get("data")}
+            for task in _tasks_of(Listing(services.access.required(project)), project, selection, chunk)
+            if _needs(task, selection, name)
+        ]
+        answer = Predictor(services).predict(tasks, project.key, project.label_config)
+        if lost.is_set() or not keep():
+            return None
+        predictions = [
+            {
+                "task": task["id"],
+                "result": item["result"],
+                "score": item["score"],
+                "model_version": answer.version,
+            }
+            for number, (task, item) in enumerate(zip(tasks, answer.items, strict=True))
+            if number not in answer.failed
+        ]
+        url = services.settings.label_studio_url or project.hostname
+        if predictions:
+            with explained(url):
+                client = client_for(services.settings, project)
+                client.projects.import_predictions(id=project.project_id, request=predictions)
+    failed = {str(tasks[number]["id"]): sentence for number, sentence in answer.failed.items()}
+    labels = Counter(label for prediction in predictions for label in _labels(prediction["result"]))
+    return ChunkDone(len(predictions), dict(labels), failed)
+
+
+def _tasks_of(
+    listing: Listing, project: Project, selection: Selection, chunk: PreannotationChunk
+) -> Iterator[dict[str, Any]]:
+    """The chunk's tasks as they are now; those that no longer belong to the selection are left out."""
+    wanted = set(chunk.tasks)
+    between: tuple[Filter, ...] = (
+        ("id", "greater_or_equal", "Number", min(wanted)),
+        ("id", "less_or_equal", "Number", max(wanted)),
+    )
+    include = ("data", "predictions_model_versions", "is_labeled")
+    for page in listing.tasks(project.project_id, *_filters(selection), *between, include=include):
+        yield from (task for task in page if task["id"] in wanted)
+
+
+def _filters(selection: Selection) -> tuple[Filter, ...]:
+    return (OPEN,) if selection is Selection.UNLABELLED else ()
+
+
+def _needs(task: dict[str, Any], selection: Selection, version: str) -> bool:
+    held = {name.strip() for name in str(task.get("predictions_model_versions") or "").split(",")} - {""}
+    if version in held or (selection is Selection.UNLABELLED and task.get("is_labeled")):
+        return False
+    return bool(held) or selection is not Selection.OUTDATED
+
+
+def _seconds(task: dict[str, Any]) -> float:
+    data = task.get("data")
+    duration = data.get("duration") if isinstance(data, dict) else None
+    return float(duration) if isinstance(duration, int | float) and duration > 0 else UNKNOWN_SECONDS
+
+
+def _labels(result: list[dict[str, Any]]) -> set[str]:
+    """Labels of one prediction: of its regions and of its tags."""
+    return {
+        label
+        for item in result
+        for name in ("labels", "choices")
+        for label in item.get("value", {}).get(name, [])
+    }
