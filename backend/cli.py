@@ -11,7 +11,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from backend.commands import import_
+from backend.commands.connect import connect
+from backend.commands.export import EXPORT_HELP, export
+from backend.commands.preannotate import preannotate
+from backend.commands.sync import sync
+from backend.commands.versions import compare, progress, promote, rollback, versions
 from backend.errors import EarmarkError
+from backend.jobs.kinds import QueueKind
 from backend.settings import Settings, get_settings
 
 app = typer.Typer(
@@ -45,7 +52,7 @@ def run_explained(command_line: Callable[[], None]) -> None:
 
 @app.command()
 def up(port: Port = None, bind: Bind = None) -> None:
-    """Run the whole backend: private Redis (unless REDIS_URL is set), one worker, and the API.
+    """Run the whole backend: private Redis (unless REDIS_URL is set), two workers, and the API.
 
     Ctrl-C stops everything that was started here.
     """
@@ -55,7 +62,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
     from backend.supervisor import check_ports_free, stop_left_behind, supervised
 
     settings = _settings(port, bind)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     stop_left_behind(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
     chosen = settings.model_copy(update={"encoder": choose_encoder(settings)})  # this shows its progress
@@ -81,14 +88,22 @@ def serve(port: Port = None, bind: Bind = None) -> None:
 @app.command()
 def worker(
     burst: Annotated[bool, typer.Option(help="Work off what waits, then end")] = False,
+    queue: Annotated[
+        list[QueueKind] | None,
+        typer.Option(help="Take from this queue alone; may be given more than once [default: both]"),
+    ] = None,
 ) -> None:
-    """Run one worker, which trains heads; start as many as there should be trainings at a time."""
+    """Run one worker; start as many as there should be trainings at a time.
+
+    The queue learn holds trainings, predict what follows them: fresh predictions for open tasks, and
+    comparing with Label Studio. A worker of both trains first, so have one for predict alone as well.
+    """
     from backend.jobs.worker import run_worker
     from backend.logs import configure_logging
 
     settings = get_settings()
-    configure_logging(settings.log_level)
-    run_worker(settings, burst=burst)
+    configure_logging(settings.log_level, settings.log_format)
+    run_worker(settings, burst=burst, queues=queue or tuple(QueueKind))
 
 
 @app.command()
@@ -113,7 +128,7 @@ def weights(
     from backend.logs import configure_logging
 
     settings = get_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     for line in bring_weights(settings, brought, verify=verify, say=_plain):
         console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
 
@@ -130,6 +145,18 @@ def doctor() -> None:
     print_report(console, get_settings(), findings)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+app.command()(versions)
+app.command()(progress)
+app.command()(promote)
+app.command()(rollback)
+app.command()(compare)
+app.command()(sync)
+app.command()(preannotate)
+app.command(help=EXPORT_HELP)(export)
+app.command()(connect)
+import_.register(app)
 
 
 def _plain(line: str) -> None:

@@ -35,6 +35,18 @@ class SoundUnreachableError(EarmarkError):
     reason = "unreachable"
 
 
+class SoundNotFetchedError(EarmarkError):
+    """A sound is elsewhere, and nobody wanted it to be fetched now."""
+
+    reason = "not_fetched"
+
+
+class BucketError(EarmarkError):
+    """A bucket refuses, or cannot be reached."""
+
+    reason = "bucket"
+
+
 class SoundUnreadableError(EarmarkError):
     """The file is there, but it is not sound that can be decoded."""
 
@@ -77,7 +89,19 @@ class TaskError(EarmarkError):
     reason = "task"
 
 
+class FormatError(EarmarkError):
+    """A file of labels does not follow its format, or a format cannot hold what it should."""
+
+    reason = "format"
+
+
 class HeadDamagedError(EarmarkError):
     """A stored head is cut short, or was written by something else."""
 
     reason = "head_damaged"
+
+
+class VersionError(EarmarkError):
+    """A project or a version that was named does not exist, or cannot be made active."""
+
+    reason = "version"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import ConfigurationError
@@ -29,6 +31,19 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         description="SQLAlchemy URL, such as postgresql+psycopg://…; empty keeps SQLite in DATA_DIR",
+    )
+    frames_url: str | None = Field(
+        default=None,
+        description="frames that machines share: a folder, or s3://bucket/prefix; empty: in DATA_DIR",
+    )
+
+    # Who may ask the API; without a password or a token, everybody who reaches the port
+    api_user: str = Field(default="earmark", description="user name that belongs to API_PASSWORD")
+    api_password: SecretStr | None = Field(
+        default=None, description="password that every request but /health must show (basic authentication)"
+    )
+    api_token: SecretStr | None = Field(
+        default=None, description="token that lets a request in as well (bearer), for scripts and Prometheus"
     )
 
     # Label Studio
@@ -81,6 +96,16 @@ class Settings(BaseSettings):
         description="a request answers within this time; Label Studio gives up after 100 s",
     )
 
+    max_request_megabytes: int = Field(
+        default=100, gt=0, description="largest request; Label Studio sends 1 MB for 1,000 tasks"
+    )
+    max_requests_per_second: float = Field(
+        default=1000.0, gt=0, description="requests of one client address, on average over 2 s"
+    )
+    max_failed_logins_per_second: float = Field(
+        default=1.0, gt=0, description="different wrong passwords of one client address, after the first 10"
+    )
+
     # Learning
     train_debounce_seconds: float = Field(
         default=3.0, ge=0, description="quiet time after the last annotation before training starts"
@@ -89,14 +114,31 @@ class Settings(BaseSettings):
         default=30.0, ge=0, description="training starts at the latest this long after an annotation"
     )
     train_timeout_seconds: int = Field(default=3600, gt=0, description="longest a training may run")
+    train_lease_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="a training that is silent for this long was killed or hangs: another worker takes over",
+    )
+    train_niceness: int = Field(
+        default=5,
+        ge=0,
+        le=19,
+        description="how far trainings stand back for predictions and webhooks on a busy machine (nice)",
+    )
     refresh_limit_tasks: int = Field(
         default=1000,
         ge=0,
         description="open tasks that get fresh predictions in Label Studio after a training",
     )
+    sync_interval_seconds: float = Field(
+        default=900.0, gt=0, description="pause between comparisons of a project with Label Studio"
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least level logged"
+    )
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="auto is pretty on a terminal, and JSON, one object a line, elsewhere"
     )
 
     @field_validator("audio_roots", mode="before")
@@ -109,6 +151,35 @@ class Settings(BaseSettings):
     def _without_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else None
 
+    @field_validator("api_user", "api_password", "api_token")
+    @classmethod
+    def _sendable(cls, value: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+        # Label Studio can send no other letters in a header (RFC 7617 has ':' end the user name).
+        if not re.fullmatch(r"[!-~]*", text) or (info.field_name == "api_user" and ":" in text):
+            raise ValueError("take letters without accents, digits and signs; no space, no ':' in the user")
+        return value
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User name and password for our own API in plain text, or None where it asks for none."""
+        return (self.api_user, self.api_password.get_secret_value()) if self.api_password else None
+
+    @property
+    def locked(self) -> bool:
+        """Whether the API asks for a password or a token."""
+        return self.api_password is not None or self.api_token is not None
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether other machines may reach the API, and it asks nobody for anything."""
+        if self.locked or self.bind == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.bind).is_loopback
+        except ValueError:
+            return True
+
     @property
     def sqlalchemy_url(self) -> str:
         """The database, as SQLAlchemy spells it."""
@@ -118,6 +189,11 @@ class Settings(BaseSettings):
     def api_key(self) -> str | None:
         """The access token in plain text, or None."""
         return self.label_studio_api_key.get_secret_value() if self.label_studio_api_key else None
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown; any other text as it is."""
+    return re.sub(r"(?<=://)([^/@:]*:).*(?=@)", r"\1***", url)
 
 
 def load_settings() -> Settings:
