@@ -35,8 +35,8 @@ from backend.store.tables import Preannotation, PreannotationChunk, Project
 
 log = structlog.get_logger(__name__)
 
-CHUNK_SECONDS = 300.0
-"""Of sound: a few seconds of work for CNN14 on a fast machine, a minute on a slow one."""
+CHUNK_SECONDS = 240.0
+"""Of sound: a second or two of work for CNN14 on a fast machine, a minute on a slow one."""
 CHUNK_TASKS = 50
 UNKNOWN_SECONDS = 10.0
 """How long a sound is taken for whose task does not say."""

@@ -33,11 +33,12 @@ class Services:
     Parameters
     ----------
     background
-        Whether its hearing gives way to predictions that somebody waits for.
+        Whether its hearing gives way to predictions that somebody waits for, and starts only when there
+        is something to hear.
     """
 
     def __init__(self, settings: Settings, background: bool = False) -> None:
-        self.settings = settings
+        self.settings, self._background = settings, background
         self.database = Database(settings.sqlalchemy_url)
         self.access = AccessBook(settings)
         self._source = SoundSource(settings)
@@ -61,7 +62,7 @@ class Services:
 
     def encoder(self) -> Encoder:
         """The encoder, loaded on the first call (this may read or fetch its weights)."""
-        return get_encoder(self.settings)
+        return get_encoder(self.settings, at_once=not self._background)
 
     def encoder_identity(self) -> str:
         """The encoder's identity, without loading it."""

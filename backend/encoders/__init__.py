@@ -24,12 +24,13 @@ _encoders: dict[_Key, Encoder] = {}
 _lock = threading.Lock()
 
 
-def get_encoder(settings: Settings) -> Encoder:
+def get_encoder(settings: Settings, at_once: bool = True) -> Encoder:
     """Return this process's encoder, built on the first call; that may read or fetch the weights.
 
     ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else logmel, with a
     warning; ``ENCODER=cnn14`` never falls back. What was decided holds until the process ends, and is
-    written to ``encoder.json`` in the data folder for ``encoder_identity``.
+    written to ``encoder.json`` in the data folder for ``encoder_identity``. Without ``at_once`` CNN14's
+    engine starts with the first sound.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def get_encoder(settings: Settings) -> Encoder:
     with _lock:  # held while building: a second thread wants the same encoder, not another one
         encoder = _encoders.get(key)
         if encoder is None:
-            encoder = _encoders[key] = _build(settings)
+            encoder = _encoders[key] = _build(settings, at_once)
             _write_decision(settings, encoder)
         return encoder
 
@@ -105,7 +106,7 @@ def _key(settings: Settings) -> _Key:
     return settings.encoder, settings.data_dir.resolve(), checkpoint, *how
 
 
-def _build(settings: Settings) -> Encoder:
+def _build(settings: Settings, at_once: bool) -> Encoder:
     if choose_encoder(settings) == "cnn14":
         checkpoint = weights.fetch_checkpoint(settings)
         digest = weights.checkpoint_digest(settings, checkpoint)
@@ -117,6 +118,7 @@ def _build(settings: Settings) -> Encoder:
             threads=settings.torch_threads,
             engine=settings.cnn14_engine,
             precision=settings.cnn14_precision,
+            at_once=at_once,
         )
     from backend.encoders.logmel import LogmelEncoder
 

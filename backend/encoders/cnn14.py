@@ -56,6 +56,9 @@ class Cnn14Encoder:
         sha256 of the checkpoint when it is known already; computed when None.
     device
         ``cpu`` leaves a GPU alone; None takes the GPU when PyTorch sees one.
+    at_once
+        Whether the engine starts now; else it starts with the first sound, and whoever only pools, as
+        most trainings do, never waits for it.
     engine, precision
         As the settings ``CNN14_ENGINE`` and ``CNN14_PRECISION`` spell them. Frames of all of them are
         interchangeable: equal to 1e-4 in fp32, with a cosine of 0.9999 and more in half precision.
@@ -83,6 +86,7 @@ class Cnn14Encoder:
         device: str | None = None,
         engine: str = "auto",
         precision: str = "auto",
+        at_once: bool = True,
     ) -> None:
         self._plans = plans(engine, precision, threads=threads, device=device)
         self._checkpoint = checkpoint
@@ -90,8 +94,12 @@ class Cnn14Encoder:
         self.identity = identity_of(digest or _digest_of(checkpoint))
         classify = network.fc_audioset
         self._tag_weight, self._tag_bias = classify.weight.numpy(), classify.bias.numpy()
-        self.plan, self._engine, self._pool = self._start(network)
-        self._run = Passes(self._pass, int(self._engine.shared_seconds * SAMPLE_RATE))
+        self._engine: Engine | None = None
+        self.plan, self._run = self._plans[0], Passes(self._pass, 0)
+        if at_once:
+            self._start(network)
+        else:
+            self._pool = _pooling(self.plan, network)
 
     def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
         """Encode a stream; see ``Encoder.frames``.
@@ -145,12 +153,8 @@ class Cnn14Encoder:
         """The layer behind ``tags``; see ``Tagger.audioset_layer``."""
         return self._tag_weight.T, self._tag_bias
 
-    def _start(self, network: Cnn14) -> tuple[Plan, Engine, Pooling]:
+    def _start(self, network: Cnn14) -> Engine:
         """Start the first engine of those left, and leave only those behind it."""
-        import torch  # late, because it takes a second and /setup never needs it
-
-        from backend.encoders.pooling import Pooling
-
         try:
             plan, engine = first_that_starts(self._plans, network)
         except EngineFaultError as error:
@@ -159,19 +163,18 @@ class Cnn14Encoder:
                 "CNN14_PRECISION, or set ENCODER=logmel to work without."
             ) from error
         self._plans = self._plans[self._plans.index(plan) + 1 :]
-        # Beside another engine, PyTorch only makes spectrograms. A second thread gains a millisecond for
-        # 10 s of sound, but waits spinning, and loses 70 where another process wants the cores too.
-        torch.set_num_threads(plan.threads if plan.engine == "torch" else 1)
-        return plan, engine, Pooling(plan, network)
+        self.plan, self._engine, self._pool = plan, engine, _pooling(plan, network)
+        self._run.shared_samples = int(engine.shared_seconds * SAMPLE_RATE)
+        return engine
 
     def _pass(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
         """One pass, float32 ``[B, n]`` to float32 ``[B, t, 2048]``, by the next engine where one fails."""
+        engine = self._engine or self._start(_network_in(self._checkpoint))
         try:
-            return self._engine.run(waveforms)
+            return engine.run(waveforms)
         except EngineFaultError as error:
             _log.warning("encoder_engine_failed", engine=str(self.plan), reason=str(error))
-        self.plan, self._engine, self._pool = self._start(_network_in(self._checkpoint))
-        self._run.shared_samples = int(self._engine.shared_seconds * SAMPLE_RATE)
+        self._start(_network_in(self._checkpoint))
         # One by one: what shared a pass on a GPU may be too much at once for what comes after it.
         return np.concatenate([self._pass(waveform[None]) for waveform in waveforms])
 
@@ -223,6 +226,18 @@ def _network_in(checkpoint: Path) -> Cnn14:
         return build(weights)
     except RuntimeError as error:
         raise _not_cnn14(checkpoint) from error
+
+
+def _pooling(plan: Plan, network: Cnn14) -> Pooling:
+    """PyTorch's part beside the engine: pooling here, and the spectrograms that every engine starts from."""
+    import torch  # late, because it takes a second and /setup never needs it
+
+    from backend.encoders.pooling import Pooling
+
+    # Beside another engine, a second thread gains a millisecond for 10 s of sound, but waits spinning, and
+    # loses 70 where another process wants the cores too.
+    torch.set_num_threads(plan.threads if plan.engine == "torch" else 1)
+    return Pooling(plan, network)
 
 
 def _unreadable(checkpoint: Path, error: OSError) -> WeightsError:

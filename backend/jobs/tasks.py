@@ -1,6 +1,9 @@
-"""What RQ runs. Each function takes a project key; all else is read from the database."""
+"""What RQ runs. Each function takes a project key, or what else is named; all else is in the database."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from backend.logs import configure_logging
 from backend.preannotation import work
@@ -13,31 +16,31 @@ from backend.training import learn as learn_project
 
 def learn(project_key: str) -> None:
     """Train the project's head on what the waiting webhooks changed."""
-    settings = get_settings()
-    configure_logging(settings.log_level, settings.log_format)
-    with Services(settings, background=True) as services:
+    with _services() as services:
         learn_project(services, project_key)
 
 
 def refresh(project_key: str) -> None:
     """Give Label Studio's open tasks predictions of the active version."""
-    settings = get_settings()
-    configure_logging(settings.log_level, settings.log_format)
-    with Services(settings, background=True) as services:
+    with _services() as services:
         refresh_predictions(services, project_key)
 
 
 def sync(project_key: str) -> None:
     """Compare the project with what Label Studio holds."""
-    settings = get_settings()
-    configure_logging(settings.log_level, settings.log_format)
-    with Services(settings, background=True) as services:
+    with _services() as services:
         sync_when_rested(services, project_key)
 
 
 def preannotate(run_and_place: str) -> None:
     """Predict chunks of a run of bulk predictions: ``<run>-<place>``, one place for each worker."""
+    with _services() as services:
+        work(services, int(run_and_place.partition("-")[0]))
+
+
+@contextmanager
+def _services() -> Iterator[Services]:
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     with Services(settings, background=True) as services:
-        work(services, int(run_and_place.partition("-")[0]))
+        yield services

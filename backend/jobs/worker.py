@@ -83,8 +83,8 @@ def run_worker(
 
     With ``burst``, until none is left.
 
-    Each job runs in a forked child. This process never touches torch, CUDA or the database, so
-    that the fork starts clean.
+    Each job runs in a forked child. This process imports PyTorch but computes nothing, and never
+    touches CUDA or the database, so that the fork starts clean.
 
     Raises
     ------
@@ -102,6 +102,9 @@ def run_worker(
     get_settings.cache_clear()
     # Imported before the fork so that each job starts warm; nothing here starts threads.
     import backend.jobs.tasks
+
+    if os.environ["ENCODER"] == "cnn14":
+        import backend.encoders.cnn14_network  # PyTorch: a second for each job otherwise
 
     connection = connect(settings)
     worker = EnduringWorker(

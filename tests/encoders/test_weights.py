@@ -30,7 +30,7 @@ class StandIn:
     built = 0
 
     def __init__(
-        self, checkpoint: Path, *, threads: int = 0, digest: str | None = None, **_engine: str
+        self, checkpoint: Path, *, threads: int = 0, digest: str | None = None, **_how: object
     ) -> None:
         type(self).built += 1
         self.checkpoint, self.threads = checkpoint, threads
