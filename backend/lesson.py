@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from backend.agreement import label_agreement
 from backend.clips import Heard, annotated_clips, hear_annotations
 from backend.errors import HeadDamagedError
 from backend.head.comparison import Comparison, compare
-from backend.head.examples import AnnotatedClip
+from backend.head.examples import AnnotatedClip, Examples, build_all
 from backend.head.fit import FitReport, fit_head
 from backend.head.fitted import Fitted
 from backend.label_changes import names_now
@@ -39,11 +40,15 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted head that nobody is served yet. ``metrics``: by control, as versions keep them."""
+    """A fitted head that nobody is served yet. ``metrics``: by control, as versions keep them.
+
+    ``examples``: of each control, what it was fitted to; comparing takes the same.
+    """
 
     fitted: Fitted
     report: FitReport
     metrics: dict[str, Any]
+    examples: Mapping[str, Examples | None]
 
 
 def prepare_lesson(services: Services, project: Project) -> Lesson:
@@ -71,6 +76,7 @@ def fit_candidate(services: Services, lesson: Lesson, active: Version | None) ->
         There is too little to learn from.
     """
     encoder, controls = services.encoder(), lesson.controls
+    examples = build_all(encoder.pool, encoder.frame_rate, controls, lesson.clips)
     fitted, report = fit_head(
         encoder.pool,
         encoder.frame_rate,
@@ -79,6 +85,7 @@ def fit_candidate(services: Services, lesson: Lesson, active: Version | None) ->
         lesson.clips,
         services.zero_label_head(controls),
         _fitted_or_none(services, lesson, active),
+        examples,
     )
     metrics: dict[str, Any] = {
         name: {**_finite(control.metrics), "per_class": {k: _finite(v) for k, v in control.per_class.items()}}
@@ -86,7 +93,7 @@ def fit_candidate(services: Services, lesson: Lesson, active: Version | None) ->
     }
     for name, alphas in label_agreement(controls, lesson.heard).items():
         metrics.setdefault(name, {})["agreement"] = alphas
-    return Candidate(fitted, report, metrics)
+    return Candidate(fitted, report, metrics, examples)
 
 
 def why_worse(services: Services, lesson: Lesson, candidate: Candidate, active: Version | None) -> str:
@@ -97,13 +104,25 @@ def why_worse(services: Services, lesson: Lesson, candidate: Candidate, active: 
     before = _fitted_or_none(services, lesson, active)
     if before is None:
         return ""
-    return " ".join(compare_fitted(services, lesson, candidate.fitted, before).reasons)
+    found = compare_fitted(services, lesson, candidate.fitted, before, candidate.examples)
+    return " ".join(found.reasons)
 
 
-def compare_fitted(services: Services, lesson: Lesson, candidate: Fitted, active: Fitted) -> Comparison:
-    """Measure two versions on a lesson's recordings, each by heads that have not heard them."""
+def compare_fitted(
+    services: Services,
+    lesson: Lesson,
+    candidate: Fitted,
+    active: Fitted,
+    examples: Mapping[str, Examples | None] | None = None,
+) -> Comparison:
+    """Measure two versions on a lesson's recordings, each by heads that have not heard them.
+
+    ``examples``: those of the lesson, where they are there already.
+    """
     encoder = services.encoder()
-    return compare(encoder.pool, encoder.frame_rate, lesson.controls, lesson.clips, candidate, active)
+    return compare(
+        encoder.pool, encoder.frame_rate, lesson.controls, lesson.clips, candidate, active, examples
+    )
 
 
 def load_fitted(services: Services, lesson: Lesson, version: Version) -> Fitted:

@@ -48,7 +48,13 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     judge = Judge()
 
     def compare(
-        pool: object, rate: object, controls: object, clips: object, candidate: Fitted, active: Fitted
+        pool: object,
+        rate: object,
+        controls: object,
+        clips: object,
+        candidate: Fitted,
+        active: Fitted,
+        built: object,
     ) -> Comparison:
         return judge(candidate=candidate, active=active)
 
@@ -118,7 +124,13 @@ def test_a_version_that_becomes_active_meanwhile_is_the_one_to_compare_with(
     asked = []
 
     def compare(
-        pool: object, rate: object, controls: object, clips: object, candidate: Fitted, active: Fitted
+        pool: object,
+        rate: object,
+        controls: object,
+        clips: object,
+        candidate: Fitted,
+        active: Fitted,
+        built: object,
     ) -> Comparison:
         asked.append(active.head.to_bytes())
         if len(asked) == 1:

@@ -43,7 +43,13 @@ def test_both_are_measured_on_the_annotations_of_now(
     asked: list[Any] = []
 
     def compare(
-        pool: object, rate: object, controls: object, clips: Any, candidate: Fitted, active: Fitted
+        pool: object,
+        rate: object,
+        controls: object,
+        clips: Any,
+        candidate: Fitted,
+        active: Fitted,
+        built: object,
     ) -> Comparison:
         asked.append((len(clips), candidate.head.to_bytes(), active.head.to_bytes()))
         return Comparison({"tags": {"lwlrap": 0.75}}, {"tags": {"lwlrap": 0.5, "f1": 0.25}}, ("It is so.",))

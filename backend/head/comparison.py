@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.head.examples import AnnotatedClip, Examples, build_examples
+from backend.head.examples import AnnotatedClip, Examples, build_all
 from backend.head.fitted import Fitted
-from backend.head.measure import Data, metrics, ranking_score
+from backend.head.measure import Data, metrics, ranking_scores
 from backend.head.model import ControlHead, Head
 from backend.head.solver import Array
 from backend.head.windows import Pool
@@ -53,6 +53,7 @@ def compare(
     clips: Sequence[AnnotatedClip],
     candidate: Fitted,
     active: Fitted,
+    built: Mapping[str, Examples | None] | None = None,
 ) -> Comparison:
     """Compare two versions on the annotations as they are now.
 
@@ -64,11 +65,15 @@ def compare(
     The candidate is worse in a control when it drops by more than `TOLERANCE` and by more than
     `STANDARD_ERRORS` standard errors of the difference (delete-a-group jackknife over recordings), or by
     `LARGE_DROP`.
+
+    ``built``: `build_all` of the same arguments, where the caller has it already.
     """
+    if built is None:
+        built = build_all(pool, frame_rate, controls, clips)
     sides: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]] = ({}, {})
     reasons = []
     for control in controls:
-        examples = build_examples(pool, frame_rate, control, clips)
+        examples = built[control.name]
         if examples is None:
             continue
         judged = [_judged(examples, fitted) for fitted in (candidate, active)]
@@ -82,8 +87,8 @@ def compare(
         for side, (found, limits) in zip(sides, answers, strict=True):
             side[control.name] = metrics(data, found, limits[data.is_unit])
         measure = "map" if control.kind == "regions" else "lwlrap"
-        drop, error = _drop(data, [found for found, _ in answers])
-        if drop > TOLERANCE and (drop > STANDARD_ERRORS * error or drop > LARGE_DROP):
+        lost, error = drop(data, [found for found, _ in answers])
+        if lost > TOLERANCE and (lost > STANDARD_ERRORS * error or lost > LARGE_DROP):
             before, after = (side[control.name][measure] for side in (sides[1], sides[0]))
             reasons.append(
                 f"“{control.name}” would get worse: {measure} {after:.3f} instead of {before:.3f} on "
@@ -115,7 +120,7 @@ def _answers(
     control: Control, examples: Examples, rows: NDArray[np.bool_], heads: dict[str, Head]
 ) -> tuple[Array, Array]:
     """Probabilities ``[n, C]`` and decisions' thresholds ``[n, C]``; 0 and 1 for unknown labels."""
-    embeddings, groups = examples.embeddings[rows], examples.groups[rows]
+    groups = examples.groups[rows]
     found = np.zeros((len(groups), len(examples.labels)))
     limits = np.ones(found.shape)
     by_head: dict[int, tuple[ControlHead, list[str]]] = {}
@@ -129,23 +134,22 @@ def _answers(
             [k for k, label in enumerate(head.labels) if label in examples.labels], dtype=np.intp
         )
         columns = np.array([examples.labels.index(head.labels[k]) for k in known], dtype=np.intp)
-        found[np.ix_(own, columns)] = head.probabilities(embeddings[own])[:, known]
+        found[np.ix_(own, columns)] = head.probabilities(examples.embeddings[np.flatnonzero(rows)[own]])[
+            :, known
+        ]
         limits[np.ix_(own, columns)] = head.thresholds[known]
     return found, limits
 
 
-def _drop(data: Data, answers: Sequence[Array]) -> tuple[float, float]:
-    """How much lower the candidate is than the active version, and the standard error of that."""
+def drop(data: Data, answers: Sequence[Array]) -> tuple[float, float]:
+    """How much lower the first of two answers ``[n, C]`` ranks than the second, and its standard error."""
     names, recordings = np.unique(data.groups, return_inverse=True)
     blocks = recordings % min(BLOCKS, len(names))
     every = np.ones(data.targets.shape[1], dtype=bool)
 
-    def drop(rows: NDArray[np.bool_]) -> float:
-        part = data.of(rows)
-        candidate, active = (ranking_score(part, found[rows], every) for found in answers)
-        return active - candidate
-
     count = int(blocks.max()) + 1
-    left_out = np.array([drop(blocks != block) for block in range(count)])
+    parts = np.concatenate([np.ones((1, len(blocks)), dtype=bool), blocks != np.arange(count)[:, None]])
+    first, second = (ranking_scores(data, found, every, parts) for found in answers)
+    lost, left_out = second[0] - first[0], (second - first)[1:]
     error = np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum())
-    return drop(np.ones(len(blocks), dtype=bool)), float(error)
+    return float(lost), float(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,11 +54,7 @@ class Discriminant:
         learnt = rows.learn()
         numbers = np.unique(data.folds).tolist()
         if not learnt.noise:
-            folds = {
-                fold: _mixed(learnt.without(fold), learnt.shares, data.exclusive)
-                for fold in numbers
-                if len(numbers) > 1
-            }
+            folds = {fold: learnt.without(fold) for fold in numbers if len(numbers) > 1}
             return cls(basis, learnt.linear, folds, learnt.logits, 0.0)
         folds, logits = {}, np.full(data.targets.shape, -np.inf)
         for fold in numbers:
@@ -73,17 +70,26 @@ class Discriminant:
 
 @dataclass(frozen=True)
 class _Learnt:
-    """What rows teach: their moments by piece, what the shrinkages share, and wrong labels refined away."""
+    """What rows teach: their moments by piece, what the shrinkages share, and wrong labels refined away.
+
+    ``left_out``: fits without a piece, by piece and shrinkage.
+    """
 
     moments: dict[int, Moments]
     shares: Array
     logits: Array
     noise: float
     linear: Linear
+    left_out: dict[tuple[int, float], Linear]
+    exclusive: bool
 
-    def without(self, fold: int) -> Moments:
-        left = [part for piece, part in self.moments.items() if piece % PIECES != fold]
-        return sum_of(left)
+    def without(self, fold: int) -> Linear:
+        """A fit without one fold."""
+        pieces = [piece for piece in self.moments if piece % PIECES == fold]
+        if len(pieces) == 1:  # it was left out already
+            return _averaged(lambda shrinkage: self.left_out[pieces[0], shrinkage], self.shares)
+        left = sum_of([part for piece, part in self.moments.items() if piece not in pieces])
+        return _averaged(lambda shrinkage: left.discriminant(shrinkage, self.exclusive), self.shares)
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ class _Rows:
         """Weigh the shrinkages and, where many labels look wrong, refine them and weigh again."""
         data, moments, weights = self.data, dict(self.moments), self.data.weights.max(axis=1)
         bias = left_out_bias(data, None)
-        logits, shares = self._average(moments, bias)
+        logits, shares, left_out = self._average(moments, bias)
         noise = 0.0
         if data.exclusive and len(self.pieces) <= MAX_ROTATED:
             noise = noise_share(data, logits, bias)
@@ -129,13 +135,16 @@ class _Rows:
                     (piece, part, self.pieces == piece) for piece, part in moments.items()
                 )
             }
-            logits, shares = self._average(moments, bias)
+            logits, shares, left_out = self._average(moments, bias)
             noise = noise_share(data, logits, bias) or noise
-        linear = _mixed(sum_of(list(moments.values())), shares, data.exclusive)
-        return _Learnt(moments, shares, logits, noise, linear)
+        whole = sum_of(list(moments.values()))
+        linear = _averaged(lambda shrinkage: whole.discriminant(shrinkage, data.exclusive), shares)
+        return _Learnt(moments, shares, logits, noise, linear, left_out, data.exclusive)
 
-    def _average(self, moments: dict[int, Moments], bias: Array) -> tuple[Array, Array]:
-        """Out-of-fold logits ``[n, C]``, averaged over the shrinkages, and each one's share of them.
+    def _average(
+        self, moments: dict[int, Moments], bias: Array
+    ) -> tuple[Array, Array, dict[tuple[int, float], Linear]]:
+        """Out-of-fold logits ``[n, C]``, averaged over the shrinkages, each one's share, and the fits.
 
         With many rows one piece tells the shrinkages apart, and only the best is tried on the others.
         """
@@ -143,27 +152,35 @@ class _Rows:
         screened = pieces[:1] if len(self.pieces) > MAX_ROTATED else pieces
         total = sum_of(list(moments.values()))
         logits = np.full((len(SHRINKAGES), *self.data.targets.shape), -np.inf)
+        left_out: dict[tuple[int, float], Linear] = {}
+
+        def leave_out(some: list[int], index: int) -> None:
+            for piece in some:
+                own, shrinkage = self.pieces == piece, SHRINKAGES[index]
+                linear = total.without(moments[piece]).discriminant(shrinkage, self.data.exclusive)
+                logits[index, own] = _known(linear.logits(self.coordinates[own]))
+                left_out[piece, shrinkage] = linear
+
+        def judged(index: int) -> tuple[float, float]:
+            leave_out(screened, index)
+            return self._likelihood(logits[index], bias, screened)
+
+        if screened == pieces:
+            found = dict(enumerate(map(judged, range(len(SHRINKAGES)))))
+        else:
+            found = _climbed(judged, len(SHRINKAGES))
+        tried = np.array(sorted(found))
         shares, temperatures = np.zeros(len(SHRINKAGES)), np.ones(len(SHRINKAGES))
-        for index, shrinkage in enumerate(SHRINKAGES):
-            self._leave_out(moments, total, screened, shrinkage, logits[index])
-            shares[index], temperatures[index] = self._likelihood(logits[index], bias, screened)
-        shares = softmax(shares / LIKELIHOOD_SCALE)
+        shares[tried] = softmax([found[index][0] / LIKELIHOOD_SCALE for index in tried])
+        temperatures[tried] = [found[index][1] for index in tried]
         if screened != pieces:
-            shares = (np.arange(len(shares)) == shares.argmax()).astype(np.float64)
-            self._leave_out(moments, total, pieces[1:], SHRINKAGES[shares.argmax()], logits[shares.argmax()])
+            best = int(shares.argmax())
+            shares = (np.arange(len(shares)) == best).astype(np.float64)
+            leave_out(pieces[1:], best)
         shares[shares < SMALLEST_SHARE] = 0.0
         shares = shares / shares.sum() / temperatures
         used = np.flatnonzero(shares)
-        return np.asarray(sum(shares[index] * logits[index] for index in used)), shares
-
-    def _leave_out(
-        self, moments: dict[int, Moments], total: Moments, pieces: list[int], shrinkage: float, logits: Array
-    ) -> None:
-        """Write what a fit without each piece says of it into logits ``[n, C]``."""
-        for piece in pieces:
-            own = self.pieces == piece
-            linear = total.without(moments[piece]).discriminant(shrinkage, self.data.exclusive)
-            logits[own] = _known(linear.logits(self.coordinates[own]))
+        return np.asarray(sum(shares[index] * logits[index] for index in used)), shares, left_out
 
     def _likelihood(self, logits: Array, bias: Array, pieces: list[int]) -> tuple[float, float]:
         """Of what was annotated in some pieces, and the temperature at which that is reached."""
@@ -196,11 +213,27 @@ def _pieces(data: Data) -> NDArray[np.intp]:
     return pieces
 
 
-def _mixed(moments: Moments, shares: Array, exclusive: bool) -> Linear:
+def _climbed(judged: Callable[[int], tuple[float, float]], count: int) -> dict[int, tuple[float, float]]:
+    """Judgements of the middle one of ``count`` and of its neighbours, on to where they get worse.
+
+    How likely the rows left out are rises with the shrinkage up to one point, and then falls.
+    """
+    best = count // 2
+    found = {best: judged(best)}
+    for step in (-1, 1):
+        following = best + step
+        while 0 <= following < count and following not in found:
+            found[following] = judged(following)
+            if found[following][0] <= found[best][0]:
+                break
+            best, following = following, following + step
+    return found
+
+
+def _averaged(fit: Callable[[float], Linear], shares: Array) -> Linear:
+    """An average of fits at several of `SHRINKAGES`."""
     linear = [
-        (share, moments.discriminant(shrinkage, exclusive))
-        for share, shrinkage in zip(shares, SHRINKAGES, strict=True)
-        if share > 0
+        (share, fit(shrinkage)) for share, shrinkage in zip(shares, SHRINKAGES, strict=True) if share > 0
     ]
     return Linear(
         np.asarray(sum(share * one.weights for share, one in linear)),

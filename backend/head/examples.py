@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.head.windows import Pool, frames_between, pool_windows, window_length, window_starts
+from backend.head.windows import Pool, frames_between, pool_stretches, window_length, window_starts
 from backend.labelstudio.config import Control
 from backend.regions import Region
 
@@ -65,7 +65,15 @@ class Examples:
     is_unit: NDArray[np.bool_]
 
 
-_Rows = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]
+_Rows = tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]
+"""Of one clip: first frames and those after the last ``[n, 2]``, targets, weights, and `is_unit`."""
+
+
+def build_all(
+    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip]
+) -> dict[str, Examples | None]:
+    """`build_examples` of each control, by its name."""
+    return {control.name: build_examples(pool, frame_rate, control, clips) for control in controls}
 
 
 def build_examples(
@@ -102,11 +110,12 @@ def build_examples(
     parts: list[_Rows] = []
     for clip, weight in zip(submitted, _task_weights(submitted), strict=True):
         if control.kind == "regions":
-            parts.append(_region_rows(pool, frame_rate, control, clip, weight, most))
+            parts.append(_region_rows(frame_rate, control, clip, weight, most))
         else:
             trust = clip.tag_weights.get(name, 1.0)
-            parts.append(_tag_row(pool, control, clip, weight * trust))
-    embeddings, targets, weights, is_unit = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+            parts.append(_tag_row(control, clip, weight * trust))
+    targets, weights, is_unit = (np.concatenate([part[k] for part in parts]) for k in (1, 2, 3))
+    embeddings = pool_stretches(pool, [clip.frames for clip in submitted], [part[0] for part in parts])
     groups = np.repeat([clip.group for clip in submitted], [len(part[0]) for part in parts])
     return Examples(control.labels, embeddings, targets, weights, groups, is_unit)
 
@@ -127,15 +136,14 @@ def _task_weights(clips: Sequence[AnnotatedClip]) -> list[float]:
     return weights
 
 
-def _tag_row(pool: Pool, control: Control, clip: AnnotatedClip, weight: float) -> _Rows:
+def _tag_row(control: Control, clip: AnnotatedClip, weight: float) -> _Rows:
     chosen = clip.tags[control.name]
     targets = np.array([[label in chosen for label in control.labels]], dtype=bool)
-    return pool(clip.frames)[None], targets, np.full(targets.shape, weight), np.ones(1, dtype=bool)
+    whole = np.array([[0, len(clip.frames)]], dtype=np.intp)
+    return whole, targets, np.full(targets.shape, weight), np.ones(1, dtype=bool)
 
 
-def _region_rows(
-    pool: Pool, frame_rate: float, control: Control, clip: AnnotatedClip, weight: float, most: int
-) -> _Rows:
+def _region_rows(frame_rate: float, control: Control, clip: AnnotatedClip, weight: float, most: int) -> _Rows:
     """Windows, at most ``most`` of them, and regions of one clip, which together weigh ``weight``."""
     count = len(clip.frames)
     length = window_length(frame_rate, count)
@@ -145,15 +153,13 @@ def _region_rows(
     present, unsure, trust = _labels_in(begins, ends, control, regions)
     kept, shares = _thin_out(np.any(present | unsure, axis=1), most)
     total = weight * np.sqrt(max(1.0, clip.duration / EQUAL_WEIGHT_SECONDS))
-    embeddings = [pool_windows(pool, clip.frames, starts[kept], length)]
+    stretches = [np.stack([starts[kept], starts[kept] + length], axis=1)]
     targets, known = [present[kept]], [~unsure[kept] * trust[kept] * (total * shares)[:, None]]
 
     whole = [region for region in regions if region.labels & set(control.labels)]
     if whole:
-        embeddings += [
-            pool(clip.frames[slice(*frames_between(region.start, region.end, frame_rate, count))])[None]
-            for region in whole
-        ]
+        spans = [frames_between(region.start, region.end, frame_rate, count) for region in whole]
+        stretches.append(np.array(spans, dtype=np.intp))
         region_present, region_unsure, region_trust = _labels_in(
             np.array([region.start for region in whole]),
             np.array([region.end for region in whole]),
@@ -163,7 +169,7 @@ def _region_rows(
         targets.append(region_present)
         known.append(~region_unsure * region_trust * (total * REGION_WEIGHT_SHARE / len(whole)))
     is_unit = np.arange(len(kept) + len(whole)) < len(kept)
-    return np.concatenate(embeddings), np.concatenate(targets), np.concatenate(known), is_unit
+    return np.concatenate(stretches), np.concatenate(targets), np.concatenate(known), is_unit
 
 
 def _labels_in(

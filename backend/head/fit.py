@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from backend.errors import NotEnoughAnnotationsError
-from backend.head.examples import AnnotatedClip, Examples, build_examples
+from backend.head.examples import AnnotatedClip, Examples, build_all, build_examples
 from backend.head.fitted import Fitted
 from backend.head.folds import assign_folds
 from backend.head.measure import Data, metrics, metrics_per_class, probabilities, thresholds
@@ -62,6 +62,7 @@ def fit_head(
     clips: Sequence[AnnotatedClip],
     prior: Head | None = None,
     active: Fitted | None = None,
+    built: Mapping[str, Examples | None] | None = None,
 ) -> tuple[Fitted, FitReport]:
     """Fit every control that has something to learn from.
 
@@ -78,13 +79,16 @@ def fit_head(
     active
         The version that is served now. Recordings keep its folds, so that both can be compared on
         the same ones.
+    built
+        `build_all` of the same arguments, where the caller has it already.
 
     Raises
     ------
     NotEnoughAnnotationsError
         No control can be fitted.
     """
-    built = {control.name: build_examples(pool, frame_rate, control, clips) for control in controls}
+    if built is None:
+        built = build_all(pool, frame_rate, controls, clips)
     assignment = _assign([examples for examples in built.values() if examples], active)
     count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
     served: dict[str, ControlHead] = {}
@@ -222,7 +226,8 @@ def _fit(
         basis, linear = way.fit(fold, rows, kept)
         moved = Linear(linear.weights, linear.bias + calibration.temperature * calibration.bias[kept])
         names = tuple(np.array(fitted)[kept].tolist())
-        return fold_back(prior, names, basis, moved, calibration.temperature, limits[kept])
+        folded = fold_back(prior, names, basis, moved, calibration.temperature, limits[kept])
+        return replace(folded, landmarks=way.landmarks)
 
     head = head_without(None)
     assert head is not None

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from backend.head.metrics import auc, average_precision, best_f1, calibration_error, f1, lwlrap
+from backend.head.metrics import (
+    auc,
+    average_precision,
+    average_precisions,
+    best_f1,
+    calibration_error,
+    f1,
+    label_precisions,
+    lwlrap,
+)
 from backend.head.solver import Array
 from backend.labelstudio.config import ControlKind
 
@@ -71,19 +80,25 @@ def balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> A
 
 def ranking_score(data: Data, logits: Array, columns: NDArray[np.bool_]) -> float:
     """How well logits ``[n, C]`` rank, in [0, 1]: labels for a clip, or clips for each of ``columns``."""
-    if data.kind != "regions" and columns.all():
-        return lwlrap(data.targets[data.is_unit], logits[data.is_unit])
-    return _mean_average_precision(data, logits, np.flatnonzero(columns))
+    return float(ranking_scores(data, logits, columns, np.ones((1, len(logits)), dtype=bool))[0])
 
 
-def _mean_average_precision(data: Data, scores: Array, columns: NDArray[np.intp]) -> float:
+def ranking_scores(data: Data, logits: Array, columns: NDArray[np.bool_], parts: NDArray[np.bool_]) -> Array:
+    """`ranking_score` of several parts of the rows, bool ``[B, n]``: ``[B]``."""
     unit = data.is_unit
+    if data.kind != "regions" and columns.all():
+        sums, counts = label_precisions(data.targets[unit], logits[unit])
+        totals = parts[:, unit] @ counts
+        found = parts[:, unit] @ sums
+        return np.asarray(np.divide(found, totals, out=np.full(len(parts), np.nan), where=totals > 0))
     each = [
-        average_precision(data.targets[unit, column], scores[unit, column], data.weights[unit, column])
-        for column in columns
+        average_precisions(
+            data.targets[unit, column], logits[unit, column], data.weights[unit, column] * parts[:, unit]
+        )
+        for column in np.flatnonzero(columns)
     ]
-    found = _mean(each)
-    return found if np.isfinite(found) else 0.0
+    means = np.array([_mean(found) for found in zip(*each, strict=True)] or np.zeros(len(parts)))
+    return np.where(np.isfinite(means), means, 0.0)
 
 
 def probabilities(kind: ControlKind, logits: Array) -> Array:
@@ -138,7 +153,7 @@ def metrics(data: Data, found: Array, limits: Array) -> dict[str, float]:
     taken = _taken(data, said, limits)
     measured = {
         "lwlrap": lwlrap(truth, said),
-        "map": _mean_average_precision(data, found, every),
+        "map": _mean(average_precision(truth[:, k], said[:, k], weights[:, k]) for k in every),
         "auc": _mean(auc(truth[:, k], said[:, k], weights[:, k]) for k in every),
         "f1": _mean(f1(truth[:, k], taken[:, k], weights[:, k]) for k in every),
     }

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CALIBRATION_BINS = 10
+COMPARED_AT_ONCE = 4_000_000
+"""Scores that are held against each other at once."""
 
 
 def lwlrap(truth: ArrayLike, scores: ArrayLike) -> float:
@@ -26,16 +28,24 @@ def lwlrap(truth: ArrayLike, scores: ArrayLike) -> float:
     -------
     In (0, 1]; ``nan`` when no row has a label.
     """
+    sums, counts = label_precisions(truth, scores)
+    total = int(counts.sum())
+    return float(sums.sum()) / total if total else float("nan")
+
+
+def label_precisions(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """What `lwlrap` averages: each row's sum over its true labels, and how many it has, ``[n]`` each."""
     wanted = np.asarray(truth, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)
-    precision_sum = 0.0
-    for row_truth, row_scores in zip(wanted, values, strict=True):
-        hits = row_scores[row_truth]
-        ranks = (row_scores[None, :] >= hits[:, None]).sum(axis=1)
-        true_ranks = (hits[None, :] >= hits[:, None]).sum(axis=1)
-        precision_sum += float((true_ranks / ranks).sum())
-    total = int(wanted.sum())
-    return precision_sum / total if total else float("nan")
+    rows, columns = np.nonzero(wanted)
+    precisions = np.zeros(len(rows))
+    batch = max(1, COMPARED_AT_ONCE // max(1, wanted.shape[1]))
+    for first in range(0, len(rows), batch):
+        own = slice(first, first + batch)
+        above = values[rows[own]] >= values[rows[own], columns[own]][:, None]
+        precisions[own] = (above & wanted[rows[own]]).sum(axis=1) / above.sum(axis=1)
+    sums = np.bincount(rows, precisions, len(wanted)).astype(np.float64)
+    return sums, wanted.sum(axis=1, dtype=np.intp)
 
 
 def average_precision(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -54,10 +64,28 @@ def average_precision(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | 
     -------
     In [0, 1]; ``nan`` when nothing is true.
     """
-    recall, precision, _ = _steps(truth, scores, weights)
-    if not recall.size:
-        return float("nan")
-    return float((np.diff(recall, prepend=0.0) * precision).sum())
+    mass = np.ones(np.shape(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return float(average_precisions(truth, scores, mass[None])[0])
+
+
+def average_precisions(
+    truth: ArrayLike, scores: ArrayLike, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`average_precision` under each of several weights ``[B, n]``, which takes one sorting: ``[B]``."""
+    wanted = np.asarray(truth, dtype=bool)
+    values = np.asarray(scores, dtype=np.float64)
+    known = np.flatnonzero((weights > 0).any(axis=0))
+    if not wanted[known].any():
+        return np.full(len(weights), np.nan)
+    order = known[np.argsort(-values[known], kind="stable")]
+    wanted, values, mass = wanted[order], values[order], weights[:, order]
+    last_of_step = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
+    hits = np.cumsum(mass * wanted, axis=1)[:, last_of_step]
+    taken = np.cumsum(mass, axis=1)[:, last_of_step]
+    precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
+    found = (np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1)
+    total = hits[:, -1]
+    return np.asarray(np.divide(found, total, out=np.full(len(weights), np.nan), where=total > 0))
 
 
 def best_f1(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:

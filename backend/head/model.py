@@ -1,4 +1,4 @@
-"""The trained head: one linear layer for each control, as plain arrays."""
+"""The trained head: one linear layer for each control, as plain arrays, on landmarks where that is better."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from safetensors.numpy import load, save
 from scipy.special import expit, softmax
 
 from backend.errors import HeadDamagedError
+from backend.head.landmarks import Landmarks
 from backend.labelstudio.config import ControlKind
 
 _FORMAT = 1
+_FORMAT_OF_LANDMARKS = 2
+"""Only of heads that have any, so that who cannot read them says so."""
 _ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
+_LANDMARK_ARRAYS = ("mean", "directions", "points")
 _LENGTH_BYTES = 8
 _KINDS = ("regions", "single", "multiple")
 
@@ -33,6 +37,8 @@ class ControlHead:
 
     ``columns``: how many of the K columns belong to each label, in their order; the label is as
     likely as the likeliest of them. Empty, the usual case, is one column a label, K = C.
+
+    ``landmarks``: where there are some, all of this applies to their features, and E is their number.
     """
 
     control: str
@@ -44,9 +50,12 @@ class ControlHead:
     bias: NDArray[np.float32]
     thresholds: NDArray[np.float32]
     columns: tuple[int, ...] = ()
+    landmarks: Landmarks | None = None
 
     def logits(self, embeddings: NDArray[Any]) -> NDArray[Any]:
         """Log odds ``[n, C]`` of embeddings ``[n, E]``, in the precision of the embeddings."""
+        if self.landmarks is not None:
+            embeddings = self.landmarks.features(embeddings)
         logits = ((embeddings - self.mean) / self.scale) @ self.weights + self.bias
         if self.columns:
             logits = np.maximum.reduceat(logits, [span.start for span in self.spans()], axis=1)
@@ -78,13 +87,26 @@ class Head:
         """Serialise as safetensors: arrays, and one JSON text in the metadata. Equal heads, equal bytes."""
         arrays = {}
         described = []
+        version = _FORMAT
         for index, control in enumerate(self.controls.values()):
-            about = {"name": control.control, "kind": control.kind, "labels": control.labels}
-            described.append({**about, "columns": control.columns} if control.columns else about)
+            about: dict[str, object] = {
+                "name": control.control,
+                "kind": control.kind,
+                "labels": control.labels,
+            }
+            if control.columns:
+                about["columns"] = control.columns
+            if control.landmarks is not None:
+                about["landmarks"] = True
+                version = _FORMAT_OF_LANDMARKS
+                for name in _LANDMARK_ARRAYS:
+                    values = np.ascontiguousarray(getattr(control.landmarks, name), dtype=np.float32)
+                    arrays[f"{index}.landmarks.{name}"] = values
+            described.append(about)
             for name in _ARRAYS:
                 values = np.ascontiguousarray(getattr(control, name), dtype=np.float32)
                 arrays[f"{index}.{name}"] = values
-        text = json.dumps({"format": _FORMAT, "identity": self.identity, "controls": described})
+        text = json.dumps({"format": version, "identity": self.identity, "controls": described})
         return bytes(save(arrays, metadata={"earmark": text}))
 
     @classmethod
@@ -99,13 +121,17 @@ class Head:
         try:
             arrays = load(data)
             described = read_metadata(data)
-            if described["format"] != _FORMAT:
+            if described["format"] not in (_FORMAT, _FORMAT_OF_LANDMARKS):
                 raise HeadDamagedError(
                     f"The stored head has format {described['format']}, and this version of Earmark "
-                    f"reads {_FORMAT}: train the project again."
+                    f"reads {_FORMAT} and {_FORMAT_OF_LANDMARKS}: train the project again."
                 )
             controls = [
-                _control_head(entry, {name: arrays[f"{index}.{name}"] for name in _ARRAYS})
+                _control_head(
+                    entry,
+                    {name: arrays[f"{index}.{name}"] for name in _ARRAYS},
+                    _landmarks(entry, index, arrays),
+                )
                 for index, entry in enumerate(described["controls"])
             ]
             return cls(str(described["identity"]), {control.control: control for control in controls})
@@ -125,7 +151,18 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     return described
 
 
-def _control_head(described: dict[str, object], arrays: dict[str, NDArray[np.float32]]) -> ControlHead:
+def _landmarks(
+    described: dict[str, object], index: int, arrays: dict[str, NDArray[np.float32]]
+) -> Landmarks | None:
+    """A control's landmarks; ValueError where they contradict each other, KeyError where some are missing."""
+    if "landmarks" not in described:
+        return None
+    return Landmarks.checked(**{name: arrays[f"{index}.landmarks.{name}"] for name in _LANDMARK_ARRAYS})
+
+
+def _control_head(
+    described: dict[str, object], arrays: dict[str, NDArray[np.float32]], landmarks: Landmarks | None
+) -> ControlHead:
     """One control from its description and arrays; ValueError where they contradict each other."""
     labels = described["labels"]
     kind = described["kind"]
@@ -143,6 +180,8 @@ def _control_head(described: dict[str, object], arrays: dict[str, NDArray[np.flo
         "thresholds": (len(labels),),
     }
     owned = columns or [1] * len(labels)
+    if landmarks is not None and landmarks.width != embedding_dim:
+        raise ValueError("its landmarks and its weights do not fit together")
     if shapes != wanted or len(owned) != len(labels) or sum(owned) != width:
         raise ValueError("its arrays do not fit together")
     return ControlHead(
@@ -151,4 +190,5 @@ def _control_head(described: dict[str, object], arrays: dict[str, NDArray[np.flo
         tuple(str(label) for label in labels),
         **arrays,
         columns=tuple(columns),
+        landmarks=landmarks,
     )

@@ -25,17 +25,20 @@ TINY = float(np.finfo(np.float64).tiny)
 
 def span_of(embeddings: NDArray[np.float32], weights: Array) -> Basis:
     """All directions of embeddings ``[n, E]``, for a total variance of 1 under row weights ``[n]``."""
-    share = weights / weights.sum()
-    mean: Array = share @ embeddings.astype(np.float64)
-    centred = embeddings - mean.astype(np.float32)
-    variance: Array = share @ np.square(centred).astype(np.float64)
+    share = (weights / weights.sum()).astype(np.float32)
+    mean: Array = (share @ embeddings).astype(np.float64)
+    centre = mean.astype(np.float32)
+    variance: Array = np.zeros(embeddings.shape[1])
+    for first in range(0, len(embeddings), MAX_ROTATED):  # a second copy of all rows takes longer to get
+        own = slice(first, first + MAX_ROTATED)
+        variance += share[own] @ np.square(embeddings[own] - centre)
     scale: Array = np.sqrt(variance)
     scale = np.asarray(scale + SMALLEST_SCALE_SHARE * np.median(scale), dtype=np.float64)
     scale[scale == 0] = 1.0
     total = float((variance / np.square(scale)).sum()) or 1.0
     if len(embeddings) > min(MAX_ROTATED, embeddings.shape[1]):
         return Basis(mean, scale * np.sqrt(total), None)
-    rows = centred.astype(np.float64) / scale
+    rows = (embeddings - centre) / scale
     variances, vectors = scipy.linalg.eigh(rows @ rows.T)
     kept = variances > 1e-9 * max(float(variances[-1]), TINY)
     if not kept.any():
@@ -49,31 +52,32 @@ class Moments:
     """Sums over the rows of one fold or of several, from which discriminants are fitted.
 
     ``rows``: sum of weights; ``labels`` ``[C]``, ``first`` ``[r]``, ``cross`` ``[C, r]`` and
-    ``second`` ``[r, r]``: weighted sums of targets, coordinates, and their products.
+    ``second`` ``[r, r]``: weighted sums of targets, coordinates, and their products; the last in the
+    coordinates' own precision, as it is by far the largest.
     """
 
     rows: float
     labels: Array
     first: Array
     cross: Array
-    second: Array
+    second: Coordinates
 
     @classmethod
     def of(cls, coordinates: Coordinates, targets: Array, weights: Array) -> Moments:
         """Of rows ``[n, r]`` with targets ``[n, C]`` in [0, 1] and weights ``[n]``."""
-        weighted = coordinates * weights.astype(coordinates.dtype)[:, None]
+        own = weights.astype(coordinates.dtype)
+        scaled = coordinates * np.sqrt(own)[:, None]
         return cls(
             float(weights.sum()),
             weights @ targets,
-            weighted.sum(axis=0, dtype=np.float64),
-            (targets.T.astype(coordinates.dtype) @ weighted).astype(np.float64),
-            (coordinates.T @ weighted).astype(np.float64),
+            (own @ coordinates).astype(np.float64),
+            _cross(coordinates, targets, weights),
+            scaled.T @ scaled,  # of one array with itself, which costs half of any other product
         )
 
     def relabelled(self, coordinates: Coordinates, targets: Array, weights: Array) -> Moments:
         """The same rows with other targets; the costly part is kept."""
-        weighted = coordinates * weights.astype(coordinates.dtype)[:, None]
-        cross = (targets.T.astype(coordinates.dtype) @ weighted).astype(np.float64)
+        cross = _cross(coordinates, targets, weights)
         return Moments(self.rows, weights @ targets, self.first, cross, self.second)
 
     def without(self, part: Moments) -> Moments:
@@ -98,17 +102,20 @@ class Moments:
         with np.errstate(invalid="ignore", divide="ignore"):
             present = self.cross / self.labels[:, None]
         mean = self.first / self.rows
-        spread = self.second / self.rows
+        spread = self.second / self.second.dtype.type(self.rows)
         if exclusive:
             seen = share > 0
-            within = spread - (present[seen].T * share[seen]) @ present[seen]
-            weights = _solve(within, present.T, shrinkage)
+            means = (present[seen] * np.sqrt(share[seen])[:, None]).astype(spread.dtype)
+            spread -= means.T @ means
+            weights = _solve(spread, present.T, shrinkage)
             return Linear(weights, -0.5 * np.einsum("cr,rc->c", present, weights))
         with np.errstate(invalid="ignore", divide="ignore"):
             absent = (mean - share[:, None] * present) / (1 - share)[:, None]
         absent = np.where(share[:, None] < 1, absent, 0.0)
         difference = present - absent
-        weights = _solve(spread - np.outer(mean, mean), difference.T, shrinkage)
+        take_off = scipy.linalg.get_blas_funcs("ger", (spread,))
+        take_off(-1.0, mean, mean, a=spread.T, overwrite_a=True)
+        weights = _solve(spread, difference.T, shrinkage)
         # From the total covariance to what is left of it without the label's own part (Sherman-Morrison)
         own = share * (1 - share) * np.einsum("cr,rc->c", difference, weights)
         weights = weights / np.maximum(1 - own, 1e-3)
@@ -117,14 +124,25 @@ class Moments:
         return Linear(weights, np.log(odds) - middle)
 
 
-def _solve(covariance: Array, columns: Array, shrinkage: float) -> Array:
-    """Shrunken covariance's inverse times columns; columns that are not finite stay so."""
+def _cross(coordinates: Coordinates, targets: Array, weights: Array) -> Array:
+    """Weighted sums of the products of targets and coordinates: ``[C, r]``."""
+    weighted = (targets * weights[:, None]).astype(coordinates.dtype)
+    return np.asarray(weighted.T @ coordinates, dtype=np.float64)
+
+
+def _solve(covariance: Coordinates, columns: Array, shrinkage: float) -> Array:
+    """Shrunken covariance's inverse times columns; columns that are not finite stay so.
+
+    ``covariance`` is overwritten: copies of a large one take as long as its factors.
+    """
     known = np.isfinite(columns).all(axis=0)
     # Single precision does for condition numbers of 1 / shrinkage, and is twice as fast
     dtype = np.float32 if len(covariance) > MAX_ROTATED else np.float64
-    shrunk = (covariance + shrinkage * np.eye(len(covariance))).astype(dtype)
+    shrunk: Coordinates = np.ascontiguousarray(covariance, dtype=dtype)
+    np.fill_diagonal(shrunk, shrunk.diagonal() + shrinkage)
     found = np.full(columns.shape, np.nan)
-    factor = scipy.linalg.cho_factor(shrunk, lower=True, overwrite_a=True, check_finite=False)
+    # It is its own transpose, which LAPACK takes without copying
+    factor = scipy.linalg.cho_factor(shrunk.T, lower=True, overwrite_a=True, check_finite=False)
     found[:, known] = scipy.linalg.cho_solve(factor, columns[:, known].astype(dtype), check_finite=False)
     return found
 

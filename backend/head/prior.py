@@ -79,6 +79,8 @@ class Prior:
         index = self._index(label)
         if self.head is None or index < 0:
             return np.zeros((len(basis.mean), 1)), np.array([self._unknown(labels)])
+        if self.head.landmarks is not None:
+            raise ValueError("a head with landmarks cannot be folded into a linear one")
         span = self.head.spans()[index]
         weights = self.head.weights[:, span].astype(np.float64) / self.head.scale[:, None]
         bias = self.head.bias[span] + (basis.mean - self.head.mean) @ weights

@@ -71,7 +71,8 @@ class Basis:
     def coordinates(self, embeddings: NDArray[np.float32]) -> Coordinates:
         """``[n, r]`` of embeddings ``[n, E]``: float64, for many rows float32, which is twice as fast."""
         dtype = np.float64 if len(embeddings) <= BASIS_ROWS else np.float32
-        standardised = ((embeddings - self.mean) / self.scale).astype(dtype)
+        standardised = embeddings - self.mean.astype(dtype)
+        standardised /= self.scale.astype(dtype)
         if self.directions is None:
             return np.asarray(standardised)
         return np.asarray(standardised @ self.directions.astype(dtype))
@@ -90,7 +91,7 @@ class Linear:
 
     def logits(self, coordinates: Coordinates) -> Array:
         """Float64 ``[n, C]``."""
-        return np.asarray(coordinates @ self.weights + self.bias)
+        return np.asarray(coordinates @ self.weights.astype(coordinates.dtype) + self.bias)
 
 
 def solve(

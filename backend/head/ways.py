@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.head.calibration import Calibration, calibrate, left_out_bias
 from backend.head.discriminant import Discriminant
+from backend.head.landmarks import Landmarks
 from backend.head.logistic import CLEARLY_BETTER, PULLS, Logistic
 from backend.head.measure import Data, balanced, ranking_score
+from backend.head.nonlinear import is_clearly_better, is_worth_trying, landmarks_among
 from backend.head.prior import Prior
 from backend.head.solver import Array, Basis, Linear
 
@@ -26,7 +28,8 @@ class Way:
     """A way of fitting with everything about it chosen.
 
     ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
-    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``.
+    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: of
+    whose features the fits are, instead of the embeddings themselves.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Way:
     calibration: Calibration
     pull: float | None = None
     noise: float = 0.0
+    landmarks: Landmarks | None = None
 
 
 def best_way(
@@ -59,7 +63,8 @@ def best_way(
     """
     anchored = bool(data.anchored.any())
     ways = []
-    if measured and may_let_go and not anchored and _repeated(data):
+    discriminated = measured and may_let_go and not anchored and _repeated(data)
+    if discriminated:
         ways.append(_discriminant(data, embeddings, prior))
     if not ways or data.targets.size <= MAX_LOGISTIC_CELLS:
         ways.append(_logistic(data, embeddings, prior, labels, may_let_go, measured))
@@ -67,6 +72,8 @@ def best_way(
     for way in ways[1:]:
         if _score(data, way) > _score(data, best) + CLEARLY_BETTER:
             best = way
+    if discriminated and is_worth_trying(data, _score(data, best)):
+        best = _curved(data, embeddings, prior, best)
     return best
 
 
@@ -81,6 +88,17 @@ def _score(data: Data, way: Way) -> float:
     if way.logits is None:
         return 0.0
     return ranking_score(data, way.calibration(way.logits), np.ones(data.targets.shape[1], dtype=bool))
+
+
+def _curved(data: Data, embeddings: NDArray[np.float32], prior: Prior, straight: Way) -> Way:
+    """A discriminant on nearness to landmarks where that is clearly better, else what there is."""
+    landmarks = landmarks_among(embeddings, data.weights.max(axis=1))
+    way = _discriminant(data, landmarks.features(embeddings), prior)
+    assert way.logits is not None
+    assert straight.logits is not None  # there are recordings enough to measure
+    if is_clearly_better(data, way.calibration(way.logits), straight.calibration(straight.logits)):
+        return replace(way, name="discriminant on landmarks", landmarks=landmarks)
+    return straight
 
 
 def _logistic(

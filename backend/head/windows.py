@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,39 @@ def pool_windows(
             for first in range(0, len(starts), batch)
         ]
     )
+
+
+def pool_stretches(
+    pool: Pool, sounds: Sequence[NDArray[np.floating[Any]]], stretches: Sequence[NDArray[np.intp]]
+) -> NDArray[np.float32]:
+    """Embeddings float32 ``[n, E]`` of stretches of several sounds, of any length, in the order given.
+
+    Stretches of one length are pooled together, as far as `BATCH_VALUES` allows: one by one, most of the
+    time would go into calling.
+
+    Parameters
+    ----------
+    sounds
+        Frames ``[T, D]`` of one encoder, at least one sound.
+    stretches
+        For each sound ``[k, 2]``: first frame and the one after the last; n in all, at least 1.
+    """
+    bounds = np.concatenate(stretches)
+    owners = np.repeat(np.arange(len(sounds)), [len(own) for own in stretches])
+    lengths = bounds[:, 1] - bounds[:, 0]
+    found: NDArray[np.float32] | None = None
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        batch = max(1, BATCH_VALUES // (length * sounds[0].shape[1]))
+        for first in range(0, len(rows), batch):
+            own = rows[first : first + batch]
+            parts = [sounds[owners[row]][bounds[row, 0] : bounds[row, 1]] for row in own]
+            pooled = pool(np.stack(parts) if len(parts) > 1 else parts[0][None])
+            if found is None:
+                found = np.empty((len(bounds), pooled.shape[-1]), dtype=np.float32)
+            found[own] = pooled
+    assert found is not None
+    return found
 
 
 def frames_between(start: float, end: float, frame_rate: float, frame_count: int) -> tuple[int, int]:

@@ -5,9 +5,11 @@ import pytest
 
 from backend.errors import HeadDamagedError
 from backend.head.comparison import compare
+from backend.head.discriminant import _climbed
 from backend.head.examples import AnnotatedClip
 from backend.head.fit import fit_head
 from backend.head.fitted import Fitted
+from backend.head.measure import Data, ranking_score, ranking_scores
 from backend.labelstudio.config import Control
 
 RATE = 12.5
@@ -151,3 +153,32 @@ def test_a_label_that_one_side_lacks_is_never_ranked_by_it():
     found = judge(annotated, without, everything)
     assert not found.acceptable
     assert judge(annotated, everything, without).acceptable
+
+
+@pytest.mark.parametrize("kind", ["single", "multiple", "regions"])
+def test_scores_of_several_parts_are_those_of_each_part_alone(kind):
+    rng = np.random.default_rng(3)
+    n, every = 60, np.ones(4, dtype=bool)
+    data = Data(
+        kind,
+        rng.random((n, 4)) < 0.3,
+        rng.random((n, 4)) * (rng.random((n, 4)) < 0.8),
+        np.arange(n).astype(str),
+        np.zeros(n, dtype=np.intp),
+        rng.random(n) < 0.8,
+        None,
+        ~every,
+    )
+    logits = rng.normal(size=(n, 4)).round(1)  # some are equal
+    parts = rng.random((5, n)) < 0.7
+    found = ranking_scores(data, logits, every, parts)
+    alone = [ranking_score(data.of(rows), logits[rows], every) for rows in parts]
+    assert found == pytest.approx(alone, abs=1e-12)
+    assert len(set(found.round(6))) == len(parts)
+
+
+@pytest.mark.parametrize("best", range(5))
+def test_a_shrinkage_is_found_wherever_it_lies_and_not_all_are_tried(best):
+    found = _climbed(lambda index: (-abs(index - best), 1.0), 5)
+    assert max(found, key=lambda index: found[index][0]) == best
+    assert len(found) <= 4

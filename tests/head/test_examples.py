@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from backend.head import examples as module
 from backend.head.examples import AnnotatedClip, build_examples
-from backend.head.windows import frames_between, pool_windows, window_length, window_starts
+from backend.head.windows import frames_between, pool_stretches, pool_windows, window_length, window_starts
 from backend.labelstudio.config import Control
 from backend.regions import Region
 
@@ -180,3 +180,26 @@ def test_windows_cover_all_frames_and_batches_do_not_matter(monkeypatch):
     monkeypatch.setattr(windows, "BATCH_VALUES", 100)
     assert np.array_equal(pool_windows(pool, ramp(100), starts, 8), whole)
     assert frames_between(0.16, 0.32, 12.5, 100) == (2, 4)
+
+
+def test_stretches_of_several_sounds_are_pooled_together_and_keep_their_order(monkeypatch):
+    from backend.head import windows
+
+    sounds = [ramp(40), 100 + ramp(7), 200 + ramp(25)]
+    stretches = [
+        np.array([[3, 11], [0, 40], [5, 6]]),
+        np.zeros((0, 2), dtype=int),
+        np.array([[9, 17], [1, 2]]),
+    ]
+    calls = []
+
+    def counted(frames):
+        calls.append(frames.shape)
+        return pool(frames)
+
+    found = pool_stretches(counted, sounds, stretches)
+    alone = [pool(sound[a:b]) for sound, own in zip(sounds, stretches, strict=True) for a, b in own.tolist()]
+    assert np.array_equal(found, np.stack(alone))
+    assert sorted(calls) == [(1, 40, 2), (2, 1, 2), (2, 8, 2)]
+    monkeypatch.setattr(windows, "BATCH_VALUES", 16)
+    assert np.array_equal(pool_stretches(pool, sounds, stretches), found)
