@@ -139,7 +139,7 @@ def _regions(voice: Sequence[_Piece], control: str) -> tuple[RegionRecord, ...]:
                 before = next((other for other in at_cut if other.label == region.label), None)
                 if before is not None:
                     at_cut.remove(before)
-                    region = region
+                    region = _one(before, region)
             (open_ones if region.end >= stretch.end - CUT_TOLERANCE_SECONDS else done).append(region)
         done += at_cut
         at_cut = open_ones

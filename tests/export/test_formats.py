@@ -90,6 +90,12 @@ def by_start(regions: Sequence[RegionRecord]) -> tuple[RegionRecord, ...]:
     return tuple(sorted(regions, key=lambda region: region.start))
 
 
+def test_jams_keep_ends_that_their_lengths_cannot(tmp_path: Path) -> None:
+    assert 6.44 + (15.15 - 6.44) != 15.15
+    record = ClipRecord("a.wav", regions={"label": (RegionRecord(6.44, 15.15, "Dog"),)})
+    assert list(FORMATS["jams"].load().read(written("jams", [[record]], tmp_path))) == [record]
+
+
 def test_the_library_reads_our_jams(tmp_path: Path) -> None:
     regions = (RegionRecord(0.5, 2.0, "Dog, bark", 0.25), RegionRecord(1.0, 1.0, "ü"))
     record = ClipRecord(
@@ -318,8 +324,8 @@ def test_two_sounds_of_one_name_are_not_mixed(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", ["raven", "audacity", "jams"])
 def test_names_that_collide_get_files_of_their_own(tmp_path: Path, name: str) -> None:
-    names = ["a.wav", "A.flac", "a.wav", "../../a.wav", "a.txt/b.wav", "a.jams/b.wav", "a:b?.wav", "x/..",
-             "", "x" * 300 + ".wav", "sounds.csv", "ä.wav", "a\u0308.wav"]  # fmt: skip
+    names = ["A (2).wav", "a.wav", "A.flac", "a.wav", "../../a.wav", "a.txt/b.wav", "a.jams/b.wav", "a:b?",
+             "x/..", "", "x" * 300 + ".wav", "sounds.csv", "ä.wav", "a\u0308.wav"]  # fmt: skip
     found = [
         [ClipRecord(file_name, task_id=number, regions={"label": (RegionRecord(0, number, "Dog"),)})]
         for number, file_name in enumerate(names, 1)

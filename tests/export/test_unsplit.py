@@ -74,11 +74,11 @@ def test_annotators_who_shared_the_work_make_one_recording() -> None:
 
 def test_annotators_of_one_stretch_stay_apart() -> None:
     found = join([
-        piece(0, 30, (29, 30, "Rain")), piece(0, 30, annotator="bo"), piece(30, 60, (0, 1, "Rain")),
+        piece(0, 30, annotator="bo"), piece(0, 30, (29, 30, "Rain")), piece(30, 60, (0, 1, "Rain")),
     ])  # fmt: skip
     assert [(record.annotator, spans(record)) for record in found] == [
-        ("anna", [(29, 31, "Rain")]),
         ("bo", []),
+        ("anna", [(29, 31, "Rain")]),
     ]
 
 
