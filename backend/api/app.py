@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from backend import __version__
+from backend.api.dashboard import dashboard_router
 from backend.api.journal import EventJournal
 from backend.api.labels import labels_router
 from backend.api.observing import Observer
@@ -65,10 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(protocol_router(services, metrics, dispatcher, journal))
     app.include_router(watching_router(metrics, readiness))
     app.include_router(labels_router(services))
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
+    app.include_router(dashboard_router(services, readiness))
 
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Observer, metrics=metrics)  # the last one added is the first one met
