@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import backend.lesson
 from backend.doctor.projects import projects as project_findings
 from backend.head.comparison import Comparison
 from backend.head.fitted import Fitted
+from backend.head.model import Head
 from backend.jobs.dispatcher import due_jobs
 from backend.prediction import Predictor
 from backend.project_state import project_states
@@ -114,6 +116,35 @@ def test_a_worse_candidate_is_kept_with_the_reason_and_the_active_one_goes_on(
     assert [Fitted.from_bytes(active, None).head.to_bytes() for _, active in judge.asked] == [active_one] * 2
     assert services.version_name(KEY) == "logmel-v3"
     assert remark(services) == ""
+
+
+def test_a_fit_that_went_wrong_is_measured_and_kept(
+    services: Services, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stands in for the measuring here: every head of the second training has its signs turned."""
+    assert teach(services, *tones[:8]).outcome == "registered"
+    fit = backend.lesson.fit_head
+
+    def turned(head: Head) -> Head:
+        controls = {
+            name: replace(control, weights=-control.weights, bias=-control.bias)
+            for name, control in head.controls.items()
+        }
+        return Head(head.identity, controls)
+
+    def fit_wrongly(*arguments: Any, **named: Any) -> Any:
+        fitted, report = fit(*arguments, **named)
+        return replace(fitted, head=turned(fitted.head), folds=tuple(map(turned, fitted.folds))), report
+
+    monkeypatch.setattr(backend.lesson, "fit_head", fit_wrongly)
+    training = teach(services, *tones[8:])
+    assert training.outcome == "kept"
+    assert "would get worse" in training.detail
+    active = services.active(KEY)
+    assert active is not None
+    assert active.name == "logmel-v1"
+    monkeypatch.setattr(backend.lesson, "fit_head", fit)
+    assert teach(services, {**tones[0], "id": 99}).outcome == "registered"
 
 
 def test_a_version_that_becomes_active_meanwhile_is_the_one_to_compare_with(
