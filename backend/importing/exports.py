@@ -13,7 +13,7 @@ from backend.export.formats import FORMATS, FormatName
 from backend.export.label_studio import TaskReader, file_name_of
 from backend.export.records import ClipRecord
 from backend.importing.folders import AUDIO_EXTENSIONS
-from backend.importing.items import DIGEST_FIELD, NAME_FIELD, TRUST_FIELD, Listed, Trust
+from backend.importing.items import NAME_FIELD, OWN_FIELDS, TRUST_FIELD, Listed, Trust
 from backend.labelstudio.config import Control
 
 
@@ -72,7 +72,7 @@ def _listed(name: str, address: str, records: list[ClipRecord], data: Mapping[st
     fields = {
         key: value
         for key, value in data.items()
-        if value != address and key not in (NAME_FIELD, DIGEST_FIELD, TRUST_FIELD)
+        if value != address and key not in OWN_FIELDS
     }
     return Listed(None, name, tuple(records), fields, trust, address)
 

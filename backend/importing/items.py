@@ -21,7 +21,9 @@ Trust = Literal["curated", "noisy"]
 TRUST_FIELD = "label_trust"
 """Field of a task's data that says how far its labels are to be trusted: ``curated`` or ``noisy``."""
 NAME_FIELD, DIGEST_FIELD, SOURCE_DIGEST_FIELD = "fname", "sha256", "source_sha256"
-OWN_FIELDS = frozenset({NAME_FIELD, DIGEST_FIELD, TRUST_FIELD})
+DURATION_FIELD = "duration"
+"""Seconds of the sound that a task plays; bulk predictions share work out by it."""
+OWN_FIELDS = frozenset({NAME_FIELD, DIGEST_FIELD, DURATION_FIELD, TRUST_FIELD})
 """Fields of a task's data that every import writes itself, whatever a table has under these names."""
 STRETCH_FIELDS = frozenset({SOURCE_FIELD, SOURCE_START_FIELD, SOURCE_END_FIELD, SOURCE_DIGEST_FIELD})
 """Those that an import writes of stretches of a recording."""
@@ -102,6 +104,8 @@ class Sound:
     def data(self) -> dict[str, Any]:
         """Fields of the task's data, all but the address."""
         known: dict[str, Any] = {**self.fields, NAME_FIELD: self.fname}
+        seconds = self.stretch.end - self.stretch.start if self.stretch else self.facts.duration
+        known[DURATION_FIELD] = round(seconds, 3)
         if self.stretch:
             known |= {
                 SOURCE_FIELD: self.stretch.source,
