@@ -40,7 +40,7 @@ CHUNK_SECONDS = 240.0
 CHUNK_TASKS = 50
 UNKNOWN_SECONDS = 10.0
 """How long a sound is taken for whose task does not say."""
-LEASE_SECONDS = 30.0
+LEASE_SECONDS = 15.0
 SHIFT_SECONDS = 60.0
 """A job takes no further chunk after this time, so that other jobs get their turn; the next goes on."""
 RETRY_SECONDS = 15.0

@@ -43,7 +43,7 @@ from benchmarks.common import progress, report
 from benchmarks.import_tasks import ACCOUNT, label_studio
 from benchmarks.reference import random_checkpoint
 
-CLIPS, QUICK_CLIPS = 200, 40
+CLIPS, QUICK_CLIPS = 200, 24
 SECONDS, RATE = 30.0, 44_100
 LABELS = ("low", "high")
 POLL_SECONDS = 0.1
@@ -67,29 +67,35 @@ class Bench:
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="40 clips, logmel alone, 1 and 2 workers")
-    quick = parser.parse_args().quick
+    parser.add_argument("--quick", action="store_true", help="24 clips, logmel alone, 1 and 2 workers")
+    parser.add_argument("--encoder", choices=("logmel", "cnn14"), help="only this one [default: both]")
+    arguments = parser.parse_args()
+    quick = arguments.quick
+    encoders = ("logmel",) if quick else (arguments.encoder,) if arguments.encoder else ("logmel", "cnn14")
     with tempfile.TemporaryDirectory() as name, label_studio(Path(name)) as (url, client, _):
         folder = Path(name)
         sounds = make_clips(folder / "sounds", QUICK_CLIPS if quick else CLIPS)
         bench = Bench(url, client, sounds, random_checkpoint(folder))
         seconds: dict[str, dict[int, float]] = {}
-        for encoder in ("logmel",) if quick else ("logmel", "cnn14"):
+        for encoder in encoders:
             for workers in (1, 2) if quick else (1, 2, 4):
                 took, _ = measure(bench, folder / f"{encoder}-{workers}", encoder, workers, kill=False)
                 seconds.setdefault(encoder, {})[workers] = took
                 progress(f"{encoder}, {workers} workers: {took:.1f} s for {len(sounds)} clips")
         took, lost = measure(bench, folder / "killed", "logmel", 2, kill=True)
         progress(f"with one of two workers killed: {took:.1f} s, {lost} lost")
-    mine = seconds["logmel"]
     figures = {
         f"{encoder}_clips_per_s_{workers}": len(sounds) / took
         for encoder, times in seconds.items()
         for workers, took in times.items()
     }
-    cnn14 = {f"speedup_{n}_cnn14": seconds["cnn14"][1] / seconds["cnn14"][n] for n in (2, 4) if not quick}
-    four = {} if quick else {"speedup_4": mine[1] / mine[4]}
-    report(speedup_2=mine[1] / mine[2], **four, lost=lost, **cnn14, **figures, cores=os.cpu_count())
+    speedups = {
+        f"speedup_{workers}" + ("" if encoder == "logmel" else f"_{encoder}"): times[1] / took
+        for encoder, times in seconds.items()
+        for workers, took in times.items()
+        if workers > 1
+    }
+    report(**speedups, lost=lost, **figures, cores=os.cpu_count())
 
 
 def measure(bench: Bench, folder: Path, encoder: str, workers: int, kill: bool) -> tuple[float, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from backend.logs import configure_logging
 from backend.preannotation import work
 from backend.refresh import refresh_predictions
@@ -42,5 +44,7 @@ def preannotate(run_and_place: str) -> None:
 def _services() -> Iterator[Services]:
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
+    # A second BLAS thread doubled the processor time of logmel and saved nothing; workers are the threads
+    threadpool_limits(limits=1, user_api="blas")
     with Services(settings, background=True) as services:
         yield services
