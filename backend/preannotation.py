@@ -44,6 +44,8 @@ LEASE_SECONDS = 15.0
 SHIFT_SECONDS = 60.0
 """A job takes no further chunk after this time, so that other jobs get their turn; the next goes on."""
 RETRY_SECONDS = 15.0
+MOST_ATTEMPTS = 3
+"""At a chunk; a file that ends whoever hears it must not keep a run from ending."""
 PAGE_TASKS = 500
 
 
@@ -112,15 +114,21 @@ def plan_rest(services: Services, key: str, version: str, tasks: Iterable[object
 
     Returns
     -------
-    Number of tasks that are done in the background now; 0 without a Label Studio to write them to.
+    Number of tasks that are done in the background now; 0 for a project that is not known, or without a
+    Label Studio to write them to.
     """
     with services.database.read() as session:
         project = session.get(Project, key)
         planned = planned_tasks(session, key)
     access = services.access.for_project(project)
-    if access is None or not access.has_token:
+    if project is None or access is None or not access.has_token:
         return 0
-    rest = {task["id"]: _seconds(task) for task in tasks if isinstance(task, dict) and "id" in task}
+    # A request may hold anything; what has no number of Label Studio's cannot be written back to it
+    rest = {
+        task["id"]: _seconds(task)
+        for task in tasks
+        if isinstance(task, dict) and type(task.get("id")) is int and task["id"] > 0
+    }
     needed = [(number, rest[number]) for number in sorted(rest.keys() - planned)]
     if needed:
         with services.database.write() as session:
@@ -158,7 +166,7 @@ def work(services: Services, run_id: int) -> int:
         if chunk is None or run is None:
             break
         try:
-            done = _predict_chunk(services, run, chunk, owner)
+            done = _given_up(chunk) or _predict_chunk(services, run, chunk, owner)
         except LabelStudioError as error:
             log.warning("bulk predictions wait for Label Studio", run=run_id, detail=str(error))
             with services.database.write() as session:
@@ -170,6 +178,17 @@ def work(services: Services, run_id: int) -> int:
             finish_chunk(session, chunk, owner, done)
         finished += 1
     return finished
+
+
+def _given_up(chunk: PreannotationChunk) -> ChunkDone | None:
+    """What is said of a chunk that nobody could finish; None while it may be tried."""
+    if chunk.attempts <= MOST_ATTEMPTS:
+        return None
+    sentence = (
+        f"Its worker died {MOST_ATTEMPTS} times over this task and its neighbours: read the worker's log, "
+        "then run preannotate again."
+    )
+    return ChunkDone(0, {}, {str(number): sentence for number in chunk.tasks})
 
 
 def _predict_chunk(

@@ -99,11 +99,15 @@ def finish_chunk(session: Session, chunk: PreannotationChunk, owner: str, done: 
 
 
 def give_back_chunk(session: Session, chunk: PreannotationChunk, owner: str, wait_seconds: float) -> None:
-    """Leave a chunk to whoever comes, after a pause, since now it could not be worked on."""
+    """Leave a chunk to whoever comes, after a pause, since now it could not be worked on; that is no try."""
     session.execute(
         update(PreannotationChunk)
         .where(*_mine(chunk, owner))
-        .values(lease_owner=None, lease_until=time.time() + wait_seconds)
+        .values(
+            lease_owner=None,
+            lease_until=time.time() + wait_seconds,
+            attempts=PreannotationChunk.attempts - 1,
+        )
     )
 
 
