@@ -20,6 +20,7 @@ from backend.served import as_configured
 from backend.services import Services
 from backend.store.faults import remember_fault
 from backend.store.projects import project_key
+from backend.store.registry import active_version
 from backend.store.tables import Project, Version
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ class Predictor:
         services, key = self._services, project_key(project)
         with services.database.read() as session:
             row = session.get(Project, key)
-        version = services.active(key)
+            version = active_version(session, key, services.encoder_identity())
         name = version.name if version else services.untrained_name()
         controls: tuple[Control, ...] = ()
         head: Head | None = None

@@ -61,13 +61,4 @@ def _configured(fitted: ControlHead, labels: tuple[str, ...], names: Mapping[str
     if places.keys() <= {NONE_OF_THESE}:
         return None
     kept = sorted(places.items(), key=lambda place: place[1])
-    spans = fitted.spans()
-    columns = [column for _, index in kept for column in range(spans[index].start, spans[index].stop)]
-    return replace(
-        fitted,
-        labels=tuple(label for label, _ in kept),
-        weights=fitted.weights[:, columns],
-        bias=fitted.bias[columns],
-        thresholds=fitted.thresholds[[index for _, index in kept]],
-        columns=tuple(fitted.columns[index] for _, index in kept) if fitted.columns else (),
-    )
+    return fitted.picked([index for _, index in kept], tuple(label for label, _ in kept))

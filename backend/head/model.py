@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, cast
 
@@ -60,6 +60,19 @@ class ControlHead:
         if self.columns:
             logits = np.maximum.reduceat(logits, [span.start for span in self.spans()], axis=1)
         return np.asarray(logits)
+
+    def picked(self, places: Sequence[int], labels: tuple[str, ...]) -> ControlHead:
+        """The head of some of its labels alone: those at ``places``, which are called ``labels`` then."""
+        spans = self.spans()
+        columns = [column for place in places for column in range(spans[place].start, spans[place].stop)]
+        return replace(
+            self,
+            labels=labels,
+            weights=self.weights[:, columns],
+            bias=self.bias[columns],
+            thresholds=self.thresholds[list(places)],
+            columns=tuple(self.columns[place] for place in places) if self.columns else (),
+        )
 
     def spans(self) -> list[slice]:
         """Where each label's columns are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,16 +31,7 @@ class Prior:
         if self.head is None:
             return self
         kept = [index for index, label in enumerate(self.head.labels) if label not in labels]
-        spans = self.head.spans()
-        columns = [column for index in kept for column in range(spans[index].start, spans[index].stop)]
-        head = replace(
-            self.head,
-            labels=tuple(self.head.labels[index] for index in kept),
-            weights=self.head.weights[:, columns],
-            bias=self.head.bias[columns],
-            thresholds=self.head.thresholds[kept],
-            columns=tuple(self.head.columns[index] for index in kept) if self.head.columns else (),
-        )
+        head = self.head.picked(kept, tuple(self.head.labels[index] for index in kept))
         return Prior.of(head, self.control)
 
     def competing(self, learned: tuple[str, ...]) -> tuple[str, ...]:

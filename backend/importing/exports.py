@@ -69,11 +69,7 @@ def list_label_studio_export(table: Path) -> list[tuple[str, Listed]]:
 def _listed(name: str, address: str, records: list[ClipRecord], data: Mapping[str, Any]) -> Listed:
     trust: Trust | None = data[TRUST_FIELD] if data.get(TRUST_FIELD) in ("curated", "noisy") else None
     # The address is the new project's business; the digest is taken anew from what is really there.
-    fields = {
-        key: value
-        for key, value in data.items()
-        if value != address and key not in OWN_FIELDS
-    }
+    fields = {key: value for key, value in data.items() if value != address and key not in OWN_FIELDS}
     return Listed(None, name, tuple(records), fields, trust, address)
 
 
