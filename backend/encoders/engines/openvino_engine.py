@@ -5,6 +5,7 @@ Importing this imports openvino, with its telemetry shut out.
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import numpy as np
@@ -36,7 +37,7 @@ class OpenvinoEngine:
         self._front_end = FrontEnd(network)
         hint = _HINTS[plan.precision]
         try:
-            compiled = openvino.Core().compile_model(
+            compiled = _core().compile_model(
                 _model(network),
                 "CPU",
                 {
@@ -63,6 +64,16 @@ class OpenvinoEngine:
         except RuntimeError as error:
             raise EngineFaultError(_last_line(error)) from error
         return frames
+
+
+@functools.cache
+def _core() -> openvino.Core:
+    """The one core of this process, which lives as long as it does.
+
+    Each core gives the thread that starts it another stack for signals. When several end in the order in
+    which they began, that stack is memory that is there no more, and the next Ctrl-C a segmentation fault.
+    """
+    return openvino.Core()
 
 
 def _model(network: Cnn14) -> openvino.Model:
