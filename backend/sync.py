@@ -20,8 +20,8 @@ from backend.errors import LabelStudioError
 from backend.label_changes import receive_webhook
 from backend.labelstudio.listing import ANNOTATED, SKIPPED, Listing
 from backend.services import Services
-from backend.store.annotations import differs
-from backend.store.events import ANNOTATIONS_SYNCED
+from backend.store.annotations import differs, known_annotations
+from backend.store.events import ANNOTATIONS_SYNCED, DELETED
 from backend.store.projects import project_key, remember_project
 from backend.store.tables import Annotation, Project, Task
 
@@ -72,13 +72,7 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     started_at = time.time()
     with services.database.read() as session:
         project = session.get(Project, key)
-        known = set(
-            session.scalars(
-                select(Annotation.annotation_id).where(
-                    Annotation.project_key == key, Annotation.deleted.is_(False)
-                )
-            )
-        )
+        known = known_annotations(session, key)
     try:
         listing = Listing(services.access.required(project))
         difference = _compare(services, key, listing, known, on_page or (lambda _: None))
@@ -154,7 +148,7 @@ def _compare(
     difference.deleted = len(gone)
     for first in range(0, len(gone), DELETED_AT_ONCE):
         ids = [{"id": number} for number in gone[first : first + DELETED_AT_ONCE]]
-        _write(services, {"action": "ANNOTATIONS_DELETED", "project": about, "annotations": ids})
+        _write(services, {"action": DELETED, "project": about, "annotations": ids})
     return difference
 
 

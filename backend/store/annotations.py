@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.store.events import ANNOTATIONS_SYNCED, REVIEW_ACTIONS
+from backend.store.events import ANNOTATIONS_SYNCED, DELETED, REVIEW_ACTIONS, pending_events
 from backend.store.projects import epoch_seconds
 from backend.store.tables import Annotation, Event, Task
 
@@ -31,7 +31,7 @@ def apply_event(session: Session, event: Event) -> None:
         else:
             remember_task(session, key, task["id"], task.get("data"), _seen_at(event))
     for annotation in _records(payload.get("annotation"), payload.get("annotations")):
-        if event.action == "ANNOTATIONS_DELETED":
+        if event.action == DELETED:
             delete_annotation(session, key, annotation["id"], event.received_at)
         else:
             remember_annotation(session, key, annotation, event)
@@ -189,6 +189,21 @@ def live_annotations(session: Session, key: str) -> list[tuple[Annotation, Task]
         .order_by(Annotation.task_id, Annotation.annotation_id)
     )
     return [(annotation, task) for annotation, task in session.execute(query)]
+
+
+def known_annotations(session: Session, key: str) -> set[int]:
+    """Numbers of the annotations that are held, skipped ones too, and that waiting events will add."""
+    held = select(Annotation.annotation_id).where(
+        Annotation.project_key == key, Annotation.deleted.is_(False)
+    )
+    known = set(session.scalars(held))
+    for event in pending_events(session, key):
+        if event.action != DELETED:
+            payload = event.payload
+            known.update(
+                item["id"] for item in _records(payload.get("annotation"), payload.get("annotations"))
+            )
+    return known
 
 
 def count_annotations(session: Session, key: str) -> int:

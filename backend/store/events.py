@@ -18,12 +18,13 @@ REVIEW_ACTIONS = frozenset({"REVIEW_CREATED", "REVIEW_UPDATED"})
 """Of Label Studio Enterprise."""
 ANNOTATIONS_SYNCED = "ANNOTATIONS_SYNCED"
 """No webhook: what ``backend.sync`` found in Label Studio, ``observed_at`` a time, and did not find here."""
+DELETED = "ANNOTATIONS_DELETED"
 ANNOTATION_ACTIONS = REVIEW_ACTIONS | {
     ANNOTATIONS_SYNCED,
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
     "ANNOTATION_UPDATED",
-    "ANNOTATIONS_DELETED",
+    DELETED,
 }
 KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
     START_TRAINING,

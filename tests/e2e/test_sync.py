@@ -155,6 +155,33 @@ def test_a_deletion_after_the_look_stays(services: Services, project: Any) -> No
     assert number not in apply_all(services, key)
 
 
+def test_a_creation_that_waits_is_known_to_be_gone(
+    label_studio: Any, services: Services, project: Any
+) -> None:
+    """Its webhook is stored and not yet applied, and that of its deletion never came."""
+    key = key_of(services, project)
+    sync(services, key)
+    apply_all(services, key)
+    client = label_studio.client
+    task = next(iter(client.tasks.list(project=project.id)))
+    annotation = client.annotations.create(id=task.id, result=tags("a"))
+    with services.database.write() as session:
+        receive_webhook(
+            session,
+            {
+                "action": "ANNOTATION_CREATED",
+                "annotation": {"id": annotation.id, "task": task.id, "result": tags("a")},
+                "task": {"id": task.id, "data": task.data},
+                "project": {"id": project.id, "created_at": _created(services, project)},
+            },
+        )
+    client.annotations.delete(id=annotation.id)
+    assert sync(services, key).deleted == 1
+    known = apply_all(services, key)
+    assert annotation.id not in known
+    assert known == held(label_studio, project)
+
+
 def test_any_difference_is_repaired(label_studio: Any, services: Services, project: Any) -> None:
     """Our table is damaged at random, again and again; one comparison makes it equal each time."""
     key = key_of(services, project)
