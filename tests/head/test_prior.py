@@ -245,3 +245,21 @@ def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing():
     for useless in (prior("single"), prior("multiple", labels=("w", "x", "y", "z"))):
         fitted, _ = fit_head(pool, RATE, "e-1", [control("multiple")], taught, Head("e-1", {"x": useless}))
         assert fitted.head.to_bytes() == plain.head.to_bytes()
+
+
+def test_a_prior_of_labels_without_annotations_goes_on_as_it_was():
+    """Beside labels that curved borders would suit, whose features it does not know."""
+    rng = np.random.default_rng(5)
+    signs = rng.choice([-1, 1], size=(400, 2))
+    points = (3 * signs @ np.eye(2, 6) + rng.normal(size=(400, 6))).astype(np.float32)
+    labels = np.where(signs.prod(axis=1) > 0, "same", "apart")
+    one = control("multiple", "same", "apart", "never")
+    weights = rng.normal(size=(6, 1)).astype(np.float32)
+    ones = np.ones(6, np.float32)
+    said = ControlHead("x", "multiple", ("never",), 0 * ones, ones, weights, ones[:1], 0.3 * ones[:1])
+    taught = clips(points, labels)
+    fitted, report = fit_head(pool, RATE, "e-1", [one], taught, Head("e-1", {"x": said}))
+    head = fitted.head.controls["x"]
+    assert head.labels == one.labels
+    assert head.logits(points)[:, 2] == pytest.approx(said.logits(points)[:, 0], abs=1e-4)
+    assert head.landmarks is None, report.controls["x"].way
