@@ -43,8 +43,9 @@ MOVE_LAGS = (2, 4, 8)
 """Frames over which movement is measured, beside one frame."""
 ATTACK_LAGS = (1, 4)
 """Frames over which the greatest rise and fall are measured."""
-SMALLEST_SPREAD = 0.05
-"""Nats, added to deviations and movements before their logarithm, which makes them comparable."""
+SMALLEST_SPREAD = 0.23
+"""Nats, added to deviations and movements before their logarithm, which makes them comparable: 1 dB, about
+the smallest change of level that is heard, so that nothing hangs on how still a silence is."""
 FRAMES_PER_CHUNK = 64
 """Sound is worked on in chunks of 5 s: small enough for the cache, whatever the file's length."""
 
@@ -58,7 +59,7 @@ EMBEDDING_DIM = (
 )
 
 _PARAMETERS = {
-    "revision": 2,  # raise it whenever the same sound would give other numbers
+    "revision": 3,  # raise it whenever the same sound would give other numbers
     "stft": (SAMPLE_RATE_HZ, WINDOW_SAMPLES, HOP_SAMPLES, HOPS_PER_FRAME),
     "mel": (BANDS, LOWEST_HZ, HIGHEST_HZ, LOWEST_BAND_POWER),
     "tonality": (OCTAVES_HZ, LOWEST_BIN_POWER, HIGHEST_PITCH_HZ, LOWEST_PITCH_HZ, CEPSTRUM_SPLIT_HZ),
@@ -188,7 +189,7 @@ class LogmelEncoder:
         shape = np.concatenate([values[..., :BANDS] - loudness, values[..., 2 * BANDS :]], axis=-1)
         mean = (weights * shape).sum(axis=-2, keepdims=True)
         deviation = np.sqrt((weights * np.square(shape - mean)).sum(axis=-2))
-        parts += [mean[..., 0, :], deviation]
+        parts += [mean[..., 0, :], _log(deviation)]
 
         level = bands[..., :BANDS]
         inside = np.where(level > loudest - np.float32(RUN_FLOOR_NATS), frames[..., STATIC_DIM:], 0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, gammaln
 
 from backend.head.measure import Data, probabilities
 from backend.head.solver import Array
@@ -20,6 +20,8 @@ BIAS_PULL = 1.0
 """How strongly a label's bias is held, in recordings: a handful of them cannot move it far."""
 MAX_ROWS = 2000
 """A bias and a temperature need no more; rows are evenly spread."""
+CONCENTRATIONS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+"""Recordings of each class that a prior stands for, from "anything goes" to "all equally common"."""
 NOISE_SHARES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 """Fewer wrong labels than the second do little harm, and look like odd clips."""
 NOISE_EVIDENCE = 5.0
@@ -151,12 +153,27 @@ def refined(data: Data, logits: Array, bias: Array, noise: float) -> Array:
     return np.asarray(meant / meant.sum(axis=1, keepdims=True))
 
 
+def frequencies(counts: Array) -> Array:
+    """How common classes are that occurred ``counts`` times ``[C]``: shares, sum 1, none of them 0.
+
+    Posterior means under a symmetric Dirichlet prior, whose strength is the likeliest of
+    `CONCENTRATIONS` (Minka, Estimating a Dirichlet distribution, 2000): counts that differ by no more
+    than chance leave all classes equally likely, and counts that differ by more are believed.
+    """
+    prior = np.array(CONCENTRATIONS)[:, None]
+    total, classes = counts.sum(), len(counts)
+    evidence = gammaln(classes * prior[:, 0]) - gammaln(classes * prior[:, 0] + total)
+    evidence = evidence + (gammaln(prior + counts) - gammaln(prior)).sum(axis=1)
+    added = counts + CONCENTRATIONS[int(evidence.argmax())]
+    return np.asarray(added / added.sum())
+
+
 def left_out_bias(data: Data, balanced_weights: NDArray[np.float64] | None) -> Array:
     """Bias ``[C]`` that undoes the weighting of a balanced fit; None: a fit that took none (log odds)."""
     if data.exclusive:
         sums = (data.weights * data.targets).sum(axis=0) * recordings_per_weight(data)
-        share = (sums + 1) / (sums + 1).sum()
-        return np.asarray(np.log(share) - np.log(share).mean())
+        share = np.log(frequencies(sums))
+        return np.asarray(share - share.mean())
     if balanced_weights is None:
         return np.zeros(data.targets.shape[1])
     positive = (data.weights * data.targets).sum(axis=0)

@@ -15,10 +15,12 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from backend.head.solver import SMALLEST_SCALE_SHARE, Array, Basis, Coordinates, Linear
+from backend.head.solver import Array, Basis, Coordinates, Linear
 
 MAX_ROTATED = 1024
 """Up to so many rows the span of the rows is smaller than the space, and quicker to work in."""
+SMALLEST_SCALE_SHARE = 0.01
+"""Of the median deviation, at least: what varies less is rounding, and must not be blown up."""
 ROUNDING = 1e-9
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -33,7 +35,7 @@ def span_of(embeddings: NDArray[np.float32], weights: Array) -> Basis:
         own = slice(first, first + MAX_ROTATED)
         variance += share[own] @ np.square(embeddings[own] - centre)
     scale: Array = np.sqrt(variance)
-    scale = np.asarray(scale + SMALLEST_SCALE_SHARE * np.median(scale), dtype=np.float64)
+    scale = np.asarray(np.maximum(scale, SMALLEST_SCALE_SHARE * np.median(scale)), dtype=np.float64)
     scale[scale == 0] = 1.0
     total = float((variance / np.square(scale)).sum()) or 1.0
     if len(embeddings) > min(MAX_ROTATED, embeddings.shape[1]):
