@@ -30,7 +30,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from backend.encoders.cnn14_network import MEL_BANDS, WIDTHS, Cnn14
 from backend.encoders.engines.base import EngineFaultError, Plan
-from backend.encoders.engines.folding import BLOCKS, folded_block
+from backend.encoders.engines.folding import BLOCKS, turned_block
 from backend.encoders.engines.front_end import FrontEnd
 
 # They have no base of their own, and some builds raise RuntimeError for a lack of memory.
@@ -85,19 +85,22 @@ class OnnxruntimeEngine:
 
 
 def _graph(network: Cnn14, weights: _Weights) -> onnx.ModelProto:
-    """``[B, 1, t, 64]`` to ``[B, t // 32, 2048]``; its weights go into ``weights``, by name."""
+    """``[B, 1, t, 64]`` to ``[B, t // 32, 2048]``; its weights go into ``weights``, by name.
+
+    Inside, time lies along the rows.
+    """
     nodes: list[onnx.NodeProto] = []
-    x = "image"
 
     def then(kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"{kind}{len(nodes)}"
         nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
 
+    x = then("Transpose", "image", perm=[0, 1, 3, 2])
     for block in range(1, BLOCKS + 1):
-        for number, (weight, bias) in enumerate(folded_block(network, block), start=1):
-            weights[f"weight{block}{number}"] = weight.numpy()
-            weights[f"bias{block}{number}"] = bias.numpy()
+        for number, (weight, bias) in enumerate(turned_block(network, block), start=1):
+            weights[f"weight{block}{number}"] = weight
+            weights[f"bias{block}{number}"] = bias
             x = then(
                 "Conv",
                 x,
@@ -109,7 +112,7 @@ def _graph(network: Cnn14, weights: _Weights) -> onnx.ModelProto:
             x = then("Relu", x)
         if block < BLOCKS:
             x = then("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
-    x = then("ReduceMean", x, axes=[3], keepdims=0)
+    x = then("ReduceMean", x, axes=[2], keepdims=0)
     nodes.append(helper.make_node("Transpose", [x], ["frames"], perm=[0, 2, 1]))
     graph = helper.make_graph(
         nodes,

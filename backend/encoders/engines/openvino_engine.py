@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from backend.encoders.cnn14_network import MEL_BANDS, Cnn14
 from backend.encoders.engines.base import EngineFaultError, Plan
-from backend.encoders.engines.folding import BLOCKS, folded_block
+from backend.encoders.engines.folding import BLOCKS, turned_block
 from backend.encoders.engines.front_end import FrontEnd
 
 # On import, openvino reports itself to Google Analytics through this package, unless it cannot be
@@ -77,17 +77,16 @@ def _core() -> openvino.Core:
 
 
 def _model(network: Cnn14) -> openvino.Model:
-    """``[B, 1, t, 64]`` to ``[B, t // 32, 2048]``, B and t free."""
+    """``[B, 1, t, 64]`` to ``[B, t // 32, 2048]``, B and t free; inside, time lies along the rows."""
     image = ops.parameter([-1, 1, -1, MEL_BANDS], np.float32, name="image")
-    x = image
+    x = ops.transpose(image, ops.constant(np.array([0, 1, 3, 2])))
     for block in range(1, BLOCKS + 1):
-        for weight, bias in folded_block(network, block):
-            kernel = ops.constant(weight.numpy())
-            x = ops.convolution(x, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
-            x = ops.relu(ops.add(x, ops.constant(bias.numpy().reshape(1, -1, 1, 1))))
+        for weight, bias in turned_block(network, block):
+            x = ops.convolution(x, ops.constant(weight), [1, 1], [1, 1], [1, 1], [1, 1])
+            x = ops.relu(ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1))))
         if block < BLOCKS:
             x = ops.avg_pool(x, [2, 2], [0, 0], [0, 0], [2, 2], True)
-    x = ops.reduce_mean(x, ops.constant(np.array([3])), False)
+    x = ops.reduce_mean(x, ops.constant(np.array([2])), False)
     x = ops.transpose(x, ops.constant(np.array([0, 2, 1])))
     return openvino.Model([ops.result(x)], [image], "cnn14")
 
