@@ -1,0 +1,39 @@
+"""Servers that sounds are fetched from, and what fetches them without a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.audio import downloads
+from backend.audio.source import SoundSource
+from tests.audio.sound_server import Server, settings_in
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits before another attempt, and no proxy comes between."""
+    monkeypatch.setattr(downloads, "BACK_OFF_SECONDS", (0.0, 0.0))
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> SoundSource:
+    return SoundSource(settings_in(tmp_path))

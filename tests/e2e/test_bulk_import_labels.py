@@ -1,0 +1,146 @@
+"""``scripts/bulk_import.py`` against a real Label Studio: labels come in with the sounds they are of."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from backend.export import jsonl
+from backend.export.label_studio import TaskReader
+from backend.export.records import ClipRecord
+from backend.labelstudio.config import parse_label_config
+from tests.e2e import importing
+from tests.e2e.importing import CONFIG, run, tasks_of, write_sounds
+
+REGIONS = """<View><Audio name="audio" value="$audio"/>
+<Labels name="label" toName="audio"><Label value="Owl"/></Labels></View>"""
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+data_dir = importing.data_dir
+project = importing.project
+
+
+def test_labels_of_a_csv_become_annotations_of_a_new_project(label_studio: Any, tmp_path: Path) -> None:
+    write_sounds(tmp_path / "audio", ["1.wav", "2.wav", "3.wav"])
+    table = tmp_path / "train.csv"
+    rows = [("1.wav", "Bell,Rain & wind"), ("2.wav", "Bird chirp"), ("3.wav", ""), ("gone.wav", "Bell")]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("fname", "labels"), *rows])
+    title = f"CSV {time.time_ns()}"
+    arguments = (table, "--audio-dir", tmp_path / "audio", "--project", title, "--create")
+    arguments += ("--labels-as", "ground-truth")
+    code, text = run(label_studio, *arguments)
+    assert code == 1, text
+    assert "gone.wav" in text
+    (project,) = [p for p in label_studio.client.projects.list() if p.title == title]
+    found = {task.data["fname"]: task for task in tasks_of(label_studio, project)}
+    assert set(found) == {"1.wav", "2.wav", "3.wav"}
+    (annotation,) = label_studio.client.annotations.list(id=found["1.wav"].id)
+    assert annotation.ground_truth
+    assert annotation.result[0]["value"] == {"choices": ["Bell", "Rain & wind"]}
+    assert label_studio.client.annotations.list(id=found["3.wav"].id) == []
+
+    code, text = run(label_studio, *arguments)
+    assert "0 imported, 3 already there" in text
+    assert len(tasks_of(label_studio, project)) == 3
+
+
+def test_labels_can_be_predictions(label_studio: Any, project: Any, tmp_path: Path) -> None:
+    write_sounds(tmp_path, ["1.wav"])
+    (tmp_path / "t.csv").write_text('fname,labels\n1.wav,"Bell,Bird chirp"\n')
+    code, text = run(label_studio, tmp_path / "t.csv", "--project", project.id, "--as", "predictions")
+    assert code == 0, text
+    (task,) = tasks_of(label_studio, project)
+    (prediction,) = label_studio.client.predictions.list(task=task.id)
+    assert prediction.result[0]["value"]["choices"] == ["Bell", "Bird chirp"]
+    assert prediction.score == 1.0
+    assert task.total_annotations == 0
+
+
+def test_unknown_labels_are_refused_before_anything_is_written(
+    label_studio: Any, project: Any, tmp_path: Path
+) -> None:
+    write_sounds(tmp_path, ["1.wav", "2.wav"])
+    (tmp_path / "t.csv").write_text("fname,labels\n1.wav,Bell\n2.wav,Trumpet\n")
+    code, text = run(label_studio, tmp_path / "t.csv", "--project", project.id)
+    assert code == 2, text
+    assert "Trumpet" in text
+    assert tasks_of(label_studio, project) == []
+
+
+def test_a_long_recording_becomes_tasks_that_play_their_own_stretch(
+    label_studio: Any, tmp_path: Path
+) -> None:
+    project = label_studio.client.projects.create(title=f"Split {time.time_ns()}", label_config=REGIONS)
+    samples = np.random.default_rng(0).integers(-3000, 3000, 25_000).astype(np.int16)
+    soundfile.write(tmp_path / "night.wav", samples, 10_000)
+    table = tmp_path / "calls.csv"
+    table.write_text("fname,label,from,to\nnight.wav,Owl,0.5,1.25\nnight.wav,Owl,2.25,2.5\n")
+    arguments = (
+        table,
+        "--project",
+        project.id,
+        "--split",
+        "1",
+        "--start-column",
+        "from",
+        "--end-column",
+        "to",
+    )
+    for imported in (3, 0):
+        code, text = run(label_studio, *arguments)
+        assert code == 0, text
+        assert f"{imported} imported" in text
+    heard = {}
+    tasks = list(label_studio.client.tasks.list(project=project.id, fields="all"))
+    for task in tasks:
+        answer = httpx.get(
+            label_studio.url + task.data["audio"], headers={"Authorization": f"Token {label_studio.token}"}
+        )
+        sound, rate = soundfile.read(io.BytesIO(answer.content), dtype="int16")
+        start_, end = (float(task.data[key]) for key in ("source_start", "source_end"))
+        np.testing.assert_array_equal(sound, samples[round(start_ * rate) : round(end * rate)])
+        (annotation,) = task.annotations
+        values = [item["value"] for item in annotation["result"]]
+        heard[start_, end] = [(value["start"], value["end"]) for value in values]
+        assert task.data["source"] == "night.wav"
+    assert heard == {(0.0, 1.0): [(0.5, 1.0)], (1.0, 2.0): [(0.0, 0.25)], (2.0, 2.5): [(0.25, 0.5)]}
+
+
+def test_an_earlier_export_comes_back_with_its_sounds(
+    label_studio: Any, project: Any, tmp_path: Path
+) -> None:
+    write_sounds(tmp_path / "in", ["1.wav", "2.wav"])
+    (tmp_path / "in" / "t.csv").write_text("fname,labels,place\n1.wav,Bell,roof\n2.wav,Bird chirp,roof\n")
+    assert run(label_studio, tmp_path / "in" / "t.csv", "--project", project.id, "--curated")[0] == 0
+    export = tmp_path / "out" / "export.jsonl"
+    export.parent.mkdir()
+    reader = TaskReader(parse_label_config(CONFIG), "audio")
+
+    def records(number: int) -> list[ClipRecord]:
+        tasks = label_studio.client.tasks.list(project=number, fields="all")
+        return [record for task in tasks for record in reader.annotations(task.model_dump())]
+
+    with jsonl.writing(export) as add:
+        for record in records(project.id):
+            add([record])
+    title = f"Again {time.time_ns()}"
+    code, text = run(label_studio, export, "--project", title, "--create")
+    assert code == 0, text
+    (again,) = [p for p in label_studio.client.projects.list() if p.title == title]
+
+    def said(number: int) -> list[tuple[object, ...]]:
+        kept = ("fname", "sha256", "place", "label_trust")
+        return [(r.file_name, r.tags, [r.data[key] for key in kept]) for r in records(number)]
+
+    assert said(again.id) == said(project.id)
+    assert len(said(again.id)) == 2
