@@ -7,10 +7,8 @@ children of ours at that moment, or children of those.
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +25,7 @@ import redis
 from backend.jobs.redis_server import connect, redis_url
 from backend.running import api_url
 from backend.settings import Settings
+from benchmarks.common import environment_with, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "of-the-benchmark"
@@ -63,9 +62,7 @@ class Backend:
     """
 
     def __init__(self, folder: Path, label_studio_url: str, token: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         ours = {
             "DATA_DIR": str(folder / "data"),
             "PORT": str(port),
@@ -76,10 +73,8 @@ class Backend:
             "LABEL_STUDIO_API_KEY": token,
             **HURRIED,
         }
-        named = {name.upper(): None for name in Settings.model_fields}
         # Nothing of this machine's own settings: its Redis above all is not ours to flush
-        self._environment = {k: v for k, v in os.environ.items() if k not in named}
-        self._environment |= {**ours, "PYTHONPATH": str(ROOT)}
+        self._environment = environment_with({**ours, "PYTHONPATH": str(ROOT)})
         fields: dict[str, Any] = {name.lower(): value for name, value in ours.items()}
         self.settings = Settings(**{"_env_file": None, "redis_url": None, "database_url": None, **fields})
         self._folder, self.log = folder, folder / "backend.log"

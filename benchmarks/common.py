@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 import time
+
+from backend.settings import Settings
 
 _STARTED = time.monotonic()
 
@@ -20,3 +24,16 @@ def report(**figures: object) -> None:
         name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in figures.items()
     }
     print(json.dumps(rounded), flush=True)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment_with(ours: dict[str, str]) -> dict[str, str]:
+    """This process's environment with these settings, and none of the machine's own."""
+    named = {name.upper() for name in Settings.model_fields}
+    return {**{name: value for name, value in os.environ.items() if name not in named}, **ours}

@@ -12,7 +12,6 @@ import argparse
 import csv
 import os
 import resource
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from backend.labelstudio.config import parse_label_config
 from backend.labelstudio.results import region_item
 from backend.labelstudio.server import LabelStudioServer
 from backend.supervisor import supervised
-from benchmarks.common import progress, report
+from benchmarks.common import free_port, progress, report
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = ("benchmark@example.com", "a-benchmark-password", "0123456789abcdef0123456789abcdef01234567")
@@ -71,9 +70,7 @@ def label_studio(folder: Path) -> Iterator[tuple[str, Any, Path]]:
     executable = ROOT / ".venv-label-studio" / "bin" / "label-studio"
     if not executable.is_file():
         raise SystemExit("Label Studio is not here: run 'make .venv-label-studio'.")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     root = folder / "served"
     with supervised(folder / "run") as supervisor:
         server = LabelStudioServer(executable, folder / "label-studio", port, *ACCOUNT, root, supervisor)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from backend.services import Services
 from backend.settings import Settings
 from backend.store.events import record_event
 from backend.training import learn
-from benchmarks.common import progress, report
+from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
 
 KEY = "1.1700000000"
@@ -151,9 +150,7 @@ def train(settings: Settings, paths: list[Path]) -> None:
 @contextmanager
 def server(command: list[str], environment: dict[str, str]) -> Iterator[tuple[str, int]]:
     """A server on a free loopback port; ended by its id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(command, env={**os.environ, **environment, "PORT": str(port)})
     url = f"http://127.0.0.1:{port}"
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import tempfile
 import time
@@ -32,7 +31,7 @@ from backend.store.database import Database
 from backend.store.projects import remember_project
 from backend.store.tables import Annotation, Task
 from backend.supervisor import supervised
-from benchmarks.common import progress, report
+from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
 
 LABELS = tuple(f"sound {number:02d}" for number in range(20))
@@ -62,7 +61,11 @@ def main() -> None:
     rounds = 1 if arguments.quick else 5
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        values: dict[str, Any] = {"data_dir": folder / "data", "encoder": arguments.encoder, "port": _port()}
+        values: dict[str, Any] = {
+            "data_dir": folder / "data",
+            "encoder": arguments.encoder,
+            "port": free_port(),
+        }
         if arguments.encoder == "cnn14":
             values["cnn14_checkpoint"] = random_checkpoint(folder)
         settings = Settings(_env_file=None, **values)
@@ -194,12 +197,6 @@ def _logmel_shape() -> tuple[float, int]:
 
     encoder = LogMelEncoder()
     return encoder.frame_rate, encoder.frame_dim
-
-
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

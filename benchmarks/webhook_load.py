@@ -12,8 +12,6 @@ import argparse
 import asyncio
 import base64
 import json
-import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,7 +31,7 @@ from backend.store.database import Database
 from backend.store.events import pending_work
 from backend.store.tables import Annotation, Event, Training
 from backend.supervisor import supervised
-from benchmarks.common import progress, report
+from benchmarks.common import environment_with, free_port, progress, report
 
 PROJECT = {"id": 1, "title": "Load", "created_at": "2023-11-14T22:13:20Z"}
 LABELS = ("Low", "Middle", "High")
@@ -209,9 +207,7 @@ def make_clips(folder: Path, count: int) -> list[Path]:
 @contextmanager
 def backend(folder: Path, changes: dict[str, int], max_wait_seconds: int) -> Iterator[Settings]:
     """Redis, worker and API as ``python -m backend up`` starts them, in a folder of their own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ours = {
         "DATA_DIR": str(folder / "data"),
         "PORT": str(port),
@@ -220,11 +216,9 @@ def backend(folder: Path, changes: dict[str, int], max_wait_seconds: int) -> Ite
         "TRAIN_MAX_WAIT_SECONDS": str(max_wait_seconds),
         **{name: str(value) for name, value in changes.items()},
     }
-    names = {name.upper() for name in Settings.model_fields}
-    environment = {**{k: v for k, v in os.environ.items() if k not in names}, **ours}
     settings = Settings(_env_file=None, **{name.lower(): value for name, value in ours.items()})
     with supervised(folder / "run") as supervisor:
-        start_backend(supervisor, settings, environment, folder / "logs")
+        start_backend(supervisor, settings, environment_with(ours), folder / "logs")
         yield settings
 
 
