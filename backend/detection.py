@@ -81,17 +81,18 @@ def predict_clip(
     tags: dict[str, tuple[tuple[str, float], ...]] = {}
     probabilities: dict[str, dict[str, float]] = {}
     certainties = []
-    for control in controls:
-        fitted = head.controls.get(control.name)
-        if fitted is None or fitted.kind != control.kind:
-            continue
+    known = [
+        (control, fitted)
+        for control, fitted in ((control, head.controls.get(control.name)) for control in controls)
+        if fitted is not None and fitted.kind == control.kind and set(fitted.labels) & set(control.labels)
+    ]
+    said = _probabilities([fitted for _, fitted in known], pool, frame_rate, frames)
+    for (control, fitted), found in zip(known, said, strict=True):
         columns = [i for i, label in enumerate(fitted.labels) if label in control.labels]
-        if not columns:
-            continue
         labels = [fitted.labels[column] for column in columns]
         thresholds = fitted.thresholds[columns]
         if control.kind == "regions":
-            each = frame_probabilities(fitted, pool, frame_rate, frames)[:, columns]
+            each = found[:, columns]
             for label, threshold, curve in zip(labels, thresholds, each.T, strict=True):
                 regions += [
                     DetectedRegion(control.name, start, end, label, score)
@@ -99,13 +100,13 @@ def predict_clip(
                 ]
             whole = each.max(axis=0)
         else:
-            whole = fitted.probabilities(pool(frames)[None])[0, columns]
+            whole = found[0, columns]
             if control.kind == "single":
                 taken = (np.arange(len(labels)) == whole.argmax()) & _tells_apart(control, fitted, whole)
             else:
                 taken = whole >= thresholds
-            found = [(labels[i], float(whole[i])) for i in np.flatnonzero(taken)]
-            tags[control.name] = tuple(sorted(found, key=lambda tag: -tag[1]))
+            shown = [(labels[i], float(whole[i])) for i in np.flatnonzero(taken)]
+            tags[control.name] = tuple(sorted(shown, key=lambda tag: -tag[1]))
         probabilities[control.name] = dict(zip(labels, whole.tolist(), strict=True))
         certainties.append(_certainty(control, whole))
     regions.sort(key=lambda region: (region.start, region.end, region.control, region.label))
@@ -113,29 +114,45 @@ def predict_clip(
     return ClipPrediction(tuple(regions), tags, probabilities, score)
 
 
-def frame_probabilities(
-    fitted: ControlHead, pool: Pool, frame_rate: float, frames: NDArray[np.floating[Any]]
-) -> NDArray[np.float32]:
-    """Probabilities float32 ``[T, C]`` of each label in each frame: means over the windows on it.
+def _probabilities(
+    heads: Sequence[ControlHead], pool: Pool, frame_rate: float, frames: NDArray[np.floating[Any]]
+) -> list[NDArray[np.float32]]:
+    """What each head says of its labels: ``[T, C]`` of every frame, or ``[1, C]`` of the clip for tags.
 
-    A window counts as positive in training from half an overlap on, so the mean passes one half
-    where the sound starts and ends.
+    Embeddings are the same for all heads, and cost more than all that is said about them.
+    """
+    with_regions = [head for head in heads if head.kind == "regions"]
+    curves = iter(frame_probabilities(with_regions, pool, frame_rate, frames) if with_regions else ())
+    clip = pool(frames)[None] if len(with_regions) < len(heads) else np.empty((0, 0), dtype=np.float32)
+    return [next(curves) if head.kind == "regions" else head.probabilities(clip) for head in heads]
+
+
+def frame_probabilities(
+    heads: Sequence[ControlHead], pool: Pool, frame_rate: float, frames: NDArray[np.floating[Any]]
+) -> list[NDArray[np.float32]]:
+    """For each head, probabilities float32 ``[T, C]`` of its labels in each frame of ``[T, D]``.
+
+    They are means over the windows on a frame, which are pooled once for all heads. A window counts as
+    positive in training from half an overlap on, so the mean passes one half where the sound starts and ends.
     """
     count = len(frames)
     length = window_length(frame_rate, count)
     starts = window_starts(frame_rate, count)
-    sums = np.zeros((count + 1, len(fitted.labels)))
+    sums = [np.zeros((count + 1, len(head.labels))) for head in heads]
     covered = np.zeros((count + 1, 1))
     for first in range(0, len(starts), WINDOWS_AT_ONCE):
         batch = starts[first : first + WINDOWS_AT_ONCE]
-        found = fitted.probabilities(pool_windows(pool, frames, batch, length))
+        embeddings = pool_windows(pool, frames, batch, length)
         # Each window adds from its first frame on and takes away after its last
-        sums[batch] += found
-        sums[batch + length] -= found
+        for head, sum_of_head in zip(heads, sums, strict=True):
+            found = head.probabilities(embeddings)
+            sum_of_head[batch] += found
+            sum_of_head[batch + length] -= found
         covered[batch] += 1
         covered[batch + length] -= 1
-    means = np.cumsum(sums, axis=0)[:-1] / np.cumsum(covered, axis=0)[:-1]
-    return np.clip(means, 0.0, 1.0).astype(np.float32)
+    windows = np.cumsum(covered, axis=0)[:-1]
+    means = [np.cumsum(sum_of_head, axis=0)[:-1] / windows for sum_of_head in sums]
+    return [np.clip(mean, 0.0, 1.0).astype(np.float32) for mean in means]
 
 
 def find_regions(

@@ -173,13 +173,34 @@ def test_predictions_are_always_finite(frames, kind):
     assert list(found.regions) == sorted(found.regions, key=lambda region: (region.start, region.end))
 
 
+def test_embeddings_are_pooled_once_for_all_controls():
+    controls = [
+        control(kind, name=f"{kind}{n}") for kind in ("regions", "single", "multiple") for n in (1, 2)
+    ]
+    heads = {one.name: head_of(one.kind, name=one.name).controls[one.name] for one in controls}
+    pooled = []
+
+    def counted(frames):
+        pooled.append(frames.shape)
+        return pool(frames)
+
+    frames = frames_with(5, (1.0, 3.0, 0))
+    found = predict_clip(Head("e-1", heads), controls, counted, RATE, frames, 5.0)
+    alone = [predict_clip(Head("e-1", heads), [one], pool, RATE, frames, 5.0) for one in controls]
+    assert len(pooled) == 2, "all windows, and the whole clip"
+    assert found.probabilities == {name: said for each in alone for name, said in each.probabilities.items()}
+    assert len(found.regions) == sum(len(each.regions) for each in alone) == 2
+    assert found.tags == {name: tags for each in alone for name, tags in each.tags.items()}
+
+
 def test_batches_do_not_show(monkeypatch):
     frames = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float16)
     fitted = head_of().controls["c"]
-    whole = frame_probabilities(fitted, pool, RATE, frames)
+    [whole] = frame_probabilities([fitted], pool, RATE, frames)
     assert whole.shape == (500, 2)
     monkeypatch.setattr("backend.detection.WINDOWS_AT_ONCE", 37)
-    assert frame_probabilities(fitted, pool, RATE, frames) == pytest.approx(whole, abs=1e-5)
+    [cut] = frame_probabilities([fitted], pool, RATE, frames)
+    assert cut == pytest.approx(whole, abs=1e-5)
 
 
 def test_an_hour_is_pooled_in_pieces():

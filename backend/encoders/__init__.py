@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from pathlib import Path
@@ -101,9 +102,15 @@ def encoder_identity(settings: Settings) -> str:
 
 
 def _key(settings: Settings) -> _Key:
-    checkpoint = settings.cnn14_checkpoint.resolve() if settings.cnn14_checkpoint else None
+    checkpoint = _resolved(settings.cnn14_checkpoint) if settings.cnn14_checkpoint else None
     how = settings.torch_threads, settings.cnn14_engine, settings.cnn14_precision
-    return settings.encoder, settings.data_dir.resolve(), checkpoint, *how
+    return settings.encoder, _resolved(settings.data_dir), checkpoint, *how
+
+
+@functools.cache
+def _resolved(path: Path) -> Path:
+    """Followed to its end once: this is asked for several times in every prediction."""
+    return path.resolve()
 
 
 def _build(settings: Settings, at_once: bool) -> Encoder:
