@@ -14,6 +14,7 @@ from scipy.spatial.distance import pdist
 from backend.head.comparison import STANDARD_ERRORS, TOLERANCE, drop
 from backend.head.landmarks import Landmarks
 from backend.head.measure import Data, ranking_score, tells
+from backend.head.prior import Prior
 from backend.head.solver import Array, Basis
 
 MIN_UNITS = 200
@@ -30,8 +31,10 @@ LARGEST_LOSS = 0.05
 """Of one label's average precision, whatever the others gain: it may lie in directions of little variance."""
 
 
-def is_worth_trying(data: Data, score: float) -> bool:
-    """Whether there are labels enough for curved borders, no prior, which is linear, and room to be better.
+def is_worth_trying(data: Data, prior: Prior, score: float) -> bool:
+    """Whether there are labels enough for curved borders, no prior, and room to be better.
+
+    What a prior says, of these labels or of others, goes on in the same head, and is linear.
 
     ``score``: of the best straight ones out of fold (`ranking_score`), at most 1. The fit is in closed
     form on `RANK` + `MAX_LANDMARKS` features, and so costs less than the linear discriminant of an encoder
@@ -39,7 +42,7 @@ def is_worth_trying(data: Data, score: float) -> bool:
     """
     if (
         score > 1 - TOLERANCE
-        or data.offset is not None
+        or prior.head is not None
         or len(data.targets) > MAX_ROWS
         or data.is_unit.sum() < MIN_UNITS
     ):

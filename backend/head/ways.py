@@ -62,8 +62,6 @@ def best_way(
         There are recordings enough to measure; otherwise the usual logistic regression is taken.
     """
     anchored = bool(data.anchored.any())
-    # What the prior says of other labels goes on in the same head, and is linear in the embeddings
-    straight_only = prior.head is not None
     ways = []
     discriminated = measured and may_let_go and not anchored and _repeated(data)
     if discriminated:
@@ -74,7 +72,7 @@ def best_way(
     for way in ways[1:]:
         if _score(data, way) > _score(data, best) + CLEARLY_BETTER:
             best = way
-    if discriminated and not straight_only and is_worth_trying(data, _score(data, best)):
+    if discriminated and is_worth_trying(data, prior, _score(data, best)):
         best = _curved(data, embeddings, prior, best)
     return best
 
