@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.store.events import ANNOTATIONS_SYNCED, DELETED, REVIEW_ACTIONS, pending_events
+from backend.store.events import ANNOTATIONS_SYNCED, DELETED, REVIEW_ACTIONS, pending_payloads
 from backend.store.projects import epoch_seconds
 from backend.store.tables import Annotation, Event, Task
 
@@ -192,17 +192,17 @@ def live_annotations(session: Session, key: str) -> list[tuple[Annotation, Task]
 
 
 def known_annotations(session: Session, key: str) -> set[int]:
-    """Numbers of the annotations that are held, skipped ones too, and that waiting events will add."""
+    """Numbers of the annotations that are held, skipped ones too, once the waiting events are applied."""
     held = select(Annotation.annotation_id).where(
         Annotation.project_key == key, Annotation.deleted.is_(False)
     )
     known = set(session.scalars(held))
-    for event in pending_events(session, key):
-        if event.action != DELETED:
-            payload = event.payload
-            known.update(
-                item["id"] for item in _records(payload.get("annotation"), payload.get("annotations"))
-            )
+    for action, payload in pending_payloads(session, key):
+        numbers = {item["id"] for item in _records(payload.get("annotation"), payload.get("annotations"))}
+        if action == DELETED:
+            known -= numbers
+        else:
+            known |= numbers
     return known
 
 

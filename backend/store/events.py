@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
 }
 _ACTION_CHARACTERS = 64
 _NUMBERS_AT_ONCE = 1000
+_PAYLOADS_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,13 @@ def pending_events(session: Session, key: str) -> list[Event]:
     """The waiting webhooks of a project, in the order in which they came."""
     query = select(Event).where(Event.project_key == key, Event.handled_at.is_(None)).order_by(Event.id)
     return list(session.scalars(query))
+
+
+def pending_payloads(session: Session, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Action and payload of each of them, of which only a few are held in memory at a time."""
+    query = select(Event.action, Event.payload).where(Event.project_key == key, Event.handled_at.is_(None))
+    streamed = query.order_by(Event.id).execution_options(yield_per=_PAYLOADS_AT_ONCE)
+    yield from session.execute(streamed)
 
 
 def last_event_id(session: Session, key: str) -> int:

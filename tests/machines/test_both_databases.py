@@ -19,7 +19,7 @@ from backend.api.journal import EventJournal
 from backend.jobs.dispatcher import due_jobs
 from backend.prediction import Predictor
 from backend.services import Services
-from backend.store.annotations import apply_event, live_annotations
+from backend.store.annotations import apply_event, known_annotations, live_annotations
 from backend.store.database import Database
 from backend.store.events import mark_handled, pending_events, pending_work, record_event
 from backend.store.projects import acquire_lease, hold_lease, known_projects, release_lease, remember_project
@@ -51,6 +51,17 @@ def at_once(work: Callable[[int], Any], times: int = TIMES) -> list[Any]:
 
     with ThreadPoolExecutor(times) as pool:
         return list(pool.map(begin, range(times)))
+
+
+def test_everything_that_waits_is_read_in_parts(database: Database) -> None:
+    """More events than are held in memory at a time."""
+    with database.write() as session:
+        for number in range(1, 131):
+            annotation = {"id": number, "task": 1, "result": []}
+            payload = {"action": "ANNOTATION_CREATED", "annotation": annotation, "project": PROJECT}
+            record_event(session, payload)
+    with database.read() as session:
+        assert known_annotations(session, KEY) == set(range(1, 131))
 
 
 def test_a_database_of_the_first_release_keeps_everything(database_url: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.services import Services
-from backend.store.annotations import apply_event, count_annotations, live_annotations
+from backend.store.annotations import apply_event, count_annotations, known_annotations, live_annotations
 from backend.store.database import Database
 from backend.store.events import record_event
 from backend.store.tables import Base
@@ -131,3 +131,23 @@ def test_no_payload_breaks_the_state(action: str, fields: dict[str, Any]) -> Non
                 assert all(isinstance(item, dict) for item in annotation.result)
                 assert isinstance(task.data, dict)
     database.close()
+
+
+def test_what_waits_is_known(database: Database) -> None:
+    """As it will be when it is applied: what a waiting deletion takes is known no longer."""
+    with database.write() as session:
+        for event in [record_event(session, webhook("ANNOTATION_CREATED", _annotation(n))) for n in (1, 2)]:
+            apply_event(session, event)
+            event.handled_at = 1.0
+        skipped = {"action": "ANNOTATIONS_CREATED", "annotations": [_annotation(4, was_cancelled=True)]}
+        for payload in (
+            DELETED,
+            webhook("ANNOTATION_CREATED", _annotation(3)),
+            {**skipped, "project": PROJECT},
+            webhook("ANNOTATION_CREATED", _annotation(5)),
+            {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 5}], "project": PROJECT},
+            {"action": "START_TRAINING", "project": PROJECT},
+        ):
+            record_event(session, payload)
+    with database.read() as session:
+        assert known_annotations(session, KEY) == {2, 3, 4}
