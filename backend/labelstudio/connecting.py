@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import explained
 
@@ -131,7 +133,7 @@ def _bring_up(
                 client.ml.update(id=mine[0].id, **fields)
                 number = int(mine[0].id)
             else:
-                number = int(client.ml.create(**fields).id)
+                number = _created(client, fields)
             state = client.ml.get(id=number)
     except LabelStudioError as error:
         raise _refused(str(error), label_studio_url, backend_url) or error from error
@@ -145,6 +147,21 @@ def _bring_up(
         for other in mine[1:]:
             client.ml.delete(id=other.id)
     return number
+
+
+def _created(client: Any, fields: dict[str, Any]) -> int:
+    """Make the backend, once: Label Studio saves it before all is done, and asked again it makes another."""
+    from label_studio_sdk.core.api_error import ApiError
+
+    try:
+        return int(client.ml.create(**fields, request_options={"max_retries": 0}).id)
+    except (ApiError, httpx.HTTPError):
+        known = client.ml.list(project=fields["project"])
+        saved = [backend.id for backend in known if backend.url.rstrip("/") == fields["url"]]
+        if not saved:
+            raise
+        client.ml.update(id=saved[0], **fields)
+        return int(saved[0])
 
 
 def _refused(reason: str, label_studio_url: str, backend_url: str) -> LabelStudioError | None:
