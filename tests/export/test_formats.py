@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +19,7 @@ from hypothesis import strategies as st
 from backend.errors import FormatError
 from backend.export.formats import FORMATS
 from backend.export.records import ClipRecord, RegionRecord
-from tests.export.records import any_text, line_text, records, sounds, weak_labels
+from tests.export.records import any_text, records, sounds
 
 MANY = settings(max_examples=25)
 
@@ -192,107 +190,6 @@ def test_audacity_tracks_of_others_are_read(tmp_path: Path) -> None:
     track = tmp_path / "x.txt"
     track.write_text("1.000000\t1.000000\tpoint\n\\\t6928.456055\t6928.456055\n2.0\t3.0\r\n")
     assert [row.region for row in read_track(track)] == [RegionRecord(1, 1, "point"), RegionRecord(2, 3, "")]
-
-
-@st.composite
-def single_sounds(draw: st.DrawFn, labels: st.SearchStrategy[str]) -> list[list[ClipRecord]]:
-    """Sounds of different names with one record each, and one control of either kind."""
-    found: list[list[ClipRecord]] = []
-    seen: set[str] = set()
-    for sound in draw(sounds(records(labels))):
-        name = sound[0].file_name.strip()
-        if name and name not in seen:
-            seen.add(name)
-            found.append([replace(sound[0], file_name=name)])
-    return found
-
-
-def events(found: Sequence[Sequence[ClipRecord]]) -> list[tuple[str, float, float, str]]:
-    return [
-        (record.file_name, region.start, region.end, region.label)
-        for record in flat(found)
-        for regions in record.regions.values()
-        for region in regions
-    ]
-
-
-@MANY
-@given(single_sounds(line_text))
-def test_dcase_lists_read_back(found: list[list[ClipRecord]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        back = list(FORMATS["dcase"].load().read(written("dcase", found, folder)))
-    assert [record.file_name for record in back] == [r.file_name for r in flat(found) if r.regions]
-    assert events([back]) == events(found)
-
-
-@MANY
-@given(single_sounds(line_text))
-def test_dcase_lists_are_what_pandas_reads(found: list[list[ClipRecord]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        table = pandas.read_csv(
-            written("dcase", found, folder), sep="\t", dtype={"filename": str, "event_label": str},
-            keep_default_na=False, na_values={"onset": [""], "offset": [""]},
-        )  # fmt: skip
-    rows = table[table["onset"].notna()]
-    assert list(rows.itertuples(index=False, name=None)) == events(found)
-
-
-# dcase_util strips labels, makes numbers of those that look like some, and slashes of backslashes in names.
-plain_labels = line_text.map(lambda text: f"{text.strip()}!")
-
-
-@settings(max_examples=25)
-@given(single_sounds(plain_labels))
-@pytest.mark.filterwarnings("ignore")
-def test_dcase_lists_are_what_sed_eval_reads(found: list[list[ClipRecord]]) -> None:
-    import sed_eval
-
-    found = [
-        [replace(record, file_name=f"{number} {re.sub(r'[^a-z0-9 ,]', 'ü', record.file_name)}.wav")]
-        for number, (record,) in enumerate(found)
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        path = shutil.copy(written("dcase", found, folder), Path(folder) / "reference.csv")
-        listed = sed_eval.io.load_event_list(str(path), csv_header=True, file_format="CSV", delimiter="\t")
-    got = [
-        (e.filename, float(e.onset), float(e.offset), e.event_label) for e in listed if e.onset is not None
-    ]
-    assert got == events(found)
-
-
-def test_sed_eval_measures_our_export_as_perfect(tmp_path: Path) -> None:
-    import sed_eval
-
-    regions = (RegionRecord(0.5, 2.0, "Dog"), RegionRecord(1.0, 4.0, "Cat"))
-    found = [[ClipRecord("a.wav", regions={"label": regions})], [ClipRecord("b.wav", regions={"label": ()})]]
-    path = shutil.copy(written("dcase", found, tmp_path), tmp_path / "reference.csv")
-    listed = sed_eval.io.load_event_list(str(path), csv_header=True, delimiter="\t")
-    one = listed.filter(filename="a.wav")
-    metrics = sed_eval.sound_event.SegmentBasedMetrics(event_label_list=["Cat", "Dog"], time_resolution=0.5)
-    metrics.evaluate(one, one)
-    overall = metrics.results_overall_metrics()
-    assert overall["f_measure"]["f_measure"] == 1.0
-    assert metrics.overall["Nref"] == 9, "3 half seconds of Dog and 6 of Cat"
-
-
-@MANY
-@given(single_sounds(weak_labels))
-def test_weak_labels_read_back(found: list[list[ClipRecord]]) -> None:
-    expected = []
-    for record in flat(found):
-        labels = [label for tags in record.tags.values() for label in tags]
-        labels += [region.label for regions in record.regions.values() for region in regions]
-        expected.append(ClipRecord(record.file_name, tags={"tags": tuple(dict.fromkeys(labels))}))
-    with tempfile.TemporaryDirectory() as folder:
-        assert list(FORMATS["fsdkaggle"].load().read(written("fsdkaggle", found, folder))) == expected
-
-
-def test_weak_labels_look_like_fsdkaggle(tmp_path: Path) -> None:
-    record = ClipRecord(
-        "a,b.wav", tags={"tags": ("Bark", "Rain & wind")}, regions={"label": (RegionRecord(0, 1, "Bark"),)}
-    )
-    path = written("fsdkaggle", [[record]], tmp_path)
-    assert path.read_text() == 'fname,labels\n"a,b.wav","Bark,Rain & wind"\n'
 
 
 @pytest.mark.parametrize(
