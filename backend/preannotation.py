@@ -19,6 +19,7 @@ from backend.errors import LabelStudioError, NotEnoughAnnotationsError
 from backend.labelstudio.client import client_for, explained
 from backend.labelstudio.config import parse_label_config
 from backend.labelstudio.listing import OPEN, Filter, Listing
+from backend.labelstudio.once import import_predictions
 from backend.leases import kept
 from backend.prediction import Predictor
 from backend.services import Services
@@ -228,7 +229,7 @@ def _predict_chunk(
         if predictions:
             with explained(url):
                 client = client_for(services.settings, project)
-                client.projects.import_predictions(id=project.project_id, request=predictions)
+                import_predictions(client, project.project_id, predictions)
     failed = {str(tasks[number]["id"]): sentence for number, sentence in answer.failed.items()}
     labels = Counter(label for prediction in predictions for label in _labels(prediction["result"]))
     return ChunkDone(len(predictions), dict(labels), failed)

@@ -16,6 +16,7 @@ import structlog
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import client_for, explained
 from backend.labelstudio.listing import OPEN, PAGE_TASKS, Listing
+from backend.labelstudio.once import import_predictions
 from backend.prediction import Predictor
 from backend.services import Services
 from backend.store.projects import remember_project
@@ -107,7 +108,7 @@ def _write_predictions(
             {"task": task["id"], "result": item["result"], "score": item["score"], "model_version": version}
             for task, item in zip(some, answer.items, strict=True)
         ]
-        client.projects.import_predictions(id=project.project_id, request=predictions)
+        import_predictions(client, project.project_id, predictions)
         if first == 0:
             _show_version(client, project, version, ours)
         written += len(some)

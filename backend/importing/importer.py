@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,21 +13,21 @@ from typing import Any, Literal
 import httpx
 
 from backend.errors import LabelStudioError
-from backend.importing.items import Sound, identity_of
+from backend.importing.held import Held
+from backend.importing.items import Sound
 from backend.importing.labels import Marking
 from backend.importing.places import Place
 from backend.importing.splitting import Cutter
 from backend.importing.turns import Turns
 from backend.labelstudio.client import explained
+from backend.labelstudio.once import ONCE, may_have_repeated
 
 State = Literal["imported", "already there", "to import", "left out"]
 
-PAGE_TASKS = 1000
 IMPORT_TIMEOUT_SECONDS = 600
 RETRY_SECONDS = (1.0, 5.0, 15.0, 30.0)
 """Pauses before a batch is tried again that the network broke off; a restart of Label Studio takes 25 s."""
-_NO_RETRY = {"max_retries": 0, "timeout_in_seconds": IMPORT_TIMEOUT_SECONDS}
-"""A request that makes tasks is never sent again blindly: it may have succeeded unheard."""
+_ONCE = {**ONCE, "timeout_in_seconds": IMPORT_TIMEOUT_SECONDS}
 _TRUST_ORDER = {"noisy": 0, None: 1, "curated": 2}
 
 
@@ -56,54 +55,6 @@ class Outcome:
         known = self.states.get(sound.listed_name)
         if known not in ("imported", "to import") or state == "imported":
             self.states[sound.listed_name] = state
-
-
-class Held:
-    """The sounds that a project holds, by what each task's data says of them.
-
-    Looking again reads only the tasks that are new, so it costs little before every batch, and
-    finds what another import has brought in meanwhile.
-    """
-
-    def __init__(self, client: Any, url: str, project_id: int) -> None:
-        self._client, self._url, self._project_id = client, url, project_id
-        self._identities: set[str] = set()
-        self._named: set[tuple[str, str]] = set()
-        self._last_id = 0
-
-    def has(self, sound: Sound, *, by_name: bool) -> bool:
-        """Whether the sound is there; ``by_name``: under its name, so that copies count apart."""
-        return (sound.identity, sound.fname) in self._named if by_name else sound.identity in self._identities
-
-    def arrived(self, identity: str) -> bool:
-        """Look, and say whether a sound of that identity is there."""
-        self.look()
-        return identity in self._identities
-
-    def look(self) -> None:
-        """Read the tasks that came since the last look.
-
-        Raises
-        ------
-        LabelStudioError
-            Label Studio cannot be reached or refuses.
-        """
-        newer = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": self._last_id}
-        query = {"filters": {"conjunction": "and", "items": [newer]}, "ordering": ["tasks:id"]}
-        with explained(self._url):
-            for task in self._client.tasks.list(
-                project=self._project_id,
-                query=json.dumps(query),
-                fields="task_only",
-                include="id,data",
-                page_size=PAGE_TASKS,
-            ):
-                self._last_id = max(self._last_id, int(task.id))
-                data = task.data or {}
-                identity = identity_of(data)
-                if identity:
-                    self._identities.add(identity)
-                    self._named.add((identity, str(data.get("fname"))))
 
 
 class Importer:
@@ -221,7 +172,7 @@ class Importer:
                 if sound.fname in missing
             ]
             if tasks:
-                self._create(tasks, next(sound.identity for sound in batch if sound.fname in missing))
+                self._create(tasks, [sound for sound in batch if sound.fname in missing])
         outcome.imported += len(tasks)
         outcome.already_there += len(batch) - len(tasks)
         for sound in batch:
@@ -231,12 +182,13 @@ class Importer:
         data = {**sound.data(), self._data_key: address}
         return {"data": data, **(self._marking.part(sound) if self._marking else {})}
 
-    def _create(self, tasks: list[dict[str, Any]], first: str) -> None:
-        with self._turns.sending(first) as answered:
+    def _create(self, tasks: list[dict[str, Any]], sounds: Sequence[Sound]) -> None:
+        sent_at = time.monotonic()
+        with self._turns.sending(sounds[0].identity) as answered:
             try:
                 with explained(self._url):
                     answer = self._client.projects.import_tasks(
-                        id=self._project_id, request=tasks, return_task_ids=True, request_options=_NO_RETRY
+                        id=self._project_id, request=tasks, return_task_ids=True, request_options=_ONCE
                     )
             except LabelStudioError as error:
                 if not isinstance(error.__cause__, httpx.TransportError):
@@ -247,6 +199,9 @@ class Importer:
                 f"Label Studio at {self._url} made {answer.task_count} tasks of {len(tasks)}: "
                 "look into its log, then run this again."
             )
+        made = getattr(answer, "task_ids", None)
+        if made and may_have_repeated(sent_at):
+            self._held.keep_only(made, sounds)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import httpx
 
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import explained
+from backend.labelstudio.once import ONCE
 
 Login = tuple[str, str]
 """User name and password that the backend asks for."""
@@ -150,18 +151,26 @@ def _bring_up(
 
 
 def _created(client: Any, fields: dict[str, Any]) -> int:
-    """Make the backend, once: Label Studio saves it before all is done, and asked again it makes another."""
+    """Make the backend, and leave one: Label Studio saves it before all is done, and may begin again."""
     from label_studio_sdk.core.api_error import ApiError
 
+    number = failure = None
     try:
-        return int(client.ml.create(**fields, request_options={"max_retries": 0}).id)
-    except (ApiError, httpx.HTTPError):
-        known = client.ml.list(project=fields["project"])
-        saved = [backend.id for backend in known if backend.url.rstrip("/") == fields["url"]]
-        if not saved:
-            raise
-        client.ml.update(id=saved[0], **fields)
-        return int(saved[0])
+        number = int(client.ml.create(**fields, request_options=ONCE).id)
+    except (ApiError, httpx.HTTPError) as error:
+        failure = error
+    known = client.ml.list(project=fields["project"])
+    saved = [backend.id for backend in known if backend.url.rstrip("/") == fields["url"]]
+    if failure and not saved:
+        raise failure
+    number = number or int(saved[0])
+    repeated = [other for other in saved if other != number]
+    for other in repeated:
+        client.ml.delete(id=other)
+    if failure or repeated:
+        # The one that is left may be half set up; and deleting one takes its title from the project
+        client.ml.update(id=number, **fields)
+    return number
 
 
 def _refused(reason: str, label_studio_url: str, backend_url: str) -> LabelStudioError | None:

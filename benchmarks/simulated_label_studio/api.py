@@ -77,6 +77,11 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
                 rows.add_prediction(item["task"], item["result"], item["score"], item["model_version"])
         return {"created": len(known)}
 
+    @router.get("/api/predictions/")
+    def predictions(task: int) -> list[Json]:
+        with rows.lock:
+            return [dict(row) for row in rows.predictions.where("task", task)]
+
     @router.delete("/api/predictions/{number}/", status_code=204)
     def delete_prediction(number: int) -> None:
         with rows.lock:
@@ -107,6 +112,11 @@ def _connections(studio: SimulatedLabelStudio) -> APIRouter:
         if not {"url", "project"} <= fields.keys():
             raise HTTPException(500, "A change without url and project.")  # as recorded
         return _reached(studio.change_backend(number, fields))
+
+    @router.delete("/api/ml/{number}", status_code=204)
+    def disconnect(number: int) -> None:
+        with rows.lock:
+            rows.backends.remove(number)
 
     @router.get("/api/webhooks/")
     def webhooks(project: int) -> list[Json]:
