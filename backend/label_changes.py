@@ -13,7 +13,13 @@ from backend.errors import LabelConfigError
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.renames import certain_renames
 from backend.store.events import record_event
-from backend.store.projects import UNKNOWN_PROJECT, is_storable, lock_project, remember_project
+from backend.store.projects import (
+    UNKNOWN_PROJECT,
+    epoch_seconds,
+    is_storable,
+    lock_project,
+    remember_project,
+)
 from backend.store.renames import Names, add_rename, current_names, used_names
 from backend.store.tables import Event
 
@@ -32,25 +38,33 @@ def note_project(session: Session, event: Event) -> None:
     sent = event.payload.get("project")
     if isinstance(sent, dict) and event.project_key != UNKNOWN_PROJECT:
         remember_project(session, event.project_key, title=sent.get("title"))
-        note_label_config(session, event.project_key, sent.get("label_config"), event.received_at)
+        changed_at = epoch_seconds(sent.get("updated_at"))
+        note_label_config(session, event.project_key, sent.get("label_config"), event.received_at, changed_at)
 
 
-def note_label_config(session: Session, key: str, label_config: object, heard_at: float) -> None:
+def note_label_config(
+    session: Session, key: str, label_config: object, heard_at: float, changed_at: float = 0.0
+) -> None:
     """Store a project's label config, and which of its labels were renamed.
 
     Parameters
     ----------
     heard_at
-        When Label Studio said so (seconds since the epoch). A webhook that waited is older than what
+        When Label Studio said so (seconds since the epoch). A webhook that waited here is older than what
         has been heard since, and must not bring a former config back.
+    changed_at
+        The project's ``updated_at`` where it was said (seconds since the epoch by Label Studio's clock), 0
+        where it was not: a webhook that waited on its way comes after those that were sent after it.
     """
     project = remember_project(session, key)
     lock_project(session, key)
     if (
         not (is_storable(label_config) and isinstance(label_config, str))
         or heard_at < project.label_config_at
+        or 0.0 < changed_at < project.changed_at
     ):
         return
+    project.changed_at = changed_at or project.changed_at
     before, project.label_config_at = project.label_config, heard_at
     if label_config == before:
         return

@@ -131,7 +131,7 @@ def _compare(
             f"Project {number} in Label Studio is another one than {key}: it was made anew. Open its page "
             "Settings, Model once, and it is known here."
         )
-    about = {name: project.get(name) for name in ("id", "created_at", "title", "label_config")}
+    about = {name: project.get(name) for name in ("id", "created_at", "updated_at", "title", "label_config")}
     _note_config(services, key, about, difference)
     for which in (ANNOTATED, SKIPPED):
         pages = listing.tasks(number, which)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,24 @@ def test_a_webhook_that_waited_brings_no_former_config_back(
     with services.database.read() as session:
         assert session.get_one(Project, KEY).label_config == renamed
     assert tag(predicted(services, tones[4], renamed)) == ["Deep"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_webhooks_that_overtake_each_other_end_at_the_last_config(
+    services: Services, order: tuple[int, ...]
+) -> None:
+    sent = []
+    for second, label in enumerate(("Low", "Deep", "Bass")):
+        payload = project_updated(config(label, "High"))
+        payload["project"]["updated_at"] = f"2026-11-20T18:20:0{second}.607200Z"
+        sent.append(payload)
+    receive(services, *(sent[position] for position in order))
+    with services.database.read() as session:
+        assert session.get_one(Project, KEY).label_config == config("Bass", "High")
+    # What says no time is as new as it comes
+    receive(services, project_updated(LOW_HIGH))
+    with services.database.read() as session:
+        assert session.get_one(Project, KEY).label_config == LOW_HIGH
 
 
 def test_a_removed_label_is_gone_at_once_and_leaves_its_probability_to_the_others(

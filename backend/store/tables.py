@@ -36,6 +36,8 @@ class Project(Base):
     label_config: Mapped[str] = mapped_column(Text, default="")
     label_config_at: Mapped[float] = mapped_column(default=0.0)
     """When that label config was last heard of; what was heard before it changes nothing."""
+    changed_at: Mapped[float] = mapped_column(default=0.0)
+    """The project's ``updated_at`` then, by Label Studio's clock; what was sent before it changes nothing."""
     learnt_config: Mapped[str] = mapped_column(String(64), default="")
     """Digest of the label config that the last training knew."""
     title: Mapped[str] = mapped_column(Text, default="")
