@@ -83,7 +83,8 @@ def annotated_clips(heard: Sequence[Heard], controls: Sequence[Control]) -> list
 
 def _weight(annotation: Annotation, task: Task) -> float:
     trust = task.data.get("label_trust")
-    if not annotation.shown_at and isinstance(trust, str) and trust in TRUST_WEIGHTS:
+    untouched = not (annotation.shown_at or annotation.worked_on)
+    if untouched and isinstance(trust, str) and trust in TRUST_WEIGHTS:
         return TRUST_WEIGHTS[trust]
     if annotation.ground_truth:
         return GROUND_TRUTH_WEIGHT

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from backend.agreement import label_agreement
+from backend.cleared import with_cleared
 from backend.clips import Heard, annotated_clips, hear_annotations
 from backend.errors import HeadDamagedError
 from backend.head.comparison import Comparison, compare
@@ -64,6 +65,7 @@ def prepare_lesson(services: Services, project: Project) -> Lesson:
         annotations = live_annotations(session, project.key)
         names = names_now(session, project.key, controls)
     heard = hear_annotations(services, project, controls, names, annotations)
+    heard = with_cleared(services, project.key, controls, names, heard)
     return Lesson(controls, names, heard, annotated_clips(heard, controls))
 
 
@@ -96,16 +98,19 @@ def fit_candidate(services: Services, lesson: Lesson, active: Version | None) ->
     return Candidate(fitted, report, metrics, examples)
 
 
-def why_worse(services: Services, lesson: Lesson, candidate: Candidate, active: Version | None) -> str:
-    """Return why a candidate must not replace the active version; empty when it may.
+def against_served(
+    services: Services, lesson: Lesson, candidate: Candidate, active: Version | None
+) -> Comparison:
+    """Compare a candidate with what is served now: the active version, or what answers before any training.
 
-    The first version has nothing to be worse than, nor has one without folds to be measured on.
+    Nothing is compared where nothing answers, nor with a version that cannot be read.
     """
     before = _fitted_or_none(services, lesson, active)
+    if active is None and (head := services.zero_label_head(lesson.controls)) is not None:
+        before = Fitted(head, (), {})  # it was fitted on none of the recordings
     if before is None:
-        return ""
-    found = compare_fitted(services, lesson, candidate.fitted, before, candidate.examples)
-    return " ".join(found.reasons)
+        return Comparison({}, {}, ())
+    return compare_fitted(services, lesson, candidate.fitted, before, candidate.examples)
 
 
 def compare_fitted(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -26,6 +27,19 @@ from backend.store.renames import Names
 from backend.store.tables import PredictionScore, Version
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A prediction that was shown: where it is known from, the version it is of, and its content.
+
+    ``probabilities``: of each label by control, where they are known.
+    """
+
+    source: str
+    version: str
+    predicted: ReadResult
+    probabilities: Mapping[str, Mapping[str, float]]
 
 
 class Scorer:
@@ -61,30 +75,39 @@ class Scorer:
         controls = [control for control in self._controls if control.data_key in one.sounds]
         if not controls:
             return None
-        shown = annotation.shown
-        probabilities: Mapping[str, Mapping[str, float]] = {}
-        if shown is not None:
-            version, source = shown["version"], shown["source"]
-            predicted = read_result(shown["result"], self._controls, self._names)
-        else:
-            source = "computed"
-            version, predicted, probabilities = self._predict(one, annotation.shown_at)
+        shown = self.shown(one)
         distances = {
             control.name: distance
             for control in controls
-            if (distance := measure(control, one.read, predicted, probabilities.get(control.name)))
+            if (
+                distance := measure(control, one.read, shown.predicted, shown.probabilities.get(control.name))
+            )
         }
         return PredictionScore(
             project_key=self._key,
             annotation_id=annotation.annotation_id,
             task_id=one.task.task_id,
             annotator=annotation.completed_by,
-            version=version,
-            source=source,
+            version=shown.version,
+            source=shown.source,
             shown_at=annotation.shown_at,
             scored_at=time.time(),
             distances=distances,
         )
+
+    def shown(self, one: Heard) -> Shown:
+        """What its annotator was shown.
+
+        Raises
+        ------
+        HeadDamagedError
+            The head of that time cannot be read.
+        """
+        sent = one.annotation.shown
+        if sent is None:
+            return Shown("computed", *self._predict(one, one.annotation.shown_at))
+        predicted = read_result(sent["result"], self._controls, self._names)
+        return Shown(sent["source"], sent["version"], predicted, {})
 
     def _predict(self, one: Heard, moment: float) -> tuple[str, ReadResult, dict[str, dict[str, float]]]:
         """What the version of that moment says of a sound that it has not learnt from."""

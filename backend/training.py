@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy.orm import Session
 
 from backend.errors import LabelConfigError, NotEnoughAnnotationsError
+from backend.head.comparison import MIN_RECORDINGS
 from backend.label_changes import config_digest, note_project
 from backend.lease import Lease, LeaseLostError
-from backend.lesson import Candidate, Lesson, fit_candidate, prepare_lesson, why_worse
+from backend.lesson import Candidate, Lesson, against_served, fit_candidate, prepare_lesson
 from backend.scoring import Scorer
 from backend.services import Services
 from backend.store.annotations import apply_event, count_annotations
@@ -183,9 +185,16 @@ def _settle(
         This process hung for so long that another one took over; nothing is stored.
     """
     key, encoder_identity = project.key, services.encoder_identity()
-    active, reason = services.active(key), ""
+    active, reason, doubt = services.active(key), "", ""
     if lesson is not None and candidate is not None:
-        reason = why_worse(services, lesson, candidate, active)
+        found = against_served(services, lesson, candidate, active)
+        reason = " ".join(found.reasons)
+        if found.unmeasured:
+            served = active.name if active else services.untrained_name()
+            doubt = (
+                f"Served without comparing {_quoted(found.unmeasured)} with {served}: fewer than "
+                f"{MIN_RECORDINGS} recordings are new to both."
+            )
     with services.database.write() as session:
         lease.hold(session)
         if candidate is not None and lesson is not None:
@@ -204,7 +213,8 @@ def _settle(
                 reason,
             )
             training.outcome, training.version = "kept" if reason else "registered", version.name
-            training.detail = " ".join([*([reason] if reason else []), *candidate.report.skipped.values()])
+            said = [reason or doubt, *candidate.report.skipped.values()]
+            training.detail = " ".join(sentence for sentence in said if sentence)
         add_scores(session, key, scores)
         mark_handled(session, events)
         row = remember_project(session, key)
@@ -215,6 +225,10 @@ def _settle(
         training.finished_at = time.time()
         session.add(training)
     return True
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)
 
 
 def _scores(services: Services, key: str, lesson: Lesson, most: int) -> list[PredictionScore]:

@@ -35,6 +35,8 @@ def heard(data: dict[str, Any] | None = None, digest: str = "a" * 64, **annotati
         ({"label_trust": "curated"}, {"ground_truth": True}, TRUST_WEIGHTS["curated"]),
         # A person has worked on it since
         ({"label_trust": "noisy"}, {"shown_at": 1.7e9}, 1.0),
+        ({"label_trust": "noisy"}, {"worked_on": True}, 1.0),
+        ({"label_trust": "noisy"}, {"worked_on": True, "ground_truth": True}, GROUND_TRUTH_WEIGHT),
         ({"label_trust": ["noisy"]}, {}, 1.0),
     ],
 )

@@ -71,6 +71,15 @@ def teach(services: Services, *tasks: dict[str, Any]) -> Any:
     return training
 
 
+def turned(head: Head) -> Head:
+    """The head with its signs turned."""
+    controls = {
+        name: replace(control, weights=-control.weights, bias=-control.bias)
+        for name, control in head.controls.items()
+    }
+    return Head(head.identity, controls)
+
+
 def remark(services: Services) -> str:
     with services.database.read() as session:
         (state,) = project_states(session, services.encoder_identity())
@@ -125,13 +134,6 @@ def test_a_fit_that_went_wrong_is_measured_and_kept(
     assert teach(services, *tones[:8]).outcome == "registered"
     fit = backend.lesson.fit_head
 
-    def turned(head: Head) -> Head:
-        controls = {
-            name: replace(control, weights=-control.weights, bias=-control.bias)
-            for name, control in head.controls.items()
-        }
-        return Head(head.identity, controls)
-
     def fit_wrongly(*arguments: Any, **named: Any) -> Any:
         fitted, report = fit(*arguments, **named)
         return replace(fitted, head=turned(fitted.head), folds=tuple(map(turned, fitted.folds))), report
@@ -143,6 +145,44 @@ def test_a_fit_that_went_wrong_is_measured_and_kept(
     active = services.active(KEY)
     assert active is not None
     assert active.name == "logmel-v1"
+    monkeypatch.setattr(backend.lesson, "fit_head", fit)
+    assert teach(services, {**tones[0], "id": 99}).outcome == "registered"
+
+
+def test_what_cannot_be_measured_is_served_and_said(services: Services, tones: list[dict[str, Any]]) -> None:
+    teach(services, *tones[:2])
+    training = teach(services, tones[2])
+    assert training.outcome == "registered"
+    expected = (
+        "Served without comparing “label”, “tags” with logmel-v1: fewer than 5 recordings are new to both."
+    )
+    assert training.detail == expected
+    assert teach(services, *tones[3:]).detail == ""
+
+
+def test_the_first_version_is_compared_with_what_answered_before_any_training(
+    services: Services, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start here knows the answers; the first training turns its signs."""
+    with Services(
+        services.settings.model_copy(update={"data_dir": services.settings.data_dir / "other"})
+    ) as other:
+        other.database.upgrade()
+        teach(other, *tones)
+        version = other.active(KEY)
+        assert version is not None
+        start = other.head(version)
+    monkeypatch.setattr(services, "zero_label_head", lambda _controls: start)
+    fit = backend.lesson.fit_head
+
+    def fit_wrongly(*arguments: Any, **named: Any) -> Any:
+        fitted, report = fit(*arguments, **named)
+        return replace(fitted, head=turned(fitted.head), folds=tuple(map(turned, fitted.folds))), report
+
+    monkeypatch.setattr(backend.lesson, "fit_head", fit_wrongly)
+    training = teach(services, *tones)
+    assert training.outcome == "kept"
+    assert services.version_name(KEY) == "logmel-v0"
     monkeypatch.setattr(backend.lesson, "fit_head", fit)
     assert teach(services, {**tones[0], "id": 99}).outcome == "registered"
 

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from backend.head.examples import AnnotatedClip, Examples, build_all
 from backend.head.fitted import Fitted
-from backend.head.measure import Data, metrics, ranking_scores
+from backend.head.measure import Data, decision_scores, metrics, ranking_scores, ranks_labels
 from backend.head.model import ControlHead, Head
 from backend.head.solver import Array
 from backend.head.windows import Pool
 from backend.labelstudio.config import Control
 
 TOLERANCE = 0.02
-"""Of lwlrap for tags, of mean average precision for regions: less is not noticed in what is served, and
-the same annotations dealt into other folds differ by as much."""
+"""Of lwlrap for tags, of mean average precision for regions and for a tag alone: less is not noticed in what
+is served, and the same annotations dealt into other folds differ by as much."""
+SHOWN_TOLERANCE = 0.05
+"""Of the F1 of what is shown, in which each threshold's own chance comes on top."""
 STANDARD_ERRORS = 2.0
 """A drop must exceed so many, or chance explains it: about one in forty equal heads would be held back."""
 LARGE_DROP = 0.25
@@ -34,11 +36,13 @@ class Comparison:
 
     ``candidate``, ``active``: for each control that could be compared its metrics (see
     `ControlReport`). ``reasons``: one sentence for each control in which the candidate is worse.
+    ``unmeasured``: controls of which too few recordings are new to both.
     """
 
     candidate: dict[str, dict[str, float]]
     active: dict[str, dict[str, float]]
     reasons: tuple[str, ...]
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def acceptable(self) -> bool:
@@ -62,39 +66,36 @@ def compare(
     without folds cannot be told apart, and the candidate is then acceptable. A label that a side does
     not know is one that it never ranks.
 
-    The candidate is worse in a control when it drops by more than `TOLERANCE` and by more than
-    `STANDARD_ERRORS` standard errors of the difference (delete-a-group jackknife over recordings), or by
-    `LARGE_DROP`.
+    The candidate is worse in a control when its ranking drops by more than `TOLERANCE`, or what it would show
+    by more than `SHOWN_TOLERANCE`, and by more than `STANDARD_ERRORS` standard errors of the difference
+    (delete-a-group jackknife over recordings) or by `LARGE_DROP`.
 
     ``built``: `build_all` of the same arguments, where the caller has it already.
     """
     if built is None:
         built = build_all(pool, frame_rate, controls, clips)
     sides: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]] = ({}, {})
-    reasons = []
+    reasons, unmeasured = [], []
     for control in controls:
         examples = built[control.name]
         if examples is None:
             continue
         judged = [_judged(examples, fitted) for fitted in (candidate, active)]
         rows = np.array([name in judged[0] and name in judged[1] for name in examples.groups.tolist()])
-        if len(np.unique(examples.groups[rows])) < MIN_RECORDINGS:
-            continue
         data = _data(control, examples, rows)
-        if not (data.targets & (data.weights > 0))[data.is_unit].any():
+        carried = (data.targets & (data.weights > 0))[data.is_unit].any()
+        if not carried or len(np.unique(data.groups)) < MIN_RECORDINGS:
+            unmeasured.append(control.name)
             continue
         answers = [_answers(control, examples, rows, heads) for heads in judged]
         for side, (found, limits) in zip(sides, answers, strict=True):
             side[control.name] = metrics(data, found, limits[data.is_unit])
-        measure = "map" if control.kind == "regions" else "lwlrap"
-        lost, error = drop(data, [found for found, _ in answers])
-        if lost > TOLERANCE and (lost > STANDARD_ERRORS * error or lost > LARGE_DROP):
-            before, after = (side[control.name][measure] for side in (sides[1], sides[0]))
-            reasons.append(
-                f"“{control.name}” would get worse: {measure} {after:.3f} instead of {before:.3f} on "
-                f"{len(np.unique(data.groups))} recordings that neither version learned from."
-            )
-    return Comparison(sides[0], sides[1], tuple(reasons))
+        reasons += [
+            f"“{control.name}” would get worse: {measure} {after:.3f} instead of {before:.3f} on "
+            f"{len(np.unique(data.groups))} recordings that neither version learned from."
+            for measure, before, after in _losses(data, answers)
+        ]
+    return Comparison(sides[0], sides[1], tuple(reasons), tuple(unmeasured))
 
 
 def _judged(examples: Examples, fitted: Fitted) -> dict[str, Head]:
@@ -141,15 +142,46 @@ def _answers(
     return found, limits
 
 
+def _losses(data: Data, answers: Sequence[tuple[Array, Array]]) -> list[tuple[str, float, float]]:
+    """In what the first of two sides is worse than chance explains: the measure, before and after.
+
+    ``answers``: of each side probabilities and thresholds ``[n, C]``.
+    """
+    parts, found = _parts(data), []
+    for measure, scores, tolerance in (
+        ("lwlrap" if ranks_labels(data) else "map", _ranked, TOLERANCE),
+        ("F1 of what is shown", decision_scores, SHOWN_TOLERANCE),
+    ):
+        after, before = (scores(data, *answer, parts) for answer in answers)
+        lost, error = _difference(after, before)
+        if lost > tolerance and (lost > STANDARD_ERRORS * error or lost > LARGE_DROP):
+            found.append((measure, float(before[0]), float(after[0])))
+    return found
+
+
 def drop(data: Data, answers: Sequence[Array]) -> tuple[float, float]:
     """How much lower the first of two answers ``[n, C]`` ranks than the second, and its standard error."""
+    parts = _parts(data)
+    first, second = (_ranked(data, found, None, parts) for found in answers)
+    return _difference(first, second)
+
+
+def _ranked(data: Data, found: Array, _limits: Array | None, parts: NDArray[np.bool_]) -> Array:
+    return ranking_scores(data, found, np.ones(data.targets.shape[1], dtype=bool), parts)
+
+
+def _parts(data: Data) -> NDArray[np.bool_]:
+    """All rows, and all but those of each block of recordings: ``[1 + blocks, n]``."""
     names, recordings = np.unique(data.groups, return_inverse=True)
     blocks = recordings % min(BLOCKS, len(names))
-    every = np.ones(data.targets.shape[1], dtype=bool)
+    return np.concatenate(
+        [np.ones((1, len(blocks)), dtype=bool), blocks != np.arange(blocks.max() + 1)[:, None]]
+    )
 
-    count = int(blocks.max()) + 1
-    parts = np.concatenate([np.ones((1, len(blocks)), dtype=bool), blocks != np.arange(count)[:, None]])
-    first, second = (ranking_scores(data, found, every, parts) for found in answers)
-    lost, left_out = second[0] - first[0], (second - first)[1:]
+
+def _difference(after: Array, before: Array) -> tuple[float, float]:
+    """How much is lost, and its standard error, from scores of each of `_parts`."""
+    lost, left_out = before[0] - after[0], (before - after)[1:]
+    count = len(left_out)
     error = np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum())
     return float(lost), float(error)

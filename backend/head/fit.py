@@ -23,6 +23,9 @@ from backend.labelstudio.config import Control
 FOLDS = 5
 MIN_GROUPS_TO_MEASURE = 5
 DEFAULT_THRESHOLD = 0.5
+MIN_EXAMPLES = 2
+"""With a single one, everything that is not silent would be taken for more of the same."""
+COMMON_RECORDINGS = 5
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,8 @@ def fit_examples(
     NotEnoughAnnotationsError
         There is nothing to learn from.
     """
-    learned = _learnable(control, examples)
+    before = Prior.of(prior, control)
+    learned = _learnable(control, examples, before)
     if examples is None or not learned:
         raise NotEnoughAnnotationsError(_why_not(control, examples))
     if assignment is None:
@@ -179,7 +183,7 @@ def fit_examples(
     # Hundreds of small products: BLAS threads that wait for busy cores made them 18 times slower,
     # and one thread gives the same bits on every machine with the same BLAS kernel
     with threadpool_limits(limits=1, user_api="blas"):
-        return _fit(control, examples, learned, Prior.of(prior, control), assignment)
+        return _fit(control, examples, learned, before, assignment)
 
 
 def _fit(
@@ -234,18 +238,40 @@ def _fit(
     return ControlFit(head, tuple(head_without(fold) for fold in range(count)), report)
 
 
-def _learnable(control: Control, examples: Examples | None) -> tuple[str, ...]:
-    """Labels with at least one example, in the control's order; none if that is too little."""
-    if examples is None:
+def _learnable(control: Control, examples: Examples | None, prior: Prior) -> tuple[str, ...]:
+    """Labels that something can be learned about, in the control's order; none if that is too little.
+
+    A label that every example carries may be common, or all that was looked for so far: `COMMON_RECORDINGS`
+    tell, and so does a prior.
+    """
+    if examples is None or _count(control, examples) < MIN_EXAMPLES:
         return ()
-    carried = np.any(examples.targets & (examples.weights > 0), axis=0)
-    found = tuple(label for label, any_example in zip(examples.labels, carried, strict=True) if any_example)
+    known = examples.weights > 0
+    carried = np.any(examples.targets & known, axis=0)
+    lacked = np.any(~examples.targets & known, axis=0) | prior.speaks_for(examples.labels)
+    common = len(np.unique(examples.groups)) >= COMMON_RECORDINGS
+    told = carried if control.kind == "single" or common else carried & lacked
+    found = tuple(label for label, is_told in zip(examples.labels, told, strict=True) if is_told)
     return () if control.kind == "single" and len(found) < 2 else found
+
+
+def _count(control: Control, examples: Examples) -> int:
+    """How many labels were given: of regions each one's, of tags each clip's."""
+    given = ~examples.is_unit if control.kind == "regions" else examples.is_unit
+    return int((examples.targets & (examples.weights > 0))[given].sum())
 
 
 def _why_not(control: Control, examples: Examples | None) -> str:
     if examples is None:
         return f"Nothing was annotated for “{control.name}” yet: annotate a few tasks and submit them."
+    count = _count(control, examples)
+    if count == 0:
+        return f"No annotation of “{control.name}” holds any of its labels: annotate one that does."
+    if count < MIN_EXAMPLES:
+        return f"There is one example for “{control.name}” so far: annotate one more."
     if control.kind == "single":
         return f"Every annotation of “{control.name}” has the same choice: annotate one of another choice."
-    return f"No annotation of “{control.name}” holds any of its labels: annotate one that does."
+    return (
+        f"Every annotation of “{control.name}” holds the same labels, and nothing tells what they are not: "
+        "annotate one without them."
+    )

@@ -23,16 +23,16 @@ class Fitted:
     ``head`` is fitted on everything and is what is served. ``folds[f]`` was fitted without the
     recordings that ``assignment`` (recording to fold) puts into f, so its answers about them are
     those of somebody who never heard them; empty with too few recordings. ``assignment`` names every
-    recording that ``head`` was fitted on.
+    recording that ``head`` was fitted on; None where that is not known.
     """
 
     head: Head
     folds: tuple[Head, ...]
-    assignment: dict[str, int]
+    assignment: dict[str, int] | None
 
     def unseen_by(self, recording: str) -> Head | None:
         """The head that may be judged by a recording; None where each of them has seen it."""
-        if not self.assignment:  # what the head was fitted on is not known
+        if self.assignment is None:
             return None
         fold = self.assignment.get(recording)
         if fold is None:
@@ -44,8 +44,9 @@ class Fitted:
         arrays: dict[str, NDArray[np.uint8]] = {
             str(fold): np.frombuffer(head.to_bytes(), dtype=np.uint8) for fold, head in enumerate(self.folds)
         }
-        recordings = sorted(self.assignment)
-        arrays["assignment"] = np.array([self.assignment[name] for name in recordings], dtype=np.uint8)
+        assignment = self.assignment or {}
+        recordings = sorted(assignment)
+        arrays["assignment"] = np.array([assignment[name] for name in recordings], dtype=np.uint8)
         text = json.dumps({"format": _FORMAT, "recordings": recordings})
         return bytes(save(arrays, metadata={"earmark": text}))
 
@@ -60,7 +61,7 @@ class Fitted:
         """
         served = Head.from_bytes(head)
         if folds is None:
-            return cls(served, (), {})
+            return cls(served, (), None)
         try:
             arrays = load(folds)
             described = read_metadata(folds)

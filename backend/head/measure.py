@@ -84,9 +84,12 @@ def ranking_score(data: Data, logits: Array, columns: NDArray[np.bool_]) -> floa
 
 
 def ranking_scores(data: Data, logits: Array, columns: NDArray[np.bool_], parts: NDArray[np.bool_]) -> Array:
-    """`ranking_score` of several parts of the rows, bool ``[B, n]``: ``[B]``."""
+    """`ranking_score` of several parts of the rows, bool ``[B, n]``: ``[B]``.
+
+    A label alone is always ranked first, so that there clips are ranked instead.
+    """
     unit = data.is_unit
-    if data.kind != "regions" and columns.all():
+    if ranks_labels(data) and columns.all():
         sums, counts = label_precisions(data.targets[unit], logits[unit])
         totals = parts[:, unit] @ counts
         found = parts[:, unit] @ sums
@@ -99,6 +102,26 @@ def ranking_scores(data: Data, logits: Array, columns: NDArray[np.bool_], parts:
     ]
     means = np.array([_mean(found) for found in zip(*each, strict=True)] or np.zeros(len(parts)))
     return np.where(np.isfinite(means), means, 0.0)
+
+
+def ranks_labels(data: Data) -> bool:
+    """Whether labels are ranked for each clip (lwlrap), and not clips for each label (average precision)."""
+    return data.kind != "regions" and data.targets.shape[1] > 1
+
+
+def decision_scores(data: Data, found: Array, limits: Array, parts: NDArray[np.bool_]) -> Array:
+    """F1 of what would be shown, over all labels together, of several parts of the rows ``[B, n]``: ``[B]``.
+
+    Of a single choice that is how often the likeliest label is right. 1 where nothing is there and nothing
+    is shown. ``found``, ``limits``: probabilities and thresholds ``[n, C]``.
+    """
+    unit = data.is_unit
+    truth, weights = data.targets[unit], data.weights[unit]
+    taken = _taken(data, found[unit], limits[unit])
+    right, sums = (
+        parts[:, unit] @ (weights * cells).sum(axis=1) for cells in (taken & truth, taken * 1 + truth)
+    )
+    return np.asarray(np.divide(2 * right, sums, out=np.ones(len(parts)), where=sums > 0))
 
 
 def probabilities(kind: ControlKind, logits: Array) -> Array:

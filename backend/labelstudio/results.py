@@ -23,8 +23,8 @@ own: with full weight a model would teach itself what it already believes.
 class ReadResult:
     """An annotation's result, by control name.
 
-    Every control of the label config is in one of the two: a submitted annotation without a
-    region says that nothing sounds, and one without a choice says nothing about the tags.
+    A submitted annotation without a region says that nothing sounds. A control without a choice is missing
+    from ``tags``: by itself that says nothing about them. An empty set says that none of them applies.
     """
 
     regions: dict[str, tuple[Region, ...]]

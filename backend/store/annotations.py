@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.store.events import ANNOTATIONS_SYNCED, DELETED, REVIEW_ACTIONS, pending_payloads
+from backend.store.events import ANNOTATIONS_SYNCED, DELETED, REVIEW_ACTIONS, UPDATED, pending_payloads
 from backend.store.projects import epoch_seconds
 from backend.store.tables import Annotation, Event, Task
 
@@ -82,6 +82,7 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
     """Insert an annotation, or update it unless a later state or its deletion is known."""
     row = session.get(Annotation, (key, annotation["id"]))
     updated_at = epoch_seconds(annotation.get("updated_at"))
+    known_before = row is not None and not row.deleted
     submitted_before = row is not None and not row.was_cancelled
     if row is None:
         row = Annotation(project_key=key, annotation_id=annotation["id"], result=[])
@@ -90,6 +91,9 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
         return
     row.deleted = False
     result, known = _dictionaries(annotation.get("result")), row.result
+    ground_truth = annotation.get("ground_truth") is True
+    changed = known_before and (result != known or ground_truth != row.ground_truth)
+    row.worked_on = bool(row.worked_on or changed or event.action == UPDATED)
     row.result = result
     row.task_id = _identifier(annotation.get("task"))
     row.was_cancelled = annotation.get("was_cancelled") is True
@@ -100,7 +104,7 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
     row.reviewed = accepted
     if not (submitted_before or row.was_cancelled or row.shown_at):
         row.shown_at, row.shown = shown_prediction(annotation, event)
-    row.ground_truth = annotation.get("ground_truth") is True
+    row.ground_truth = ground_truth
     row.completed_by = _identifier(annotation.get("completed_by"))
     row.updated_at = updated_at
     session.flush()

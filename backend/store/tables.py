@@ -116,6 +116,10 @@ class Annotation(Base):
     """When its annotator was shown a prediction; 0 where that is unknown or nobody looked."""
     shown: Mapped[dict[str, Any] | None]
     """That prediction, where the webhook carried it: ``version``, ``result`` and ``source``."""
+    worked_on: Mapped[bool] = mapped_column(default=False)
+    """Somebody saved it again after it came, so that what an import said of it no longer holds."""
+    cleared: Mapped[list[Any] | None]
+    """Controls whose shown tags the annotator took away; None where that was not looked into."""
 
 
 class Version(Base):

@@ -1,5 +1,7 @@
 """Two versions on recordings that neither has heard, where it is known which one is better."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from backend.head.examples import AnnotatedClip
 from backend.head.fit import fit_head
 from backend.head.fitted import Fitted
 from backend.head.measure import Data, ranking_score, ranking_scores
+from backend.head.model import Head
 from backend.labelstudio.config import Control
 
 RATE = 12.5
@@ -102,6 +105,41 @@ def test_a_worse_candidate_is_held_back_and_a_better_one_is_not():
     assert same.candidate == same.active
 
 
+@pytest.mark.parametrize("labels", [LABELS[:1], LABELS])
+@pytest.mark.parametrize("spoil", ["turned", "hushed"])
+def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_shown(labels, spoil):
+    """One label alone is always ranked first, and logits that all sink rank as before."""
+    tags = Control("x", "audio", "multiple", labels, "audio")
+    points, truth, names = draw(40, 100)
+    annotated = clips(points, truth, names)
+    if len(labels) == 1:
+        annotated = [replace(clip, tags={"x": clip.tags["x"] & set(labels)}) for clip in annotated]
+    right = fit_head(pool, RATE, "e-1", [tags], annotated)[0]
+
+    def spoiled(head):
+        control = head.controls["x"]
+        sign = -1 if spoil == "turned" else 1
+        bias = sign * control.bias - (8 if spoil == "hushed" else 0)
+        return Head("e-1", {"x": replace(control, weights=sign * control.weights, bias=bias)})
+
+    wrong = replace(right, head=spoiled(right.head), folds=tuple(map(spoiled, right.folds)))
+    found = compare(pool, RATE, [tags], annotated, wrong, right)
+    assert not found.acceptable
+    said = " ".join(found.reasons)
+    assert "F1 of what is shown" in said
+    assert (("lwlrap" in said) or ("map" in said)) == (spoil == "turned")
+    assert compare(pool, RATE, [tags], annotated, right, wrong).acceptable
+
+
+def test_what_too_few_recordings_tell_is_named():
+    annotated = clips(*draw(8, 30))
+    fitted = fit(annotated)
+    found = judge(annotated[:4], fitted, fitted)
+    assert found.acceptable
+    assert found.unmeasured == ("x",)
+    assert judge(annotated, fitted, fitted).unmeasured == ()
+
+
 def test_chance_is_not_worse():
     """More of the same annotations: some versions are a little worse by chance, nearly none is held back."""
     held_back = 0
@@ -132,7 +170,7 @@ def test_both_are_judged_by_recordings_they_have_not_seen():
 def test_without_folds_nothing_is_compared():
     annotated = clips(*draw(8, 30))
     fitted = fit(annotated)
-    unknown = Fitted(fitted.head, (), {})
+    unknown = Fitted(fitted.head, (), None)
     for pair in ((unknown, fitted), (fitted, unknown)):
         found = judge(annotated, *pair)
         assert found.acceptable

@@ -266,8 +266,14 @@ def test_regions_are_learned_and_each_control_by_itself():
         (choice("a", "b"), tagged(np.ones((3, 2)), ["a", "a", "a"])),
         (choice("a", "b", kind="multiple"), tagged(np.ones((2, 2)), [[], ["removed"]])),
         (Control("events", "audio", "regions", ("x",), "audio"), [events([], 1)]),
+        (choice("a", "b", kind="multiple"), tagged(np.ones((2, 2)), [["a"], []])),
+        (
+            Control("events", "audio", "regions", ("x",), "audio"),
+            [events([Region(1.0, 2.0, frozenset("x"))], 1)],
+        ),
+        (choice("a", "b", kind="multiple"), tagged(np.ones((4, 2)), [["a"]] * 4)),
     ],
-    ids=["nothing", "one choice only", "no tag", "no region"],
+    ids=["nothing", "one choice only", "no tag", "no region", "one tag", "one region", "no counterexample"],
 )
 def test_too_little_is_said_in_a_sentence(control, clips):
     with pytest.raises(NotEnoughAnnotationsError, match=r"annotate .+\.$"):

@@ -14,7 +14,7 @@ from backend.services import Services
 from backend.store.annotations import apply_event, count_annotations, known_annotations, live_annotations
 from backend.store.database import Database
 from backend.store.events import record_event
-from backend.store.tables import Base
+from backend.store.tables import Annotation, Base
 
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
 KEY = "1.1795198673"
@@ -52,6 +52,32 @@ def apply(database: Database, *payloads: dict[str, Any]) -> None:
 def held(database: Database) -> list[tuple[int, Any]]:
     with database.read() as session:
         return [(a.annotation_id, a.result) for a, _ in live_annotations(session, KEY)]
+
+
+def test_what_somebody_saved_again_is_known_as_such(database: Database) -> None:
+    """However its change is heard of; what is only heard of again was not touched."""
+    imported = _annotation(second=1, lead_time=9.0)
+    synced = {"action": "ANNOTATIONS_SYNCED", "annotations": [imported], "tasks": [_task(2)]}
+
+    def worked_on(*payloads: dict[str, Any]) -> bool:
+        apply(database, *({"project": PROJECT, **payload} for payload in payloads))
+        with database.read() as session:
+            return session.get_one(Annotation, (KEY, 1)).worked_on
+
+    assert not worked_on(synced, synced)
+    truth = {**synced, "annotations": [{**imported, "ground_truth": True}]}
+    assert worked_on(truth)
+    assert worked_on(truth, UPDATED, CREATED)
+
+
+def test_an_update_is_somebodys_work(database: Database) -> None:
+    same = webhook("ANNOTATION_UPDATED", _annotation(second=1))
+    apply(database, CREATED)
+    with database.read() as session:
+        assert not session.get_one(Annotation, (KEY, 1)).worked_on
+    apply(database, same)
+    with database.read() as session:
+        assert session.get_one(Annotation, (KEY, 1)).worked_on
 
 
 def test_latest_update_is_held_in_any_order(database: Database) -> None:
