@@ -34,9 +34,15 @@ class LearningCurve:
 
 
 def learning_curve(scores: Sequence[PredictionScore]) -> LearningCurve:
-    """Sum up the scores of one project, which are in the order in which predictions were shown."""
+    """Sum up the scores of one project, which are in the order in which predictions were shown.
+
+    A task that is annotated again after a new version came is one that this version has learnt from, so it
+    says something of its annotator and nothing of the version.
+    """
+    first: dict[int, str] = {}
+    fair = [score for score in scores if first.setdefault(score.task_id, score.version) == score.version]
     return LearningCurve(
-        _points(scores, lambda score: score.version or "unknown"),
+        _points(fair, lambda score: score.version or "unknown"),
         _points(scores, lambda score: "unknown" if score.annotator is None else str(score.annotator)),
     )
 

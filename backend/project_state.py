@@ -24,7 +24,7 @@ class ProjectState:
 
     @property
     def remark(self) -> str:
-        """Why the last training did not lead to a new version that is served; empty where it did."""
+        """What is to be said of the last training: why its version is not served, or served unmeasured."""
         if self.training is None:
             return "" if self.active else NOTHING_YET
         if self.training.outcome == "kept":

@@ -1,7 +1,7 @@
 """Test, then train: each new annotation against what was predicted before anybody taught it.
 
 This is the learning curve that annotators feel: no version is measured on an annotation that it, or
-any version before it, has learnt from.
+any version before it, has learnt from (`learning_curve` leaves out whose task was annotated before).
 """
 
 from __future__ import annotations

@@ -53,13 +53,14 @@ def compare_versions(services: Services, project: Project, first: str, second: s
         _check(services, version)
     lesson = prepare_lesson(services, project)
     one, two = (load_fitted(services, lesson, version) for version in versions)
-    for version, fitted in zip(versions, (one, two), strict=True):
-        if not fitted.folds:
-            raise VersionError(
-                f"{version.name} has no folds, from too few recordings or an earlier release, and cannot be "
-                "measured on what it learnt from: train the project again, then compare that version."
-            )
     found = compare_fitted(services, lesson, candidate=two, active=one)
+    if not found.active:
+        for version, fitted in zip(versions, (one, two), strict=True):
+            if not fitted.folds:
+                raise VersionError(
+                    f"{version.name} has no folds, from too few recordings or an earlier release, and cannot "
+                    "be measured on what it learnt from: train the project again, then compare that version."
+                )
     names = [version.name for version in versions]
     return VersionComparison(
         first=names[0],

@@ -175,3 +175,16 @@ def test_an_edit_of_what_an_earlier_release_learnt_from_is_not_measured(
         session.query(Annotation).update({"shown_at": 0.0})
     teach(services, webhook(tones[0], CONFIG, "ANNOTATION_UPDATED", updated_at="2026-11-20T18:20:00Z"))
     assert scores(services) == []
+
+
+def test_a_version_is_not_credited_with_a_task_that_it_has_learnt(
+    services: Services, tones: list[dict[str, Any]]
+) -> None:
+    teach(services, *(webhook(task, CONFIG, completed_by=1) for task in tones[:4]))
+    teach(
+        services, webhook(tones[0], CONFIG, id=201, completed_by=2), webhook(tones[4], CONFIG, completed_by=2)
+    )
+    curve = learning_curve(scores(services))
+    shown = {point.name: point.figures()["tags"]["annotations"] for point in curve.versions}
+    assert shown == {"logmel-v0": 4.0, "logmel-v1": 1.0}
+    assert {p.name: p.figures()["tags"]["annotations"] for p in curve.annotators} == {"1": 4.0, "2": 2.0}

@@ -74,6 +74,17 @@ def test_both_are_measured_on_the_annotations_of_now(
     assert "It is so." in text
 
 
+def test_a_version_of_few_recordings_is_measured_on_those_it_has_not_heard(
+    services: Services, tmp_path: Path
+) -> None:
+    tones = make_tones(tmp_path, ["Low", "High"] * 5)
+    for tasks in (tones[:2], tones[2:]):
+        receive(services, *(webhook(task, CONFIG) for task in tasks))
+        learn(services, KEY)
+    compared = compare_versions(services, project(services), "v1", "v2")
+    assert all(figure is not None for figure in compared.figures["tags"]["lwlrap"])
+
+
 def test_what_cannot_be_compared_is_said(trained: Services) -> None:
     with trained.database.write() as session:
         session.query(Version).filter_by(number=1).update({"folds": None})

@@ -61,7 +61,9 @@ def _page(services: Services, readiness: Readiness) -> str:
                     **_about(state, now),
                     "waiting": waiting.get(key, 0),
                     "runs": [{"id": n, "tasks": p.tasks, "done": p.tasks_done} for n, p in runs],
-                    "versions": [_row(row, now) for row in list_versions(session, key)[:VERSIONS_SHOWN]],
+                    "versions": [
+                        _row(row, now, identity) for row in list_versions(session, key)[:VERSIONS_SHOWN]
+                    ],
                 }
             )
         sounds = [
@@ -91,10 +93,10 @@ def _about(state: ProjectState, now: float) -> dict[str, Any]:
     }
 
 
-def _row(version: Version, now: float) -> dict[str, Any]:
+def _row(version: Version, now: float, identity: str | None) -> dict[str, Any]:
     return {
         "name": version.name,
-        "active": version.active,
+        "active": version.active and identity in (None, version.encoder),
         "reason": version.reason,
         "annotations": version.annotations,
         "figures": _figures(version.metrics),

@@ -122,11 +122,14 @@ def test_a_new_project_is_pre_annotated_and_goes_on_from_there(
     assert probabilities["label"]["siren"] < 0.01
     assert 0 < before["score"] < 1
 
-    assert client.post("/webhook", json=annotation(task, 1, "Xyzzy")).status_code == 201
-    with Services(settings) as services:
-        training = learn(services, KEY)
-    assert training is not None
-    assert training.version == "cnn14-v1"
+    outcomes = []
+    for number in (1, 2):
+        assert client.post("/webhook", json=annotation(task, number, "Xyzzy")).status_code == 201
+        with Services(settings) as services:
+            training = learn(services, KEY)
+        assert training is not None
+        outcomes.append((training.outcome, training.version))
+    assert outcomes == [("nothing", None), ("registered", "cnn14-v1")], "one example is no example"
     after = predict(client, task)
     assert after["model_version"] == "cnn14-v1"
     # What was annotated is known now, and what was not annotated yet is predicted as before
