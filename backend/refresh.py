@@ -9,6 +9,7 @@ looks at a version without predictions. What the new predictions supersede is de
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -27,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 WRITTEN_AT_ONCE = 50
 """Tasks whose predictions are made and written together; after the first, the new version is shown."""
-RETRY_SECONDS = 60.0
 LEAST_CERTAIN_FIRST = "tasks:predictions_score"
 """Tasks without any prediction come before all others."""
 
@@ -52,21 +52,38 @@ def refresh_predictions(services: Services, key: str) -> int:
         listing = Listing(services.access.required(project))
         tasks = _open_tasks(listing, project.project_id, services.settings.refresh_limit_tasks)
         with explained(url):
-            written, superseded = _write_predictions(services, client, project, version.name, tasks, ours)
-            if written is None:
+            refreshed = _write_predictions(services, client, project, version.name, tasks, ours)
+            if refreshed is None:
                 return 0
-            _delete_predictions(services, client, key, version.name, superseded)
+            _delete_predictions(services, client, key, version.name, refreshed.superseded)
     except LabelStudioError as error:
         log.warning("open tasks keep their old predictions", project=key, detail=str(error))
-        with services.database.write() as session:
-            remember_project(session, key).refresh_after = time.time() + RETRY_SECONDS
+        _put_off(services, key)
+        return 0
+    except Exception:  # also what nobody expected must not be tried again and again at once
+        _put_off(services, key)
+        raise
+    if refreshed.failed and not refreshed.written:
+        log.warning("open tasks keep their old predictions", project=key, detail=refreshed.failed[0])
+        _put_off(services, key)
         return 0
     with services.database.write() as session:
         remember_project(session, key).refreshed_version = version.name
     log.info(
-        "open tasks refreshed", project=key, version=version.name, tasks=written, superseded=len(superseded)
+        "open tasks refreshed",
+        project=key,
+        version=version.name,
+        tasks=refreshed.written,
+        failed=len(refreshed.failed),
+        superseded=len(refreshed.superseded),
     )
-    return written
+    return refreshed.written
+
+
+def _put_off(services: Services, key: str) -> None:
+    with services.database.write() as session:
+        pause = services.settings.refresh_retry_seconds
+        remember_project(session, key).refresh_after = time.time() + pause
 
 
 def _open_tasks(listing: Listing, project_id: int, limit: int) -> list[dict[str, Any]]:
@@ -85,6 +102,17 @@ def _open_tasks(listing: Listing, project_id: int, limit: int) -> list[dict[str,
     return list(tasks.values())[:limit]
 
 
+@dataclass
+class _Refreshed:
+    """``written``: tasks with a new prediction. ``failed``: why others have none, which keep what they have,
+    and are predicted when they are opened. ``superseded``: numbers of predictions of ours.
+    """
+
+    written: int = 0
+    failed: list[str] = field(default_factory=list)
+    superseded: list[int] = field(default_factory=list)
+
+
 def _write_predictions(
     services: Services,
     client: Any,
@@ -92,32 +120,35 @@ def _write_predictions(
     version: str,
     tasks: list[dict[str, Any]],
     ours: set[str],
-) -> tuple[int | None, list[int]]:
-    """Predict and write; tells how many tasks, None when a newer version was trained meanwhile, and the
-    numbers of those predictions of ours that are superseded.
-    """
-    predictor, written, superseded = Predictor(services), 0, list[int]()
+) -> _Refreshed | None:
+    """Predict and write; None when a newer version was trained meanwhile."""
+    predictor, refreshed, kept = Predictor(services), _Refreshed(), set[int]()
     stale = [task for task in tasks if version not in _versions(task)]
     for first in range(0, len(stale), WRITTEN_AT_ONCE):
         some = stale[first : first + WRITTEN_AT_ONCE]
         asked = [{"id": task["id"], "data": task.get("data")} for task in some]
         answer = predictor.predict(asked, project.key, project.label_config)
         if answer.version != version:
-            return None, []  # its own refresh follows
+            return None  # its own refresh follows
+        kept |= {some[position]["id"] for position in answer.failed}
+        refreshed.failed += answer.failed.values()
         predictions = [
             {"task": task["id"], "result": item["result"], "score": item["score"], "model_version": version}
             for task, item in zip(some, answer.items, strict=True)
+            if task["id"] not in kept
         ]
-        import_predictions(client, project.project_id, predictions)
-        if first == 0:
-            _show_version(client, project, version, ours)
-        written += len(some)
+        if predictions:
+            import_predictions(client, project.project_id, predictions)
+            if not refreshed.written:
+                _show_version(client, project, version, ours)
+            refreshed.written += len(predictions)
     if not stale:
         _show_version(client, project, version, ours)
     for task in tasks:
-        old = [p for p in _predictions(task) if p.get("model_version") in ours - {version}]
-        superseded += [p["id"] for p in old if isinstance(p.get("id"), int)]
-    return written, superseded
+        if task["id"] not in kept:
+            old = [p for p in _predictions(task) if p.get("model_version") in ours - {version}]
+            refreshed.superseded += [p["id"] for p in old if isinstance(p.get("id"), int)]
+    return refreshed
 
 
 def _delete_predictions(

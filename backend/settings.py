@@ -119,6 +119,10 @@ class Settings(BaseSettings):
         gt=0,
         description="a training that is silent for this long was killed or hangs: another worker takes over",
     )
+    train_retry_seconds: float = Field(
+        default=10.0, gt=0, description="pause after a training that failed; doubled with each further one"
+    )
+    train_longest_retry_seconds: float = Field(default=600.0, gt=0, description="longest of these pauses")
     train_niceness: int = Field(
         default=5,
         ge=0,
@@ -130,9 +134,13 @@ class Settings(BaseSettings):
         ge=0,
         description="open tasks that get fresh predictions in Label Studio after a training",
     )
+    refresh_retry_seconds: float = Field(
+        default=60.0, gt=0, description="pause after fresh predictions could not be written"
+    )
     sync_interval_seconds: float = Field(
         default=900.0, gt=0, description="pause between comparisons of a project with Label Studio"
     )
+    sync_retry_seconds: float = Field(default=600.0, gt=0, description="pause after a comparison that failed")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least level logged"

@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 REST_SHARE = 20
 """After a comparison, Label Studio is left alone for so many times as long as it took."""
 SHORTEST_REST_SECONDS = 60.0
-RETRY_SECONDS = 600.0
+ASKED_REST_SHARE, SHORTEST_ASKED_REST_SECONDS = 2, 5.0
+"""The same where somebody asks for it: a project can be set to ask with every annotation."""
 DELETED_AT_ONCE = 500
 
 
@@ -76,15 +77,16 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     try:
         listing = Listing(services.access.required(project))
         difference = _compare(services, key, listing, known, on_page or (lambda _: None))
-    except LabelStudioError:
+    except Exception:  # also what nobody expected must not be tried again and again at once
         with services.database.write() as session:
-            remember_project(session, key).sync_after = time.time() + RETRY_SECONDS
+            row = remember_project(session, key)
+            row.sync_after, row.sync_seconds = time.time() + services.settings.sync_retry_seconds, 0.0
         raise
     difference.seconds = time.time() - started_at
     with services.database.write() as session:
         row = remember_project(session, key)
         # What happened while it ran is for the next time
-        row.synced_at = started_at
+        row.synced_at, row.sync_seconds = started_at, difference.seconds
         row.sync_after = time.time() + max(SHORTEST_REST_SECONDS, REST_SHARE * difference.seconds)
     log.info(
         "compared with Label Studio",
@@ -99,11 +101,19 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     return difference
 
 
-def sync_when_rested(services: Services, key: str) -> None:
-    """``sync``, unless that was done, or failed, a short while ago; what hinders it is only logged."""
+def sync_when_rested(services: Services, key: str, asked_for: bool = False) -> None:
+    """``sync``, unless that was done, or failed, a short while ago; what hinders it is only logged.
+
+    ``asked_for``: somebody wants to be sure of it now, and a timer's rest is too long.
+    """
     with services.database.read() as session:
         project = session.get(Project, key)
-    if project is None or time.time() < project.sync_after or not may_sync(services, project):
+    if project is None or not may_sync(services, project):
+        return
+    rested_at, seconds = project.sync_after, project.sync_seconds
+    if asked_for and seconds > 0:
+        rested_at = project.synced_at + seconds + max(SHORTEST_ASKED_REST_SECONDS, ASKED_REST_SHARE * seconds)
+    if time.time() < rested_at:
         return
     try:
         sync(services, key)

@@ -37,10 +37,10 @@ from backend.sync import sync_when_rested
 
 log = structlog.get_logger(__name__)
 
-FIRST_RETRY_SECONDS = 10.0
-LONGEST_RETRY_SECONDS = 600.0
 LONGEST_RETRY_AFTER_DEATH_SECONDS = 60.0
 """Shorter: whoever kills workers, or restarts them, need not be a fault of the project."""
+MOST_DOUBLINGS = 30
+"""Of the pause; more make a number that is too large."""
 LONGEST_TRACEBACK = 20_000
 """Characters; the end says where."""
 SCORED_BEFORE_SERVING = 32
@@ -89,26 +89,26 @@ def learn_all(services: Services, key: str) -> None:
 
 
 def _learn(services: Services, key: str, lease: Lease) -> Training | None:
-    started_at = time.time()
-    with services.database.read() as session:
-        asked_for = is_training_asked_for(session, key)
-    if asked_for:
-        # Whoever presses the button wants all of it; what no webhook spoke of, imports say, comes in here
-        sync_when_rested(services, key)
-    project, events, worthwhile = _apply_pending(services, key)
-    new_encoder = needs_training_anew(services, key)
-    if not events and not new_encoder:
-        return None
-    if not (worthwhile or new_encoder):
-        with services.database.write() as session:
-            lease.hold(session)
-            mark_handled(session, events)
-        return None
-    training = Training(project_key=key, started_at=started_at, events=len(events), outcome="", detail="")
+    training = Training(project_key=key, started_at=time.time(), events=0, outcome="", detail="")
     lesson: Lesson | None = None
     candidate: Candidate | None = None
     scores: list[PredictionScore] = []
     try:
+        with services.database.read() as session:
+            asked_for = is_training_asked_for(session, key)
+        if asked_for:
+            # Whoever presses the button wants all of it; what no webhook spoke of, imports say, comes in here
+            sync_when_rested(services, key, asked_for=True)
+        project, events, worthwhile = _apply_pending(services, key)
+        training.events = len(events)
+        new_encoder = needs_training_anew(services, key)
+        if not events and not new_encoder:
+            return None
+        if not (worthwhile or new_encoder):
+            with services.database.write() as session:
+                lease.hold(session)
+                mark_handled(session, events)
+            return None
         try:
             lesson = prepare_lesson(services, project)
             scores = _scores(services, key, lesson, SCORED_BEFORE_SERVING)
@@ -121,7 +121,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
         raise
     except Exception as error:
         training.traceback = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
-        _put_off(services, lease, training, f"{type(error).__name__}: {error}", LONGEST_RETRY_SECONDS)
+        _put_off(services, lease, training, f"{type(error).__name__}: {error}")
         raise
     (log.warning if training.outcome == "kept" else log.info)(
         "training ended",
@@ -132,7 +132,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
         events=len(events),
         # The numbers that the log gave these webhooks when they were stored.
         event_ids=(events[0].id, events[-1].id) if events else None,
-        seconds=round(training.finished_at - started_at, 3),
+        seconds=round(training.finished_at - training.started_at, 3),
     )
     if lesson is not None:
         rest = _scores(services, key, lesson, len(lesson.heard))
@@ -218,10 +218,11 @@ def _settle(
         add_scores(session, key, scores)
         mark_handled(session, events)
         row = remember_project(session, key)
-        row.failures, row.retry_after = 0, 0.0
+        row.failures, row.failed_at, row.retry_after = 0, 0.0, 0.0
         row.learnt_config = config_digest(project.label_config)
         if training.outcome == "nothing" and needs_version(session, key, encoder_identity):
-            row.retry_after = time.time() + LONGEST_RETRY_SECONDS
+            row.failed_at = time.time()
+            row.retry_after = row.failed_at + services.settings.train_longest_retry_seconds
         training.finished_at = time.time()
         session.add(training)
     return True
@@ -255,8 +256,15 @@ def _may_try_again(services: Services, key: str, lease: Lease) -> bool:
     return _put_off(services, lease, training, reason, LONGEST_RETRY_AFTER_DEATH_SECONDS) == 1
 
 
-def _put_off(services: Services, lease: Lease, training: Training, reason: str, longest: float) -> int:
+def _put_off(
+    services: Services, lease: Lease, training: Training, reason: str, longest: float | None = None
+) -> int:
     """Store a failure and when to try again; the webhooks go on waiting. Tells how many there were in a row.
+
+    Parameters
+    ----------
+    longest
+        Longest pause in seconds; the setting's by default.
 
     Raises
     ------
@@ -266,9 +274,12 @@ def _put_off(services: Services, lease: Lease, training: Training, reason: str, 
     with services.database.write() as session:
         lease.hold(session)
         project = remember_project(session, training.project_key)
-        delay = min(longest, FIRST_RETRY_SECONDS * 2**project.failures)
+        settings = services.settings
+        doubled = settings.train_retry_seconds * 2 ** min(project.failures, MOST_DOUBLINGS)
+        delay = min(longest or settings.train_longest_retry_seconds, doubled)
         project.failures += 1
-        project.retry_after = time.time() + delay
+        project.failed_at = time.time()
+        project.retry_after = project.failed_at + delay
         # PostgreSQL's texts hold no zero character
         training.outcome, training.detail = "failed", reason.replace("\x00", "\ufffd")
         training.traceback = (training.traceback or "").replace("\x00", "\ufffd")

@@ -33,6 +33,7 @@ def connect(
     from backend.running import api_url
     from backend.services import Services
     from backend.settings import get_settings
+    from backend.store.projects import remember_project
 
     settings, console = get_settings(), Console()
 
@@ -57,6 +58,9 @@ def connect(
             client, address, found.id, url or api_url(settings), version, settings.login, say=done
         )
         _try_webhook(services, client, found, key)
+        with services.database.write() as session:
+            row = remember_project(session, key)
+            row.synced_at = row.sync_after = 0.0  # what the connection missed is looked for at once
     done(f"a webhook was sent and arrived; {version} answers now")
 
 

@@ -147,7 +147,7 @@ def _region_rows(frame_rate: float, control: Control, clip: AnnotatedClip, weigh
     """Windows, at most ``most`` of them, and regions of one clip, which together weigh ``weight``."""
     count = len(clip.frames)
     length = window_length(frame_rate, count)
-    regions = [region for region in clip.regions[control.name] if region.end > region.start]
+    regions = [r for r in clip.regions[control.name] if r.start < min(r.end, clip.duration)]
     starts = window_starts(frame_rate, count)
     begins, ends = starts / frame_rate, (starts + length) / frame_rate
     present, unsure, trust = _labels_in(begins, ends, control, regions)

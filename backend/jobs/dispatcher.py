@@ -41,11 +41,14 @@ def learn_request(key: str, settings: Settings) -> JobRequest:
 
 
 def is_due(work: PendingWork, settings: Settings, now: float) -> bool:
-    """Whether a project's waiting webhooks should be learnt from now (``now`` since the epoch)."""
-    if now < work.retry_after:
+    """Whether a project's waiting webhooks should be learnt from now (``now`` since the epoch).
+
+    Who presses Start Training after a failure has mended something, and waits for no back-off.
+    """
+    if now < work.retry_after and work.asked_at <= work.failed_at:
         return False
     return (
-        work.asked_for
+        work.asked_at > 0
         or now - work.last_received_at >= settings.train_debounce_seconds
         or now - work.first_received_at >= settings.train_max_wait_seconds
     )

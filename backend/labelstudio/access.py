@@ -66,7 +66,13 @@ class Credentials:
                 f"Label Studio at {self._url} refuses the personal access token (HTTP {answer.status_code}): "
                 "make a new one under Account & Settings and set LABEL_STUDIO_API_KEY."
             )
-        return str(answer.json()["access"])
+        try:
+            return str(answer.json()["access"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise LabelStudioError(
+                f"What answers at {self._url} does not exchange tokens like Label Studio: check "
+                "LABEL_STUDIO_URL."
+            ) from error
 
 
 class AccessBook:

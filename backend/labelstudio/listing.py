@@ -37,7 +37,7 @@ class Listing:
         LabelStudioError
             Label Studio refuses, cannot be reached, or has no such project.
         """
-        found = self._answer(f"/api/projects/{project_id}/", {}).json()
+        found = self._read(self._answer(f"/api/projects/{project_id}/", {}), "a project")
         if not isinstance(found, dict):
             raise self._unlike("a project")
         return found
@@ -100,7 +100,7 @@ class Listing:
         answer = self._answer("/api/tasks/", asked, allowed=404 if number > 1 else 200)
         if answer.status_code == 404:
             return []
-        found = answer.json()
+        found = self._read(answer, "a list of tasks")
         tasks = found.get("tasks") if isinstance(found, dict) else None
         if not isinstance(tasks, list) or not all(
             isinstance(task, dict) and isinstance(task.get("id"), int) for task in tasks
@@ -139,6 +139,13 @@ class Listing:
         if answer.status_code not in (200, allowed):
             raise LabelStudioError(f"Label Studio at {url} answered HTTP {answer.status_code} to {path}.")
         return answer
+
+    def _read(self, answer: httpx.Response, wanted: str) -> object:
+        """What is in an answer; another server's page, such as a proxy's for signing in, is an error."""
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise self._unlike(wanted) from error
 
     def _unlike(self, wanted: str) -> LabelStudioError:
         return LabelStudioError(

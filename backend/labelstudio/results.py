@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,8 @@ ACCEPTED_WEIGHT = 0.5
 A person saw it and let it stand, but it may also have been overlooked, and its edges are the model's
 own: with full weight a model would teach itself what it already believes.
 """
+LONGEST_SECONDS = 1e9
+"""No recording is 30 years long: a later time is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def _labels(value: object, control: Control, names: Mapping[str, str]) -> frozen
 def _span(value: dict[str, Any]) -> tuple[float, float] | None:
     start, end = value.get("start"), value.get("end")
     for time in (start, end):
-        if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+        # Compared as it is: a whole number may be too large for any float
+        if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) < LONGEST_SECONDS:
             return None
     span = (max(0.0, float(start)), float(end))  # type: ignore[arg-type]
     return span if span[1] > span[0] else None

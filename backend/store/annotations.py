@@ -45,8 +45,10 @@ def _seen_at(event: Event) -> float:
     A webhook may have waited, so it says nothing against a deletion; a look after it does.
     """
     observed_at = event.payload.get("observed_at")
-    looked = event.action == ANNOTATIONS_SYNCED and isinstance(observed_at, int | float)
-    return float(observed_at) if looked and isinstance(observed_at, int | float) else 0.0
+    if event.action != ANNOTATIONS_SYNCED or not isinstance(observed_at, int | float):
+        return 0.0
+    # Nobody looks in the future; and a whole number may be too large for any float
+    return float(observed_at) if 0 < observed_at <= event.received_at else 0.0
 
 
 def differs(row: Annotation | None, annotation: dict[str, Any], observed_at: float) -> bool:

@@ -48,8 +48,10 @@ class PendingWork:
     events: int
     first_received_at: float
     last_received_at: float
-    asked_for: bool
-    """Somebody pressed Start Training."""
+    asked_at: float
+    """When somebody pressed Start Training last; 0 where nobody did."""
+    failed_at: float
+    """When a training failed last, since which none succeeded; then none is tried before ``retry_after``."""
     retry_after: float
 
 
@@ -78,7 +80,8 @@ def pending_work(session: Session) -> list[PendingWork]:
             func.count(),
             first,
             func.max(Event.received_at),
-            func.max(case((Event.action == START_TRAINING, 1), else_=0)),
+            func.max(case((Event.action == START_TRAINING, Event.received_at), else_=0.0)),
+            func.max(func.coalesce(Project.failed_at, 0.0)),
             func.max(func.coalesce(Project.retry_after, 0.0)),
         )
         .outerjoin(Project, Project.key == Event.project_key)
@@ -86,7 +89,7 @@ def pending_work(session: Session) -> list[PendingWork]:
         .group_by(Event.project_key)
         .order_by(first)
     )
-    return [PendingWork(key, n, start, end, bool(asked), retry) for key, n, start, end, asked, retry in rows]
+    return [PendingWork(*row) for row in rows]
 
 
 def pending_events(session: Session, key: str) -> list[Event]:

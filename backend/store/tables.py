@@ -47,6 +47,8 @@ class Project(Base):
     lease_until: Mapped[float] = mapped_column(default=0.0)
     failures: Mapped[int] = mapped_column(default=0)
     """Trainings that failed in a row."""
+    failed_at: Mapped[float] = mapped_column(default=0.0)
+    """When the last of them did."""
     retry_after: Mapped[float] = mapped_column(default=0.0)
     refreshed_version: Mapped[str] = mapped_column(String(128), default="")
     """Version whose predictions Label Studio's open tasks were last given."""
@@ -56,6 +58,8 @@ class Project(Base):
     """When all was last compared with what Label Studio holds; 0 before the first time."""
     sync_after: Mapped[float] = mapped_column(default=0.0)
     """A comparison that failed, or took long, is not made again before this time."""
+    sync_seconds: Mapped[float] = mapped_column(default=0.0)
+    """How long the last comparison took; 0 where it failed, or was never made."""
 
     @property
     def project_id(self) -> int:

@@ -92,11 +92,11 @@ def test_regions_and_tags_of_sample_clips(label_studio: Any, backend: Backend, t
     assert shown.title == version
     assert loop.client.projects.get(id=loop.project_id).model_version == version
 
-    # Deleting what was learnt about is learnt too, down to nothing at all.
-    for number in taught[1:]:
+    # Deleting what was learnt about is learnt too, down to two examples.
+    for number in taught[2:]:
         for annotation in loop.client.annotations.list(id=number):
             loop.client.annotations.delete(id=annotation.id)
-    assert loop.wait_for_training(1) not in ("logmel-v0", version)
+    assert loop.wait_for_training(2) not in ("logmel-v0", version)
 
 
 def test_the_least_certain_task_comes_next(label_studio: Any, backend: Backend, tmp_path: Path) -> None:

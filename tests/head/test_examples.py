@@ -91,6 +91,12 @@ def test_regions_outside_the_recording_or_without_length_do_no_harm():
     assert found.targets[found.is_unit, 1].any()
 
 
+def test_a_region_behind_the_end_is_no_example():
+    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(12.0, 20.0, "dog"),)})])
+    assert not found.targets.any()
+    assert found.is_unit.all()
+
+
 def test_two_annotators_of_one_sound_weigh_as_one():
     regions = {"events": (region(4.0, 6.0, "dog"),)}
     one = build_examples(pool, RATE, EVENTS, [clip(regions)])

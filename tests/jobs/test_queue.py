@@ -80,8 +80,10 @@ def zlib_data(client: redis.Redis) -> bytes:
 
 
 def test_waiting_is_debounced_but_not_for_ever(settings: Settings) -> None:
-    def work(first: float, last: float, asked: bool = False, retry_after: float = 0.0) -> PendingWork:
-        return PendingWork(KEY, 2, first, last, asked, retry_after)
+    def work(
+        first: float, last: float, asked_at: float = 0.0, failed_at: float = 0.0, retry_after: float = 0.0
+    ) -> PendingWork:
+        return PendingWork(KEY, 2, first, last, asked_at, failed_at, retry_after)
 
     moment = 1000.0
     quiet, longest = settings.train_debounce_seconds, settings.train_max_wait_seconds
@@ -89,8 +91,11 @@ def test_waiting_is_debounced_but_not_for_ever(settings: Settings) -> None:
     assert is_due(work(moment - quiet, moment - quiet), settings, moment)
     assert not is_due(work(moment - longest + 1, moment), settings, moment)
     assert is_due(work(moment - longest, moment), settings, moment)
-    assert is_due(work(moment, moment, asked=True), settings, moment)
-    assert not is_due(work(moment - longest, moment, asked=True, retry_after=moment + 1), settings, moment)
+    assert is_due(work(moment, moment, asked_at=moment), settings, moment)
+    failed = {"failed_at": moment - 5, "retry_after": moment + 1}
+    assert not is_due(work(moment - longest, moment, **failed), settings, moment)
+    assert not is_due(work(moment - longest, moment, asked_at=moment - 6, **failed), settings, moment)
+    assert is_due(work(moment - longest, moment, asked_at=moment - 4, **failed), settings, moment)
 
 
 def test_a_flushed_redis_loses_no_work(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,6 +105,13 @@ def test_nothing_that_is_sent_breaks_reading(result: list[Any]) -> None:
 
 def _with(item: dict[str, Any], origin: str | None) -> dict[str, Any]:
     return {**{k: v for k, v in item.items() if k != "score"}, **({"origin": origin} if origin else {})}
+
+
+@pytest.mark.parametrize("end", [1e308, 10**400, 1e9, float("inf"), float("nan"), True, "2", None])
+def test_a_time_that_no_recording_has_is_no_region(end: Any) -> None:
+    """A whole number of JSON may be larger than any float."""
+    item = {"from_name": "label", "value": {"start": 0.5, "end": end, "labels": ["Cello"]}}
+    assert read_result([item], CONTROLS).regions["label"] == ()
 
 
 def test_a_prediction_that_was_accepted_untouched_teaches_less() -> None:

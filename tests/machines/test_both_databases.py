@@ -95,7 +95,7 @@ def test_the_loop(services: Services, tmp_path: Path) -> None:
     receive(services, *(webhook(task, CONFIG) for task in tones[:4]))
     with services.database.read() as session:
         (work,) = pending_work(session)
-    assert (work.project_key, work.events, work.asked_for) == (KEY, 4, False)
+    assert (work.project_key, work.events, work.asked_at) == (KEY, 4, 0.0)
     later = work.last_received_at + 100
     jobs = [request for request, _ in due_jobs(services.database, services.settings, later)]
     assert [request.job_id for request in jobs] == [f"learn-{KEY.replace('.', '-')}"]

@@ -20,7 +20,7 @@ from backend.services import Services
 from backend.store.projects import remember_project
 from backend.store.registry import list_versions
 from backend.store.tables import Training
-from backend.training import FIRST_RETRY_SECONDS, learn
+from backend.training import learn
 from tests.lessons import KEY, config, make_tones, receive, webhook
 from tests.machines.processes import Sounds, machine, until
 
@@ -34,16 +34,16 @@ def database_url(tmp_path: Path) -> str:
 
 
 class Scene:
-    """A project with one webhook that waits, and the sound of it held back for whoever asks first."""
+    """A project with two webhooks that wait, and the first sound held back for whoever asks first."""
 
     def __init__(self, folder: Path, services: Services, redis_url: str, sounds: Sounds) -> None:
         self.services, self.asked, self.go_on = services, threading.Event(), threading.Event()
         self._first = threading.Lock()
         sounds.before = self._hold_back
-        self.tasks = make_tones(folder, ["Low", "High"])
+        self.tasks = make_tones(folder, ["Low", "High", "Low"])
         for task in self.tasks:
             task["data"] = {"audio": sounds.address(f"{task['id']}.wav")}
-        receive(services, webhook(self.tasks[0], CONFIG))
+        receive(services, *(webhook(task, CONFIG) for task in self.tasks[:2]))
         changes = {
             "redis_url": redis_url,
             "train_debounce_seconds": 0.0,
@@ -113,7 +113,7 @@ def test_another_worker_takes_over_and_the_one_that_wakes_up_registers_nothing(
             assert "training given up" in (tmp_path / "one" / "log").read_text()
             hung.resume()
             assert scene.versions() == ["logmel-v1"]
-            receive(scene.services, webhook(scene.tasks[1], CONFIG))
+            receive(scene.services, webhook(scene.tasks[2], CONFIG))
             until(lambda: scene.trained("logmel-v2"), "the next training")
     assert scene.outcomes() == ["failed", "registered", "registered"]
 
@@ -135,8 +135,7 @@ def test_a_training_that_lost_its_lease_stores_nothing(
     """Somebody else took it, trained, and gave it back, all while this one was fitting its head."""
     import backend.training
 
-    (task, _) = make_tones(tmp_path, ["Low", "High"])
-    receive(services, webhook(task, CONFIG))
+    receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
     fit, inner = backend.training.fit_candidate, []
 
     def slow(*arguments: Any) -> Any:
@@ -167,8 +166,7 @@ def test_what_dies_again_and_again_is_tried_at_growing_intervals(
     def die(*_: object) -> None:
         raise Killed
 
-    (task, _) = make_tones(tmp_path, ["Low", "High"])
-    receive(services, webhook(task, CONFIG))
+    receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
     with monkeypatch.context() as patch:
         patch.setattr(backend.training, "prepare_lesson", die)
         patch.setattr(backend.training.Lease, "release", lambda _self: None)
@@ -181,7 +179,7 @@ def test_what_dies_again_and_again_is_tried_at_growing_intervals(
         project = remember_project(session, KEY)
         trainings = session.query(Training).order_by(Training.id).all()
     assert project.failures == 2
-    assert project.retry_after > trainings[-1].finished_at + FIRST_RETRY_SECONDS
+    assert project.retry_after > trainings[-1].finished_at + services.settings.train_retry_seconds
     assert {training.outcome for training in trainings} == {"failed"}
     finding = next(iter(project_findings(services.settings)))
     assert "killed" in finding.text
@@ -206,8 +204,7 @@ def test_the_traceback_of_a_failure_is_stored_and_shown(
     def trip(*_: object) -> None:
         raise ArithmeticError("no such \x00 sum")
 
-    (task, _) = make_tones(tmp_path, ["Low", "High"])
-    receive(services, webhook(task, CONFIG))
+    receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
     monkeypatch.setattr(backend.training, "fit_candidate", trip)
     with pytest.raises(ArithmeticError):
         learn(services, KEY)

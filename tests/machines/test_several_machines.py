@@ -81,7 +81,7 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
             "TRAIN_DEBOUNCE_SECONDS": "0.2",
             "TRAIN_MAX_WAIT_SECONDS": "1",
         }
-        of = {1: tasks[:3], 2: tasks[4:7]}
+        of = {1: tasks[:4], 2: tasks[4:]}
         with all_machines(tmp_path, environment) as urls:
 
             def post(api: int, path: str, body: dict[str, Any]) -> Any:
@@ -99,9 +99,10 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
                     waiting = [pending_events(session, key_of(number)) for number in NUMBERS]
                 return not any(waiting) and all(v and v[0].annotations == count for v in newest)
 
-            for place in range(3):
+            annotate(0)  # one example makes no version
+            for place in range(1, 4):
                 annotate(place)
-                until(lambda place=place: learnt(place + 1), f"version {place + 1} of both projects")
+                until(lambda place=place: learnt(place + 1), f"version {place} of both projects")
             for number in NUMBERS:
                 body = {
                     "tasks": [{"id": task["id"], "data": task["data"]} for task in of[number]],
@@ -118,12 +119,13 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
                 assert post(1, "/predict", body) == post(0, "/predict", body)
     with services.database.read() as session:
         trainings = session.query(Training).order_by(Training.started_at).all()
+    trainings = [training for training in trainings if training.outcome != "nothing"]
     assert {training.outcome for training in trainings} <= {"registered", "kept"}
     for number in NUMBERS:
         own = [training for training in trainings if training.project_key == key_of(number)]
         assert len(own) == 3
         for before_it, after in itertools.pairwise(own):
             assert before_it.finished_at <= after.started_at
-    assert len(list((tmp_path / "frames").rglob("*.frames"))) == 6
+    assert len(list((tmp_path / "frames").rglob("*.frames"))) == 8
     settings = Settings(_env_file=None, data_dir=tmp_path / "worker0")
     assert not (settings.data_dir / "frames").exists()

@@ -70,6 +70,13 @@ def test_what_somebody_saved_again_is_known_as_such(database: Database) -> None:
     assert worked_on(truth, UPDATED, CREATED)
 
 
+@pytest.mark.parametrize("moment", [10**400, 1e308, float("inf"), float("nan"), -1, "now", None])
+def test_a_look_at_an_impossible_time_raises_nobody_from_the_dead(database: Database, moment: Any) -> None:
+    synced = {"action": "ANNOTATIONS_SYNCED", "annotations": [_annotation(second=9)], "tasks": [_task(2)]}
+    apply(database, CREATED, DELETED, {**synced, "project": PROJECT, "observed_at": moment})
+    assert held(database) == []
+
+
 def test_an_update_is_somebodys_work(database: Database) -> None:
     same = webhook("ANNOTATION_UPDATED", _annotation(second=1))
     apply(database, CREATED)
