@@ -55,8 +55,9 @@ def match_labels(control: Control) -> Match:
 
     A name matches a class when they are equal but for case, punctuation and plural; or when it so
     equals one of the synonyms that AudioSet separates by commas ("car horn" in "Vehicle horn, car
-    horn, honking"), unless another class has that synonym too. Hints (``predicted_values``, and the
-    shown value where an alias stands in its place) are read by the same rules; a label may thus
+    horn, honking"), unless another class has that synonym too; or when it does so but for spaces and
+    hyphens ("hihat", "cow bell"), unless two classes would then be meant. Hints (``predicted_values``, and
+    the shown value where an alias stands in its place) are read by the same rules; a label may thus
     stand for several classes.
     """
     classes: dict[str, tuple[int, ...]] = {}
@@ -72,7 +73,7 @@ def match_name(name: str) -> int | None:
     """Index of the class that one name stands for, or None."""
     names, synonyms = _tables()
     words = _normalised(name)
-    return names.get(words, synonyms.get(words))
+    return names.get(words, synonyms.get(words, _joined_table().get("".join(words))))
 
 
 def _match_parts(parts: Sequence[str]) -> list[int | None]:
@@ -108,6 +109,16 @@ def _tables() -> tuple[dict[Words, int], dict[Words, int]]:
             owners[synonym] = index
             shared[synonym] += 1
     return names, {synonym: index for synonym, index in owners.items() if synonym and shared[synonym] == 1}
+
+
+@lru_cache(maxsize=1)
+def _joined_table() -> dict[str, int]:
+    """Classes by the words of a name or synonym without what is between them, where only one has these."""
+    owners: dict[str, set[int]] = {}
+    for index, name in enumerate(audioset_labels()):
+        for part in (name, *_COMMA_OUTSIDE_BRACKETS.split(name)):
+            owners.setdefault("".join(_normalised(part)), set()).add(index)
+    return {joined: index for joined, (index, *others) in owners.items() if joined and not others}
 
 
 def _normalised(text: str) -> Words:
