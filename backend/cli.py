@@ -57,13 +57,15 @@ def up(port: Port = None, bind: Bind = None) -> None:
     Ctrl-C stops everything that was started here.
     """
     from backend.encoders import choose_encoder
+    from backend.files import needed
     from backend.logs import configure_logging
     from backend.running import api_url, child_environment, start_backend
     from backend.supervisor import check_ports_free, stop_left_behind, supervised
 
     settings = _settings(port, bind)
     configure_logging(settings.log_level, settings.log_format)
-    stop_left_behind(settings.data_dir / "run")
+    with needed(settings.data_dir):
+        stop_left_behind(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
     chosen = settings.model_copy(update={"encoder": choose_encoder(settings)})  # this shows its progress
     with supervised(settings.data_dir / "run") as supervisor:

@@ -9,7 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from backend.errors import ConfigurationError
+
 _CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def needed(folder: Path) -> Iterator[None]:
+    """Make a folder that nothing works without; what the block is refused in it becomes one sentence.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder cannot be made, or the block raised an OSError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be used as a folder for data ({error.strerror or error}): set DATA_DIR to a "
+            "folder of yours that has room, or correct DATABASE_URL where that names a file."
+        ) from error
 
 
 @contextmanager
@@ -72,19 +93,22 @@ class Notes:
         with replacing(self._path(key)) as part:
             part.write_text(json.dumps(facts), encoding="utf-8")
 
-    def digest_of(self, path: Path) -> str:
-        """Return the sha256 of a file, read again only when its size or modification time changed.
+    def digest_of(self, path: Path, anew: bool = False) -> str:
+        """Return the sha256 of a file, read again when its size or modification time changed, or ``anew``.
 
         Raises
         ------
         OSError
             The file is not there or may not be read.
+        ConfigurationError
+            The digest cannot be kept: no fault of the file's.
         """
-        known = self.known_digest_of(path)
+        known = None if anew else self.known_digest_of(path)
         if known is None:
             status = path.stat()
             known = sha256_of(path)
-            self.put(str(path), size=status.st_size, mtime_ns=status.st_mtime_ns, digest=known)
+            with needed(self._folder):
+                self.put(str(path), size=status.st_size, mtime_ns=status.st_mtime_ns, digest=known)
         return known
 
     def known_digest_of(self, path: Path) -> str | None:

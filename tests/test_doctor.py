@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import backend.cli
 from backend.doctor import Finding, examine, print_report
 from backend.errors import SoundUnreadableError
 from backend.services import Services
@@ -48,6 +50,52 @@ def test_what_cannot_be_reached_comes_with_a_remedy(settings: Settings) -> None:
     }.items():
         assert findings[subject].level == "fault"
         assert hint in findings[subject].remedy
+
+
+def unusable_folders(tmp_path: Path) -> list[Path]:
+    """A file, a folder below one, one that nobody can make, and one that even root cannot write to."""
+    file = tmp_path / "file"
+    file.touch()
+    return [file, file / "data", Path("/proc/none/data"), Path("/sys")]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_data_folder_that_cannot_be_used_hides_nothing(
+    settings: Settings, tmp_path: Path, number: int
+) -> None:
+    own = tmp_path / "own.pth"
+    own.write_bytes(b"weights")
+    folder = unusable_folders(tmp_path)[number]
+    findings = examine(with_changes(settings, data_dir=folder, encoder="cnn14", cnn14_checkpoint=own))
+    found = by_subject(findings)
+    assert {"data folder", "database", "encoder", "Label Studio", "API"} <= set(found)
+    for subject in ("data folder", "database"):
+        assert found[subject].level == "fault"
+        assert "DATA_DIR" in found[subject].remedy
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("command", ["up", "serve", "versions", "weights"])
+def test_commands_say_one_sentence_of_such_a_folder(
+    tmp_path: Path,
+    number: int,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own, folder = tmp_path / "own.pth", unusable_folders(tmp_path)[number]
+    own.write_bytes(b"weights")
+    monkeypatch.setattr("sys.argv", ["backend", command])
+    bad = Settings(_env_file=None, data_dir=folder, encoder="logmel", cnn14_checkpoint=own)  # type: ignore[call-arg]
+    monkeypatch.setattr("backend.cli.get_settings", lambda: bad)
+    monkeypatch.setattr("backend.settings.get_settings", lambda: bad)
+    with pytest.raises(SystemExit) as ended:
+        backend.cli.main()
+    said = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert f"✗ {folder}" in said[-1]
+    assert "cannot be used as a folder for data" in said[-1]
+    assert str(own) not in said[-1], "the checkpoint is as good as ever"
 
 
 def test_projects_and_bad_sounds_are_listed(settings: Settings, services: Services) -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from backend import __version__
-from backend.errors import WeightsError
+from backend.errors import EarmarkError
 from backend.project_state import ProjectState, project_states
 from backend.readiness import Readiness
 from backend.services import Services
@@ -47,7 +47,7 @@ def dashboard_router(services: Services, readiness: Readiness) -> APIRouter:
 def _page(services: Services, readiness: Readiness) -> str:
     try:
         identity: str | None = services.encoder_identity()
-    except WeightsError:
+    except EarmarkError:
         identity = None  # what is wrong with it stands among the faults
     now = time.time()
     with services.database.read() as session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backend.api.schemas import CurvePoint, LearningCurve, ProjectVersions, VersionDetail, VersionsAnswer
-from backend.errors import WeightsError
+from backend.errors import EarmarkError
 from backend.learning_curve import learning_curve
 from backend.project_state import ProjectState, project_states
 from backend.services import Services
@@ -15,7 +15,7 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
     """Versions and state of one project, with its learning curve, or of all of them without."""
     try:
         identity: str | None = services.encoder_identity()
-    except WeightsError:
+    except EarmarkError:
         identity = None  # the versions are there all the same, and /predict and the doctor say what is wrong
     with services.database.read() as session:
         rows = list_versions(session, key)

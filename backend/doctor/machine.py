@@ -53,10 +53,16 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 def database(settings: Settings) -> Iterator[Finding]:
     """Whether the database answers, and its schema is of this release."""
-    database = Database(settings.sqlalchemy_url)
+    try:
+        database = Database(settings.sqlalchemy_url)
+    except ConfigurationError as error:
+        yield Finding("fault", "database", "its folder cannot be made", str(error))
+        return
     shown = database.url.render_as_string(hide_password=True)
     try:
         database.upgrade()
+    except ConfigurationError as error:
+        yield Finding("fault", "database", f"{shown}: its folder cannot be written", str(error))
     except (SQLAlchemyError, OSError) as error:
         yield Finding(
             "fault", "database", f"{shown}: {error}", "Check DATABASE_URL and that its server runs."
@@ -110,7 +116,11 @@ def workers(settings: Settings) -> Iterator[Finding]:
 
 def encoder(settings: Settings) -> Iterator[Finding]:
     """Which encoder hears, and how to get CNN14's weights."""
-    checkpoint = find_checkpoint(settings)
+    try:
+        checkpoint = find_checkpoint(settings)
+    except EarmarkError as error:
+        yield Finding("fault", "encoder", "CNN14's weights cannot be looked at", str(error))
+        return
     target = settings.data_dir.resolve() / "weights"
     bring = (
         "Download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 and put it into "

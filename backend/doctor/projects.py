@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.audioset_match import match_labels
 from backend.doctor.finding import Finding
 from backend.encoders import encoder_identity
-from backend.errors import EarmarkError, LabelConfigError, LabelStudioError, WeightsError
+from backend.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
 from backend.labelstudio.access import Credentials, is_personal_access_token
 from backend.labelstudio.client import client_for, explained
 from backend.labelstudio.config import Control, parse_label_config
@@ -80,7 +80,10 @@ def label_studio(settings: Settings) -> Iterator[Finding]:
 
 def projects(settings: Settings) -> Iterator[Finding]:
     """What each project was last trained on, whether its webhooks arrive, and which sounds fail."""
-    database = Database(settings.sqlalchemy_url)
+    try:
+        database = Database(settings.sqlalchemy_url)
+    except ConfigurationError:
+        return  # reported by the database's own check
     try:
         with database.read() as session:
             states, work = project_states(session, _identity(settings)), pending_work(session)
@@ -126,18 +129,17 @@ def _training(known: ProjectState, work: PendingWork | None) -> Finding:
 def _identity(settings: Settings) -> str | None:
     try:
         return encoder_identity(settings)
-    except WeightsError:
+    except EarmarkError:
         return None  # reported by the encoder's own check
 
 
 def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
     """Which AudioSet classes the labels start from; silent for an encoder that knows none."""
+    identity = _identity(settings)
+    if not project.label_config or identity is None or not hears_audioset(identity):
+        return
     try:
-        if not project.label_config or not hears_audioset(encoder_identity(settings)):
-            return
         controls = parse_label_config(project.label_config)
-    except WeightsError:
-        return  # reported by the encoder's own check
     except LabelConfigError as error:
         yield Finding("fault", f"project {project.project_id} labels", str(error))
         return

@@ -56,16 +56,20 @@ def find_checkpoint(settings: Settings, source: Source | None = None) -> Path | 
     return None
 
 
-def checkpoint_digest(settings: Settings, path: Path) -> str:
+def checkpoint_digest(settings: Settings, path: Path, anew: bool = False) -> str:
     """Return the sha256 of a checkpoint, remembered beside the cache by path, size and time.
+
+    With ``anew`` it is read whatever is remembered.
 
     Raises
     ------
     WeightsError
         The file cannot be read.
+    ConfigurationError
+        The data folder cannot be written.
     """
     try:
-        return _notes(settings).digest_of(path.resolve())
+        return _notes(settings).digest_of(path.resolve(), anew)
     except OSError as error:
         raise WeightsError(
             f"The checkpoint {path} cannot be read ({error.strerror or error}): check its permissions."

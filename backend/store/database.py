@@ -15,6 +15,8 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
+from backend.files import needed
+
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 """How long a writer waits for another one; each holds the lock for milliseconds."""
 SQLITE_LOOK_SECONDS = 0.001
@@ -31,13 +33,19 @@ class Database:
     tidy_on_commit
         Whether a commit now and then moves what was written from SQLite's log into its file, and waits
         for the disk. Who says no calls ``tidy`` instead.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder cannot be made.
     """
 
     def __init__(self, url: str, tidy_on_commit: bool = True) -> None:
         self.url = make_url(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite and self.url.database:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            with needed(Path(self.url.database).parent):
+                pass  # only made
         options: dict[str, Any] = {"pool_pre_ping": True}
         if self._sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
@@ -69,11 +77,18 @@ class Database:
             yield session
 
     def upgrade(self) -> None:
-        """Bring the schema to this release. Processes that start together do it once."""
+        """Bring the schema to this release. Processes that start together do it once.
+
+        Raises
+        ------
+        ConfigurationError
+            The folder of an SQLite file cannot be written.
+        """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         if self._sqlite and self.url.database:
-            with FileLock(f"{self.url.database}.migration.lock"):
+            path = Path(self.url.database)
+            with needed(path.parent), FileLock(f"{path}.migration.lock"):
                 self._upgrade(config)
         else:
             self._upgrade(config)
