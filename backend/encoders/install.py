@@ -51,7 +51,7 @@ def bring_weights(
         return
     if own is not None:
         path = weights.fetch_checkpoint(settings, source)
-        digest = weights.checkpoint_digest(settings, path)
+        digest = weights.checkpoint_digest(settings, path, anew=verify)
         kind = "the published weights" if digest == source.sha256 else "weights of your own"
         yield f"CNN14_CHECKPOINT is {own}: {kind}, sha256 {digest}; nothing is fetched."
         return

@@ -189,6 +189,15 @@ def test_a_checkpoint_of_ones_own_goes_first(run: Run, brought: Path, zenodo: Ze
     assert zenodo.asked == 0
 
 
+def test_verify_reads_ones_own_checkpoint_again(
+    run: Run, brought: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(cnn14_checkpoint=brought)
+    monkeypatch.setattr("backend.files.Notes.known_digest_of", lambda *_: "f" * 64)  # as if nothing changed
+    assert f"sha256 {'f' * 64}" in run(cnn14_checkpoint=brought).out
+    assert f"sha256 {SHA256}" in run("--verify", cnn14_checkpoint=brought).out
+
+
 def test_help_teaches(run: Run) -> None:
     said = run("--help")
     assert said.code == 0
