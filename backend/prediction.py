@@ -20,7 +20,6 @@ from backend.served import as_configured
 from backend.services import Services
 from backend.store.faults import remember_fault
 from backend.store.projects import project_key
-from backend.store.registry import active_version
 from backend.store.tables import Project, Version
 
 log = structlog.get_logger(__name__)
@@ -78,27 +77,31 @@ class Predictor:
         services, key = self._services, project_key(project)
         with services.database.read() as session:
             row = session.get(Project, key)
-            version = active_version(session, key, services.encoder_identity())
-        name = version.name if version else services.untrained_name()
+        version: Version | None = None
         controls: tuple[Control, ...] = ()
         head: Head | None = None
         failures: dict[str, int] = {}
         failed: dict[int, str] = {}
+        hopeless = False
         try:
+            version = services.active(key)
             controls = parse_label_config(label_config or (row.label_config if row else ""))
             head = self._head(key, version, controls)
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
+            hopeless = True
             if tasks:
                 failures[error.reason] = len(tasks)
                 failed = dict.fromkeys(range(len(tasks)), str(error))
+        name = version.name if version else services.untrained_name()
         items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
         left: list[int] = []
-        many = budget_seconds is not None and len(tasks) >= MANY_TASKS
+        many = head is not None and budget_seconds is not None and len(tasks) >= MANY_TASKS
         for position in self._heard_first(tasks, row, controls) if many else range(len(tasks)):
             task = tasks[position]
-            if budget_seconds is not None and time.monotonic() - started > budget_seconds:
+            out_of_time = budget_seconds is not None and time.monotonic() - started > budget_seconds
+            if out_of_time and not hopeless:
                 left.append(position)
                 continue
             try:

@@ -6,10 +6,13 @@ import threading
 from types import TracebackType
 from typing import Self, TypeVar
 
+import structlog
+
 from backend.audio.source import SoundSource
 from backend.embeddings import Ear
 from backend.encoders import encoder_identity, get_encoder
 from backend.encoders.base import Encoder
+from backend.errors import EarmarkError
 from backend.giving_way import RightOfWay
 from backend.head.model import Head
 from backend.labelstudio.access import AccessBook
@@ -20,6 +23,8 @@ from backend.store.database import Database
 from backend.store.registry import active_version, load_head, version_name
 from backend.store.tables import Version
 from backend.zero_label import hears_audioset, zero_label_head
+
+log = structlog.get_logger(__name__)
 
 CACHED_HEADS = 64
 
@@ -78,13 +83,21 @@ class Services:
             return active_version(session, project_key, self.encoder_identity())
 
     def version_name(self, project_key: str) -> str:
-        """Name of that version, or of the untrained start."""
-        version = self.active(project_key)
+        """Name of that version, or of the untrained start, which is all that a faulty encoder has."""
+        try:
+            version = self.active(project_key)
+        except EarmarkError as error:
+            log.warning("encoder cannot be used", reason=error.reason, detail=str(error))
+            version = None
         return self.untrained_name() if version is None else version.name
 
     def untrained_name(self) -> str:
-        """Name under which the encoder answers before any training."""
-        return version_name(self.encoder_identity().partition("-")[0], 0)
+        """Name under which the encoder answers before any training, also where its weights are no good."""
+        try:
+            encoder = self.encoder_identity().partition("-")[0]
+        except EarmarkError:
+            encoder = "cnn14"  # the only one that has weights
+        return version_name(encoder, 0)
 
     def head(self, version: Version) -> Head:
         """A version's head. Heads never change, so a few are kept in memory."""

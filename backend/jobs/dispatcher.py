@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.encoders import encoder_identity
+from backend.errors import EarmarkError
 from backend.jobs.preannotation import ensure_preannotation
 from backend.jobs.queue import JobRequest, ensure_job
 from backend.jobs.redis_server import connect
@@ -133,10 +134,12 @@ class Dispatcher:
             try:
                 self.tick(connection)
             except (redis.RedisError, SQLAlchemyError, OSError) as error:
-                self._warn(error)
+                self._warn("training waits until Redis and the database answer", error)
+            except EarmarkError as error:  # the encoder's, as a rule; it is put right while this runs
+                self._warn("training waits until this is put right", error)
         connection.close()
 
-    def _warn(self, error: Exception) -> None:
+    def _warn(self, what: str, error: Exception) -> None:
         if time.monotonic() - self._warned_at >= WARN_EVERY_SECONDS:
             self._warned_at = time.monotonic()
-            log.warning("training waits until Redis and the database answer", error=str(error))
+            log.warning(what, error=str(error))
