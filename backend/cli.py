@@ -56,7 +56,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
 
     Ctrl-C stops everything that was started here.
     """
-    from backend.encoders import choose_encoder
+    from backend.encoders import settled
     from backend.files import needed
     from backend.logs import configure_logging
     from backend.running import api_url, child_environment, start_backend
@@ -67,7 +67,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
     with needed(settings.data_dir):
         stop_left_behind(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
-    chosen = settings.model_copy(update={"encoder": choose_encoder(settings)})  # this shows its progress
+    chosen = settled(settings)  # this shows the progress of a download
     with supervised(settings.data_dir / "run") as supervisor:
         start_backend(supervisor, chosen, child_environment(chosen), None)
         _print_screen(chosen, api_url(chosen), stands_in=settings.encoder == "auto")
@@ -178,7 +178,7 @@ def _print_screen(settings: Settings, url: str, stands_in: bool) -> None:
     )
     if stands_in and settings.encoder == "logmel":
         console.print(
-            "[yellow]![/] CNN14's weights are not here: the simpler logmel encoder stands in. "
+            "[yellow]![/] CNN14's weights cannot be had: the simpler logmel encoder stands in. "
             "'python -m backend doctor' says how to get them."
         )
     console.print(

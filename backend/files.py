@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,8 +108,7 @@ class Notes:
         if known is None:
             status = path.stat()
             known = sha256_of(path)
-            with needed(self._folder):
-                self.put(str(path), size=status.st_size, mtime_ns=status.st_mtime_ns, digest=known)
+            self.put_of(path, status, digest=known)
         return known
 
     def known_digest_of(self, path: Path) -> str | None:
@@ -119,12 +119,31 @@ class Notes:
         OSError
             The file is not there.
         """
-        status = path.stat()
-        known = self.get(str(path))
-        if (known.get("size"), known.get("mtime_ns")) != (status.st_size, status.st_mtime_ns):
-            return None
-        digest = known.get("digest")
+        digest = self.get_of(path).get("digest")
         return digest if isinstance(digest, str) else None
+
+    def get_of(self, path: Path) -> dict[str, str | int]:
+        """Return what was remembered of a file since its size or modification time changed.
+
+        Raises
+        ------
+        OSError
+            The file is not there.
+        """
+        status, known = path.stat(), self.get(str(path))
+        unchanged = (known.get("size"), known.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+        return known if unchanged else {}
+
+    def put_of(self, path: Path, status: os.stat_result, **facts: str | int) -> None:
+        """Remember of a file as it was when it had this status.
+
+        Raises
+        ------
+        ConfigurationError
+            The folder of the notes cannot be written.
+        """
+        with needed(self._folder):
+            self.put(str(path), size=status.st_size, mtime_ns=status.st_mtime_ns, **facts)
 
     def _path(self, key: str) -> Path:
         name = key_of(key)

@@ -64,8 +64,10 @@ def start_backend(
 
 def child_environment(settings: Settings) -> dict[str, str]:
     """This process's environment with the settings that command-line options may have changed."""
+    checkpoint = settings.cnn14_checkpoint
     return {
         **os.environ,
+        **({"CNN14_CHECKPOINT": str(checkpoint.resolve())} if checkpoint else {}),
         "DATA_DIR": str(settings.data_dir.resolve()),
         "BIND": settings.bind,
         "PORT": str(settings.port),

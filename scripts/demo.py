@@ -23,7 +23,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.cli import run_explained
-from backend.encoders import choose_encoder
+from backend.encoders import settled
 from backend.encoders.weights import cache_path
 from backend.labelstudio.server import ADDRESS, LabelStudioServer
 from backend.logs import configure_logging
@@ -148,9 +148,9 @@ def _set_up(
     label_studio.start()  # it takes longest, so it starts first and is waited for last
     with progress(f"{CLIPS} sample clips, six kinds of sound") as update:
         clips = make_clips(folder / "clips", count=CLIPS, progress=update)
-    encoder = choose_encoder(settings)  # this shows the progress of its own download
-    console.print(f"[green]✓[/] encoder: {encoder}", highlight=False)
-    if encoder != "cnn14" and settings.encoder == "auto":
+    chosen = settled(settings)  # this shows the progress of its own download
+    console.print(f"[green]✓[/] encoder: {chosen.encoder}", highlight=False)
+    if chosen.encoder != "cnn14" and settings.encoder == "auto":
         console.print(
             "  [yellow]! CNN14's weights are not here and cannot be fetched: logmel stands in.[/]\n"
             f"    Bring them by hand to {cache_path(settings)}",
@@ -159,10 +159,9 @@ def _set_up(
         )
     with step("backend: private Redis, worker, API"):
         environment = {
-            **child_environment(settings),
+            **child_environment(chosen),
             "LABEL_STUDIO_URL": label_studio.url,
             "LABEL_STUDIO_API_KEY": login.token,
-            "ENCODER": encoder,
         }
         for name in ("REDIS_URL", "DATABASE_URL"):
             environment.pop(name, None)

@@ -52,6 +52,23 @@ def test_what_cannot_be_reached_comes_with_a_remedy(settings: Settings) -> None:
         assert hint in findings[subject].remedy
 
 
+@pytest.mark.parametrize("encoder", ["auto", "cnn14"])
+@pytest.mark.parametrize("content", [None, b"", bytes(range(250)) * 4])
+def test_a_checkpoint_that_is_no_good_is_a_fault(
+    settings: Settings, tmp_path: Path, encoder: str, content: bytes | None
+) -> None:
+    own = tmp_path / "own.pth"
+    if content is not None:
+        own.write_bytes(content)
+    found = by_subject(examine(with_changes(settings, encoder=encoder, cnn14_checkpoint=own)))
+    assert found["encoder"].level == "fault"
+    assert "CNN14_CHECKPOINT" in found["encoder"].remedy
+    assert "unset it" in found["encoder"].remedy
+    assert "put it into" not in found["encoder"].remedy, "nobody looks there while the variable is set"
+    assert ("logmel" in found["encoder"].text) == (encoder == "auto")
+    assert "CNN14's engine" not in found
+
+
 def unusable_folders(tmp_path: Path) -> list[Path]:
     """A file, a folder below one, one that nobody can make, and one that even root cannot write to."""
     file = tmp_path / "file"

@@ -12,9 +12,8 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.doctor.finding import Finding
-from backend.encoders import encoder_identity
+from backend.encoders import encoder_identity, weights
 from backend.encoders.engines import plans_for
-from backend.encoders.weights import find_checkpoint
 from backend.errors import ConfigurationError, EarmarkError
 from backend.jobs.kinds import QueueKind
 from backend.jobs.queue import job_queue, live_workers
@@ -115,26 +114,39 @@ def workers(settings: Settings) -> Iterator[Finding]:
 
 
 def encoder(settings: Settings) -> Iterator[Finding]:
-    """Which encoder hears, and how to get CNN14's weights."""
+    """Which encoder hears, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
+    if settings.encoder == "logmel":
+        yield Finding("note", "encoder", "logmel, as ENCODER asks (cnn14 hears far more)")
+        return
+    fault = ""
     try:
-        checkpoint = find_checkpoint(settings)
+        weights.check_own(settings)
     except EarmarkError as error:
-        yield Finding("fault", "encoder", "CNN14's weights cannot be looked at", str(error))
+        fault = str(error)
+    try:
+        checkpoint = weights.find_checkpoint(settings)
+        hears = encoder_identity(settings)
+    except EarmarkError as error:
+        yield Finding("fault", "encoder", "CNN14's weights cannot be used, so nothing is heard", str(error))
         return
     target = settings.data_dir.resolve() / "weights"
     bring = (
         "Download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 and put it into "
         f"{target}, or set CNN14_CHECKPOINT to its path."
     )
-    if settings.encoder == "logmel":
-        yield Finding("note", "encoder", "logmel, as ENCODER asks (cnn14 hears far more)")
+    chosen = f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else hears
+    if fault:
+        yield Finding(
+            "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {chosen} hears instead", fault
+        )
     elif checkpoint:
-        yield Finding("fine", "encoder", f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)")
-        yield _engine(settings)
+        yield Finding("fine", "encoder", chosen)
     elif settings.encoder == "cnn14":
         yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", bring)
     else:
-        yield Finding("note", "encoder", f"{encoder_identity(settings)}: CNN14's weights are not here", bring)
+        yield Finding("note", "encoder", f"{hears}: CNN14's weights are not here", bring)
+    if checkpoint:
+        yield _engine(settings)
 
 
 def api(settings: Settings) -> Iterator[Finding]:

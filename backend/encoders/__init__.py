@@ -12,11 +12,12 @@ import structlog
 
 from backend.encoders import weights
 from backend.encoders.base import Encoder
+from backend.encoders.own import own_fault
 from backend.errors import WeightsError
 from backend.files import replacing
 from backend.settings import Settings
 
-__all__ = ["Encoder", "choose_encoder", "encoder_identity", "get_encoder"]
+__all__ = ["Encoder", "choose_encoder", "encoder_identity", "get_encoder", "is_built", "settled"]
 
 _Key = tuple[str, Path, Path | None, int, str, str]
 
@@ -52,6 +53,9 @@ def get_encoder(settings: Settings, at_once: bool = True) -> Encoder:
 def choose_encoder(settings: Settings) -> Literal["cnn14", "logmel"]:
     """Decide for ``ENCODER=auto``, fetching the weights if need be, and load nothing.
 
+    What CNN14_CHECKPOINT holds is read once, which imports torch. Where it is no good, ``auto`` takes the
+    weights in the cache, if they are there, else logmel; with a warning.
+
     Raises
     ------
     WeightsError
@@ -60,6 +64,7 @@ def choose_encoder(settings: Settings) -> Literal["cnn14", "logmel"]:
     if settings.encoder == "logmel":
         return "logmel"
     try:
+        _check_own(settings)
         weights.fetch_checkpoint(settings)
     except WeightsError as error:
         if settings.encoder == "cnn14":
@@ -74,6 +79,25 @@ def choose_encoder(settings: Settings) -> Literal["cnn14", "logmel"]:
     return "cnn14"
 
 
+def settled(settings: Settings) -> Settings:
+    """Settings with ``choose_encoder``'s choice in them, for processes that should not choose anew.
+
+    Raises
+    ------
+    WeightsError
+        See ``choose_encoder``.
+    """
+    found: dict[str, object] = {"encoder": choose_encoder(settings)}
+    if found["encoder"] == "cnn14" and own_fault(settings) is not None:
+        found["cnn14_checkpoint"] = weights.find_checkpoint(settings)  # what was taken in its place
+    return settings.model_copy(update=found)
+
+
+def is_built(settings: Settings) -> bool:
+    """Whether this process has its encoder already."""
+    return _key(settings) in _encoders
+
+
 def encoder_identity(settings: Settings) -> str:
     """Return the identity that ``get_encoder`` has or would have, in milliseconds, loading nothing.
 
@@ -84,7 +108,7 @@ def encoder_identity(settings: Settings) -> str:
     Raises
     ------
     WeightsError
-        ``ENCODER=cnn14``, and CNN14_CHECKPOINT names no readable file.
+        ``ENCODER=cnn14``, and CNN14_CHECKPOINT is no good.
     """
     built = _encoders.get(_key(settings))
     if built is not None:
@@ -94,11 +118,24 @@ def encoder_identity(settings: Settings) -> str:
     digest = weights.cheap_digest(settings)
     if digest is not None:
         return weights.identity_of(digest)
-    if settings.encoder == "auto":
-        return _read_decision(settings) or _logmel_identity()
-    if settings.cnn14_checkpoint is not None:
-        raise weights.no_such_checkpoint(settings.cnn14_checkpoint)
+    fault = own_fault(settings)
+    if settings.encoder == "auto":  # which never fetches what a checkpoint that is no good stands for
+        return (_read_decision(settings) if fault is None else None) or _logmel_identity()
+    if fault is not None:
+        raise fault
     return weights.identity_of(weights.ZENODO.sha256)  # what will be fetched
+
+
+def _check_own(settings: Settings) -> None:
+    """Know what CNN14_CHECKPOINT holds; a fault of its own is no fault where the cache stands in."""
+    try:
+        weights.check_own(settings)
+    except WeightsError as error:
+        if settings.encoder == "cnn14":
+            raise
+        stands_in = weights.find_checkpoint(settings)
+        if stands_in is not None:
+            _log.warning("checkpoint_passed_over", reason=str(error), taken=str(stands_in))
 
 
 def _key(settings: Settings) -> _Key:

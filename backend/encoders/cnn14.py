@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,11 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from backend.encoders.checkpoint import digest_of, network_in
 from backend.encoders.engines import Engine, EngineFaultError, Plan, first_that_starts, plans
 from backend.encoders.passes import Passes
 from backend.encoders.weights import identity_of
-from backend.errors import ConfigurationError, WeightsError
-from backend.files import sha256_of
+from backend.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from backend.encoders.cnn14_network import Cnn14
@@ -90,8 +89,8 @@ class Cnn14Encoder:
     ) -> None:
         self._plans = plans(engine, precision, threads=threads, device=device)
         self._checkpoint = checkpoint
-        network = _network_in(checkpoint)
-        self.identity = identity_of(digest or _digest_of(checkpoint))
+        network = network_in(checkpoint)
+        self.identity = identity_of(digest or digest_of(checkpoint))
         classify = network.fc_audioset
         self._tag_weight, self._tag_bias = classify.weight.numpy(), classify.bias.numpy()
         self._engine: Engine | None = None
@@ -169,12 +168,12 @@ class Cnn14Encoder:
 
     def _pass(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
         """One pass, float32 ``[B, n]`` to float32 ``[B, t, 2048]``, by the next engine where one fails."""
-        engine = self._engine or self._start(_network_in(self._checkpoint))
+        engine = self._engine or self._start(network_in(self._checkpoint))
         try:
             return engine.run(waveforms)
         except EngineFaultError as error:
             _log.warning("encoder_engine_failed", engine=str(self.plan), reason=str(error))
-        self._start(_network_in(self._checkpoint))
+        self._start(network_in(self._checkpoint))
         # One by one: what shared a pass on a GPU may be too much at once for what comes after it.
         return np.concatenate([self._pass(waveform[None]) for waveform in waveforms])
 
@@ -198,36 +197,6 @@ def _chunks(
     yield np.concatenate(parts) if parts else np.empty(0, np.float32), True
 
 
-def _digest_of(checkpoint: Path) -> str:
-    try:
-        return sha256_of(checkpoint)
-    except OSError as error:
-        raise _unreadable(checkpoint, error) from error
-
-
-def _network_in(checkpoint: Path) -> Cnn14:
-    """The network of a checkpoint, read without running anything that a pickle may hold."""
-    import torch
-
-    from backend.encoders.cnn14_network import build
-
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise _unreadable(checkpoint, error) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
-        raise _not_cnn14(checkpoint) from error
-    weights = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, torch.Tensor) for value in weights.values()
-    ):
-        raise _not_cnn14(checkpoint)
-    try:
-        return build(weights)
-    except RuntimeError as error:
-        raise _not_cnn14(checkpoint) from error
-
-
 def _pooling(plan: Plan, network: Cnn14) -> Pooling:
     """PyTorch's part beside the engine: pooling here, and the spectrograms that every engine starts from."""
     import torch  # late, because it takes a second and /setup never needs it
@@ -238,16 +207,3 @@ def _pooling(plan: Plan, network: Cnn14) -> Pooling:
     # loses 70 where another process wants the cores too.
     torch.set_num_threads(plan.threads if plan.engine == "torch" else 1)
     return Pooling(plan, network)
-
-
-def _unreadable(checkpoint: Path, error: OSError) -> WeightsError:
-    return WeightsError(
-        f"The checkpoint {checkpoint} cannot be read ({error.strerror or error}): check the path."
-    )
-
-
-def _not_cnn14(checkpoint: Path) -> WeightsError:
-    return WeightsError(
-        f"{checkpoint} does not hold the weights of Cnn14: delete it to have them fetched again, or bring "
-        "Cnn14_mAP=0.431.pth and point CNN14_CHECKPOINT to it."
-    )

@@ -39,7 +39,7 @@ def bring_weights(
     Raises
     ------
     WeightsError
-        See ``fetch_checkpoint`` and ``install_checkpoint``.
+        See ``fetch_checkpoint``, ``check_own`` and ``install_checkpoint``.
     """
     source, own = source or weights.ZENODO, settings.cnn14_checkpoint
     shown_identity = f"verified, encoder {weights.identity_of(source.sha256)}"
@@ -50,8 +50,7 @@ def bring_weights(
             yield f"But CNN14_CHECKPOINT is {own} and goes before them: unset it to use these."
         return
     if own is not None:
-        path = weights.fetch_checkpoint(settings, source)
-        digest = weights.checkpoint_digest(settings, path, anew=verify)
+        digest = weights.check_own(settings, source, anew=verify)
         kind = "the published weights" if digest == source.sha256 else "weights of your own"
         yield f"CNN14_CHECKPOINT is {own}: {kind}, sha256 {digest}; nothing is fetched."
         return

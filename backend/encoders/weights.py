@@ -10,6 +10,7 @@ import structlog
 from backend.encoders.disk import alone, size_of
 from backend.encoders.download import Patience, Source, download, part_path
 from backend.encoders.network import FailureNote, why_unreachable
+from backend.encoders.own import look_into, own_fault
 from backend.encoders.progress import Display, display
 from backend.errors import WeightsError
 from backend.files import Notes
@@ -41,19 +42,41 @@ def identity_of(digest: str) -> str:
 def find_checkpoint(settings: Settings, source: Source | None = None) -> Path | None:
     """Return the checkpoint that is here: CNN14_CHECKPOINT, else the verified file in the cache.
 
-    A file in the cache whose digest is wrong counts as absent. It is hashed once, about a second,
-    and again only when it changes.
+    Where CNN14_CHECKPOINT is set and no good, only ``ENCODER=auto`` looks in the cache. A file in the
+    cache whose digest is wrong counts as absent. It is hashed once, about a second, and again only when
+    it changes.
     """
     source = source or ZENODO
-    if settings.cnn14_checkpoint is not None:
-        return settings.cnn14_checkpoint if settings.cnn14_checkpoint.is_file() else None
-    path = cache_path(settings, source)
-    if not path.is_file():
+    path = _where(settings, source)
+    if path is None or not path.is_file():
         return None
-    if path.stat().st_size == source.size and checkpoint_digest(settings, path) == source.sha256:
+    if path == settings.cnn14_checkpoint or _verified_digest(settings, source, path):
         return path
     _log.warning("checkpoint_damaged", path=str(path), help="it is fetched again, or delete it")
     return None
+
+
+def check_own(settings: Settings, source: Source | None = None, anew: bool = False) -> str | None:
+    """Read what CNN14_CHECKPOINT holds, unless that is remembered; return its digest, None where it is unset.
+
+    With ``anew`` it is read, every byte, whatever is remembered.
+
+    Raises
+    ------
+    WeightsError
+        It is no file, cannot be read, or does not hold the weights of Cnn14.
+    ConfigurationError
+        The data folder cannot be written.
+    """
+    path = settings.cnn14_checkpoint
+    if path is None:
+        return None
+    fault = own_fault(settings)
+    if fault is not None and not (anew and path.is_file()):
+        raise fault
+    digest = checkpoint_digest(settings, path, anew)
+    look_into(settings, path, published=digest == (source or ZENODO).sha256, anew=anew)
+    return digest
 
 
 def checkpoint_digest(settings: Settings, path: Path, anew: bool = False) -> str:
@@ -85,14 +108,12 @@ def cheap_digest(settings: Settings, source: Source | None = None) -> str | None
         The file cannot be read.
     """
     source = source or ZENODO
-    if settings.cnn14_checkpoint is not None:
-        path = settings.cnn14_checkpoint
-        return checkpoint_digest(settings, path) if path.is_file() else None
-    path = cache_path(settings, source)
-    if not path.is_file() or path.stat().st_size != source.size:
+    path = _where(settings, source)
+    if path is None or not path.is_file():
         return None
-    digest = checkpoint_digest(settings, path)
-    return digest if digest == source.sha256 else None
+    if path == settings.cnn14_checkpoint:
+        return checkpoint_digest(settings, path)
+    return _verified_digest(settings, source, path)
 
 
 def fetch_checkpoint(
@@ -123,17 +144,18 @@ def fetch_checkpoint(
     Raises
     ------
     WeightsError
-        CNN14_CHECKPOINT names no file, there is no network (known within 5 s), what the server sent
+        CNN14_CHECKPOINT is no good, there is no network (known within 5 s), what the server sent
         several times is not the checkpoint, or the disk does not take it.
     """
     source = source or ZENODO
     found = find_checkpoint(settings, source)
     if found is not None:
         return found
-    if settings.cnn14_checkpoint is not None:
-        raise no_such_checkpoint(settings.cnn14_checkpoint)
+    fault = own_fault(settings)
+    if fault is not None:
+        raise fault
     path = cache_path(settings, source)
-    note = FailureNote(path.with_name("fetching-failed.json"))
+    note = _failure_note(path)
     failure = None if anew else note.recall(source.url)
     if failure is None:
         with display(say) as shown, alone(path, part_path(source, path), source.size, shown):
@@ -150,11 +172,35 @@ def fetch_checkpoint(
     return path
 
 
-def no_such_checkpoint(path: Path) -> WeightsError:
-    """The error for a CNN14_CHECKPOINT that names no file."""
-    return WeightsError(
-        f"CNN14_CHECKPOINT is {path}, which is no file: correct it, or unset it to have the weights fetched."
-    )
+def why_not_fetched(settings: Settings, source: Source | None = None) -> str | None:
+    """Why fetching failed a moment ago, so that it is not tried now; None where it may be."""
+    source = source or ZENODO
+    return _failure_note(cache_path(settings, source)).recall(source.url)
+
+
+def fetched_bytes(settings: Settings, source: Source | None = None) -> tuple[int, int]:
+    """How many bytes of the weights have come so far, and of how many."""
+    source = source or ZENODO
+    return size_of(part_path(source, cache_path(settings, source))), source.size
+
+
+def _where(settings: Settings, source: Source) -> Path | None:
+    """Where the weights should be; None where a CNN14_CHECKPOINT that is no good ends the search."""
+    if own_fault(settings) is None:
+        return settings.cnn14_checkpoint or cache_path(settings, source)
+    return cache_path(settings, source) if settings.encoder == "auto" else None
+
+
+def _verified_digest(settings: Settings, source: Source, path: Path) -> str | None:
+    """The digest of a file in the cache, None where it is not the right one."""
+    if path.stat().st_size != source.size:
+        return None
+    digest = checkpoint_digest(settings, path)
+    return digest if digest == source.sha256 else None
+
+
+def _failure_note(path: Path) -> FailureNote:
+    return FailureNote(path.with_name("fetching-failed.json"))
 
 
 def _download(source: Source, path: Path, shown: Display, patience: Patience) -> str | None:

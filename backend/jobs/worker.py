@@ -13,7 +13,7 @@ from rq import Worker, worker_registration
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from backend.encoders import choose_encoder
+from backend.encoders import settled
 from backend.errors import RedisUnavailableError
 from backend.jobs.kinds import QueueKind
 from backend.jobs.queue import HEARTBEAT_SECONDS, job_queue
@@ -98,12 +98,15 @@ def run_worker(
         )
     stand_back(settings.train_niceness)
     # Decided once for all jobs: without network, each of them would look for the weights anew.
-    os.environ["ENCODER"] = choose_encoder(settings)
+    chosen = settled(settings)
+    os.environ["ENCODER"] = chosen.encoder
+    if chosen.cnn14_checkpoint is not None:
+        os.environ["CNN14_CHECKPOINT"] = str(chosen.cnn14_checkpoint)
     get_settings.cache_clear()
     # Imported before the fork so that each job starts warm; nothing here starts threads.
     import backend.jobs.tasks
 
-    if os.environ["ENCODER"] == "cnn14":
+    if chosen.encoder == "cnn14":
         import backend.encoders.cnn14_network  # PyTorch: a second for each job otherwise
 
     connection = connect(settings)

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from backend.doctor.machine import encoder as doctor_on_encoder
 from backend.encoders import engines
-from backend.encoders.cnn14 import Cnn14Encoder, _network_in
+from backend.encoders.checkpoint import network_in
+from backend.encoders.cnn14 import Cnn14Encoder
 from backend.encoders.engines import EngineFaultError, Plan, first_that_starts, plans, processor
 from backend.encoders.engines.front_end import FrontEnd
 from backend.encoders.engines.torch_engine import TorchEngine
@@ -85,17 +86,15 @@ def test_settings_narrow_the_choice(machine: Callable[..., None]) -> None:
     ],
 )
 def test_what_cannot_be_is_said(
-    machine: Callable[..., None], engine: str, precision: str, hint: str, tmp_path: Path
+    machine: Callable[..., None], engine: str, precision: str, hint: str, tmp_path: Path, checkpoint: Path
 ) -> None:
     machine(missing=("onnx",))
     with pytest.raises(ConfigurationError, match=hint):
         plans(engine, precision)
-    own = tmp_path / "mine.pth"
-    own.touch()
     settings = Settings(
         _env_file=None,
         data_dir=tmp_path,
-        cnn14_checkpoint=own,
+        cnn14_checkpoint=checkpoint,
         cnn14_engine=engine,
         cnn14_precision=precision,
     )
@@ -104,11 +103,11 @@ def test_what_cannot_be_is_said(
     assert hint in fault.remedy
 
 
-def test_doctor_says_engine_precision_and_threads(machine: Callable[..., None], tmp_path: Path) -> None:
+def test_doctor_says_engine_precision_and_threads(
+    machine: Callable[..., None], tmp_path: Path, checkpoint: Path
+) -> None:
     machine(bf16=True)
-    own = tmp_path / "mine.pth"
-    own.touch()
-    settings = Settings(_env_file=None, data_dir=tmp_path, cnn14_checkpoint=own, torch_threads=4)
+    settings = Settings(_env_file=None, data_dir=tmp_path, cnn14_checkpoint=checkpoint, torch_threads=4)
     assert "openvino in bf16, 4 threads" in list(doctor_on_encoder(settings))[1].text
 
 
@@ -157,7 +156,7 @@ def test_a_failing_engine_is_passed_over_aloud(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(engines, "_start", _only("openvino", wrong))
-    network = _network_in(checkpoint)
+    network = network_in(checkpoint)
     with capture_logs() as logs:
         plan, _ = first_that_starts(
             [Plan("openvino", "fp32", "cpu", 1), Plan("torch", "fp32", "cpu", 1)], network
@@ -202,7 +201,7 @@ def test_a_pass_that_fails_is_run_by_the_next_engine(
 @pytest.mark.parametrize("fourier", [True, False], ids=["FFT", "matrices"])
 def test_the_front_end_is_the_networks(checkpoint: Path, seconds: float, fourier: bool) -> None:
     """Also with matrices that are no Fourier transform, which are then taken as they stand."""
-    network = _network_in(checkpoint)
+    network = network_in(checkpoint)
     if not fourier:
         real = network.spectrogram_extractor.stft.conv_real.weight
         real.data += 0.01 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
@@ -219,7 +218,7 @@ def test_the_front_end_is_the_networks(checkpoint: Path, seconds: float, fourier
 
 def test_the_front_end_of_silence_and_tones(checkpoint: Path) -> None:
     """Where bands are empty, only the clamp at -100 dB and rounding are left."""
-    network = _network_in(checkpoint)
+    network = network_in(checkpoint)
     t = torch.arange(32_000) / 32_000
     waves = torch.stack([torch.zeros(32_000), torch.sin(2 * torch.pi * 1000 * t), torch.full((32_000,), 0.5)])
     with torch.inference_mode():
@@ -229,7 +228,7 @@ def test_the_front_end_of_silence_and_tones(checkpoint: Path) -> None:
 
 
 def test_clips_together_are_what_they_are_alone(checkpoint: Path) -> None:
-    network = _network_in(checkpoint)
+    network = network_in(checkpoint)
     rng = np.random.default_rng(3)
     waves = (0.1 * rng.standard_normal((3, 40_000))).astype(np.float32)
     for plan in plans(device="cpu"):

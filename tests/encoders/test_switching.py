@@ -66,6 +66,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has built no encoder yet."""
     monkeypatch.setattr(encoders, "_encoders", {})
     monkeypatch.setattr("backend.encoders.cnn14.Cnn14Encoder", StandIn)
+    monkeypatch.setattr("backend.encoders.checkpoint.network_in", lambda *_, **__: None)
     StandIn.heard = 0
 
 

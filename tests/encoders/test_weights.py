@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +16,15 @@ import numpy as np
 import pytest
 
 import backend.encoders as encoders
-from backend.encoders import encoder_identity, get_encoder, weights
+from backend.encoders import choose_encoder, encoder_identity, get_encoder, settled, weights
 from backend.encoders.logmel import LogmelEncoder
 from backend.errors import WeightsError
 from backend.settings import Settings
 from tests.encoders.zenodo import CONTENT, SHA256, Server, Zenodo, closed_port, source_at
 
 IDENTITY = f"cnn14-{SHA256[:12]}"
+BAD = b"no weights"
+ROOT = Path(__file__).parents[2]
 
 
 class StandIn:
@@ -37,6 +41,12 @@ class StandIn:
         self.identity = weights.identity_of(digest or "")
 
 
+def read_anything(checkpoint: Path, **_how: object) -> None:
+    """In the place of ``network_in``: all but one content is as good as weights."""
+    if checkpoint.read_bytes() == BAD:
+        raise WeightsError(f"{checkpoint} does not hold the weights of Cnn14: CNN14_CHECKPOINT")
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
     with Server() as running:
@@ -50,6 +60,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has decided nothing yet, small weights, and no way to the real ones."""
     monkeypatch.setattr(encoders, "_encoders", {})
     monkeypatch.setattr("backend.encoders.cnn14.Cnn14Encoder", StandIn)
+    monkeypatch.setattr("backend.encoders.checkpoint.network_in", read_anything)
     StandIn.built = 0
     monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -110,6 +121,56 @@ def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     own.write_bytes(b"other")
     os.utime(own, (1, 1))
     assert encoder_identity(settings) != first
+
+
+@pytest.mark.parametrize("content", [None, BAD])
+def test_auto_looks_in_the_cache_behind_a_checkpoint_that_is_no_good(
+    tmp_path: Path, server: Zenodo, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "mine.pth"
+    if content is not None:
+        own.write_bytes(content)
+    settings = settings_in(tmp_path, cnn14_checkpoint=own)
+    assert choose_encoder(settings) == "logmel"
+    said = "".join(capsys.readouterr())
+    assert "encoder_fallback" in said
+    assert "CNN14_CHECKPOINT" in said
+    assert encoder_identity(settings) == LogmelEncoder.IDENTITY
+    cached = bring(settings)
+    assert choose_encoder(settings) == "cnn14"
+    assert "checkpoint_passed_over" in "".join(capsys.readouterr())
+    assert encoder_identity(settings) == IDENTITY
+    found = settled(settings)
+    assert (found.encoder, found.cnn14_checkpoint) == ("cnn14", cached)
+    assert get_encoder(settings).identity == get_encoder(found).identity == IDENTITY
+    assert server.asked == 0, "what was named by hand is not replaced by a download"
+
+
+@pytest.mark.parametrize("content", [None, BAD])
+def test_cnn14_says_that_a_checkpoint_is_no_good(tmp_path: Path, content: bytes | None) -> None:
+    own = tmp_path / "mine.pth"
+    if content is not None:
+        own.write_bytes(content)
+    settings = settings_in(tmp_path, cnn14_checkpoint=own, encoder="cnn14")
+    bring(settings)
+    for ask in (choose_encoder, get_encoder, encoder_identity):
+        with pytest.raises(WeightsError, match="CNN14_CHECKPOINT"):
+            ask(settings)
+    own.write_bytes(b"tuned")
+    assert choose_encoder(settings) == "cnn14", "it was put right while this runs"
+
+
+def test_choosing_without_a_checkpoint_of_ones_own_loads_no_torch(tmp_path: Path) -> None:
+    bring(settings_in(tmp_path))
+    code = (
+        "import sys; from pathlib import Path; from backend.encoders import choose_encoder, weights\n"
+        "from backend.encoders.download import Source; from backend.settings import Settings\n"
+        "folder, size, sha256 = sys.argv[1:]; settings = Settings(_env_file=None, data_dir=Path(folder))\n"
+        "weights.ZENODO = Source('http://127.0.0.1:1/', int(size), sha256, 'cnn14.pth')\n"
+        "assert choose_encoder(settings) == 'cnn14'; sys.exit('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(len(CONTENT)), SHA256]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 # --- which encoder -----------------------------------------------------------------------------

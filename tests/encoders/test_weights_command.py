@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -176,13 +177,14 @@ def test_a_full_disk(run: Run, settings: Settings, brought: Path, monkeypatch: p
     assert run("--from", brought).code == 0
 
 
-def test_a_checkpoint_of_ones_own_goes_first(run: Run, brought: Path, zenodo: Zenodo) -> None:
+def test_a_checkpoint_of_ones_own_goes_first(
+    run: Run, brought: Path, checkpoint: Path, zenodo: Zenodo
+) -> None:
     said = run(cnn14_checkpoint=brought)
     assert said.code == 0
     assert f"CNN14_CHECKPOINT is {brought}: the published weights, sha256 {SHA256}" in said.out
     assert "goes before them" in run("--from", brought, cnn14_checkpoint=brought).out
-    brought.write_bytes(b"tuned")
-    assert "weights of your own" in run(cnn14_checkpoint=brought).out
+    assert "weights of your own" in run(cnn14_checkpoint=checkpoint).out
     brought.unlink()
     said = run(cnn14_checkpoint=brought)
     assert (said.code, "which is no file" in said.err) == (2, True)
@@ -196,6 +198,32 @@ def test_verify_reads_ones_own_checkpoint_again(
     monkeypatch.setattr("backend.files.Notes.known_digest_of", lambda *_: "f" * 64)  # as if nothing changed
     assert f"sha256 {'f' * 64}" in run(cnn14_checkpoint=brought).out
     assert f"sha256 {SHA256}" in run("--verify", cnn14_checkpoint=brought).out
+
+
+@pytest.mark.parametrize("size", [0, 1000, len(CONTENT)])
+def test_a_checkpoint_that_holds_no_weights(run: Run, brought: Path, zenodo: Zenodo, size: int) -> None:
+    brought.write_bytes(random.Random(5).randbytes(size))
+    for arguments in ([], [], ["--verify"]):
+        said = run(*arguments, cnn14_checkpoint=brought)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.startswith(f"✗ {brought} does not hold the weights of Cnn14: ")
+        assert "unset it" in said.err
+        assert said.err.count("\n") == 1
+    brought.write_bytes(CONTENT)
+    assert run(cnn14_checkpoint=brought).code == 0
+    assert zenodo.asked == 0
+
+
+def test_a_checkpoint_is_read_once(
+    run: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(cnn14_checkpoint=checkpoint).code == 0
+    read: list[Path] = []
+    monkeypatch.setattr("backend.encoders.checkpoint.network_in", lambda path, **_: read.append(path))
+    assert run(cnn14_checkpoint=checkpoint).code == 0
+    assert read == []
+    assert run("--verify", cnn14_checkpoint=checkpoint).code == 0
+    assert read == [checkpoint]
 
 
 def test_help_teaches(run: Run) -> None:
