@@ -59,6 +59,12 @@ class WeightsError(EarmarkError):
     reason = "weights"
 
 
+class WeightsAwaitedError(WeightsError):
+    """The encoder's weights are on their way; who cannot wait tries again later."""
+
+    reason = "weights_awaited"
+
+
 class LabelStudioError(EarmarkError):
     """Label Studio cannot be reached, refuses the token, or answered something unusable."""
 

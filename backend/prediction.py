@@ -70,6 +70,8 @@ class Predictor:
         budget_seconds
             Tasks that are not reached in this time get an item without ``result``: Label Studio
             stores nothing for them and asks again. Of many tasks, those that were heard before come first.
+            While the encoder's weights are on their way, all items are empty predictions; without a
+            budget, they are waited for.
         on_task
             Called after each task.
         """
@@ -85,6 +87,8 @@ class Predictor:
         hopeless = False
         try:
             version = services.active(key)
+            if budget_seconds is not None:
+                services.need_encoder_soon()
             controls = parse_label_config(label_config or (row.label_config if row else ""))
             head = self._head(key, version, controls)
         except EarmarkError as error:

@@ -15,6 +15,8 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.encoders import encoder_identity
+from backend.encoders.own import looked_into, own_fault
+from backend.encoders.preparing import need_prepared, prepare
 from backend.encoders.weights import find_checkpoint
 from backend.errors import EarmarkError
 from backend.jobs.kinds import QueueKind
@@ -105,10 +107,19 @@ class Readiness:
 
     def _encoder(self) -> str:
         settings = self._services.settings
+        if settings.encoder == "logmel":
+            return ""
         try:
             encoder_identity(settings)
+            need_prepared(settings)
         except EarmarkError as error:
             return str(error)
+        fault = own_fault(settings)
+        if fault is not None:
+            return str(fault)
+        if not looked_into(settings):
+            prepare(settings)  # in a thread of its own, because torch alone takes seconds
+            return f"CNN14_CHECKPOINT is {settings.cnn14_checkpoint}, which is being read: ask again soon."
         if settings.encoder == "cnn14" and find_checkpoint(settings) is None:
             return "CNN14's weights are not here: python -m backend weights"
         return ""

@@ -12,6 +12,7 @@ from backend.audio.source import SoundSource
 from backend.embeddings import Ear
 from backend.encoders import encoder_identity, get_encoder
 from backend.encoders.base import Encoder
+from backend.encoders.preparing import need_prepared
 from backend.errors import EarmarkError
 from backend.giving_way import RightOfWay
 from backend.head.model import Head
@@ -68,6 +69,10 @@ class Services:
     def encoder(self) -> Encoder:
         """The encoder, loaded on the first call (this may read or fetch its weights)."""
         return get_encoder(self.settings, at_once=not self._background)
+
+    def need_encoder_soon(self) -> None:
+        """Refuse to wait for a download of the encoder's weights; see ``need_prepared``."""
+        need_prepared(self.settings)
 
     def encoder_identity(self) -> str:
         """The encoder's identity, without loading it."""

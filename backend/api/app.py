@@ -20,6 +20,7 @@ from backend.api.observing import Observer
 from backend.api.protocol import protocol_router
 from backend.api.security import Guard
 from backend.api.watching import watching_router
+from backend.encoders.preparing import prepare
 from backend.errors import EarmarkError
 from backend.jobs.dispatcher import Dispatcher
 from backend.logs import configure_logging
@@ -32,7 +33,9 @@ log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application. The database is migrated here; no model is loaded, no file fetched."""
+    """Build the application. The database is migrated here; no model is loaded; weights that are
+    not here are fetched in the background once the application runs.
+    """
     configure_logging(settings.log_level, settings.log_format)
     # Requests run side by side, and their matrix products are small: with threads of its own, each of
     # them would fight for the cores with the others and with the encoder (measured: 2 to 3 times slower).
@@ -51,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         dispatcher.ensure_running()
+        prepare(settings)
         yield
         journal.close()
         readiness.close()

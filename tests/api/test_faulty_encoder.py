@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from backend.api.app import create_app
+from backend.encoders import is_built, weights
+from backend.encoders.preparing import need_prepared
+from backend.errors import WeightsError
 from backend.jobs.dispatcher import TICK_SECONDS, Dispatcher
+from backend.prediction import Predictor
 from backend.services import Services
 from backend.settings import Settings
+from tests.encoders.zenodo import CONTENT, Server, Zenodo, closed_port, source_at, stalled
 
 KEY = "1.1795198673"
 CONFIG = (
@@ -26,6 +32,19 @@ CONFIG = (
 def nowhere(settings: Settings, tmp_path: Path) -> Settings:
     """A checkpoint is named that is not there."""
     return settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": tmp_path / "none.pth"})
+
+
+@pytest.fixture
+def zenodo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
+    """A server that hands half of the weights over, and the rest when it is told to."""
+    for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Server() as server:
+        server.zenodo.script = [stalled(len(CONTENT) // 2)]
+        monkeypatch.setattr(weights, "ZENODO", server.zenodo.source)
+        yield server.zenodo
+        server.zenodo.release.set()
+        server.shutdown()
 
 
 def predict(client: TestClient, count: int) -> dict[str, Any]:
@@ -86,3 +105,84 @@ def test_the_dispatcher_goes_on(
     said = "".join(capsys.readouterr())
     assert "CNN14_CHECKPOINT" in said
     assert said.count("training waits") == 1, "not twice a second"
+
+
+@pytest.mark.parametrize("encoder", ["auto", "cnn14"])
+def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder: str) -> None:
+    fetching = settings.model_copy(update={"encoder": encoder})
+    awaited = 'earmark_predicted_tasks_total{outcome="weights_awaited"} '
+    with TestClient(create_app(fetching)) as client:
+        until(lambda: zenodo.asked)  # before anybody asks for anything
+        started = time.monotonic()
+        for item in predict(client, 3)["results"] + predict(client, 25)["results"]:
+            assert (item["result"], item["score"]) == ([], 0.0)
+        assert f"{awaited}28.0" in client.get("/metrics").text
+        assert "out_of_time" not in client.get("/metrics").text
+        said = client.get("/ready").json()["faults"]["encoder"]
+        assert "CNN14's weights are being fetched, 0 of 0 MB are here" in said
+        assert "python -m backend weights --from FILE" in said
+        assert time.monotonic() - started < 10, "the server is silent for longer"
+        zenodo.release.set()
+        until(weights.cache_path(fetching).is_file)
+        predict(client, 3)
+        assert f"{awaited}28.0" in client.get("/metrics").text
+    assert zenodo.asked == 1
+
+
+def test_what_cannot_be_fetched_is_said_once_known(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
+    without = settings.model_copy(update={"encoder": "cnn14"})
+    with TestClient(create_app(without)) as client:
+        until(lambda: weights.why_not_fetched(without))
+        predict(client, 2)
+        assert 'outcome="weights"} 2.0' in client.get("/metrics").text
+        assert "weights are not here" in client.get("/ready").json()["faults"]["encoder"]
+
+
+@pytest.mark.parametrize("encoder", ["auto", "cnn14"])
+def test_a_disk_without_room_is_said(
+    settings: Settings, zenodo: Zenodo, monkeypatch: pytest.MonkeyPatch, encoder: str
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    full = settings.model_copy(update={"encoder": encoder})
+    refused: list[str] = []
+
+    def ended() -> bool:
+        try:
+            need_prepared(full)
+        except WeightsError as error:
+            refused.append(str(error))
+            return "no room" in refused[-1]
+        return True
+
+    until(ended)
+    assert is_built(full) == (encoder == "auto"), "logmel stands in"
+    assert zenodo.asked == 0
+
+
+def test_who_can_wait_gets_the_weights(settings: Settings, zenodo: Zenodo) -> None:
+    """A prediction without a budget, in a job, fetches them itself."""
+    waiting = settings.model_copy(update={"encoder": "cnn14"})
+    zenodo.script = []
+    with Services(waiting, background=True) as services:
+        services.database.upgrade()
+        found = Predictor(services).predict([{"id": 1, "data": {"audio": "/1.wav"}}], KEY, CONFIG)
+    assert "does not hold the weights" in found.failed[0], "what was fetched are the test's own bytes"
+    assert weights.cache_path(waiting).is_file()
+
+
+def test_the_first_prediction_reads_a_checkpoint_itself(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes seconds only, and an empty prediction would stay in Label Studio."""
+    own = tmp_path / "own.pth"
+    own.write_bytes(b"tuned")
+    monkeypatch.setattr("backend.api.app.prepare", lambda _: None)
+    mine = settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": own})
+    with TestClient(create_app(mine)) as client:
+        predict(client, 2)
+        metrics = client.get("/metrics").text
+    assert 'outcome="weights"} 2.0' in metrics
+    assert "weights_awaited" not in metrics

@@ -19,12 +19,13 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from backend.api.app import create_app
+from backend.encoders import weights
 from backend.errors import SoundUnreadableError
 from backend.jobs.kinds import QueueKind
 from backend.jobs.queue import job_queue
 from backend.jobs.redis_server import answers, connect, server_command
 from backend.metrics import FolderSizes
-from backend.readiness import Readiness
+from backend.readiness import ANSWER_SECONDS, Readiness
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.events import record_event
@@ -32,6 +33,7 @@ from backend.store.faults import remember_fault
 from backend.store.registry import register_version
 from backend.store.tables import Training
 from backend.supervisor import Child, supervised
+from tests.encoders.zenodo import closed_port, source_at
 
 ROOT = Path(__file__).parents[2]
 KEY = "1.1795198673"
@@ -81,13 +83,31 @@ def test_ready_when_all_parts_work(settings: Settings, services: Services, worke
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "faults": {}})
 
 
-def test_each_missing_part_is_named(settings: Settings) -> None:
+def test_each_missing_part_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
     lonely = settings.model_copy(update={"encoder": "cnn14"})
     with TestClient(create_app(lonely)) as client:
         answer = client.get("/ready")
     assert answer.status_code == 503
     assert set(answer.json()["faults"]) == {"redis", "encoder"}
     assert "python -m backend weights" in answer.json()["faults"]["encoder"]
+
+
+def test_a_checkpoint_that_is_no_good_is_named_and_nobody_waits(
+    settings: Settings, services: Services, worker: Worker, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.pth"
+    own.write_bytes(bytes(range(250)) * 4)
+    services.settings = settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": own})
+    started = time.monotonic()
+    said = faults(services)["encoder"]
+    assert time.monotonic() - started < ANSWER_SECONDS
+    while "is being read" in said:
+        time.sleep(0.05)
+        said = faults(services)["encoder"]
+    assert said.startswith(f"{own} does not hold the weights of Cnn14: point CNN14_CHECKPOINT to ")
+    own.unlink()
+    assert faults(services)["encoder"].startswith(f"CNN14_CHECKPOINT is {own}, which is no file")
 
 
 def test_without_a_worker_nothing_is_ready(services: Services, redis_child: Child) -> None:
