@@ -58,6 +58,9 @@ class Patience:
         To find out that there is no network.
     silence_seconds
         Without a byte, before a connection counts as dead.
+    least_rate
+        Bytes per second, on average over ``silence_seconds``; a connection that brings fewer is as good
+        as dead.
     tries
         Failures in a row before giving up; a try that brought 1 % of the file starts a new row.
     first_pause_seconds
@@ -70,6 +73,7 @@ class Patience:
 
     probe_seconds: float = 4.0
     silence_seconds: float = 30.0
+    least_rate: float = 4_000.0
     tries: int = 4
     first_pause_seconds: float = 1.0
     longest_pause_seconds: float = 120.0
@@ -110,7 +114,7 @@ def download(source: Source, target: Path, shown: Display, patience: Patience) -
     with httpx.Client(timeout=timeout, follow_redirects=True) as client, giving_room_back(part):
         while True:
             try:
-                _fetch(client, source, part, shown)
+                _fetch(client, source, part, shown, patience)
                 _verify(source, part, shown)
                 break
             except _FailedTryError as failure:
@@ -142,7 +146,7 @@ def _wait(failure: _FailedTryError, failures: int, shown: Display, patience: Pat
     patience.sleep(pause)
 
 
-def _fetch(client: httpx.Client, source: Source, part: Path, shown: Display) -> None:
+def _fetch(client: httpx.Client, source: Source, part: Path, shown: Display, patience: Patience) -> None:
     """One request for what is missing."""
     have = size_of(part)
     if have > source.size:
@@ -156,7 +160,7 @@ def _fetch(client: httpx.Client, source: Source, part: Path, shown: Display) -> 
     try:
         with client.stream("GET", source.url, headers=headers) as answer:
             start = _first_byte(answer, source, part, have)
-            _store(answer, source, part, start, shown)
+            _store(answer, source, part, start, shown, patience)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         raise _NotConnectedError(f"no connection to {source.host}: {error}") from error
     except httpx.TimeoutException as error:
@@ -194,14 +198,17 @@ def _first_byte(answer: httpx.Response, source: Source, part: Path, have: int) -
     return 0  # the whole file, also when the server ignores Range
 
 
-def _store(answer: httpx.Response, source: Source, part: Path, start: int, shown: Display) -> None:
+def _store(
+    answer: httpx.Response, source: Source, part: Path, start: int, shown: Display, patience: Patience
+) -> None:
     """Write an answer behind the first ``start`` bytes."""
     pieces = answer.iter_raw()
     piece = next(pieces, b"")
     if not start and is_page(piece):  # looked at before it takes the place of what is here
         raise _FailedTryError(f"{source.host} sent {describe(piece)}")
     shown.begin(f"{source.name} from {source.host}", start, source.size)
-    done = start
+    done = looked_done = start
+    looked_at = time.monotonic()
     with part.open("ab" if start else "wb") as file:
         while piece:
             done += len(piece)
@@ -209,6 +216,12 @@ def _store(answer: httpx.Response, source: Source, part: Path, start: int, shown
                 break
             file.write(piece)
             shown.reach(done)
+            seconds = time.monotonic() - looked_at
+            if seconds >= patience.silence_seconds:
+                rate = (done - looked_done) / seconds
+                if rate < patience.least_rate and done < source.size:
+                    raise _FailedTryError(f"{source.host} sends only {rate:.0f} bytes per second")
+                looked_at, looked_done = time.monotonic(), done
             piece = next(pieces, b"")
     if done > source.size:
         part.unlink()

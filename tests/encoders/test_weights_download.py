@@ -27,6 +27,7 @@ from tests.encoders.zenodo import (
     impatient,
     reset,
     stalled,
+    trickling,
     truncated,
 )
 
@@ -82,6 +83,28 @@ def test_what_came_is_kept_and_gone_on_with(
     assert second is not None
     if break_off is not reset:  # a reset may drop what was under way
         assert second == f"bytes={HALF}-"
+
+
+def test_a_server_that_trickles_is_as_good_as_dead(fetch: Callable[..., Path], zenodo: Zenodo) -> None:
+    zenodo.script = [trickling(HALF, 0.01)]
+    assert fetch(silence_seconds=0.3).read_bytes() == CONTENT
+    first, second = zenodo.ranges
+    assert first is None
+    assert second is not None
+    assert int(second.removeprefix("bytes=").rstrip("-")) > HALF, "what trickled is kept as well"
+
+
+def test_a_server_that_never_does_more_is_given_up(fetch: Callable[..., Path], zenodo: Zenodo) -> None:
+    zenodo.script = [trickling(0, 0.01)] * 9
+    with pytest.raises(WeightsError, match=r"after 3 tries: 127\.0\.0\.1 sends only \d+ bytes per second"):
+        fetch(tries=3, silence_seconds=0.2)
+    assert zenodo.asked == 3
+
+
+def test_a_slow_server_is_not_given_up(fetch: Callable[..., Path], zenodo: Zenodo) -> None:
+    zenodo.script = [trickling(len(CONTENT) - 60, 0.01)]
+    assert fetch(silence_seconds=0.2, least_rate=1.0).read_bytes() == CONTENT
+    assert zenodo.asked == 1
 
 
 def test_a_server_that_always_breaks_off_is_asked_as_long_as_it_helps(

@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +134,18 @@ def stalled(length: int) -> Callable[[Handler], None]:
         handler.wfile.flush()
         handler.server.zenodo.release.wait(60)
         handler.wfile.write(rest[length:])
+
+    return behave
+
+
+def trickling(length: int, seconds: float) -> Callable[[Handler], None]:
+    """Send ``length`` bytes, then one at a time with a pause behind each, until the client has enough."""
+
+    def behave(handler: Handler) -> None:
+        truncated(length)(handler)
+        for number in range(length, len(CONTENT) - handler.first):
+            handler.wfile.write(CONTENT[handler.first + number :][:1])
+            time.sleep(seconds)
 
     return behave
 
