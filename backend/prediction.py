@@ -11,7 +11,7 @@ import structlog
 
 from backend.detection import ClipPrediction, predict_clip
 from backend.embeddings import Sound
-from backend.errors import EarmarkError, TaskError, WeightsError
+from backend.errors import EarmarkError, TaskError, WeightsAwaitedError, WeightsError
 from backend.head.model import Head
 from backend.label_changes import names_now
 from backend.labelstudio.config import Control, parse_label_config
@@ -70,8 +70,8 @@ class Predictor:
         budget_seconds
             Tasks that are not reached in this time get an item without ``result``: Label Studio
             stores nothing for them and asks again. Of many tasks, those that were heard before come first.
-            While the encoder's weights are on their way, all items are empty predictions; without a
-            budget, they are waited for.
+            While the encoder's weights are on their way, that is all of them; without a budget, they are
+            waited for.
         on_task
             Called after each task.
         """
@@ -84,6 +84,7 @@ class Predictor:
         head: Head | None = None
         failures: dict[str, int] = {}
         failed: dict[int, str] = {}
+        left: list[int] = []
         hopeless = False
         try:
             version = services.active(key)
@@ -97,10 +98,14 @@ class Predictor:
             hopeless = True
             if tasks:
                 failures[error.reason] = len(tasks)
+            if isinstance(error, WeightsAwaitedError):
+                left = list(range(len(tasks)))
+            else:
                 failed = dict.fromkeys(range(len(tasks)), str(error))
         name = version.name if version else services.untrained_name()
         items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
-        left: list[int] = []
+        if left:
+            return Predictions(name, items, failures, failed, tuple(left))
         many = head is not None and budget_seconds is not None and len(tasks) >= MANY_TASKS
         for position in self._heard_first(tasks, row, controls) if many else range(len(tasks)):
             task = tasks[position]

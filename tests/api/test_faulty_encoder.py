@@ -115,7 +115,7 @@ def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder
         until(lambda: zenodo.asked)  # before anybody asks for anything
         started = time.monotonic()
         for item in predict(client, 3)["results"] + predict(client, 25)["results"]:
-            assert (item["result"], item["score"]) == ([], 0.0)
+            assert "result" not in item, "Label Studio would keep an empty one"
         assert f"{awaited}28.0" in client.get("/metrics").text
         assert "out_of_time" not in client.get("/metrics").text
         said = client.get("/ready").json()["faults"]["encoder"]
