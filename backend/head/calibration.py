@@ -16,6 +16,9 @@ from backend.head.solver import Array
 TEMPERATURES = (0.5, 20.0)
 """Softening is free, sharpening is not: a few easy clips must not make every answer look certain."""
 TEMPERATURE_GRID = np.geomspace(*TEMPERATURES, 64)
+ODD_SHARES = (0.0, 0.02, 0.05)
+"""Of clips that sound like another class, or are said to be: a few of them among sure answers must not make
+all others look unsure, as they would under a temperature alone."""
 BIAS_PULL = 1.0
 """How strongly a label's bias is held, in recordings: a handful of them cannot move it far."""
 MAX_ROWS = 2000
@@ -40,7 +43,9 @@ class Calibration:
         return np.asarray(logits / self.temperature + self.bias)
 
 
-def calibrate(data: Data, logits: Array, bias: Array, noise: float = 0.0) -> Calibration:
+def calibrate(
+    data: Data, logits: Array, bias: Array, noise: float = 0.0, odd_shares: Sequence[float] = (0.0,)
+) -> Calibration:
     """Fit a calibration to out-of-fold logits ``[n, C]`` (Guo et al., 2017; Platt, 1999).
 
     A single choice gets a temperature. Other labels get a bias each, too, held near the given one by
@@ -52,13 +57,16 @@ def calibrate(data: Data, logits: Array, bias: Array, noise: float = 0.0) -> Cal
         ``[C]``: what the way of fitting left out on purpose, such as how common each label is.
     noise
         Share of wrong labels in a single choice.
+    odd_shares
+        Shares of odd clips beside these, of which the likeliest is taken.
     """
     if len(logits) > MAX_ROWS:
         rows = np.linspace(0, len(logits) - 1, MAX_ROWS).astype(int)
         data, logits = data.of(rows), logits[rows]
     bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
     if data.exclusive:
-        likely = _likelihoods(data, logits, bias, (noise,))[:, 0]
+        shares = [noise + odd * (1 - noise) for odd in odd_shares]
+        likely = _likelihoods(data, logits, bias, shares).max(axis=1)
         if not likely.any():  # every label has one recording: nothing left out was ever learned
             return Calibration(1.0, bias)
         return Calibration(float(TEMPERATURE_GRID[likely.argmax()]), bias)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.head.calibration import Calibration, calibrate, left_out_bias
+from backend.head.calibration import ODD_SHARES, Calibration, calibrate, left_out_bias
 from backend.head.discriminant import Discriminant
 from backend.head.landmarks import Landmarks
 from backend.head.logistic import CLEARLY_BETTER, PULLS, Logistic
@@ -119,7 +119,7 @@ def _logistic(
     if found.logits is not None:
         if not anchored.any():
             bias = left_out_bias(data, balanced(data.kind, data.targets, data.weights))
-        calibration = calibrate(data, found.logits, bias)
+        calibration = calibrate(data, found.logits, bias, odd_shares=ODD_SHARES)
     return Way(
         "logistic regression",
         prior,
@@ -137,5 +137,5 @@ def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> 
         linear = found.fit(fold)
         return found.basis, Linear(linear.weights[:, columns], linear.bias[columns])
 
-    calibration = calibrate(data, found.logits, left_out_bias(data, None), found.noise)
+    calibration = calibrate(data, found.logits, left_out_bias(data, None), found.noise, ODD_SHARES)
     return Way("discriminant", prior, fit, found.logits, calibration, None, found.noise)

@@ -1,9 +1,11 @@
-"""How common classes are, told from counts."""
+"""How common classes are, told from counts; probabilities that mean what they say."""
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from backend.head.calibration import frequencies
+from backend.head.calibration import ODD_SHARES, calibrate, frequencies
+from backend.head.measure import Data
 
 
 def test_frequencies_that_differ_by_chance_are_taken_as_equal():
@@ -19,3 +21,32 @@ def test_frequencies_that_differ_by_more_are_believed():
     assert found.sum() == pytest.approx(1.0)
     assert found[:3] == pytest.approx(counts[:3] / counts.sum(), rel=0.1)
     assert (found > 0).all()
+
+
+def drawn(odd, seed=5, count=600):
+    """A single choice whose logits, given at twice the size, tell the truth but for a share of odd clips."""
+    rng = np.random.default_rng(seed)
+    logits = 3.0 * rng.normal(size=(count, 4))
+    truth = np.array([rng.choice(4, p=p) for p in softmax(logits, axis=1)])
+    said = np.where(rng.random(count) < odd, logits.argmin(axis=1), truth)
+    names = np.arange(count).astype(str)
+    folds, unit = np.zeros(count, dtype=np.intp), np.ones(count, dtype=bool)
+    weights = np.ones((count, 4))
+    targets = np.eye(4, dtype=bool)[said]
+    return Data("single", targets, weights, names, folds, unit, None, np.zeros(4, dtype=bool)), 2 * logits
+
+
+def test_a_temperature_is_found():
+    data, logits = drawn(odd=0.0)
+    for shares in ((0.0,), ODD_SHARES):
+        assert calibrate(data, logits, np.zeros(4), odd_shares=shares).temperature == pytest.approx(
+            2.0, rel=0.2
+        )
+
+
+def test_a_few_odd_clips_do_not_make_all_answers_look_unsure():
+    data, logits = drawn(odd=0.03)
+    assert calibrate(data, logits, np.zeros(4)).temperature > 2.5
+    assert calibrate(data, logits, np.zeros(4), odd_shares=ODD_SHARES).temperature == pytest.approx(
+        2.0, rel=0.2
+    )
