@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -59,22 +60,22 @@ class Selection(StrEnum):
     """With a prediction, but of another version."""
 
 
-def plan_run(
-    services: Services,
-    project: Project,
-    selection: Selection,
-    on_page: Callable[[int, int], None] | None = None,
-) -> Preannotation | None:
-    """Look through a project's tasks and store a run over those that need a prediction.
+@dataclass(frozen=True)
+class Need:
+    """Tasks that need a prediction of ``version``, each with the seconds of its sound."""
 
-    Parameters
-    ----------
-    on_page
-        Called after each page with the numbers of tasks looked at and of those that need one.
+    version: str
+    tasks: dict[int, float]
 
-    Returns
-    -------
-    The run; None when no task needs a prediction.
+
+OnPage = Callable[[int, int], None]
+"""Gets the numbers of tasks looked at so far and of those that need a prediction."""
+
+
+def look_through(
+    services: Services, project: Project, selection: Selection, on_page: OnPage | None = None
+) -> Need:
+    """Look through a project's tasks for those that need a prediction.
 
     Raises
     ------
@@ -92,8 +93,7 @@ def plan_run(
             "Nothing can be predicted yet: annotate a few tasks and submit them, or use the encoder cnn14 "
             "and labels that AudioSet has ('python -m backend doctor' lists them)."
         )
-    name = version.name if version else services.untrained_name()
-    needed: list[tuple[int, float]] = []
+    need = Need(version.name if version else services.untrained_name(), {})
     looked_at = 0
     listing = Listing(services.access.required(project))
     include = ("data", "predictions_model_versions", "is_labeled")
@@ -101,13 +101,38 @@ def plan_run(
         project.project_id, *_filters(selection), page_tasks=PAGE_TASKS, include=include
     ):
         looked_at += len(page)
-        needed += [(task["id"], _seconds(task)) for task in page if _needs(task, selection, name)]
+        need.tasks.update((t["id"], _seconds(t)) for t in page if _needs(t, selection, need.version))
         if on_page:
-            on_page(looked_at, len(needed))
-    if not needed:
-        return None
+            on_page(looked_at, len(need.tasks))
+    return need
+
+
+def plan_run(
+    services: Services, project: Project, selection: Selection, on_page: OnPage | None = None
+) -> Preannotation | None:
+    """Look through a project's tasks and store a run over those that need a prediction.
+
+    Returns
+    -------
+    The run; None when no task needs a prediction that no unfinished run will make.
+
+    Raises
+    ------
+    EarmarkError
+        As ``look_through`` does.
+    """
+    need = look_through(services, project, selection, on_page)
+    return store_run(services, project.key, selection, need.version, need.tasks)
+
+
+def store_run(
+    services: Services, key: str, selection: Selection, version: str, tasks: Mapping[int, float]
+) -> Preannotation | None:
+    """Store a run over the tasks, each with its seconds, that no unfinished run has; None if all are."""
     with services.database.write() as session:
-        return create_run(session, project.key, selection.value, name, cut(needed))
+        planned = planned_tasks(session, key)
+        new = [(number, seconds) for number, seconds in tasks.items() if number not in planned]
+        return create_run(session, key, selection.value, version, cut(new)) if new else None
 
 
 def plan_rest(services: Services, key: str, version: str, tasks: Iterable[object]) -> int:
@@ -120,7 +145,6 @@ def plan_rest(services: Services, key: str, version: str, tasks: Iterable[object
     """
     with services.database.read() as session:
         project = session.get(Project, key)
-        planned = planned_tasks(session, key)
     access = services.access.for_project(project)
     if project is None or access is None or not access.has_token:
         return 0
@@ -130,10 +154,7 @@ def plan_rest(services: Services, key: str, version: str, tasks: Iterable[object
         for task in tasks
         if isinstance(task, dict) and type(task.get("id")) is int and task["id"] > 0
     }
-    needed = [(number, rest[number]) for number in sorted(rest.keys() - planned)]
-    if needed:
-        with services.database.write() as session:
-            create_run(session, key, Selection.ALL.value, version, cut(needed))
+    store_run(services, key, Selection.ALL, version, dict(sorted(rest.items())))
     log.info("predicted in the background", project=key, tasks=len(rest))
     return len(rest)
 

@@ -54,7 +54,7 @@ def test_odd_tasks_of_a_request_are_left_out(known: Services, odd: Any) -> None:
     tasks = [{"id": odd, "data": {}}, {"id": 8, "data": {"duration": odd}}, odd]
     assert plan_rest(known, KEY, "logmel-v1", tasks) == 1
     with known.database.read() as session:
-        assert planned_tasks(session, KEY) == {8}
+        assert planned_tasks(session, KEY).keys() == {8}
 
 
 def test_what_is_planned_already_is_not_planned_again(known: Services) -> None:

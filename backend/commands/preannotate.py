@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 SHOWN_FAILURES = 20
 PLAIN_EVERY_SECONDS = 10.0
+NOTHING_TO_DO = "Every one of these tasks has a prediction of the active version: nothing to do."
 
 Tasks = Annotated[
     Selection,
@@ -42,7 +44,8 @@ def preannotate(
     """Predict many tasks at once, with all workers together, and store the predictions in Label Studio.
 
     Tasks that have a prediction of the active version are left alone, so it may be stopped and started
-    again at any time: a run that was left goes on where it was. Ctrl-C only stops watching.
+    again at any time: a run of the same tasks that was left goes on where it was, and what it lacks follows.
+    Ctrl-C only stops watching.
 
     python -m backend preannotate 3   (what nobody has labelled yet)
 
@@ -50,9 +53,12 @@ def preannotate(
 
     python -m backend preannotate 3 --cancel
 
-    Exit code 1: some tasks could not be predicted; they are listed, the others are done.
+    Exit code 1: some tasks could not be predicted; they are listed, the others are done. Or the run was
+    cancelled meanwhile.
     """
     from rich.console import Console
+
+    from backend.store.preannotations import run_progress
 
     # What goes on is of use to people; what came of it goes to standard output
     console = Console(stderr=True, highlight=False)
@@ -61,42 +67,95 @@ def preannotate(
         if cancel:
             _cancel(services, row)
             return
-        run = _run(services, row, tasks, console)
-        if run is None:
-            _say("Every one of these tasks has a prediction of the active version: nothing to do.")
-            return
         if detach:
-            _ask_workers(services, console)
-            _say(f"Run {run} is with the workers: the same command without --detach shows how far it is.")
+            _detach(services, row, tasks, console)
             return
+        watched: list[int] = []
         try:
-            progress = _watch(services, run, console)
+            for runs in _rounds(services, row, tasks, console):
+                watched += [run for run in runs if run not in watched]
+                if _watch(services, runs, console).cancelled:
+                    break
         except KeyboardInterrupt:
-            _say("The workers go on. The same command shows how far they are, --cancel stops them.")
+            _say(
+                "The workers go on. The same command shows how far they are, --cancel stops them."
+                if watched
+                else "Stopped: nothing was asked of the workers."
+            )
             raise typer.Exit(130) from None
+        if not watched:
+            _say(NOTHING_TO_DO)
+            return
+        with services.database.read() as session:
+            progress = run_progress(session, *watched)
         _summarise(progress, as_json)
-    if progress.failed:
+    if progress.failed or progress.cancelled:
         raise typer.Exit(1)
 
 
-def _run(services: Services, project: Project, tasks: Selection, console: Console) -> int | None:
-    """Number of the run that is left or of a new one."""
-    from backend.preannotation import plan_run
-    from backend.store.preannotations import unfinished_runs
+def _detach(services: Services, project: Project, tasks: Selection, console: Console) -> None:
+    runs = sorted(set().union(*_plan(services, project, tasks, (), console)))
+    if not runs:
+        _say(NOTHING_TO_DO)
+        return
+    _ask_workers(services, console)
+    numbers = ", ".join(map(str, runs))
+    _say(f"With the workers: run {numbers}. The same command without --detach shows how far it is.")
 
+
+def _rounds(
+    services: Services, project: Project, tasks: Selection, console: Console
+) -> Iterator[Sequence[int]]:
+    """Runs to wait for, round after round, until a run of this selection has tried each of the tasks.
+
+    A run that is left comes first, and then what it lacks: it may be of the few tasks of one request.
+    """
+    from backend.store.preannotations import run_progress, tasks_of, unfinished_runs
+
+    tried: set[int] = set()
     with services.database.read() as session:
-        left = unfinished_runs(session, project.key)
+        left = [run.id for run in unfinished_runs(session, project.key) if run.selection == tasks]
     if left:
-        console.print(f"Run {left[0].id} of {left[0].selection} tasks goes on.")
-        return left[0].id
+        console.print(f"Run {', '.join(map(str, left))} of {tasks} tasks goes on.")
+        yield left
+        with services.database.read() as session:
+            tried |= tasks_of(session, left)
+    while True:
+        new, others = _plan(services, project, tasks, tried, console)
+        if new or others:
+            yield [*others, *new]
+        if not others:
+            return
+        # Those of another selection may have passed over what belongs to this one.
+        with services.database.read() as session:
+            tried |= tasks_of(session, new) | set(map(int, run_progress(session, *others).failed))
+
+
+def _plan(
+    services: Services, project: Project, tasks: Selection, tried: Collection[int], console: Console
+) -> tuple[list[int], list[int]]:
+    """Look for tasks that need a prediction, but for those that were tried, and store a run over them.
+
+    Returns
+    -------
+    Numbers of the new run, if there is one, and of unfinished runs that have some of the tasks already.
+    """
+    from backend.preannotation import look_through, store_run
+    from backend.store.preannotations import planned_tasks
+
     with console.status("looking through the tasks …") as status:
-        run = plan_run(
+        need = look_through(
             services,
             project,
             tasks,
             lambda seen, needed: status.update(f"{needed:,} of {seen:,} tasks need a prediction"),
         )
-    return run.id if run else None
+    wanted = {number: seconds for number, seconds in need.tasks.items() if number not in tried}
+    with services.database.read() as session:
+        planned = planned_tasks(session, project.key)
+    others = sorted({planned[number] for number in wanted.keys() & planned.keys()})
+    new = store_run(services, project.key, tasks, need.version, wanted)
+    return [new.id] if new else [], others
 
 
 def _cancel(services: Services, project: Project) -> None:
@@ -134,8 +193,8 @@ def _ask_workers(services: Services, console: Console) -> bool:
     return bool(workers)
 
 
-def _watch(services: Services, run: int, console: Console) -> Progress:
-    """Show how far the run is until nothing is left; a bar on a terminal, plain lines elsewhere."""
+def _watch(services: Services, runs: Sequence[int], console: Console) -> Progress:
+    """Show how far the runs are until nothing is left; a bar on a terminal, plain lines elsewhere."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -148,7 +207,7 @@ def _watch(services: Services, run: int, console: Console) -> Progress:
         started, before = time.monotonic(), None
         while True:
             with services.database.read() as session:
-                progress = run_progress(session, run)
+                progress = run_progress(session, *runs)
             done = progress.tasks_done
             before = done if before is None else before
             rate = (done - before) / max(time.monotonic() - started, 1e-9)
@@ -172,14 +231,17 @@ def _summarise(progress: Progress, as_json: bool) -> None:
             "predicted": progress.predicted,
             "labels": dict(sorted(progress.labels.items())),
             "failed": progress.failed,
+            "cancelled": progress.cancelled,
         }
         print_json(figures)
         return
-    left_out = progress.tasks - progress.predicted - len(progress.failed)
+    left_out = progress.tasks - progress.predicted - len(progress.failed) - progress.cancelled
     _say(
         f"{progress.predicted:,} of {progress.tasks:,} tasks have a new prediction"
         + (f"; {left_out:,} had one by then, or were labelled meanwhile." if left_out else ".")
     )
+    if progress.cancelled:
+        _say(f"{progress.cancelled:,} are left, because the run was cancelled.")
     width = max((len(label) for label in progress.labels), default=0)
     for label, count in sorted(progress.labels.items(), key=lambda item: (-item[1], item[0])):
         _say(f"  {label:{width}}  {count:,}")

@@ -7,7 +7,7 @@ worker died is taken by another one when its lease has ended.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -27,11 +27,13 @@ class ChunkDone:
 
 @dataclass
 class Progress:
-    """How far a run is, in tasks; ``chunks_left``: those that nobody has finished."""
+    """How far runs are, in tasks; ``chunks_left``: those that somebody will still work on."""
 
     tasks: int = 0
     predicted: int = 0
     chunks_left: int = 0
+    cancelled: int = 0
+    """Tasks that nobody will predict any more, because their run was cancelled."""
     labels: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     tasks_done: int = 0
@@ -129,12 +131,18 @@ def unfinished_runs(session: Session, key: str | None = None) -> list[Preannotat
     return list(session.scalars(query.order_by(Preannotation.id)))
 
 
-def planned_tasks(session: Session, key: str) -> set[int]:
-    """Tasks of a project that unfinished runs will still predict."""
+def planned_tasks(session: Session, key: str) -> dict[int, int]:
+    """Tasks of a project that unfinished runs will still predict, each with the number of such a run."""
     runs = [run.id for run in unfinished_runs(session, key)]
-    chunks = select(PreannotationChunk.tasks).where(
+    chunks = select(PreannotationChunk.tasks, PreannotationChunk.run_id).where(
         PreannotationChunk.run_id.in_(runs), PreannotationChunk.done_at.is_(None)
     )
+    return {number: run for tasks, run in session.execute(chunks) for number in tasks}
+
+
+def tasks_of(session: Session, runs: Collection[int]) -> set[int]:
+    """All tasks of some runs, done or not."""
+    chunks = select(PreannotationChunk.tasks).where(PreannotationChunk.run_id.in_(runs))
     return {number for tasks in session.scalars(chunks) for number in tasks}
 
 
@@ -148,14 +156,23 @@ def free_chunks(session: Session, run_id: int) -> int:
     return session.scalar(query) or 0
 
 
-def run_progress(session: Session, run_id: int) -> Progress:
-    """How far a run is."""
+def run_progress(session: Session, *runs: int) -> Progress:
+    """How far a run is, or several together."""
     progress = Progress()
-    for chunk in session.scalars(select(PreannotationChunk).where(PreannotationChunk.run_id == run_id)):
+    chunks = (
+        select(PreannotationChunk, Preannotation.cancelled_at)
+        .join(Preannotation, Preannotation.id == PreannotationChunk.run_id)
+        .where(PreannotationChunk.run_id.in_(runs))
+    )
+    for chunk, cancelled_at in session.execute(chunks):
         progress.tasks += len(chunk.tasks)
         progress.predicted += chunk.predicted
-        progress.chunks_left += chunk.done_at is None
-        progress.tasks_done += len(chunk.tasks) if chunk.done_at is not None else 0
+        if chunk.done_at is not None:
+            progress.tasks_done += len(chunk.tasks)
+        elif cancelled_at is not None:
+            progress.cancelled += len(chunk.tasks)
+        else:
+            progress.chunks_left += 1
         progress.failed.update(chunk.failed)
         for label, count in chunk.labels.items():
             progress.labels[label] = progress.labels.get(label, 0) + count

@@ -1,0 +1,107 @@
+"""Which runs ``preannotate`` waits for, whatever is under way already; Label Studio's tasks are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from rich.console import Console
+
+from backend import preannotation
+from backend.commands import preannotate
+from backend.preannotation import Need, Selection
+from backend.services import Services
+from backend.store.preannotations import (
+    ChunkDone,
+    cancel_run,
+    claim_chunk,
+    create_run,
+    finish_chunk,
+    run_progress,
+    tasks_of,
+)
+from backend.store.projects import remember_project
+from backend.store.tables import Project
+
+KEY = "1.1795198673"
+
+
+@pytest.fixture
+def project(services: Services) -> Project:
+    with services.database.write() as session:
+        remember_project(session, KEY, hostname="http://127.0.0.1:9", access_token="token")
+    with services.database.read() as session:
+        return session.get_one(Project, KEY)
+
+
+@pytest.fixture
+def needed(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """The tasks that need a prediction, as long as they do."""
+    tasks: dict[int, float] = {}
+    monkeypatch.setattr(preannotation, "look_through", lambda *_: Need("v1", dict(tasks)))
+    return tasks
+
+
+def rounds(services: Services, project: Project, tasks: Selection) -> Iterator[Sequence[int]]:
+    return preannotate._rounds(services, project, tasks, Console(quiet=True))
+
+
+def plan(services: Services, selection: Selection, *tasks: int) -> int:
+    with services.database.write() as session:
+        return create_run(session, KEY, selection.value, "v1", [tasks]).id
+
+
+def end(services: Services, runs: Sequence[int], **failed: str) -> None:
+    with services.database.write() as session:
+        for run in runs:
+            while chunk := claim_chunk(session, run, "me", 60):
+                finish_chunk(session, chunk, "me", ChunkDone(0, {}, failed))
+
+
+def of(services: Services, run: int) -> set[int]:
+    with services.database.read() as session:
+        return tasks_of(session, [run])
+
+
+def test_a_small_run_that_is_left_is_not_all_that_is_done(
+    services: Services, project: Project, needed: dict[int, float]
+) -> None:
+    small = plan(services, Selection.ALL, 1, 2)
+    needed |= dict.fromkeys((1, 2, 3), 1.0)
+    steps = rounds(services, project, Selection.ALL)
+    assert next(steps) == [small]
+    end(services, [small], **{"2": "no sound"})
+    del needed[1]
+    (rest,) = next(steps)
+    assert of(services, rest) == {3}, "what failed in the run that went on is not tried at once again"
+    end(services, [rest])
+    assert list(steps) == []
+
+
+def test_a_run_of_other_tasks_is_waited_for_only_where_it_has_some(
+    services: Services, project: Project, needed: dict[int, float]
+) -> None:
+    plan(services, Selection.ALL, 7)
+    outdated = plan(services, Selection.OUTDATED, 1, 2)
+    needed |= dict.fromkeys((1, 2, 3), 1.0)
+    steps = rounds(services, project, Selection.UNLABELLED)
+    others, new = next(steps)
+    assert (others, of(services, new)) == (outdated, {3})
+    end(services, [others, new], **{"2": "no sound"})
+    (passed_over,) = next(steps)
+    assert of(services, passed_over) == {1}, "the other run had left it out"
+    assert list(steps) == []
+
+
+def test_nothing_to_do_is_no_round(services: Services, project: Project, needed: dict[int, float]) -> None:
+    plan(services, Selection.ALL, 7)
+    assert list(rounds(services, project, Selection.UNLABELLED)) == []
+
+
+def test_a_cancelled_run_is_waited_for_no_longer(services: Services, project: Project) -> None:
+    run = plan(services, Selection.ALL, 1, 2)
+    with services.database.write() as session:
+        cancel_run(session, run)
+    with services.database.read() as session:
+        progress = run_progress(session, run)
+    assert (progress.chunks_left, progress.cancelled) == (0, 2)
