@@ -12,8 +12,9 @@ from backend.errors import ConfigurationError
 from backend.export.formats import FORMATS, FormatName
 from backend.export.label_studio import TaskReader, file_name_of
 from backend.export.records import ClipRecord
+from backend.export.unsplit import STRETCHES_FIELD
 from backend.importing.folders import AUDIO_EXTENSIONS
-from backend.importing.items import NAME_FIELD, OWN_FIELDS, TRUST_FIELD, Listed, Trust
+from backend.importing.items import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
 from backend.labelstudio.config import Control
 
 
@@ -69,7 +70,10 @@ def list_label_studio_export(table: Path) -> list[tuple[str, Listed]]:
 def _listed(name: str, address: str, records: list[ClipRecord], data: Mapping[str, Any]) -> Listed:
     trust: Trust | None = data[TRUST_FIELD] if data.get(TRUST_FIELD) in ("curated", "noisy") else None
     # The address is the new project's business; the digest is taken anew from what is really there.
-    fields = {key: value for key, value in data.items() if value != address and key not in OWN_FIELDS}
+    given = OWN_FIELDS
+    if STRETCHES_FIELD in data:  # joined again: no stretch any more, though its fields still say so
+        given |= STRETCH_FIELDS | {STRETCHES_FIELD}
+    fields = {key: value for key, value in data.items() if value != address and key not in given}
     return Listed(None, name, tuple(records), fields, trust, address)
 
 

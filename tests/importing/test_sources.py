@@ -15,6 +15,7 @@ from backend.errors import ConfigurationError, EarmarkError
 from backend.export import jsonl
 from backend.export.formats import FORMATS
 from backend.export.records import ClipRecord, RegionRecord
+from backend.export.unsplit import join
 from backend.importing.folders import list_folder
 from backend.importing.rows import Columns
 from backend.importing.sources import Source, list_sounds
@@ -242,3 +243,23 @@ def test_every_format_that_is_exported_is_imported(tmp_path: Path, name: str) ->
         assert [(r.start, r.end, r.label) for r in regions] == [(0.5, 1.0, "Owl")]
     if format_.holds_tags:
         assert found == {"Owl", "Wren"}
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv", "jams"])
+def test_a_recording_that_was_joined_again_is_no_stretch(tmp_path: Path, name: str) -> None:
+    def stretch(number: int) -> ClipRecord:
+        start, end = 10.0 * number, 10.0 * number + 10.0
+        place = {"source": "long.wav", "source_start": start, "source_end": end, "source_sha256": "d"}
+        data = {"audio": f"/{number}.flac", "fname": f"long.wav#{start:g}-{end:g}", "depth": "3", **place}
+        return ClipRecord(str(data["fname"]), str(data["audio"]), number, data, regions={"label": ()})
+
+    whole = ClipRecord("w.wav", "/w.wav", 9, {"audio": "/w.wav", "source": "attic"}, regions={"label": ()})
+    path = tmp_path / f"made{'' if name == 'jams' else '.' + name}"
+    with FORMATS[name].load().writing(path) as add:
+        add(join([stretch(0), stretch(1)]))
+        add([whole])
+    asked = FORMATS[name].name if FORMATS[name].is_folder else None
+    listed = list_sounds(Source(str(path), audio_dir=tmp_path, format=asked))
+    fields = {item.fname: {**item.fields} for item in listed}
+    assert fields["long.wav"] == {"depth": "3"}, "what the import writes itself is free again"
+    assert fields["w.wav"]["source"] == "attic", "a column of somebody's own"
