@@ -153,13 +153,14 @@ class Marking:
     labels_as: LabelsAs
 
     def part(self, sound: Sound) -> dict[str, Any]:
-        """Return the task's annotations and predictions; nothing for a sound that nothing is said of."""
+        """Return the task's annotations and predictions; nothing for a sound that nothing is said of.
+
+        A record without labels is one all the same: somebody listened, and nothing of them is there.
+        """
         made: dict[str, list[dict[str, Any]]] = {}
         for record in self._records(sound):
             predicted = self._predicted(record)
             result = self._result(record, sound, predicted)
-            if result is None:
-                continue
             if predicted:
                 score = min((item["score"] for item in result), default=1.0)
                 version = record.version or MODEL_VERSION
@@ -181,14 +182,11 @@ class Marking:
         by_people = [record for record in sound.marks if record.source == "annotation"]
         return by_people if by_people and self.labels_as != "as-given" else sound.marks
 
-    def _result(self, record: ClipRecord, sound: Sound, predicted: bool) -> list[dict[str, Any]] | None:
-        """Return the items of one record; None where it says nothing at all."""
+    def _result(self, record: ClipRecord, sound: Sound, predicted: bool) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
-        says = False
         for name, tags in record.tags.items():
             control = self.controls.get(("tags", name))
             if control and tags:
-                says = True
                 score = record.tag_scores.get(name)
                 item = choices_item(control, tags, 1.0 if score is None else score, sound.identity)
                 items.append(_scored(item, score, predicted))
@@ -196,7 +194,6 @@ class Marking:
             control = self.controls.get(("regions", name))
             if control is None:
                 continue
-            says = True
             for together in _by_id(regions):
                 one = together[0]
                 item = region_item(
@@ -210,7 +207,7 @@ class Marking:
                 )
                 item["value"][control.result_type] = [region.label for region in together]
                 items.append(_scored(item, one.score, predicted))
-        return items if says else None
+        return items
 
 
 def _scored(item: dict[str, Any], score: float | None, predicted: bool) -> dict[str, Any]:

@@ -158,8 +158,10 @@ class _Session:
     def _marking(self, config: str, sounds: Sequence[Sound]) -> tuple[Marking | None, str]:
         """How labels become part of tasks, and the field of a task that holds the address."""
         labels_as, groups = self._request.labels_as, groups_of(sounds)
-        if labels_as == "none" or not any(group.files for group in groups.values()):
+        if labels_as == "none" or not any(sound.marks for sound in sounds):
             return None, audio_data_key(config)
+        if not any(group.files for group in groups.values()):  # nothing was heard in any of them
+            return Marking({}, labels_as), audio_data_key(config)
         controls = find_controls(config, groups)
         return Marking(controls, labels_as), next(iter(controls.values())).data_key
 

@@ -119,9 +119,12 @@ def test_a_long_recording_becomes_tasks_that_play_their_own_stretch(
 def test_an_earlier_export_comes_back_with_its_sounds(
     label_studio: Any, project: Any, tmp_path: Path
 ) -> None:
-    write_sounds(tmp_path / "in", ["1.wav", "2.wav"])
-    (tmp_path / "in" / "t.csv").write_text("fname,labels,place\n1.wav,Bell,roof\n2.wav,Bird chirp,roof\n")
+    write_sounds(tmp_path / "in", ["1.wav", "2.wav", "3.wav"])
+    rows = "1.wav,Bell,roof\n2.wav,Bird chirp,roof\n3.wav,,roof\n"
+    (tmp_path / "in" / "t.csv").write_text(f"fname,labels,place\n{rows}")
     assert run(label_studio, tmp_path / "in" / "t.csv", "--project", project.id, "--curated")[0] == 0
+    (silent,) = [task for task in tasks_of(label_studio, project) if task.data["fname"] == "3.wav"]
+    label_studio.client.annotations.create(id=silent.id, result=[])  # listened, and none of the labels
     export = tmp_path / "out" / "export.jsonl"
     export.parent.mkdir()
     reader = TaskReader(parse_label_config(CONFIG), "audio")
@@ -143,4 +146,4 @@ def test_an_earlier_export_comes_back_with_its_sounds(
         return [(r.file_name, r.tags, [r.data[key] for key in kept]) for r in records(number)]
 
     assert said(again.id) == said(project.id)
-    assert len(said(again.id)) == 2
+    assert len(said(again.id)) == 3

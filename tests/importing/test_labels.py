@@ -150,5 +150,9 @@ def test_labels_become_what_is_asked_for(sound: MakeSound) -> None:
     # Told to make annotations of predictions that nobody looked at, there are no others.
     assert len(made(sound("x", marks=RECORDS[2:]), "annotations")["annotations"]) == 1
     assert made(sound("x"), "annotations") == {}
-    unsaid = sound("x", marks=(ClipRecord("x", tags={"tags": ()}),))
-    assert made(unsaid, "annotations") == {}
+
+
+@pytest.mark.parametrize("tags", [{}, {"tags": ()}])
+def test_an_annotation_that_found_nothing_is_one(sound: MakeSound, tags: dict[str, tuple[str, ...]]) -> None:
+    task = made(sound("x", marks=(ClipRecord("x", tags=tags, ground_truth=True),)), "as-given")
+    assert task == {"annotations": [{"result": [], "ground_truth": True}]}
