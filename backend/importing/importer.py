@@ -33,7 +33,7 @@ _TRUST_ORDER = {"noisy": 0, None: 1, "curated": 2}
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A sound that is not imported, and why."""
+    """A sound that is not imported, by its name in the source's list, and why."""
 
     fname: str
     why: str
@@ -55,6 +55,13 @@ class Outcome:
         known = self.states.get(sound.listed_name)
         if known not in ("imported", "to import") or state == "imported":
             self.states[sound.listed_name] = state
+
+    def reasons(self) -> dict[str, str]:
+        """Why sounds of the list were left out; of stretches, each reason once."""
+        found: dict[str, dict[str, None]] = {}
+        for left in self.left_out:
+            found.setdefault(left.fname, {})[left.why] = None
+        return {fname: " ".join(whys) for fname, whys in found.items()}
 
 
 class Importer:
@@ -109,7 +116,7 @@ class Importer:
                 outcome.already_there += 1
                 outcome.note(sound, "already there")
             elif why := self._place.refuses(sound):
-                outcome.left_out.append(LeftOut(sound.fname, why))
+                outcome.left_out.append(LeftOut(sound.listed_name, why))
                 outcome.note(sound, "left out")
             else:
                 todo.append(sound)

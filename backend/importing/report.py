@@ -66,7 +66,8 @@ def write_report(folder: Path, title: str, verdicts: Sequence[Verdict], outcome:
     with replacing(report.table) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(_COLUMNS)
-        table.writerows(_row(verdict, outcome.states) for verdict in verdicts)
+        refused = outcome.reasons()
+        table.writerows(_row(verdict, outcome.states, refused) for verdict in verdicts)
     with replacing(report.page) as part:
         part.write_text(_page(title, verdicts, outcome), encoding="utf-8")
     return report
@@ -77,7 +78,21 @@ def state_of(verdict: Verdict, states: Mapping[str, str]) -> str:
     return states.get(verdict.item.fname, "left out") if verdict.let_in else "left out"
 
 
-def _row(verdict: Verdict, states: Mapping[str, str]) -> list[object]:
+def reasons_of(verdicts: Sequence[Verdict], outcome: Outcome) -> list[tuple[str, str]]:
+    """Return the sounds that were left out, each with what is wrong with it or why it has no place."""
+    refused = outcome.reasons()
+    return [
+        (verdict.item.fname, _reason(verdict, refused))
+        for verdict in verdicts
+        if state_of(verdict, outcome.states) == "left out"
+    ]
+
+
+def _reason(verdict: Verdict, refused: Mapping[str, str]) -> str:
+    return " ".join(filter(None, (refused.get(verdict.item.fname), verdict.why)))
+
+
+def _row(verdict: Verdict, states: Mapping[str, str], refused: Mapping[str, str]) -> list[object]:
     facts, item = verdict.checked.facts, verdict.item
     known: list[object] = [""] * 7
     if facts:
@@ -94,7 +109,7 @@ def _row(verdict: Verdict, states: Mapping[str, str]) -> list[object]:
         _printable(item.fname),
         state_of(verdict, states),
         ",".join(kind for kind, _ in verdict.faults),
-        verdict.why,
+        _reason(verdict, refused),
         *known,
         ",".join(clip_labels(item.marks)),
         item.trust or "",
@@ -143,12 +158,7 @@ def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome) -> str:
 
 
 def _left_out(verdicts: Sequence[Verdict], outcome: Outcome) -> str:
-    reasons = {left.fname: left.why for left in outcome.left_out}
-    rows = [
-        (verdict.item.fname, verdict.why or reasons.get(verdict.item.fname, ""))
-        for verdict in verdicts
-        if state_of(verdict, outcome.states) == "left out"
-    ]
+    rows = reasons_of(verdicts, outcome)
     if not rows:
         return "<h2>Left out</h2><p>Nothing.</p>"
     more = f"<p>… and {len(rows) - ROWS_SHOWN} more, in {CSV_NAME}.</p>" if len(rows) > ROWS_SHOWN else ""

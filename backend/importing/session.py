@@ -19,7 +19,7 @@ from backend.importing.items import STRETCH_FIELDS, Sound
 from backend.importing.judging import Rules, Verdict, judge, sounds_of
 from backend.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
 from backend.importing.places import Addresses, LocalFiles, Place, Uploads
-from backend.importing.report import state_of, write_report
+from backend.importing.report import reasons_of, write_report
 from backend.importing.screen import counting, say, summary
 from backend.importing.sources import Source, kind_of, list_sounds
 from backend.labelstudio.client import client_for, explained
@@ -120,12 +120,7 @@ class _Session:
 
     def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
         """Say how it went, write the report, and return the exit code."""
-        reasons = {left.fname: left.why for left in outcome.left_out}
-        faulty = [
-            (verdict.item.fname, verdict.why or reasons.get(verdict.item.fname, ""))
-            for verdict in verdicts
-            if state_of(verdict, outcome.states) == "left out"
-        ]
+        faulty = reasons_of(verdicts, outcome)
         summary(name, outcome, faulty, dry_run=self._request.dry_run)
         folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
         try:

@@ -107,7 +107,7 @@ def test_batches_keep_to_files_and_bytes_and_stop_when_asked(tmp_path: Path, sou
     ]
     todo, outcome = importer.plan([*sounds, sound("bad")])
     assert [s.fname for s in todo] == ["a", "b", "c", "d", "e"]
-    assert [left.fname for left in outcome.left_out] == ["bad"]
+    assert outcome.reasons() == {"bad": "refused"}
     importer.run(todo, outcome, should_stop=lambda: len(client.held) >= 3)
     assert (client.requests, outcome.imported, outcome.interrupted) == ([2, 1], 3, True)
     assert outcome.states == {
@@ -118,6 +118,12 @@ def test_batches_keep_to_files_and_bytes_and_stop_when_asked(tmp_path: Path, sou
     assert outcome.already_there == 3
     assert [s.fname for s in todo] == ["d", "e"]
     assert again.run(todo, outcome).imported == 2
+
+
+def test_a_stretch_that_is_refused_is_told_by_its_recording(tmp_path: Path, sound: MakeSound) -> None:
+    parts = [sound(f"bad#{n}-{n + 1}", stretch=Stretch("bad", n, n + 1), listed_as="bad") for n in range(3)]
+    _, outcome = Importer(FakeClient(), "", 1, "audio", Nowhere(), tmp_path).plan(parts)
+    assert (outcome.states, outcome.reasons()) == ({"bad": "left out"}, {"bad": "refused"})
 
 
 def test_noisy_sounds_come_first_and_curated_ones_last(tmp_path: Path, sound: MakeSound) -> None:

@@ -17,7 +17,7 @@ from matplotlib.image import imread
 from backend.export.records import ClipRecord
 from backend.importing import pictures
 from backend.importing.checks import Checked
-from backend.importing.importer import Outcome
+from backend.importing.importer import LeftOut, Outcome
 from backend.importing.items import Facts, Listed
 from backend.importing.judging import Rules, judge
 from backend.importing.report import write_report
@@ -58,6 +58,18 @@ def test_the_table_has_every_file_and_the_page_what_matters(tmp_path: Path) -> N
     drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(drawn) == 6
     assert "$5" in "".join("".join(ElementTree.fromstring(svg).itertext()) for svg in drawn)
+
+
+def test_the_table_says_why_a_place_refused_a_sound(tmp_path: Path) -> None:
+    loud = dataclasses.replace(checked("lo.aiff"), facts=Facts("a", 9, 1.0, 8000, 1, 0.0, clipped=0.5))
+    why = "Label Studio takes no .aiff uploads."
+    outcome = Outcome(left_out=[LeftOut("lo.aiff", why)] * 2, states={"lo.aiff": "left out"})
+    report = write_report(tmp_path, "x", judge([loud], Rules()), outcome)
+    with report.table.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["state"], row["faults"]) == ("left out", "clipped")
+    assert row["reason"] == f"{why} 50.0% of it is at full scale."
+    assert why in report.page.read_text()
 
 
 def test_nothing_at_all_is_no_fault(tmp_path: Path) -> None:
