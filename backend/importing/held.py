@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from backend.importing.items import Sound, identity_of
+from backend.importing.items import Part, Sound, part_of
 from backend.labelstudio.client import explained
 
 PAGE_TASKS = 1000
@@ -22,12 +23,26 @@ class Held:
     def __init__(self, client: Any, url: str, project_id: int) -> None:
         self._client, self._url, self._project_id = client, url, project_id
         self._identities: set[str] = set()
+        self._parts: dict[str, set[Part]] = {}
         self._named: set[tuple[str, str]] = set()
         self._last_id = 0
 
     def has(self, sound: Sound, *, by_name: bool) -> bool:
         """Whether the sound is there; ``by_name``: under its name, so that copies count apart."""
         return (sound.identity, sound.fname) in self._named if by_name else sound.identity in self._identities
+
+    def otherwise(self, sound: Sound) -> str | None:
+        """Why a sound is there in another way, whole or in other stretches; None where it is not."""
+        wanted = sound.part
+        for part in self._parts.get(wanted.recording, ()):
+            if part != wanted and part.overlaps(wanted):
+                whole = part.end == math.inf
+                held = "the whole recording" if whole else f"it in stretches of {part.end - part.start:g} s"
+                as_before = "leave --split out" if whole else "give the same --split"
+                return (
+                    f"The project holds {held} already: {as_before}, or --keep duplicate to have it in both."
+                )
+        return None
 
     def arrived(self, identity: str) -> bool:
         """Look, and say whether a sound of that identity is there."""
@@ -79,9 +94,10 @@ class Held:
             ):
                 self._last_id = max(self._last_id, int(task.id))
                 data = task.data or {}
-                identity = identity_of(data)
-                if identity:
-                    name = (identity, str(data.get("fname")))
-                    self._identities.add(identity)
+                part = part_of(data)
+                if part:
+                    name = (part.identity, str(data.get("fname")))
+                    self._identities.add(part.identity)
+                    self._parts.setdefault(part.recording, set()).add(part)
                     self._named.add(name)
                     yield int(task.id), name

@@ -23,6 +23,8 @@ from backend.labelstudio.client import explained
 from backend.labelstudio.once import ONCE, may_have_repeated
 
 State = Literal["imported", "already there", "to import", "left out"]
+_SAYS_MORE: tuple[State, ...] = ("already there", "left out", "to import", "imported")
+"""Of the stretches of one recording, in this order."""
 
 IMPORT_TIMEOUT_SECONDS = 600
 RETRY_SECONDS = (1.0, 5.0, 15.0, 30.0)
@@ -50,10 +52,14 @@ class Outcome:
     states: dict[str, State] = field(default_factory=dict)
     """What became of each sound of the list, by its name there."""
 
-    def note(self, sound: Sound, state: State) -> None:
-        """Remember what became of a sound; of stretches, the one that says most of the recording."""
-        known = self.states.get(sound.listed_name)
-        if known not in ("imported", "to import") or state == "imported":
+    def note(self, sound: Sound, state: State, why: str = "") -> None:
+        """Count what became of a sound; of stretches, the recording's state is the one that says most."""
+        self.imported += state == "imported"
+        self.already_there += state == "already there"
+        if state == "left out":
+            self.left_out.append(LeftOut(sound.listed_name, why))
+        known = self.states.get(sound.listed_name, state)
+        if sound.stretch is None or _SAYS_MORE.index(state) >= _SAYS_MORE.index(known):
             self.states[sound.listed_name] = state
 
     def reasons(self) -> dict[str, str]:
@@ -111,16 +117,17 @@ class Importer:
         """
         self._held.look()
         outcome, todo = Outcome(), list[Sound]()
-        for sound in sounds:
-            if self._held.has(sound, by_name=self._copies):
-                outcome.already_there += 1
-                outcome.note(sound, "already there")
-            elif why := self._place.refuses(sound):
-                outcome.left_out.append(LeftOut(sound.listed_name, why))
-                outcome.note(sound, "left out")
-            else:
+        fates = [self._fate(sound) for sound in sounds]
+        # All stretches of one recording, or none: what is left between others would be odd pieces.
+        split = {
+            s.listed_name: why for s, (state, why) in zip(sounds, fates, strict=True) if why and s.stretch
+        }
+        for sound, (state, why) in zip(sounds, fates, strict=True):
+            if state == "to import" and sound.listed_name in split:
+                state, why = "left out", split[sound.listed_name]
+            outcome.note(sound, state, why)
+            if state == "to import":
                 todo.append(sound)
-                outcome.note(sound, "to import")
         return sorted(todo, key=lambda sound: _TRUST_ORDER[sound.trust]), outcome
 
     def run(
@@ -172,18 +179,21 @@ class Importer:
         addresses = self._place.addresses(batch)
         with self._turns.turn(self._held.arrived):
             self._held.look()
-            missing = {sound.fname for sound in batch if not self._held.has(sound, by_name=self._copies)}
-            tasks = [
-                self._task(sound, address)
-                for sound, address in zip(batch, addresses, strict=True)
-                if sound.fname in missing
-            ]
-            if tasks:
-                self._create(tasks, [sound for sound in batch if sound.fname in missing])
-        outcome.imported += len(tasks)
-        outcome.already_there += len(batch) - len(tasks)
-        for sound in batch:
-            outcome.note(sound, "imported" if sound.fname in missing else "already there")
+            fates = [(sound, *self._fate(sound)) for sound in batch]
+            new = [number for number, (_, state, _) in enumerate(fates) if state == "to import"]
+            if new:
+                tasks = [self._task(batch[number], addresses[number]) for number in new]
+                self._create(tasks, [batch[number] for number in new])
+        for sound, state, why in fates:
+            outcome.note(sound, "imported" if state == "to import" else state, why)
+
+    def _fate(self, sound: Sound) -> tuple[State, str]:
+        """What is to become of a sound now, and where it stays out, why."""
+        if self._held.has(sound, by_name=self._copies):
+            return "already there", ""
+        otherwise = None if self._copies else self._held.otherwise(sound)
+        why = otherwise or self._place.refuses(sound)
+        return ("left out", why) if why else ("to import", "")
 
     def _task(self, sound: Sound, address: str) -> dict[str, Any]:
         data = {**sound.data(), self._data_key: address}

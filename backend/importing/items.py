@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ OWN_FIELDS = frozenset({NAME_FIELD, DIGEST_FIELD, DURATION_FIELD, TRUST_FIELD})
 """Fields of a task's data that every import writes itself, whatever a table has under these names."""
 STRETCH_FIELDS = frozenset({SOURCE_FIELD, SOURCE_START_FIELD, SOURCE_END_FIELD, SOURCE_DIGEST_FIELD})
 """Those that an import writes of stretches of a recording."""
+_TOUCH_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,14 @@ class Sound:
     """Digest of the file that a stretch was cut into, once it is; ``facts`` has that of the whole."""
 
     @property
-    def identity(self) -> str:
+    def part(self) -> Part:
         """What makes it the same sound for an import, whatever it is called."""
-        return identity_of(self.data()) or self.facts.sha256
+        return part_of(self.data()) or Part(self.facts.sha256)
+
+    @property
+    def identity(self) -> str:
+        """That, as text."""
+        return self.part.identity
 
     @property
     def content(self) -> str:
@@ -118,7 +125,27 @@ class Sound:
         return known | ({TRUST_FIELD: self.trust} if self.trust else {})
 
 
-def identity_of(data: Mapping[str, Any]) -> str | None:
+@dataclass(frozen=True)
+class Part:
+    """What a task plays of a recording: its file's sha256, and from where to where in seconds."""
+
+    recording: str
+    start: float = 0.0
+    end: float = math.inf
+
+    @property
+    def identity(self) -> str:
+        """The same text for the same part, and for no other."""
+        whole = self.end == math.inf
+        return self.recording if whole else f"{self.recording}@{self.start:.6f}-{self.end:.6f}"
+
+    def overlaps(self, other: Part) -> bool:
+        """Whether both have some of the same recording; that they touch is not enough."""
+        together = min(self.end, other.end) - max(self.start, other.start)
+        return self.recording == other.recording and together > _TOUCH_SECONDS
+
+
+def part_of(data: Mapping[str, Any]) -> Part | None:
     """Return what makes a task's sound the same one for an import; None where nothing does.
 
     A stretch is known by the whole recording and its place in it, because the same samples may be
@@ -126,9 +153,9 @@ def identity_of(data: Mapping[str, Any]) -> str | None:
     """
     stretch, source = stretch_of(data), data.get(SOURCE_DIGEST_FIELD)
     if stretch and isinstance(source, str) and source:
-        return f"{source}@{stretch.start:.6f}-{stretch.end:.6f}"
+        return Part(source, stretch.start, stretch.end)
     digest = data.get(DIGEST_FIELD)
-    return digest if isinstance(digest, str) and digest else None
+    return Part(digest) if isinstance(digest, str) and digest else None
 
 
 def clip_labels(marks: tuple[ClipRecord, ...]) -> list[str]:

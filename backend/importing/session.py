@@ -133,7 +133,7 @@ class _Session:
         say(f"  report  {report.page} and {report.table.name}")
         if outcome.interrupted:
             return INTERRUPTED
-        return SOME_LEFT_OUT if faulty else ALL_IN
+        return SOME_LEFT_OUT if faulty or outcome.left_out else ALL_IN
 
     def _new_config(self, sounds: Sequence[Sound]) -> str:
         given = self._request.label_config

@@ -20,6 +20,7 @@ from backend.importing import turns
 from backend.importing.importer import Importer
 from backend.importing.items import Sound
 from backend.importing.places import Addresses, LocalFiles, Uploads
+from backend.importing.splitting import stretches
 from backend.importing.turns import Turns
 from backend.labelstudio.projects import create_project
 
@@ -143,6 +144,32 @@ def test_copies_are_kept_apart_by_their_names(tmp_path: Path, sound: MakeSound) 
     assert importer.run(*importer.plan(sounds)).imported == 2
     again = Importer(client, "", 1, "audio", Nowhere(), tmp_path, copies=True)
     assert again.plan(sounds)[1].already_there == 2
+
+
+def test_a_recording_is_not_brought_in_again_in_other_stretches(tmp_path: Path, sound: MakeSound) -> None:
+    client, whole = FakeClient(), sound("long.wav")  # 4 s
+    assert whole.facts.duration == 4.0
+
+    def plan(seconds: float, copies: bool = False) -> tuple[list[Sound], importing.Outcome]:
+        importer = Importer(client, "", 1, "audio", Nowhere(), tmp_path, copies=copies)
+        return importer.plan(stretches(whole, seconds, 0.1))
+
+    todo, outcome = plan(1.5)
+    Importer(client, "", 1, "audio", Nowhere(), tmp_path)._create(
+        [{"data": {**part.data(), "audio": "/a"}} for part in todo[:2]], todo[:2]
+    )
+    todo, outcome = plan(1.5)
+    assert ([part.stretch.start for part in todo], outcome.already_there) == ([3.0], 2)
+    for seconds in (1.0, 3.0, 10.0):  # of the first two, the last stretch is not there yet
+        todo, outcome = plan(seconds)
+        assert (todo, outcome.states) == ([], {"long.wav": "left out"})
+        assert "in stretches of 1.5 s already" in outcome.reasons()["long.wav"]
+    assert len(plan(10.0, copies=True)[0]) == 1
+    importer = Importer(FakeClient(), "", 1, "audio", Nowhere(), tmp_path)
+    importer.run(*importer.plan([whole]))
+    todo, outcome = importer.plan(stretches(whole, 1.5, 0.1))
+    assert (todo, outcome.states) == ([], {"long.wav": "left out"})
+    assert "whole recording already: leave --split out" in outcome.reasons()["long.wav"]
 
 
 def test_tasks_that_label_studio_lost_are_noticed(tmp_path: Path, sound: MakeSound) -> None:

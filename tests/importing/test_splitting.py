@@ -16,7 +16,7 @@ from backend.errors import SoundUnreadableError
 from backend.export.records import ClipRecord, RegionRecord
 from backend.importing import splitting
 from backend.importing.checks import hear
-from backend.importing.items import Facts, Sound, identity_of
+from backend.importing.items import Facts, Sound, part_of
 from backend.importing.splitting import Cutter, stretches
 
 
@@ -63,7 +63,7 @@ def test_regions_go_to_every_stretch_they_reach_into() -> None:
     assert third.facts.duration == 5.0
     data = second.data()
     assert (data["source"], data["source_start"], data["source_end"]) == ("long.wav", 10.0, 20.0)
-    assert identity_of(data) == second.identity
+    assert part_of(data) == second.part
 
 
 @pytest.mark.parametrize(
