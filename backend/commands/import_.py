@@ -50,8 +50,9 @@ imported by someone else.
   Large files that Label Studio serves from its own folder:
     python -m backend import /srv/audio/field --project 3 --local-files
 
-[bold]Exit codes[/]  0 everything is there; 1 some files were left out (they are listed); 2 nothing could \
-be done, or it broke off (settings, connection, labels); 130 stopped by Ctrl-C, run it again to go on.
+[bold]Exit codes[/]  0 everything is there; 1 some files or regions were left out (they are listed); 2 \
+nothing could be done, or it broke off (settings, connection, labels); 130 stopped by Ctrl-C, run it again \
+to go on.
 """
 
 _SOURCE, _LABELS, _PLACE = "What to import", "Labels", "Where the sounds go"

@@ -19,7 +19,7 @@ from backend.importing.addresses import fetch_object, is_bucket, place_of_object
 from backend.importing.items import Facts, Listed
 from backend.settings import Settings
 
-Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped"]
+Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond"]
 
 CHECKS_VERSION = 1
 """Goes up when a fact is found out otherwise, so that remembered ones are found out anew."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from backend.errors import ConfigurationError
+from backend.export.records import ClipRecord
 from backend.importing.checks import Checked, Fault
 from backend.importing.items import Listed, Sound
 from backend.importing.splitting import stretches
@@ -16,6 +17,10 @@ Excusable = Literal["silent", "short", "duplicate"]
 
 CLIPPED_SHARE = 0.001
 """A sound with more samples than this at full scale is reported as clipped; it comes in all the same."""
+END_TOLERANCE_SECONDS = 0.1
+"""So far a region may reach over its sound's end unsaid: decoders and players differ by some frames."""
+_HARMLESS: frozenset[Fault] = frozenset({"clipped", "beyond"})
+"""Reported, and no reason to stay out."""
 _TRUST_ORDER = {"curated": 0, None: 1, "noisy": 2}
 
 
@@ -30,11 +35,17 @@ class Rules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One checked sound, what is wrong with it, and whether it comes in."""
+    """One checked sound, what is wrong with it, and whether it comes in.
+
+    ``marks`` are its labels as they come in, regions cut at the sound's end; ``lost`` counts those
+    that lie beyond it.
+    """
 
     checked: Checked
     faults: tuple[tuple[Fault, str], ...]
     let_in: bool
+    marks: tuple[ClipRecord, ...] = ()
+    lost: int = 0
 
     @property
     def item(self) -> Listed:
@@ -77,8 +88,13 @@ def judge(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
         first = firsts.get(one.facts.sha256) if one.facts else None
         if first is not None and first is not one.item:
             faults.append(("duplicate", f"It is the same sound as {first.fname}."))
-        let_in = one.facts is not None and not {kind for kind, _ in faults} - rules.keep - {"clipped"}
-        verdicts.append(Verdict(one, tuple(faults), let_in))
+        let_in = one.facts is not None and not {kind for kind, _ in faults} - rules.keep - _HARMLESS
+        marks, lost = one.item.marks, 0
+        if one.facts:
+            marks, cut, lost = _within(marks, one.facts.duration)
+            if cut or lost:
+                faults.append(("beyond", _beyond(cut, lost, one.facts.duration)))
+        verdicts.append(Verdict(one, tuple(faults), let_in, marks, lost))
     return verdicts
 
 
@@ -89,13 +105,13 @@ def sounds_of(verdicts: Iterable[Verdict], rules: Rules, split_seconds: float | 
         facts, path, item = verdict.checked.facts, verdict.checked.path, verdict.item
         if not verdict.let_in or facts is None:
             continue
-        whole = Sound(path or Path(), item.fname, facts, item.marks, item.fields, item.trust, item.address)
+        whole = Sound(path or Path(), item.fname, facts, verdict.marks, item.fields, item.trust, item.address)
         sounds += stretches(whole, split_seconds, rules.min_seconds) if split_seconds else [whole]
     return sounds
 
 
 def _kinds(one: Checked, rules: Rules) -> list[Fault]:
-    return [kind for kind, _ in _faults(one, rules) if kind != "clipped"]
+    return [kind for kind, _ in _faults(one, rules) if kind not in _HARMLESS]
 
 
 def _faults(one: Checked, rules: Rules) -> list[tuple[Fault, str]]:
@@ -111,3 +127,33 @@ def _faults(one: Checked, rules: Rules) -> list[tuple[Fault, str]]:
     if facts.clipped > CLIPPED_SHARE:
         faults.append(("clipped", f"{facts.clipped:.1%} of it is at full scale."))
     return faults
+
+
+def _within(marks: tuple[ClipRecord, ...], seconds: float) -> tuple[tuple[ClipRecord, ...], int, int]:
+    """Labels of a sound of that length; how many regions were cut at its end, and how many lie beyond it."""
+    regions = [region for record in marks for found in record.regions.values() for region in found]
+    if all(region.end <= seconds for region in regions):
+        return marks, 0, 0
+    latest = seconds + END_TOLERANCE_SECONDS
+    kept = tuple(
+        replace(
+            record,
+            regions={
+                control: tuple(
+                    replace(region, start=min(region.start, seconds), end=min(region.end, seconds))
+                    for region in found
+                    if region.start < seconds or region.end <= latest
+                )
+                for control, found in record.regions.items()
+            },
+        )
+        for record in marks
+    )
+    lost = sum(region.start >= seconds and region.end > latest for region in regions)
+    return kept, sum(region.end > latest for region in regions) - lost, lost
+
+
+def _beyond(cut: int, lost: int, seconds: float) -> str:
+    said = [f"{cut} of its regions cut at its end"] if cut else []
+    said += [f"{lost} left out that lie beyond it"] if lost else []
+    return f"It lasts {seconds:.3f} s: {', '.join(said)}."

@@ -111,14 +111,14 @@ def _row(verdict: Verdict, states: Mapping[str, str], refused: Mapping[str, str]
         ",".join(kind for kind, _ in verdict.faults),
         _reason(verdict, refused),
         *known,
-        ",".join(clip_labels(item.marks)),
+        ",".join(clip_labels(verdict.marks)),
         item.trust or "",
     ]
 
 
 def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome) -> str:
     heard = [verdict.checked.facts for verdict in verdicts if verdict.checked.facts]
-    labels = [clip_labels(verdict.item.marks) for verdict in verdicts if verdict.let_in]
+    labels = [clip_labels(verdict.marks) for verdict in verdicts if verdict.let_in]
     faults = Counter(kind for verdict in verdicts for kind, _ in verdict.faults)
     states = Counter(state_of(verdict, outcome.states) for verdict in verdicts)
     seconds = sum(facts.duration for facts in heard)

@@ -19,7 +19,7 @@ from backend.importing.items import STRETCH_FIELDS, Sound
 from backend.importing.judging import Rules, Verdict, judge, sounds_of
 from backend.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
 from backend.importing.places import Addresses, LocalFiles, Place, Uploads
-from backend.importing.report import reasons_of, write_report
+from backend.importing.report import reasons_of, state_of, write_report
 from backend.importing.screen import counting, say, summary
 from backend.importing.sources import Source, kind_of, list_sounds
 from backend.labelstudio.client import client_for, explained
@@ -122,6 +122,9 @@ class _Session:
         """Say how it went, write the report, and return the exit code."""
         faulty = reasons_of(verdicts, outcome)
         summary(name, outcome, faulty, dry_run=self._request.dry_run)
+        lost = sum(v.lost for v in verdicts if state_of(v, outcome.states) in ("imported", "to import"))
+        if lost:
+            say(f"  {lost} regions beyond the end of their sounds left out; the report lists the sounds")
         folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
         try:
             report = write_report(folder, name, verdicts, outcome)
@@ -133,7 +136,7 @@ class _Session:
         say(f"  report  {report.page} and {report.table.name}")
         if outcome.interrupted:
             return INTERRUPTED
-        return SOME_LEFT_OUT if faulty or outcome.left_out else ALL_IN
+        return SOME_LEFT_OUT if faulty or outcome.left_out or lost else ALL_IN
 
     def _new_config(self, sounds: Sequence[Sound]) -> str:
         given = self._request.label_config

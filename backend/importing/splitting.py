@@ -48,13 +48,14 @@ def _stretch(sound: Sound, first: int, end: int) -> Sound:
     size = 2 * (end - first) * sound.facts.channels
     facts = dataclasses.replace(sound.facts, size=size, duration=(end - first) / rate)
     name = f"{sound.fname}#{place.start:g}-{place.end:g}"
-    marks = tuple(_within(record, place) for record in sound.marks)
+    last = place.end >= sound.facts.duration
+    marks = tuple(_within(record, place, last) for record in sound.marks)
     return dataclasses.replace(
         sound, fname=name, facts=facts, marks=marks, stretch=place, listed_as=sound.fname, address=""
     )
 
 
-def _within(record: ClipRecord, place: Stretch) -> ClipRecord:
+def _within(record: ClipRecord, place: Stretch, last: bool) -> ClipRecord:
     """What a record says of a stretch, in its own time."""
     length = place.end - place.start
     regions = {
@@ -65,16 +66,16 @@ def _within(record: ClipRecord, place: Stretch) -> ClipRecord:
                 end=min(length, region.end - place.start),
             )
             for region in found
-            if _reaches(region, place)
+            if _reaches(region, place, last)
         )
         for control, found in record.regions.items()
     }
     return dataclasses.replace(record, regions=regions)
 
 
-def _reaches(region: RegionRecord, place: Stretch) -> bool:
-    if region.start == region.end:  # a moment belongs to the stretch that it begins
-        return place.start <= region.start < place.end
+def _reaches(region: RegionRecord, place: Stretch, last: bool) -> bool:
+    if region.start == region.end:  # a moment belongs to the stretch that it begins, or ends with all
+        return place.start <= region.start < place.end or (last and region.start == place.end)
     return region.start < place.end and region.end > place.start
 
 

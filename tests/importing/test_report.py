@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.image import imread
 
-from backend.export.records import ClipRecord
+from backend.export.records import ClipRecord, RegionRecord
 from backend.importing import pictures
 from backend.importing.checks import Checked
 from backend.importing.importer import LeftOut, Outcome
 from backend.importing.items import Facts, Listed
-from backend.importing.judging import Rules, judge
+from backend.importing.judging import Rules, judge, sounds_of
 from backend.importing.report import write_report
 from backend.importing.spectrograms import examples
 
@@ -70,6 +70,32 @@ def test_the_table_says_why_a_place_refused_a_sound(tmp_path: Path) -> None:
     assert (row["state"], row["faults"]) == ("left out", "clipped")
     assert row["reason"] == f"{why} 50.0% of it is at full scale."
     assert why in report.page.read_text()
+
+
+def test_regions_beyond_the_end_are_cut_or_left_out_and_told(tmp_path: Path) -> None:
+    regions = (
+        RegionRecord(1.0, 2.0, "in"),
+        RegionRecord(9.0, 10.05, "a frame over"),
+        RegionRecord(10.0, 10.0, "moment"),
+        RegionRecord(8.0, 15.0, "over"),
+        RegionRecord(12.0, 20.0, "beyond"),
+    )
+    record = ClipRecord("a.wav", tags={"": ("night",)}, regions={"": regions})
+    one = Checked(Listed(Path("a.wav"), "a.wav", (record,)), Facts("a", 9, 10.0, 8000, 1, -6.0))
+    (verdict,) = judge([one], Rules())
+    assert (verdict.let_in, verdict.lost) == (True, 1)
+    (sound,) = sounds_of([verdict], Rules())
+    assert [(r.start, r.end, r.label) for r in sound.marks[0].regions[""]] == [
+        (1.0, 2.0, "in"), (9.0, 10.0, "a frame over"), (10.0, 10.0, "moment"), (8.0, 10.0, "over"),
+    ]  # fmt: skip
+    report = write_report(tmp_path, "x", [verdict], Outcome(states={"a.wav": "imported"}))
+    with report.table.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["state"], row["faults"]) == ("imported", "beyond")
+    assert (
+        row["reason"] == "It lasts 10.000 s: 1 of its regions cut at its end, 1 left out that lie beyond it."
+    )
+    assert "beyond" not in row["labels"]
 
 
 def test_nothing_at_all_is_no_fault(tmp_path: Path) -> None:

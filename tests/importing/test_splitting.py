@@ -49,6 +49,7 @@ def test_regions_go_to_every_stretch_they_reach_into() -> None:
         RegionRecord(9.0, 21.0, "over"),
         RegionRecord(10.0, 10.0, "moment"),
         RegionRecord(0.0, 10.0, "edge"),
+        RegionRecord(25.0, 25.0, "end"),
     )
     first, second, third = stretches(long_sound(25, regions=regions), 10, 1)
     heard = [
@@ -57,7 +58,7 @@ def test_regions_go_to_every_stretch_they_reach_into() -> None:
     assert heard == [
         [("inside", 1.0, 2.0), ("over", 9.0, 10.0), ("edge", 0.0, 10.0)],
         [("over", 0.0, 10.0), ("moment", 0.0, 0.0)],
-        [("over", 0.0, 1.0)],
+        [("over", 0.0, 1.0), ("end", 5.0, 5.0)],
     ]
     assert all(part.marks[0].tags == {"": ("night",)} for part in (first, second, third))
     assert third.facts.duration == 5.0
