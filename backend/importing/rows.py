@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -90,14 +91,15 @@ class RowReader:
         Raises
         ------
         ConfigurationError
-            A time is not a number, or a mark of trust says neither curated nor noisy.
+            A time is not a number, a label is neither text nor a number, or a mark of trust says neither
+            curated nor noisy.
         """
         columns = self._columns
         fname = str(row.get(columns.file or "") or "").strip()
         if not fname:
             return
         file = self._files.setdefault(fname, _File())
-        labels = labels_in(row.get(columns.labels)) if columns.labels else []
+        labels = self._labels(row, line)
         start, end = (self._seconds(row, column, line) for column in (columns.start, columns.end))
         if start is None and end is None:
             file.tags.update(dict.fromkeys(labels))
@@ -124,6 +126,19 @@ class RowReader:
         marks = (ClipRecord(fname, tags=tags, regions=regions),) if tags or regions else ()
         return Listed(None, fname, marks, file.fields, file.trust)
 
+    def _labels(self, row: Mapping[str, Any], line: int) -> list[str]:
+        """Labels of a cell: a list, or text with commas between them."""
+        value = row.get(self._columns.labels) if self._columns.labels else None
+        if value is None:
+            return []
+        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+        if not all(_is_label(part) for part in parts):
+            raise ConfigurationError(
+                f"{self._table}, line {line}: {self._columns.labels} is {json.dumps(value)[:80]}; it must be "
+                "text, or a list of texts or numbers."
+            )
+        return [text for part in parts if (text := str(part).strip())]
+
     def _seconds(self, row: Mapping[str, Any], column: str | None, line: int) -> float | None:
         value = row.get(column) if column else None
         if value is None or value == "":
@@ -146,7 +161,7 @@ class RowReader:
         return _TRUST[word] if word else None
 
 
-def labels_in(value: object) -> list[str]:
-    """Return the labels of a cell: a list, or text with commas between them."""
-    parts = value if isinstance(value, list) else str(value or "").split(",")
-    return [text for part in parts if (text := str(part).strip())]
+def _is_label(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int) and not isinstance(value, bool)

@@ -23,15 +23,33 @@ def list_csv(table: Path, columns: Columns | None = None) -> list[tuple[str, Lis
     Raises
     ------
     ConfigurationError
-        The file is not there, is not UTF-8 text, lacks a column, or holds a time that is none.
+        The file is not there, is not UTF-8 text, lacks a column or has one twice, a row has more
+        cells than there are columns, or a time is none.
     """
     with _csv_rows(table) as rows:
-        reader = RowReader((columns or Columns()).resolved(rows.fieldnames or (), table), table)
+        names = _names(rows, table)
+        reader = RowReader((columns or Columns()).resolved(names, table), table)
         for row in rows:
-            # More cells than columns come under the key None.
+            # More cells than columns come under the key None: labels without their quotes, most of all.
             known = {name: value for name, value in row.items() if isinstance(name, str)}
+            if any(row.get(None) or ()):
+                raise ConfigurationError(
+                    f"{table}, line {rows.line_num}: there are more cells than the {len(names)} columns of "
+                    'the first line: put several labels in quotes, "a,b".'
+                )
             reader.add(known, rows.line_num)
     return reader.listed()
+
+
+def _names(rows: csv.DictReader[str], table: Path) -> list[str]:
+    names = list(rows.fieldnames or ())
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"{table}, line 1: there are two columns {' and '.join(twice)}: rename one.")
+    while names and not names[-1]:  # commas at the end of the line are no columns
+        names.pop()
+    rows.fieldnames = names
+    return names
 
 
 def column_names(table: Path) -> list[str]:

@@ -96,6 +96,9 @@ def test_regions_stand_one_a_row(tmp_path: Path) -> None:
         (b"fname,labels,a,b\n1,x,nan,1\n", Columns(start="a", end="b"), "not seconds"),
         (b"fname,labels,a,b\n1,x,0,1\n", Columns(start="a"), "both"),
         (b"fname,labels\n", Columns(), "no sound"),
+        (b"fname,labels\n0.wav,a\n1.wav,a,extra,more\n", Columns(), 'line 3.*quotes, "a,b"'),
+        (b"fname,labels,\n1.wav,a,extra\n", Columns(), "line 2.*quotes"),
+        (b"fname,labels,labels\n1.wav,a,b\n", Columns(), "two columns labels"),
     ],
 )
 def test_a_csv_that_cannot_be_used_is_explained(
@@ -104,6 +107,23 @@ def test_a_csv_that_cannot_be_used_is_explained(
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(ConfigurationError, match=words):
         list_sounds(Source(str(tmp_path / "t.csv"), columns=columns))
+
+
+def test_empty_cells_and_an_index_are_no_fault(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(",fname,labels,,\n0,1.wav,a,,\n1,2.wav,b,,,,\n2,3.wav\n")
+    assert tags(table) == {"1.wav": ("a",), "2.wav": ("b",), "3.wav": ()}
+
+
+@pytest.mark.parametrize("labels", [["a", None, 3], {"a": 1}, [["a"]], True, [float("nan")]])
+def test_labels_of_json_that_are_none_are_refused(tmp_path: Path, labels: object) -> None:
+    table = tmp_path / "t.jsonl"
+    rows = [{"fname": "0.wav", "labels": ["a", 3]}, {"fname": "1.wav", "labels": labels}]
+    table.write_text("\n".join(map(json.dumps, rows[:1])))
+    assert tags(table) == {"0.wav": ("a", "3")}
+    table.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ConfigurationError, match=r"line 2.*labels is .*must be text"):
+        list_sounds(Source(str(table)))
 
 
 @given(content=st.text() | st.binary().map(lambda raw: raw.decode("latin-1")), suffix=st.sampled_from(
