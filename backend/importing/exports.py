@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,18 @@ def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, List
     return [(name, _listed(name, sound, found, found[0].data)) for (_, sound, name), found in records.items()]
 
 
-def list_label_studio_export(table: Path) -> list[tuple[str, Listed]]:
+def list_label_studio_export(
+    table: Path, say: Callable[[str], None] = lambda sentence: None
+) -> list[tuple[str, Listed]]:
     """List the tasks of a JSON export of Label Studio, with their annotations and predictions.
 
     The export does not hold the label config: controls are taken from the results, the address from
     the field that looks like one.
+
+    Parameters
+    ----------
+    say
+        Gets a sentence for each kind of thing in the export that is passed over.
 
     Raises
     ------
@@ -64,7 +72,42 @@ def list_label_studio_export(table: Path) -> list[tuple[str, Listed]]:
             name = file_name_of(data, address)
             records = [*reader.annotations(task), *reader.predictions(task)]
             found.append((name, _listed(name, address, records, data)))
+    for sentence in _passed_over(tasks, reader):
+        say(sentence)
     return found
+
+
+def _passed_over(tasks: Sequence[Mapping[str, Any]], reader: TaskReader) -> Iterator[str]:
+    """What the export holds and the reader left."""
+    if reader.passed_over:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(reader.passed_over.items()))
+        yield f"Results that are no labels of the sound are not imported: {kinds}."
+    counts = Counter(what for task in tasks for what in _left(task))
+    if counts["channel"]:
+        yield f"{counts['channel']} regions of another channel than the first come in for the whole sound."
+    if counts["skipped"]:
+        yield f"{counts['skipped']} annotations that skip their task are not imported."
+    if counts["older"]:
+        yield f"{counts['older']} predictions are not imported, because their task has a newer one."
+    if counts["number"]:
+        yield (
+            f"{counts['number']} predictions are not imported, because this export has no more of them than "
+            "their numbers: 'python -m backend export PROJECT --what predictions --format jsonl' has all."
+        )
+
+
+def _left(task: Mapping[str, Any]) -> Iterator[str]:
+    predictions = _made(task, "predictions")
+    objects = [one for one in predictions if isinstance(one, dict)]
+    yield from ["number"] * (len(predictions) - len(objects))
+    yield from ["older"] * (len(objects) - 1)
+    annotations = [one for one in _made(task, "annotations") if isinstance(one, dict)]
+    yield from ("skipped" for one in annotations if one.get("was_cancelled"))
+    for made in (*annotations, *objects):
+        for item in _items(made):
+            value = item.get("value")
+            if item.get("type") == "labels" and isinstance(value, dict) and value.get("channel"):
+                yield "channel"
 
 
 def _listed(name: str, address: str, records: list[ClipRecord], data: Mapping[str, Any]) -> Listed:
@@ -82,7 +125,7 @@ def _controls(tasks: Iterable[dict[str, Any]], key: str) -> tuple[Control, ...]:
     found: dict[str, Control] = {}
     for task in tasks:
         for kind in ("annotations", "predictions"):
-            for item in (i for made in task.get(kind) or () if isinstance(made, dict) for i in _items(made)):
+            for item in (i for made in _made(task, kind) if isinstance(made, dict) for i in _items(made)):
                 name, of = str(item.get("from_name")), str(item.get("to_name"))
                 value = item.get("value")
                 if item.get("type") == "labels":
@@ -91,6 +134,11 @@ def _controls(tasks: Iterable[dict[str, Any]], key: str) -> tuple[Control, ...]:
                 elif item.get("type") == "choices" and isinstance(value, dict) and "start" not in value:
                     found.setdefault(name, Control(name, of, "multiple", (), key))
     return tuple(found.values())
+
+
+def _made(task: Mapping[str, Any], kind: str) -> list[Any]:
+    made = task.get(kind)
+    return made if isinstance(made, list) else []
 
 
 def _items(made: Mapping[str, Any]) -> list[dict[str, Any]]:

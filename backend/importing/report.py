@@ -54,8 +54,15 @@ class Report:
     page: Path
 
 
-def write_report(folder: Path, title: str, verdicts: Sequence[Verdict], outcome: Outcome) -> Report:
+def write_report(
+    folder: Path, title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over: Sequence[str] = ()
+) -> Report:
     """Write both parts, in place of those of an earlier run.
+
+    Parameters
+    ----------
+    passed_over
+        Sentences about what the source holds beside sounds and labels.
 
     Raises
     ------
@@ -69,7 +76,7 @@ def write_report(folder: Path, title: str, verdicts: Sequence[Verdict], outcome:
         refused = outcome.reasons()
         table.writerows(_row(verdict, outcome.states, refused) for verdict in verdicts)
     with replacing(report.page) as part:
-        part.write_text(_page(title, verdicts, outcome), encoding="utf-8")
+        part.write_text(_page(title, verdicts, outcome, passed_over), encoding="utf-8")
     return report
 
 
@@ -116,7 +123,7 @@ def _row(verdict: Verdict, states: Mapping[str, str], refused: Mapping[str, str]
     ]
 
 
-def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome) -> str:
+def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over: Sequence[str]) -> str:
     heard = [verdict.checked.facts for verdict in verdicts if verdict.checked.facts]
     labels = [clip_labels(verdict.marks) for verdict in verdicts if verdict.let_in]
     faults = Counter(kind for verdict in verdicts for kind, _ in verdict.faults)
@@ -144,6 +151,7 @@ def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome) -> str:
         *(f"<div class='card'><b>{n:,}</b><span>{kind}</span></div>" for kind, n in faults.most_common()),
         "</div>",
         _left_out(verdicts, outcome),
+        *(f"<p>{escape(_printable(sentence))}</p>" for sentence in passed_over),
         "<h2>The sounds</h2><div class='grid'>",
         *(
             f"<figure><figcaption>{escape(name)}</figcaption>{svg}</figure>"

@@ -64,6 +64,7 @@ class _Session:
         self._request, self._settings = request, settings
         self._folder = settings.data_dir / "imports"
         self._url = str(settings.label_studio_url)
+        self._passed_over: list[str] = []
 
     def run(self, should_stop: Callable[[], bool]) -> int:
         request = self._request
@@ -77,7 +78,7 @@ class _Session:
             raise ConfigurationError(
                 f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
             )
-        listed = list_sounds(request.source)
+        listed = list_sounds(request.source, self._passed_over.append)
         with counting("checking", len(listed)) as count:
             checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
         if checked is None:
@@ -125,9 +126,11 @@ class _Session:
         lost = sum(v.lost for v in verdicts if state_of(v, outcome.states) in ("imported", "to import"))
         if lost:
             say(f"  {lost} regions beyond the end of their sounds left out; the report lists the sounds")
+        for sentence in self._passed_over:
+            say(f"  ! {sentence}")
         folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
         try:
-            report = write_report(folder, name, verdicts, outcome)
+            report = write_report(folder, name, verdicts, outcome, self._passed_over)
         except OSError as error:
             raise ConfigurationError(
                 f"The report cannot be written to {folder} ({error.strerror}): "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -76,8 +77,13 @@ def kind_of(name: str) -> Kind:
     return kind
 
 
-def list_sounds(source: Source) -> list[Listed]:
+def list_sounds(source: Source, say: Callable[[str], None] = lambda sentence: None) -> list[Listed]:
     """List every sound of a source that fits its patterns.
+
+    Parameters
+    ----------
+    say
+        Gets a sentence for each kind of thing that is passed over.
 
     Raises
     ------
@@ -103,7 +109,7 @@ def list_sounds(source: Source) -> list[Listed]:
     elif kind == "json-lines":
         listed = _of_table(source, list_json_lines(path, source.columns))
     else:
-        listed = _of_table(source, list_label_studio_export(path))
+        listed = _of_table(source, list_label_studio_export(path, say))
     if not listed:
         raise ConfigurationError(
             f"There is no sound in {source.name} that fits: check it, --include and --exclude."

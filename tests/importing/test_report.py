@@ -100,7 +100,8 @@ def test_regions_beyond_the_end_are_cut_or_left_out_and_told(tmp_path: Path) -> 
 
 def test_nothing_at_all_is_no_fault(tmp_path: Path) -> None:
     gone = [Checked(Listed(None, "gone.wav"), why="gone")]
-    page = write_report(tmp_path, "x", judge(gone, Rules()), Outcome()).page.read_text()
+    page = write_report(tmp_path, "x", judge(gone, Rules()), Outcome(), ["3 <texts>."]).page.read_text()
+    assert "3 &lt;texts&gt;." in page
     assert "<svg" not in page
     assert "gone.wav" in page
 

@@ -239,6 +239,36 @@ def test_an_export_of_label_studio(tmp_path: Path) -> None:
         list_sounds(Source(str(tmp_path / "export.json")))
 
 
+def test_what_an_export_of_label_studio_has_beside_labels_is_told(tmp_path: Path) -> None:
+    region = {"from_name": "label", "to_name": "audio", "type": "labels", "id": "r"}
+    of_region = {"from_name": "mood", "to_name": "audio", "type": "choices"}
+    times = {"start": 1.0, "end": 2.0}
+    result = [
+        {**region, "value": {**times, "labels": ["Owl"], "channel": 1}},
+        {**region, "value": {**times, "labels": ["Owl"], "channel": 0}},
+        {**of_region, "value": {**times, "choices": ["calm"]}},
+        {"from_name": "note", "to_name": "audio", "type": "textarea", "value": {"text": ["far"]}},
+        {"from_name": "stars", "to_name": "audio", "type": "rating", "value": {"rating": 3}},
+    ]
+    annotations = [{"id": 1, "result": result}, {"id": 2, "result": [], "was_cancelled": True}]
+    predictions = [4, 5, {"id": 6, "result": []}, {"id": 7, "result": []}]
+    task = {"id": 3, "data": {"audio": "/a.wav"}, "annotations": annotations, "predictions": predictions}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    said: list[str] = []
+    list_sounds(Source(str(tmp_path / "export.json")), said.append)
+    assert [sentence[:60] for sentence in said] == [
+        "Results that are no labels of the sound are not imported: 1 ",
+        "1 regions of another channel than the first come in for the ",
+        "1 annotations that skip their task are not imported.",
+        "1 predictions are not imported, because their task has a new",
+        "2 predictions are not imported, because this export has no m",
+    ]
+    assert said[0].endswith("1 choices, 1 rating, 1 textarea.")
+    odd = {"data": {"audio": "/a.wav"}, "annotations": 7, "predictions": {"id": 1}}
+    (tmp_path / "export.json").write_text(json.dumps([odd]))
+    assert len(list_sounds(Source(str(tmp_path / "export.json")), said.append)) == 1
+
+
 RECORD = ClipRecord(
     "deep/x.wav",
     tags={"tags": ("Owl", "Wren")},
