@@ -14,13 +14,13 @@ PAGE_TASKS = 1000
 
 
 class Held:
-    """The sounds that a project holds, by what each task's data says of them.
+    """The sounds that a project holds, by what each task's data says of them; without a project, none.
 
     Looking again reads only the tasks that are new, so it costs little before every batch, and
     finds what another import has brought in meanwhile.
     """
 
-    def __init__(self, client: Any, url: str, project_id: int) -> None:
+    def __init__(self, client: Any, url: str, project_id: int | None) -> None:
         self._client, self._url, self._project_id = client, url, project_id
         self._identities: set[str] = set()
         self._parts: dict[str, set[Part]] = {}
@@ -82,6 +82,8 @@ class Held:
 
     def _new(self) -> Iterator[tuple[int, tuple[str, str]]]:
         """Numbers of the tasks since the last look, each with its sound's identity and name."""
+        if self._project_id is None:
+            return
         newer = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": self._last_id}
         query = {"filters": {"conjunction": "and", "items": [newer]}, "ordering": ["tasks:id"]}
         with explained(self._url):

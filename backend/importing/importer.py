@@ -77,6 +77,8 @@ class Importer:
     ----------
     client
         ``label_studio_sdk.LabelStudio``.
+    project_id
+        None: of a project that is still to be made, for which can only be planned.
     data_key
         Field of the task's data that the label config's Audio tag reads.
     place
@@ -93,7 +95,7 @@ class Importer:
         self,
         client: Any,
         url: str,
-        project_id: int,
+        project_id: int | None,
         data_key: str,
         place: Place,
         folder: Path,

@@ -33,7 +33,10 @@ _UPLOADED = re.compile(rf"-([0-9a-f]{{{_DIGEST_LETTERS}}})(\.\w+)$")
 
 
 class Place(Protocol):
-    """A way for sounds to get an address that Label Studio can play."""
+    """A way for sounds to get an address that Label Studio can play.
+
+    One for a project that is still to be made (``project_id`` None) can only say what it refuses.
+    """
 
     batch_files: int
     batch_bytes: int
@@ -58,7 +61,7 @@ class Uploads:
     batch_files = UPLOAD_BATCH_FILES
     batch_bytes = UPLOAD_BATCH_BYTES
 
-    def __init__(self, url: str, token: str, project_id: int) -> None:
+    def __init__(self, url: str, token: str, project_id: int | None) -> None:
         self._url, self._project_id = url, project_id
         self._credentials = Credentials(url, token)
         self._uploaded: dict[tuple[str, int], str] = {}
@@ -166,7 +169,7 @@ class LocalFiles:
     batch_files = LOCAL_BATCH_FILES
     batch_bytes = 1 << 62
 
-    def __init__(self, client: Any, url: str, project_id: int, document_root: Path) -> None:
+    def __init__(self, client: Any, url: str, project_id: int | None, document_root: Path) -> None:
         self._client, self._url, self._project_id = client, url, project_id
         self._root = document_root.resolve()
         if not self._root.is_dir():

@@ -86,6 +86,9 @@ class _Session:
             return INTERRUPTED
         verdicts = judge(checked, request.rules)
         sounds = sounds_of(verdicts, request.rules, request.split_seconds)
+        new = f"a new project '{request.project}'"
+        if found is None and not sounds:  # what is wrong with the files matters more than labels now
+            return self._end(new, verdicts, Outcome())
         if found is None:
             config = self._new_config(sounds)
         else:
@@ -94,16 +97,12 @@ class _Session:
                 say("The project is there already: its label config stays as it is.")
         marking, data_key = self._marking(config, sounds)
         _fields_are_free(sounds, data_key)
-        if found is None and request.dry_run:
-            outcome = Outcome()
-            for sound in sounds:
-                outcome.note(sound, "to import")
-            return self._end(f"a new project '{request.project}'", verdicts, outcome)
-        if found is None:
+        if found is None and not request.dry_run:
             found = self._create(config)
-        place = self._place(where, found.id)
+        number = found.id if found else None
+        place = self._place(where, number)
         copies = "duplicate" in request.rules.keep
-        importer = Importer(self._client, self._url, found.id, data_key, place, self._folder, marking, copies)
+        importer = Importer(self._client, self._url, number, data_key, place, self._folder, marking, copies)
         todo, outcome = importer.plan(sounds)
         if not request.dry_run:
             try:
@@ -114,9 +113,9 @@ class _Session:
             except EarmarkError:
                 say(f"{outcome.imported} tasks were imported before this; run it again to go on.")
                 raise
-        code = self._end(f"'{found.title}' (project {found.id})", verdicts, outcome)
+        code = self._end(f"'{found.title}' (project {number})" if found else new, verdicts, outcome)
         if not request.dry_run:
-            say(f"  project {self._url}/projects/{found.id}/data")
+            say(f"  project {self._url}/projects/{number}/data")
         return code
 
     def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
@@ -174,7 +173,7 @@ class _Session:
             found = find_project(self._client, self._url, title)
             return found or create_project(self._client, self._url, title, config)
 
-    def _place(self, where: Where, project_id: int) -> Place:
+    def _place(self, where: Where, project_id: int | None) -> Place:
         if where == "urls":
             return Addresses()
         if where == "uploads":
