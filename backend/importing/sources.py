@@ -99,7 +99,8 @@ def list_sounds(source: Source, say: Callable[[str], None] = lambda sentence: No
     if own is not None:
         listed = _of_table(source, list_own_export(path, own))
     elif kind == "folder":
-        listed = list_folder(path, source.include, source.exclude, labelled=source.folder_labels)
+        labelled = source.folder_labels
+        listed = list_folder(path, source.include, source.exclude, labelled=labelled, say=say)
     elif kind == "bucket":
         listed = list_bucket(source.name, source.include, source.exclude)
     elif kind == "urls":

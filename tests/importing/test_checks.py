@@ -47,8 +47,9 @@ def test_unreadable_files_are_told_apart(
     (tmp_path / "junk.wav").write_bytes(b"junk")
     (tmp_path / "empty.wav").touch()
     (tmp_path / "cut.flac").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     odd = os.fsdecode(b"odd-\xff.wav")
-    names = ("good.flac", "junk.wav", "empty.wav", "cut.flac", "gone.wav", odd)
+    names = ("good.flac", "junk.wav", "empty.wav", "cut.flac", "gone.wav", "loop.wav", odd)
     checker = Checker(settings)
     found = [checker.check(Listed(tmp_path / name, name)) for name in names]
     outside = checker.check(Listed(None, "../x.wav"))

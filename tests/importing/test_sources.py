@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,6 +43,37 @@ def test_a_folder_is_searched_through_and_sorted(tmp_path: Path) -> None:
     ]
     with pytest.raises(ConfigurationError, match="no folder"):
         list_folder(tmp_path / "none")
+
+
+def test_links_are_followed_and_no_folder_is_listed_twice(tmp_path: Path) -> None:
+    source, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    for name in ("in/b/own.wav", "elsewhere/deep/far.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (source / "a-link").symlink_to(source / "b")
+    (source / "b" / "up").symlink_to(source)
+    (source / "out").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(source)
+    (elsewhere / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (source / "loop.wav").symlink_to(source / "loop.wav")
+    names = [item.fname for item in list_folder(source)]
+    assert names == ["b/own.wav", "loop.wav", "out/deep/far.wav", "out/gone.wav"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.wav").touch()
+    really = os.scandir
+
+    def scandir(path: Path) -> Any:  # rights do not hold for root, who runs tests in containers
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return really(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    said: list[str] = []
+    assert [item.fname for item in list_folder(tmp_path, say=said.append)] == ["a.wav"]
+    assert "closed cannot be read (Permission denied)" in said[0]
 
 
 def test_a_csv_as_fsdkaggle_writes_it(tmp_path: Path) -> None:
