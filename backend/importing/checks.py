@@ -80,7 +80,10 @@ class Checker:
         if item.origin:
             self._fetch = self._fetch or fetcher(self._settings)
             return self._fetch(item.origin)
-        raise SoundNotFoundError("The path leads out of the source's folder: set --audio-dir.")
+        raise SoundNotFoundError(
+            "The path leads out of the folder of the sounds: set --audio-dir to one that it lies below, "
+            "without '..'."
+        )
 
     def _object(self, item: Listed) -> Checked:
         path = place_of_object(item.origin, self._objects)

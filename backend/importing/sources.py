@@ -17,7 +17,7 @@ from backend.importing.exports import list_label_studio_export, list_own_export
 from backend.importing.folders import list_folder, wanted
 from backend.importing.items import Listed, Trust
 from backend.importing.rows import Columns
-from backend.importing.tables import column_names, inside, json_rows, list_csv, list_json_lines
+from backend.importing.tables import column_names, json_rows, list_csv, list_json_lines, name_below
 
 Kind = Literal["folder", "bucket", "table", "json-lines", "label-studio-export", "urls"]
 
@@ -133,11 +133,14 @@ def _recognised(kind: Kind, path: Path) -> FormatName | None:
 
 
 def _of_table(source: Source, rows: list[tuple[str, Listed]]) -> list[Listed]:
-    base = (source.audio_dir or Path(source.name).parent).resolve()
+    base = source.audio_dir or Path(source.name).parent
     if not base.is_dir():
         raise ConfigurationError(f"There is no folder {base}: set --audio-dir to where the sounds are.")
+    folders = (base.resolve(), base.absolute())
     return [
-        _found(name, item, base, source.audio_dir is not None) for name, item in rows if _fits(source, name)
+        _found(name, item, folders, source.audio_dir is not None)
+        for name, item in rows
+        if _fits(source, name)
     ]
 
 
@@ -145,16 +148,20 @@ def _fits(source: Source, name: str) -> bool:
     return wanted(PurePosixPath(name), source.include, source.exclude, any_extension=True)
 
 
-def _found(name: str, item: Listed, base: Path, asked: bool) -> Listed:
-    """Where the sound of a table's row is: elsewhere, below ``base``, or where an export fetched it."""
+def _found(name: str, item: Listed, folders: tuple[Path, Path], asked: bool) -> Listed:
+    """Where the sound of a table's row is: elsewhere, below the folder, or where an export fetched it.
+
+    ``folders``: that folder with its links resolved, and as it was written.
+    """
     if is_remote(name):
         return dataclasses.replace(item, origin=name, address=name)
-    path = base / name if inside(name) else None
+    below = name_below(name, folders)
+    path = None if below is None else folders[0] / below
     if item.origin and not asked and not (path and path.is_file()):
         address = item.origin if is_remote(item.origin) else ""
         return dataclasses.replace(item, address=address)
     # A name that leads out of the folder keeps no place at all, and the check says so.
-    return dataclasses.replace(item, path=path, origin="")
+    return dataclasses.replace(item, path=path, fname=name if below is None else below, origin="")
 
 
 def _trusted(item: Listed, trust: Trust | None) -> Listed:

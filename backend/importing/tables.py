@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -116,7 +116,14 @@ def json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise ConfigurationError(f"{table} cannot be read as UTF-8 JSON Lines: {error}.") from error
 
 
-def inside(fname: str) -> bool:
-    """Whether a name in a table stays in the folder that it is relative to."""
+def name_below(fname: str, folders: Iterable[Path]) -> str | None:
+    """Return a table's name as one relative to a folder, here in all its spellings; None if it leads out."""
     path = PurePosixPath(fname)
-    return not path.is_absolute() and ".." not in path.parts
+    if ".." in path.parts:
+        return None
+    if not path.is_absolute():
+        return fname
+    for folder in folders:
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    return None

@@ -210,6 +210,30 @@ def test_a_name_that_leads_out_of_the_folder_has_no_place(tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
+def test_absolute_paths_below_the_folder_are_names_in_it(tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    table = tmp_path / "t.csv"
+    paths = [
+        f"{tmp_path}/link/deep/a.wav",
+        f"{tmp_path}/real/b.wav",
+        "/etc/c.wav",
+        f"{tmp_path}/link/../d.wav",
+    ]
+    table.write_text("".join(f"{line}\n" for line in ("fname", *paths)))
+
+    def found(audio_dir: Path | None) -> list[tuple[str, bool]]:
+        return [(i.fname, i.path is not None) for i in list_sounds(Source(str(table), audio_dir=audio_dir))]
+
+    assert found(tmp_path / "link") == [
+        ("deep/a.wav", True), ("b.wav", True), ("/etc/c.wav", False), (paths[3], False),
+    ]  # fmt: skip
+    assert found(Path("/")) == [
+        (paths[0][1:], True), (paths[1][1:], True), ("etc/c.wav", True), (paths[3], False),
+    ]  # fmt: skip
+    assert [there for _, there in found(None)] == [True, True, False, False]
+
+
 def test_records_of_one_sound_are_joined_in_an_export_of_ours(tmp_path: Path) -> None:
     table = tmp_path / "export.jsonl"
     data = {
