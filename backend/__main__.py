@@ -1,5 +1,8 @@
 """``python -m backend``."""
 
-from backend.cli import main
+from backend.loading import loading
+
+with loading():
+    from backend.cli import main
 
 main()

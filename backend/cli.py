@@ -19,6 +19,7 @@ from backend.commands.sync import sync
 from backend.commands.versions import compare, progress, promote, rollback, versions
 from backend.errors import EarmarkError
 from backend.jobs.kinds import QueueKind
+from backend.loading import INTERRUPTED
 from backend.settings import Settings, get_settings
 
 app = typer.Typer(
@@ -42,7 +43,14 @@ def main() -> None:
 
 
 def run_explained(command_line: Callable[[], None]) -> None:
-    """Run a command line; an expected failure ends it with one sentence and exit code 2."""
+    """Run a command line; an expected failure ends it with one sentence and exit code 2, Ctrl-C with 130."""
+    try:
+        _explained(command_line)
+    except KeyboardInterrupt:  # before or after the command itself, which says what it means there
+        sys.exit(INTERRUPTED)
+
+
+def _explained(command_line: Callable[[], None]) -> None:
     try:
         command_line()
     except EarmarkError as error:

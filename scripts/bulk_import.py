@@ -9,8 +9,11 @@ if __name__ == "__main__":
     if not __package__:
         # Run as a file, Python looks for modules beside it and not in the project's folder.
         sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    # Here, because the processes that check files load this module again.
-    from backend.cli import run_explained
-    from backend.commands.import_ import command_line
+    from backend.loading import loading
+
+    with loading():
+        # Here, because the processes that check files load this module again.
+        from backend.cli import run_explained
+        from backend.commands.import_ import command_line
 
     run_explained(command_line)

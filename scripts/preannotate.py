@@ -5,21 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import typer
-
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from backend.loading import loading
 
-from backend.cli import run_explained
-from backend.commands.preannotate import preannotate
+    with loading():
+        import typer
 
+        from backend.cli import run_explained
+        from backend.commands.preannotate import preannotate
 
-def main() -> None:
-    """Run the command line."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(preannotate)
     run_explained(app)
-
-
-if __name__ == "__main__":
-    main()

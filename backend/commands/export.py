@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from backend.export.formats import FORMATS, Add
+from backend.loading import INTERRUPTED, loading
 
 if TYPE_CHECKING:
     from backend.export.label_studio import TaskReader
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.config import Control
     from backend.settings import Settings
 
-EXPORTED, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
+EXPORTED, SOME_LEFT_OUT = 0, 1
 PREDICTED = ("total_predictions", "greater", "Number", 0)
 LABELS_AT_MOST = 12
 
@@ -95,11 +96,12 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace what is at --out")] = False,
 ) -> None:
     """Export labels; `EXPORT_HELP` is what people read."""
-    from backend.errors import ConfigurationError
-    from backend.export.output import check_target
-    from backend.export.running import Choice
-    from backend.importing.screen import console
-    from backend.settings import get_settings
+    with loading():
+        from backend.errors import ConfigurationError
+        from backend.export.output import check_target
+        from backend.export.running import Choice
+        from backend.importing.screen import console
+        from backend.settings import get_settings
 
     if version is not None and what == "annotations":
         raise ConfigurationError("--version chooses among predictions: add --what predictions.")
@@ -127,14 +129,15 @@ def _export(
     choice: Choice,
     whole_times: bool,
 ) -> tuple[Outcome, TaskReader]:
-    from backend.errors import ConfigurationError
-    from backend.export.label_studio import TaskReader
-    from backend.export.running import run
-    from backend.importing.screen import counting
-    from backend.labelstudio.access import AccessBook
-    from backend.labelstudio.client import client_for, explained
-    from backend.labelstudio.listing import ANNOTATED, Listing
-    from backend.labelstudio.projects import find_project
+    with loading():
+        from backend.errors import ConfigurationError
+        from backend.export.label_studio import TaskReader
+        from backend.export.running import run
+        from backend.importing.screen import counting
+        from backend.labelstudio.access import AccessBook
+        from backend.labelstudio.client import client_for, explained
+        from backend.labelstudio.listing import ANNOTATED, Listing
+        from backend.labelstudio.projects import find_project
 
     client, url = client_for(settings), settings.label_studio_url or ""
     project = find_project(client, url, wanted)

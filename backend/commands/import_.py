@@ -10,6 +10,7 @@ import typer
 
 from backend.errors import ConfigurationError
 from backend.export.formats import FormatName
+from backend.loading import loading
 from backend.settings import Settings, get_settings
 
 HELP = """Bring sounds, with their labels, into a Label Studio project.
@@ -199,10 +200,11 @@ def import_(
     ] = None,
 ) -> None:
     """Read the options, import, and end with an exit code that says how it went."""
-    from backend.importing.judging import Rules, keep_of
-    from backend.importing.rows import Columns
-    from backend.importing.session import Request, run
-    from backend.importing.sources import Source
+    with loading():
+        from backend.importing.judging import Rules, keep_of
+        from backend.importing.rows import Columns
+        from backend.importing.session import Request, run
+        from backend.importing.sources import Source
 
     if curated and noisy:
         raise ConfigurationError("Labels are either --curated or --noisy; --trust-column tells them apart.")
