@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from backend.export.label_studio import TaskReader
 from backend.export.records import ClipRecord
 from backend.labelstudio.config import parse_label_config
 from tests.e2e import importing
-from tests.e2e.importing import CONFIG, run, tasks_of, write_sounds
+from tests.e2e.importing import CONFIG, ROOT, run, tasks_of, write_sounds
 
 REGIONS = """<View><Audio name="audio" value="$audio"/>
 <Labels name="label" toName="audio"><Label value="Owl"/></Labels></View>"""
@@ -114,6 +117,46 @@ def test_a_long_recording_becomes_tasks_that_play_their_own_stretch(
         heard[start_, end] = [(value["start"], value["end"]) for value in values]
         assert task.data["source"] == "night.wav"
     assert heard == {(0.0, 1.0): [(0.5, 1.0)], (1.0, 2.0): [(0.0, 0.25)], (2.0, 2.5): [(0.25, 0.5)]}
+
+
+def test_an_export_of_stretches_can_be_split_again_but_not_otherwise(
+    label_studio: Any, tmp_path: Path
+) -> None:
+    samples = np.random.default_rng(0).integers(-3000, 3000, 25_000).astype(np.int16)
+    soundfile.write(tmp_path / "rec.wav", samples, 10_000)
+    (tmp_path / "reg.csv").write_text("fname,label,from,to\nrec.wav,Owl,0.5,1.25\nrec.wav,Owl,9,12\n")
+    columns = ("--start-column", "from", "--end-column", "to")
+    first, second = (f"Split {time.time_ns()} {n}" for n in (1, 2))
+    made = ("--project", first, "--create")
+    code, text = run(label_studio, tmp_path / "reg.csv", *made, *columns, "--split", "1")
+    assert (code, "3 imported" in text, "1 regions beyond the end" in text) == (1, True, True), text
+
+    for other in (["--split", "2"], []):
+        code, text = run(label_studio, tmp_path / "reg.csv", *made, *columns, *other)
+        assert (code, "0 imported" in text) == (1, True), text
+        assert "in stretches of 1 s already" in text
+
+    export = tmp_path / "x.jsonl"
+    environment = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
+    environment |= {"NO_PROXY": "127.0.0.1", "PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data")}
+    arguments = ["export", first, "--format", "jsonl", "--out", str(export)]
+    subprocess.run([sys.executable, "-m", "backend", *arguments], cwd=ROOT, env=environment, check=True)
+    again = (export, "--audio-dir", tmp_path, "--project", second, "--create", "--split", "1")
+    for imported in (3, 0):
+        code, text = run(label_studio, *again)
+        assert (code, f"{imported} imported" in text) == (0, True), text
+
+    def said(title: str) -> set[tuple[object, ...]]:
+        (project,) = [p for p in label_studio.client.projects.list() if p.title == title]
+        tasks = label_studio.client.tasks.list(project=project.id, fields="all")
+        return {
+            (task.data["fname"], item["value"]["start"], item["value"]["end"])
+            for task in tasks
+            for annotation in task.annotations
+            for item in annotation["result"]
+        }
+
+    assert said(first) == said(second) == {("rec.wav#0-1", 0.5, 1.0), ("rec.wav#1-2", 0.0, 0.25)}
 
 
 def test_an_earlier_export_comes_back_with_its_sounds(

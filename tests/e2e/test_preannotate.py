@@ -27,7 +27,7 @@ from backend.labelstudio.listing import Listing
 from backend.preannotation import Selection, plan_run, work
 from backend.services import Services
 from backend.settings import Settings
-from backend.store.preannotations import cancel_run, run_progress, unfinished_runs
+from backend.store.preannotations import cancel_run, create_run, run_progress, unfinished_runs
 from backend.store.projects import project_key
 from backend.store.tables import PreannotationChunk, Project
 from backend.supervisor import Child, Supervisor, supervised
@@ -141,8 +141,13 @@ def test_a_killed_worker_loses_nothing(
 ) -> None:
     victim = start_worker()
     start_worker()
+    few = sorted(versions_held(services, project))[6:8]
+    with services.database.write() as session:  # as /predict leaves behind what it has no time for
+        create_run(session, project.key, Selection.ALL.value, "logmel-v1", [few])
     run = plan_run(services, project, Selection.UNLABELLED)
     assert run is not None
+    with services.database.read() as session:
+        assert run_progress(session, run.id).tasks == CLIPS - 8
     environment = {
         **os.environ,
         "DATA_DIR": str(settings.data_dir),
