@@ -34,15 +34,14 @@ class Held:
     def otherwise(self, sound: Sound) -> str | None:
         """Why a sound is there in another way, whole or in other stretches; None where it is not."""
         wanted = sound.part
-        for part in self._parts.get(wanted.recording, ()):
-            if part != wanted and part.overlaps(wanted):
-                whole = part.end == math.inf
-                held = "the whole recording" if whole else f"it in stretches of {part.end - part.start:g} s"
-                as_before = "leave --split out" if whole else "give the same --split"
-                return (
-                    f"The project holds {held} already: {as_before}, or --keep duplicate to have it in both."
-                )
-        return None
+        held = self._parts.get(wanted.recording, set())
+        if wanted in held or not any(part.overlaps(wanted) for part in held):
+            return None
+        seconds = max(part.end - part.start for part in held)  # the last stretch may be shorter
+        what, as_before = f"it in stretches of {seconds:g} s", f"give --split {seconds:g}"
+        if math.isinf(seconds):
+            what, as_before = "the whole recording", "leave --split out"
+        return f"The project holds {what} already: {as_before}, or --keep duplicate to have it in both."
 
     def arrived(self, identity: str) -> bool:
         """Look, and say whether a sound of that identity is there."""

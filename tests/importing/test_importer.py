@@ -156,14 +156,14 @@ def test_a_recording_is_not_brought_in_again_in_other_stretches(tmp_path: Path, 
 
     todo, outcome = plan(1.5)
     Importer(client, "", 1, "audio", Nowhere(), tmp_path)._create(
-        [{"data": {**part.data(), "audio": "/a"}} for part in todo[:2]], todo[:2]
+        [{"data": {**part.data(), "audio": "/a"}} for part in todo[1:]], todo[1:]
     )
     todo, outcome = plan(1.5)
-    assert ([part.stretch.start for part in todo], outcome.already_there) == ([3.0], 2)
-    for seconds in (1.0, 3.0, 10.0):  # of the first two, the last stretch is not there yet
+    assert ([part.stretch.start for part in todo], outcome.already_there) == ([0.0], 2)
+    for seconds in (1.0, 3.0, 10.0):  # the first stretch of 1 s is not there yet
         todo, outcome = plan(seconds)
         assert (todo, outcome.states) == ([], {"long.wav": "left out"})
-        assert "in stretches of 1.5 s already" in outcome.reasons()["long.wav"]
+        assert "in stretches of 1.5 s already: give --split 1.5" in outcome.reasons()["long.wav"]
     assert len(plan(10.0, copies=True)[0]) == 1
     importer = Importer(FakeClient(), "", 1, "audio", Nowhere(), tmp_path)
     importer.run(*importer.plan([whole]))
