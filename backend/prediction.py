@@ -20,6 +20,8 @@ from backend.served import as_configured
 from backend.services import Services
 from backend.store.faults import remember_fault
 from backend.store.projects import project_key
+from backend.store.registry import active_version
+from backend.store.renames import Names
 from backend.store.tables import Project, Version
 
 log = structlog.get_logger(__name__)
@@ -77,8 +79,7 @@ class Predictor:
         """
         started = time.monotonic()
         services, key = self._services, project_key(project)
-        with services.database.read() as session:
-            row = session.get(Project, key)
+        row: Project | None = None
         version: Version | None = None
         controls: tuple[Control, ...] = ()
         head: Head | None = None
@@ -87,11 +88,14 @@ class Predictor:
         left: list[int] = []
         hopeless = False
         try:
-            version = services.active(key)
+            with services.database.read() as session:
+                row = session.get(Project, key)
+                version = active_version(session, key, services.encoder_identity())
+                controls = parse_label_config(label_config or (row.label_config if row else ""))
+                names = names_now(session, key, controls)
             if budget_seconds is not None:
                 services.need_encoder_soon()
-            controls = parse_label_config(label_config or (row.label_config if row else ""))
-            head = self._head(key, version, controls)
+            head = self._head(version, controls, names)
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
@@ -143,7 +147,7 @@ class Predictor:
 
         return sorted(range(len(tasks)), key=lambda position: not heard(tasks[position]))
 
-    def _head(self, key: str, version: Version | None, controls: tuple[Control, ...]) -> Head | None:
+    def _head(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
         """The head that answers; WeightsError when the encoder turns out to be another than its own."""
         head = self._services.head_for(version, controls)
         if head is not None and head.identity != self._services.encoder().identity:
@@ -153,8 +157,6 @@ class Predictor:
             )
         if head is None or version is None:  # what answers before any training is made of these controls
             return head
-        with self._services.database.read() as session:
-            names = names_now(session, key, controls)
         return as_configured(head, controls, names)
 
     def _predict_task(
