@@ -38,7 +38,7 @@ def project_states(session: Session, encoder_identity: str | None) -> list[Proje
     """The state of every known project with an encoder; with any where it is not known which one hears."""
     trainings, active = latest_trainings(session), {}
     for version in reversed(list_versions(session)):
-        if version.active and encoder_identity in (None, version.encoder):
+        if version.answers(encoder_identity):
             active[version.project_key] = version
     return [
         ProjectState(project, active.get(project.key), trainings.get(project.key))

@@ -20,10 +20,9 @@ from backend.store.preannotations import (
     planned_tasks,
     run_progress,
 )
-from backend.store.projects import UNKNOWN_PROJECT, remember_project
+from backend.store.projects import UNKNOWN_PROJECT
 from backend.store.tables import PreannotationChunk
-
-KEY = "1.1795198673"
+from tests.lessons import KEY, know_project
 
 
 @pytest.fixture
@@ -35,8 +34,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def known(services: Services) -> Services:
     """Knows one project, by the legacy token that Label Studio sent."""
-    with services.database.write() as session:
-        remember_project(session, KEY, hostname="http://127.0.0.1:9", access_token="token")
+    know_project(services)
     return services
 
 

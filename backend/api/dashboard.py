@@ -96,7 +96,7 @@ def _about(state: ProjectState, now: float) -> dict[str, Any]:
 def _row(version: Version, now: float, identity: str | None) -> dict[str, Any]:
     return {
         "name": version.name,
-        "active": version.active and identity in (None, version.encoder),
+        "active": version.answers(identity),
         "reason": version.reason,
         "annotations": version.annotations,
         "figures": _figures(version.metrics),

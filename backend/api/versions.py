@@ -31,7 +31,7 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
         VersionDetail(
             project=row.project_key,
             name=row.name,
-            active=row.active and identity in (None, row.encoder),
+            active=row.answers(identity),
             encoder=row.encoder,
             annotations=row.annotations,
             created_at=row.created_at,

@@ -94,6 +94,6 @@ def _run(settings: Settings, preparation: _Preparation) -> None:
 def _awaited(settings: Settings) -> str:
     came, size = weights.fetched_bytes(settings)
     return (
-        f"CNN14's weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: predictions "
-        "are empty until then; 'python -m backend weights --from FILE' takes a copy brought by hand."
+        f"CNN14's weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: what is to be "
+        "predicted waits for them; 'python -m backend weights --from FILE' takes a copy brought by hand."
     )

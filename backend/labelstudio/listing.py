@@ -137,7 +137,9 @@ class Listing:
                 "Account & Settings and set LABEL_STUDIO_API_KEY."
             )
         if answer.status_code not in (200, allowed):
-            raise LabelStudioError(f"Label Studio at {url} answered HTTP {answer.status_code} to {path}.")
+            raise LabelStudioError(
+                f"Label Studio at {url} answered HTTP {answer.status_code} to {path}: its log says why."
+            )
         return answer
 
     def _read(self, answer: httpx.Response, wanted: str) -> object:

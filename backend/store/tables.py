@@ -149,6 +149,10 @@ class Version(Base):
     reason: Mapped[str] = mapped_column(Text, default="")
     """Why it was kept."""
 
+    def answers(self, encoder_identity: str | None) -> bool:
+        """Whether it is what answers with an encoder; with its own, where it is not known which one hears."""
+        return self.active and encoder_identity in (None, self.encoder)
+
 
 class Activation(Base):
     """Each time that a version became the one that answers; never changed, only added to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from backend.prediction import Predictor
 from backend.services import Services
 from backend.settings import Settings
 from tests.encoders.zenodo import CONTENT, Server, Zenodo, closed_port, source_at, stalled
+from tests.waiting import until
 
 KEY = "1.1795198673"
 CONFIG = (
@@ -54,14 +55,6 @@ def predict(client: TestClient, count: int) -> dict[str, Any]:
     body: dict[str, Any] = answer.json()
     assert len(body["results"]) == count
     return body
-
-
-def until(met: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("count", [1, 25])
@@ -100,7 +93,7 @@ def test_the_dispatcher_goes_on(
     monkeypatch.setattr(Dispatcher, "tick", counted)
     dispatcher = Dispatcher(nowhere, services.database)
     dispatcher.ensure_running()
-    until(lambda: len(ticks) > 2, seconds=60 * TICK_SECONDS)
+    until(lambda: len(ticks) > 2, "the dispatcher goes on", seconds=60 * TICK_SECONDS)
     dispatcher.stop()
     said = "".join(capsys.readouterr())
     assert "CNN14_CHECKPOINT" in said
@@ -112,7 +105,7 @@ def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder
     fetching = settings.model_copy(update={"encoder": encoder})
     awaited = 'earmark_predicted_tasks_total{outcome="weights_awaited"} '
     with TestClient(create_app(fetching)) as client:
-        until(lambda: zenodo.asked)  # before anybody asks for anything
+        until(lambda: zenodo.asked, "the weights are asked for")  # before anybody asks for anything
         started = time.monotonic()
         for item in predict(client, 3)["results"] + predict(client, 25)["results"]:
             assert "result" not in item, "Label Studio would keep an empty one"
@@ -123,7 +116,7 @@ def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder
         assert "python -m backend weights --from FILE" in said
         assert time.monotonic() - started < 10, "the server is silent for longer"
         zenodo.release.set()
-        until(weights.cache_path(fetching).is_file)
+        until(weights.cache_path(fetching).is_file, "the weights are here")
         predict(client, 3)
         assert f"{awaited}28.0" in client.get("/metrics").text
     assert zenodo.asked == 1
@@ -135,7 +128,7 @@ def test_what_cannot_be_fetched_is_said_once_known(
     monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
     without = settings.model_copy(update={"encoder": "cnn14"})
     with TestClient(create_app(without)) as client:
-        until(lambda: weights.why_not_fetched(without))
+        until(lambda: weights.why_not_fetched(without), "fetching fails")
         predict(client, 2)
         assert 'outcome="weights"} 2.0' in client.get("/metrics").text
         assert "weights are not here" in client.get("/ready").json()["faults"]["encoder"]
@@ -157,7 +150,7 @@ def test_a_disk_without_room_is_said(
             return "no room" in refused[-1]
         return True
 
-    until(ended)
+    until(ended, "the thread gives up")
     assert is_built(full) == (encoder == "auto"), "logmel stands in"
     assert zenodo.asked == 0
 

@@ -34,6 +34,7 @@ from backend.store.registry import register_version
 from backend.store.tables import Training
 from backend.supervisor import Child, supervised
 from tests.encoders.zenodo import closed_port, source_at
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 KEY = "1.1795198673"
@@ -102,10 +103,11 @@ def test_a_checkpoint_that_is_no_good_is_named_and_nobody_waits(
     started = time.monotonic()
     said = faults(services)["encoder"]
     assert time.monotonic() - started < ANSWER_SECONDS
-    while "is being read" in said:
-        time.sleep(0.05)
-        said = faults(services)["encoder"]
-    assert said.startswith(f"{own} does not hold the weights of Cnn14: point CNN14_CHECKPOINT to ")
+    assert "is being read" in said or "does not hold" in said
+    until(lambda: "is being read" not in faults(services)["encoder"], "the checkpoint is read")
+    assert faults(services)["encoder"].startswith(
+        f"{own} does not hold the weights of Cnn14: point CNN14_CHECKPOINT to "
+    )
     own.unlink()
     assert faults(services)["encoder"].startswith(f"CNN14_CHECKPOINT is {own}, which is no file")
 

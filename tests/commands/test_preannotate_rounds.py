@@ -20,16 +20,13 @@ from backend.store.preannotations import (
     run_progress,
     tasks_of,
 )
-from backend.store.projects import remember_project
 from backend.store.tables import Project
-
-KEY = "1.1795198673"
+from tests.lessons import KEY, know_project
 
 
 @pytest.fixture
 def project(services: Services) -> Project:
-    with services.database.write() as session:
-        remember_project(session, KEY, hostname="http://127.0.0.1:9", access_token="token")
+    know_project(services)
     with services.database.read() as session:
         return session.get_one(Project, KEY)
 

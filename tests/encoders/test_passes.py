@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.encoders.passes import Passes
+from tests.waiting import until
 
 
 class Network:
@@ -42,8 +42,7 @@ def answers(network: Network, passes: Passes, waves: list[NDArray[np.float32]]) 
         first = pool.submit(ask, waves[0])
         assert network.started.wait(10)
         others = [pool.submit(ask, wave) for wave in waves[1:]]
-        while len(passes._waiting) < len(others):
-            time.sleep(0.001)
+        until(lambda: len(passes._waiting) == len(others), "all others wait")
         network.go.set()
         return [first.result(), *(other.result() for other in others)]
 

@@ -9,23 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
 ROOT = Path(__file__).parents[2]
-LONGEST_SECONDS = 120.0
-POLL_SECONDS = 0.05
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until something other processes do."""
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"never came about: {what}"
-        time.sleep(POLL_SECONDS)
 
 
 def free_port() -> int:

@@ -22,7 +22,8 @@ from backend.store.registry import list_versions
 from backend.store.tables import Training
 from backend.training import learn
 from tests.lessons import KEY, config, make_tones, receive, webhook
-from tests.machines.processes import Sounds, machine, until
+from tests.machines.processes import Sounds, machine
+from tests.waiting import until
 
 CONFIG = config("Low", "High")
 LEASE_SECONDS = 2.0

@@ -19,7 +19,8 @@ from backend.store.events import pending_events
 from backend.store.registry import list_versions, roll_back
 from backend.store.tables import Training
 from tests.lessons import config, make_tones, webhook
-from tests.machines.processes import Sounds, free_port, machine, until
+from tests.machines.processes import Sounds, free_port, machine
+from tests.waiting import until
 
 CONFIG = config("Low", "High")
 NUMBERS = (1, 2)
