@@ -36,7 +36,7 @@ class Comparison:
 
     ``candidate``, ``active``: for each control that could be compared its metrics (see
     `ControlReport`). ``reasons``: one sentence for each control in which the candidate is worse.
-    ``unmeasured``: controls of which too few recordings are new to both.
+    ``unmeasured``: controls that both answer, and of which too few recordings are new to both.
     """
 
     candidate: dict[str, dict[str, float]]
@@ -85,7 +85,8 @@ def compare(
         data = _data(control, examples, rows)
         carried = (data.targets & (data.weights > 0))[data.is_unit].any()
         if not carried or len(np.unique(data.groups)) < MIN_RECORDINGS:
-            unmeasured.append(control.name)
+            if all(control.name in fitted.head.controls for fitted in (candidate, active)):
+                unmeasured.append(control.name)
             continue
         answers = [_answers(control, examples, rows, heads) for heads in judged]
         for side, (found, limits) in zip(sides, answers, strict=True):

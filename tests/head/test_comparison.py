@@ -137,6 +137,10 @@ def test_what_too_few_recordings_tell_is_named():
     found = judge(annotated[:4], fitted, fitted)
     assert found.acceptable
     assert found.unmeasured == ("x",)
+    # A control that nobody uses has nothing to compare
+    unused = Control("y", "audio", "regions", LABELS, "audio")
+    empty = [replace(clip, regions={"y": ()}) for clip in annotated]
+    assert compare(pool, RATE, [TAGS, unused], empty, fitted, fitted).unmeasured == ()
     assert judge(annotated, fitted, fitted).unmeasured == ()
 
 
