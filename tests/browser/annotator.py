@@ -104,6 +104,11 @@ class Annotator:
         self.page.goto(f"{self.url}/projects/{project}/data?task={task}")
         self._wait_for_editor(task)
 
+    def go_back(self, task: int) -> None:
+        """Return in the label stream to the clip before, which is this task."""
+        self.page.get_by_test_id("prev-task").click()
+        self._wait_for_editor(task)
+
     def wait_for_next_clip(self) -> Clip:
         """Wait for the clip that follows a Submit in the label stream."""
         return self._after_next_task(lambda: None)
@@ -129,6 +134,31 @@ class Annotator:
         expect(shown).to_have_text(number, use_inner_text=True, timeout=STEP_MILLISECONDS)
         length = self.page.get_by_test_id("timebox-end-time").locator("input")
         expect(length).not_to_have_value("00:00:00:000", timeout=STEP_MILLISECONDS)
+
+    # What the interface shows
+
+    def results_of_task(self) -> list[str]:
+        """Names on the cards above an opened task: annotators, and versions that made a prediction."""
+        cards = self.page.locator(".lsf-annotation-button__name")
+        expect(cards.first).to_be_visible(timeout=STEP_MILLISECONDS)
+        return cards.all_inner_texts()
+
+    def show_column(self, title: str) -> None:
+        """Tick a column in the Data Manager's menu of columns."""
+        self.page.get_by_text("Columns", exact=True).first.click()
+        with self.page.expect_response(lambda answer: "/api/tasks?" in answer.url):
+            self.page.locator(".lsf-menu-dm__item").filter(has_text=title).first.click()
+        self.page.get_by_text("Columns", exact=True).first.click()
+
+    def row(self, task: int) -> str:
+        """Text of a task's row in the Data Manager."""
+        rows = self.page.get_by_test_id("table-row")
+        return rows.filter(has_text=re.compile(rf"^\s*{task}\b")).first.inner_text()
+
+    def turn_on_auto_annotation(self) -> None:
+        """Turn on Auto-Annotation; the browser remembers it for the tasks that are opened later."""
+        switch = self.page.locator("label").filter(has_text="Auto-Annotation").locator("input")
+        switch.set_checked(True, force=True)
 
     # Annotating
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -13,9 +15,7 @@ from tests.browser.annotator import Annotator, Clip, Submission, regions_of, tag
 from tests.running import RunningLabelStudio
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-LABELS = ("Bell", "Siren", "Drum", "Rain", "Engine", "Bird chirp")
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 def correct_one_tag(annotator: Annotator, loop: Loop, task: int) -> set[str]:
@@ -131,3 +131,66 @@ def test_a_draft_is_kept_and_accepted(annotator: Annotator, make_project: Callab
     submission = annotator.submit()
     assert submission.status == httpx.codes.CREATED, submission.answer
     assert tags_of(stored(loop, submission)) == tags
+
+
+def test_an_update_of_a_submitted_annotation(annotator: Annotator, make_project: Callable[..., Loop]) -> None:
+    """Going back and pressing Update is accepted, though a newer version came while the clip was open again."""
+    loop = make_project("Going back", maximum_annotations=2, overlap_cohort_percentage=100)
+    first = annotator.open_label_stream(loop.project_id)
+    correct_one_tag(annotator, loop, first.task)
+    assert annotator.submit().status == httpx.codes.CREATED
+    annotator.wait_for_next_clip()
+    annotator.go_back(first.task)
+    tags = correct_one_tag(annotator, loop, first.task)
+    loop.annotate([loop.open_tasks()[-1]])
+    annotated = len(loop.clips) - len(loop.open_tasks())
+    version = loop.wait_for_training(annotated)
+    loop.wait_for_predictions(version, loop.open_tasks())
+    update = annotator.update()
+    assert update.status == httpx.codes.OK, update.answer
+    assert tags_of(stored(loop, update)) == tags
+
+
+@pytest.fixture
+def colleague(open_window: Callable[[], Annotator], label_studio: RunningLabelStudio) -> Annotator:
+    """A second annotator, with an account made through the owner's invite link."""
+    invite = label_studio.client.organizations.get_invite().invite_url
+    person = open_window()
+    name = f"{uuid.uuid4().hex[:8]}@example.com"
+    person.sign_up(urljoin(label_studio.url, invite), name, "a-second-password")
+    return person
+
+
+@pytest.mark.parametrize("overlap", [1, 2])
+def test_two_annotators_at_once(
+    annotator: Annotator, colleague: Annotator, make_project: Callable[..., Loop], overlap: int
+) -> None:
+    """Two people who each have a clip open while the other one submits: no Submit is refused."""
+    loop = make_project(
+        f"Two annotators, overlap {overlap}", maximum_annotations=overlap, overlap_cohort_percentage=100
+    )
+    people = [annotator, colleague]
+    clips = [person.open_label_stream(loop.project_id) for person in people]
+    assert clips[0].task != clips[1].task
+    refused = []
+    for _ in range(4):
+        for number, person in enumerate(people):
+            tags = correct_one_tag(person, loop, clips[number].task)
+            person.listen(2.5)  # the pace of the two of them: a Submit each 2.5 s and more
+            submission = person.submit()
+            if submission.status == httpx.codes.CREATED:
+                assert tags_of(stored(loop, submission)) == tags
+                clips[number] = person.wait_for_next_clip()
+            else:
+                refused.append((number, clips[number], submission.answer))
+                clips[number] = person.reload()
+    # Both have a clip open when the newest version reaches it
+    for person, clip in zip(people, clips, strict=True):
+        correct_one_tag(person, loop, clip.task)
+    refresh_while_open(loop, clips[0], loop.open_tasks()[-1])
+    for number, person in enumerate(people):
+        submission = person.submit()
+        if submission.status != httpx.codes.CREATED:
+            refused.append((number, clips[number], submission.answer))
+    annotator.screenshot(f"two-annotators-{overlap}")
+    assert refused == []
