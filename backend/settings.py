@@ -108,7 +108,9 @@ class Settings(BaseSettings):
 
     # Learning
     train_debounce_seconds: float = Field(
-        default=3.0, ge=0, description="quiet time after the last annotation before training starts"
+        default=3.0,
+        ge=0,
+        description="longest quiet time after an annotation before training; as short as trainings are",
     )
     train_max_wait_seconds: float = Field(
         default=30.0, ge=0, description="training starts at the latest this long after an annotation"
@@ -136,6 +138,11 @@ class Settings(BaseSettings):
     )
     refresh_retry_seconds: float = Field(
         default=60.0, gt=0, description="pause after fresh predictions could not be written"
+    )
+    superseded_predictions_days: float = Field(
+        default=15.0,
+        gt=0,
+        description="how long superseded predictions stay valid; a session of Label Studio ends after 14",
     )
     sync_interval_seconds: float = Field(
         default=900.0, gt=0, description="pause between comparisons of a project with Label Studio"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import structlog
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, BackgroundTasks, Query
 
 from backend.api.bodies import JsonRoute
 from backend.api.journal import EventJournal
@@ -22,7 +22,9 @@ from backend.api.schemas import (
     WebhookAnswer,
     WebhookRequest,
 )
+from backend.api.single_flight import SingleFlight
 from backend.api.versions import read_versions
+from backend.deduplication import record_predictions, task_number
 from backend.jobs.dispatcher import Dispatcher
 from backend.label_changes import note_label_config
 from backend.metrics import ApiMetrics
@@ -48,6 +50,7 @@ def protocol_router(
     predictor = Predictor(services)
     predict_pool = ThreadPoolExecutor(PREDICT_THREADS, thread_name_prefix="predict")
     small = CapacityLimiter(SMALL_THREADS)
+    flight = SingleFlight()
 
     @router.post("/setup")
     async def setup(request: SetupRequest) -> SetupAnswer:
@@ -70,26 +73,37 @@ def protocol_router(
         return SetupAnswer(model_version=await to_thread.run_sync(remember, limiter=small))
 
     @router.post("/predict")
-    async def predict(request: PredictRequest) -> PredictAnswer:
+    async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
         """Predict tasks: one item for each, in order, whatever is wrong with some of them."""
         label_config = request.label_config if isinstance(request.label_config, str) else ""
-        answer = await asyncio.get_running_loop().run_in_executor(
-            predict_pool,
-            predictor.predict,
-            request.tasks,
-            request.project,
-            label_config,
-            services.settings.predict_budget_seconds,
-        )
-        if answer.left:
-            rest = [request.tasks[position] for position in answer.left]
-            await to_thread.run_sync(
-                plan_rest, services, project_key(request.project), answer.version, rest, limiter=small
+        key, numbers = project_key(request.project), [task_number(task) for task in request.tasks]
+        entered = {number for number in numbers if number is not None}
+        taken = flight.begin(key, entered)
+        elsewhere = taken if len(request.tasks) > 1 else set()
+        tasks = [task for task, n in zip(request.tasks, numbers, strict=True) if n not in elsewhere]
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(
+                predict_pool,
+                predictor.predict,
+                tasks,
+                request.project,
+                label_config,
+                services.settings.predict_budget_seconds,
             )
+        finally:
+            flight.end(key, entered - taken)
+        if answer.left:
+            rest = [tasks[position] for position in answer.left]
+            await to_thread.run_sync(plan_rest, services, key, answer.version, rest, limiter=small)
+        # After the answer, so that it does not wait for the database; Label Studio stores it later than that
+        background.add_task(record_predictions, services, key, tasks, answer)
         for reason, count in answer.failures.items():
             metrics.tasks.labels(reason).inc(count)
         metrics.tasks.labels("predicted").inc(max(0, len(answer.items) - sum(answer.failures.values())))
-        return PredictAnswer(results=answer.items, model_version=answer.version)
+        items = iter(answer.items)
+        left_out = {"model_version": answer.version}
+        results = [left_out if number in elsewhere else next(items) for number in numbers]
+        return PredictAnswer(results=results, model_version=answer.version)
 
     @router.post("/webhook", status_code=201)
     async def webhook(request: WebhookRequest) -> WebhookAnswer:
@@ -101,6 +115,7 @@ def protocol_router(
         metrics.webhooks.labels(request.action if known else "other").inc()
         log.info("webhook stored", event_id=event, action=request.action[:64], known=known)
         dispatcher.ensure_running()
+        dispatcher.wake()
         return WebhookAnswer(event=event)
 
     @router.get("/versions")

@@ -21,10 +21,11 @@ from rq.serializers import JSONSerializer
 
 from backend.jobs.kinds import QueueKind
 
-JobFunction = Literal["learn", "refresh", "sync", "preannotate"]
+JobFunction = Literal["learn", "refresh", "deduplicate", "sync", "preannotate"]
 _QUEUE_OF: dict[JobFunction, QueueKind] = {
     "learn": QueueKind.LEARN,
     "refresh": QueueKind.PREDICT,
+    "deduplicate": QueueKind.PREDICT,
     "sync": QueueKind.PREDICT,
     "preannotate": QueueKind.PREDICT,
 }

@@ -195,7 +195,9 @@ def _set_up_project(client: Any, label_studio_url: str, project_id: int, title: 
     """Have predictions fetched and shown; name the version that uncertainty sampling goes by."""
     with explained(label_studio_url):
         project = client.projects.get(id=project_id)
-        wanted: dict[str, Any] = {"evaluate_predictions_automatically": True, "show_collab_predictions": True}
+        # Tasks are predicted when they are opened; "evaluate_predictions_automatically" would have Label
+        # Studio wait for predictions of a whole page whenever anybody lists tasks, this backend included
+        wanted: dict[str, Any] = {"show_collab_predictions": True}
         if not project.model_version or OURS.fullmatch(project.model_version):
             wanted["model_version"] = title
         if any(getattr(project, name) != value for name, value in wanted.items()):

@@ -7,6 +7,7 @@ or a rollback takes effect everywhere with the next request.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import func, select, update
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session, undefer
 
 from backend.errors import VersionError
 from backend.store.projects import lock_project
-from backend.store.tables import Activation, Version
+from backend.store.tables import Activation, Training, Version
 
 Cause = Literal["trained", "promoted", "rolled back"]
 
@@ -202,6 +203,41 @@ def load_folds(session: Session, version_id: int) -> bytes | None:
     """Safetensors bytes of a version's fold heads; None for versions of the first release."""
     query = select(Version).where(Version.id == version_id).options(undefer(Version.folds))
     return session.scalars(query).one().folds
+
+
+def version_names(session: Session, key: str) -> set[str]:
+    """Names of all versions of a project, whatever became of them."""
+    return set(session.scalars(select(Version.name).where(Version.project_key == key)))
+
+
+def active_versions(session: Session, encoder_identity: str) -> dict[str, Version]:
+    """By project, the version that answers with this encoder, without its head's bytes."""
+    query = select(Version).where(Version.encoder == encoder_identity, Version.active.is_(True))
+    return {version.project_key: version for version in session.scalars(query)}
+
+
+def last_activations(session: Session, encoder_identity: str) -> dict[str, Activation]:
+    """By project, how the version that answers with this encoder became active."""
+    last = select(func.max(Activation.id)).where(Activation.encoder == encoder_identity)
+    query = select(Activation).where(Activation.id.in_(last.group_by(Activation.project_key)))
+    return {activation.project_key: activation for activation in session.scalars(query)}
+
+
+def projects_without_version(session: Session, encoder_identity: str) -> set[str]:
+    """Projects that have versions, but none of this encoder: it was switched since."""
+    trained = set(session.scalars(select(Version.project_key).distinct()))
+    return trained - set(
+        session.scalars(select(Version.project_key).where(Version.encoder == encoder_identity).distinct())
+    )
+
+
+def training_seconds(session: Session, keys: Sequence[str]) -> dict[str, float]:
+    """By project, how long the last training took that made a version."""
+    last = select(func.max(Training.id)).where(
+        Training.project_key.in_(keys), Training.outcome.in_(("registered", "kept"))
+    )
+    query = select(Training).where(Training.id.in_(last.group_by(Training.project_key)))
+    return {t.project_key: t.finished_at - t.started_at for t in session.scalars(query)} if keys else {}
 
 
 def list_versions(session: Session, key: str | None = None) -> list[Version]:

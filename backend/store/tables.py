@@ -52,6 +52,8 @@ class Project(Base):
     retry_after: Mapped[float] = mapped_column(default=0.0)
     refreshed_version: Mapped[str] = mapped_column(String(128), default="")
     """Version whose predictions Label Studio's open tasks were last given."""
+    shown_version: Mapped[str] = mapped_column(String(128), default="")
+    """Version whose predictions the tasks that are served next were last given, and whose name is shown."""
     refresh_after: Mapped[float] = mapped_column(default=0.0)
     """A refresh that failed is not tried again before this time."""
     synced_at: Mapped[float] = mapped_column(default=0.0)
@@ -166,6 +168,23 @@ class Activation(Base):
     activated_at: Mapped[float]
     cause: Mapped[str] = mapped_column(String(16))
     """``trained``, ``promoted`` or ``rolled back``."""
+
+
+class PredictionWrite(Base):
+    """The prediction that a task was last given in Label Studio: deduplicates those who write them."""
+
+    __tablename__ = "prediction_writes"
+    __table_args__ = (Index("ix_prediction_writes_duplicated", "duplicated", "project_key"),)
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    version: Mapped[str] = mapped_column(String(128))
+    written_at: Mapped[float] = mapped_column(default=0.0)
+    """When a worker claimed the task, to write the prediction itself; 0 where none did."""
+    answered_at: Mapped[float] = mapped_column(default=0.0)
+    """When ``/predict`` last returned it, which Label Studio then stores; 0 where it never did."""
+    duplicated: Mapped[bool] = mapped_column(default=False)
+    """The task may hold more than one prediction of ours: see ``backend.deduplication``."""
 
 
 class LabelRename(Base):

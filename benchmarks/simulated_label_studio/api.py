@@ -82,6 +82,26 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
         with rows.lock:
             return [dict(row) for row in rows.predictions.where("task", task)]
 
+    @router.patch("/api/predictions/{number}/")
+    def change_prediction(number: int, fields: Json) -> Json:
+        with rows.lock:
+            rows.predictions[number].update(fields)
+            return dict(rows.predictions[number])
+
+    @router.get("/api/projects/{number}/model-versions/")
+    def model_versions(number: int) -> Json:
+        with rows.lock:
+            names = [row["model_version"] for row in rows.predictions.where("project", number)]
+        return {name: names.count(name) for name in names}
+
+    @router.delete("/api/projects/{number}/model-versions/")
+    def delete_model_version(number: int, fields: Json) -> Json:
+        with rows.lock:
+            for row in rows.predictions.where("project", number):
+                if row["model_version"] == fields["model_version"]:
+                    rows.predictions.remove(row["id"])
+        return {}
+
     @router.delete("/api/predictions/{number}/", status_code=204)
     def delete_prediction(number: int) -> None:
         with rows.lock:

@@ -65,6 +65,7 @@ class Rows:
             model_version="",
             show_collab_predictions=True,
             evaluate_predictions_automatically=False,
+            sampling="Sequential sampling",
             **_created_now(),
         )
 
