@@ -96,7 +96,9 @@ class Annotator:
         return list(self._http.get("/api/predictions/", params={"task": task}).json())
 
     def _next(self) -> dict[str, Any]:
-        answer = self._http.get(f"/api/projects/{self._loop.project_id}/next")
+        project = self._loop.project_id
+        query = {"id": "next_task", "project": project}
+        answer = self._http.post("/api/dm/actions", params=query, json={"project": str(project)})
         answer.raise_for_status()
         return dict(answer.json())
 

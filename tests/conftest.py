@@ -10,6 +10,9 @@ import pytest
 
 from backend.services import Services
 from backend.settings import Settings
+from tests.scene import scene
+
+__all__ = ["scene"]
 
 # A busy machine is no fault of a test; what a test may cost is limited by its own timeout.
 hypothesis.settings.register_profile(

@@ -13,13 +13,22 @@ from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
 import backend.jobs.tasks
-from backend.jobs.dispatcher import Dispatcher, due_jobs, is_due
+from backend.jobs.dispatcher import (
+    SHORTEST_DEBOUNCE_SECONDS,
+    Dispatcher,
+    debounce_seconds,
+    due_at,
+    due_jobs,
+    due_jobs_and_next_look,
+    is_due,
+)
 from backend.jobs.kinds import QueueKind
 from backend.jobs.queue import JobRequest, ensure_job, job_queue, live_workers
 from backend.jobs.worker import EnduringWorker
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.events import PendingWork, mark_handled, pending_events, record_event
+from backend.store.tables import Training
 
 KEY = "1.1795198673"
 REQUEST = JobRequest("learn", KEY, timeout_seconds=60, lease_seconds=30.0)
@@ -96,6 +105,38 @@ def test_waiting_is_debounced_but_not_for_ever(settings: Settings) -> None:
     assert not is_due(work(moment - longest, moment, **failed), settings, moment)
     assert not is_due(work(moment - longest, moment, asked_at=moment - 6, **failed), settings, moment)
     assert is_due(work(moment - longest, moment, asked_at=moment - 4, **failed), settings, moment)
+
+
+def test_the_debounce_is_as_long_as_a_training_takes(settings: Settings) -> None:
+    longest = settings.train_debounce_seconds
+    assert debounce_seconds(settings, None) == longest
+    assert debounce_seconds(settings, 0.01) == SHORTEST_DEBOUNCE_SECONDS
+    assert debounce_seconds(settings, longest / 2) == longest / 2
+    assert debounce_seconds(settings, 10 * longest) == longest
+    never = settings.model_copy(update={"train_debounce_seconds": 0.0})
+    assert debounce_seconds(never, 1.0) == 0.0
+    work = PendingWork(KEY, 1, 1000.0, 1000.0, 0.0, 0.0, 0.0)
+    assert due_at(work, settings, 0.5) == 1000.5
+    assert due_at(work, settings) == 1000.0 + longest
+
+
+def test_a_training_waits_for_its_own_moment_and_the_next_look_is_then(
+    services: Services, settings: Settings
+) -> None:
+    with services.database.write() as session:
+        received_at = record_event(session, EVENT).received_at
+        session.add(
+            Training(
+                project_key=KEY, started_at=0.0, finished_at=0.4, outcome="registered", version="v1", events=1
+            )
+        )
+
+    def look(now: float) -> tuple[list[str], float]:
+        jobs, next_look = due_jobs_and_next_look(services.database, settings, now, 0.0)
+        return [request.function for request, _ in jobs], next_look
+
+    assert look(received_at) == ([], pytest.approx(received_at + 0.4))
+    assert look(received_at + 0.41)[0] == ["learn"]
 
 
 def test_a_flushed_redis_loses_no_work(
