@@ -9,6 +9,7 @@ from typing import Any
 import redis
 import structlog
 
+from backend.deadline import Deadline
 from backend.jobs.dispatcher import learn_request
 from backend.jobs.queue import ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
@@ -45,6 +46,7 @@ class Hooks:
     def predict(self, tasks: Sequence[Any], project: object = None) -> list[dict[str, Any]]:
         """Predict tasks of one project; see ``Predictor.predict``."""
         services = process_services()
+        deadline = Deadline(services.settings.predict_budget_seconds)
         key = self._project(tasks, project)
         if key != UNKNOWN_PROJECT:
             with services.database.write() as session:
@@ -56,8 +58,7 @@ class Hooks:
                 )
                 # A model may be older than what the last webhook said
                 note_label_config(session, key, self._label_config, heard_at=0.0)
-        budget = services.settings.predict_budget_seconds
-        return Predictor(services).predict(tasks, key, self._label_config, budget).items
+        return Predictor(services).predict(tasks, key, self._label_config, deadline).items
 
     def fit(self, event: object, data: object) -> dict[str, Any]:
         """Store a webhook and have it learnt from: by a worker where one runs, else here and now."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import structlog
@@ -23,19 +23,23 @@ from backend.api.schemas import (
     WebhookRequest,
 )
 from backend.api.versions import read_versions
+from backend.deadline import Deadline
+from backend.fair_pool import FairPool
 from backend.jobs.dispatcher import Dispatcher
 from backend.label_changes import note_label_config
 from backend.metrics import ApiMetrics
 from backend.preannotation import plan_rest
-from backend.prediction import Predictor
+from backend.prediction import Predictions, Predictor
 from backend.services import Services
 from backend.store.events import KNOWN_ACTIONS
 from backend.store.projects import UNKNOWN_PROJECT, project_key, remember_project
 
 log = structlog.get_logger(__name__)
 
-PREDICT_THREADS = 4
-"""Predictions at a time; the encoder itself takes turns."""
+PREDICT_THREADS, PREDICT_THREADS_A_PROJECT = 64, 8
+"""Requests at a time. Most of them wait for sounds; ``COMPUTE_SLOTS`` limits those that compute."""
+GRACE_SECONDS = 5.0
+"""After its budget, a request whose thread hangs is answered without it."""
 SMALL_THREADS = 16
 """Threads for /setup and /versions, which predictions can never use up."""
 
@@ -46,7 +50,7 @@ def protocol_router(
     """Return the routes, bound to the services of this process."""
     router = APIRouter(route_class=JsonRoute)
     predictor = Predictor(services)
-    predict_pool = ThreadPoolExecutor(PREDICT_THREADS, thread_name_prefix="predict")
+    predict_pool: FairPool[Predictions] = FairPool(PREDICT_THREADS, PREDICT_THREADS_A_PROJECT, "predict")
     small = CapacityLimiter(SMALL_THREADS)
 
     @router.post("/setup")
@@ -73,14 +77,25 @@ def protocol_router(
     async def predict(request: PredictRequest) -> PredictAnswer:
         """Predict tasks: one item for each, in order, whatever is wrong with some of them."""
         label_config = request.label_config if isinstance(request.label_config, str) else ""
-        answer = await asyncio.get_running_loop().run_in_executor(
-            predict_pool,
-            predictor.predict,
-            request.tasks,
-            request.project,
-            label_config,
-            services.settings.predict_budget_seconds,
+        deadline, seconds = Deadline(services.settings.predict_budget_seconds), GRACE_SECONDS
+        context = contextvars.copy_context()  # log lines of the thread carry the request's id
+        ticket = predict_pool.submit(
+            project_key(request.project),
+            object(),
+            lambda: context.run(predictor.predict, request.tasks, request.project, label_config, deadline),
         )
+        try:
+            seconds += deadline.remaining() or 0.0
+            answer = await asyncio.wait_for(asyncio.wrap_future(ticket.future), seconds)
+        except TimeoutError:
+            if ticket.future.done() and not ticket.future.cancelled():
+                raise  # the work's own
+            log.warning("request cut short", project=project_key(request.project), left=len(request.tasks))
+            answer = await to_thread.run_sync(
+                predictor.left_out, request.tasks, request.project, limiter=small
+            )
+        finally:
+            predict_pool.release(ticket)
         if answer.left:
             rest = [request.tasks[position] for position in answer.left]
             await to_thread.run_sync(

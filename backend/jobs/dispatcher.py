@@ -34,6 +34,7 @@ WARN_EVERY_SECONDS = 60.0
 REDIS_SECONDS = 5.0
 REFRESH_TIMEOUT_SECONDS = 3600
 SYNC_TIMEOUT_SECONDS = 6 * 3600
+FETCH_TIMEOUT_SECONDS = 3600
 
 
 def learn_request(key: str, settings: Settings) -> JobRequest:
@@ -88,6 +89,8 @@ def due_jobs(
             version = active_version(session, project.key, identity)
             if version and version.name != project.refreshed_version and now >= project.refresh_after:
                 jobs.append((JobRequest("refresh", project.key, REFRESH_TIMEOUT_SECONDS), 0.0))
+            if project.sounds_awaited and now >= project.fetch_after:
+                jobs.append((JobRequest("fetch", project.key, FETCH_TIMEOUT_SECONDS), 0.0))
             if sync_due(project, settings, up_since, now):
                 jobs.append((JobRequest("sync", project.key, SYNC_TIMEOUT_SECONDS), 0.0))
     return jobs

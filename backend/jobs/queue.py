@@ -21,12 +21,13 @@ from rq.serializers import JSONSerializer
 
 from backend.jobs.kinds import QueueKind
 
-JobFunction = Literal["learn", "refresh", "sync", "preannotate"]
+JobFunction = Literal["learn", "refresh", "sync", "preannotate", "fetch"]
 _QUEUE_OF: dict[JobFunction, QueueKind] = {
     "learn": QueueKind.LEARN,
     "refresh": QueueKind.PREDICT,
     "sync": QueueKind.PREDICT,
     "preannotate": QueueKind.PREDICT,
+    "fetch": QueueKind.PREDICT,
 }
 
 FAILED_JOB_SECONDS = 24 * 3600

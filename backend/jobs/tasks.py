@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from backend.awaited_sounds import fetch_awaited
 from backend.logs import configure_logging
 from backend.preannotation import work
 from backend.refresh import refresh_predictions
@@ -32,6 +33,12 @@ def sync(project_key: str) -> None:
     """Compare the project with what Label Studio holds."""
     with _services() as services:
         sync_when_rested(services, project_key)
+
+
+def fetch(project_key: str) -> None:
+    """Fetch the sounds that the project's last training left out."""
+    with _services() as services:
+        fetch_awaited(services, project_key)
 
 
 def preannotate(run_and_place: str) -> None:
