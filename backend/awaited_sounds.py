@@ -19,11 +19,20 @@ from backend.prefetch import Prefetch
 from backend.services import Services
 from backend.store.events import SOUNDS_FETCHED, record_own_event
 from backend.store.projects import remember_project
-from backend.store.tables import Project, Task
+from backend.store.tables import Project, Task, Training
 
 log = structlog.get_logger(__name__)
 
 NAMED_TASKS = 10
+
+
+def await_sounds(
+    project: Project, training: Training, awaited: Mapping[int, str], pause_seconds: float
+) -> None:
+    """Write down which tasks' sounds a training left out, and why; they are fetched after a pause."""
+    project.sounds_awaited = sorted(awaited) or None
+    project.fetch_after = time.time() + pause_seconds if awaited else 0.0
+    training.detail = " ".join(filter(None, (training.detail, awaited_sentence(awaited))))
 
 
 def awaited_sentence(awaited: Mapping[int, str]) -> str:

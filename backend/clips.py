@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from backend.audio.downloads import shown
+from backend.audio.addresses import shown
 from backend.audio.source import LocatedSound
 from backend.embeddings import Sound
 from backend.errors import EarmarkError, SoundTooSlowError

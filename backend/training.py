@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy.orm import Session
 
-from backend.awaited_sounds import awaited_sentence
+from backend.awaited_sounds import await_sounds
 from backend.errors import LabelConfigError, NotEnoughAnnotationsError
 from backend.head.comparison import MIN_RECORDINGS
 from backend.label_changes import config_digest, note_project
@@ -221,10 +221,7 @@ def _settle(
         add_scores(session, key, scores)
         mark_handled(session, events)
         row = remember_project(session, key)
-        awaited = lesson.awaited if lesson is not None else {}
-        row.sounds_awaited = sorted(awaited) or None
-        row.fetch_after = time.time() + services.settings.train_retry_seconds if awaited else 0.0
-        training.detail = " ".join(filter(None, (training.detail, awaited_sentence(awaited))))
+        await_sounds(row, training, lesson.awaited if lesson else {}, services.settings.train_retry_seconds)
         row.failures, row.failed_at, row.retry_after = 0, 0.0, 0.0
         row.learnt_config = config_digest(project.label_config)
         if training.outcome == "nothing" and needs_version(session, key, encoder_identity):

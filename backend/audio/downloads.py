@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 from filelock import FileLock
 
+from backend.audio.addresses import shown
 from backend.audio.transfer_watch import TransferWatch
 from backend.errors import SoundNotFoundError, SoundTooSlowError, SoundUnreachableError
 from backend.files import Notes, key_of
@@ -31,24 +31,6 @@ _MEGABYTE = 1_000_000
 
 Headers = Callable[[str], Mapping[str, str]]
 """What to send to one URL. Asked again for every redirect, so that a token stays at its origin."""
-
-
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?", re.DOTALL)
-
-
-def shown(address: str) -> str:
-    """Spell an address for messages, logs and faults: without user, password and signed query.
-
-    The query stays where it names the file, at Label Studio's local files.
-    """
-    url = _URL.match(address)
-    if url is None:
-        return address.partition("?")[0] if address.startswith("/data/upload/") else address
-    scheme, authority, path, query = url.groups(default="")
-    host = authority.rpartition("@")[2]
-    if not re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host):
-        host, path = "…", ""  # a password with a slash in it, for one
-    return f"{scheme}://{host}{path}{query if path.endswith('/data/local-files/') else ''}"
 
 
 class Downloads:
@@ -296,12 +278,6 @@ class Downloads:
             path.unlink(missing_ok=True)
             total -= size
         return total
-
-
-def safe_suffix(name: str) -> str:
-    """Extension of a file name, such as ``.wav``, or empty when it has none worth keeping."""
-    found = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
-    return found.group().lower() if found else ""
 
 
 def _unreachable(url: str, error: httpx.HTTPError) -> SoundUnreachableError:

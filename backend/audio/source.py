@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import structlog
 
-from backend.audio.downloads import Downloads, safe_suffix, shown
+from backend.audio.addresses import safe_suffix, shown
+from backend.audio.downloads import Downloads
 from backend.errors import (
     ConfigurationError,
     SoundNotFetchedError,

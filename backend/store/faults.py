@@ -7,7 +7,7 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.audio.downloads import shown
+from backend.audio.addresses import shown
 from backend.errors import EarmarkError
 from backend.store.tables import SoundFault
 
