@@ -14,10 +14,12 @@ from backend.jobs.dispatcher import learn_request
 from backend.jobs.queue import ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
 from backend.label_changes import note_label_config, receive_webhook
+from backend.labelstudio.moves import confirm_offer
 from backend.prediction import Predictor
 from backend.services import Services
 from backend.settings import get_settings
-from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key, remember_project
+from backend.store.access import remember_access
+from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key
 from backend.training import learn_all
 
 log = structlog.get_logger(__name__)
@@ -50,14 +52,11 @@ class Hooks:
         key = self._project(tasks, project)
         if key != UNKNOWN_PROJECT:
             with services.database.write() as session:
-                remember_project(
-                    session,
-                    key,
-                    hostname=self._hostname,
-                    access_token=self._access_token,
-                )
+                offered = remember_access(session, key, self._hostname, self._access_token)
                 # A model may be older than what the last webhook said
                 note_label_config(session, key, self._label_config, heard_at=0.0)
+            if offered:
+                confirm_offer(services.database, key)
         return Predictor(services).predict(tasks, key, self._label_config, deadline).items
 
     def fit(self, event: object, data: object) -> dict[str, Any]:

@@ -27,12 +27,14 @@ from backend.deadline import Deadline
 from backend.fair_pool import FairPool
 from backend.jobs.dispatcher import Dispatcher
 from backend.label_changes import note_label_config
+from backend.labelstudio.moves import confirm_offer
 from backend.metrics import ApiMetrics
 from backend.preannotation import plan_rest
 from backend.prediction import Predictions, Predictor
 from backend.services import Services
+from backend.store.access import remember_access
 from backend.store.events import KNOWN_ACTIONS
-from backend.store.projects import UNKNOWN_PROJECT, project_key, remember_project
+from backend.store.projects import UNKNOWN_PROJECT, project_key
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +42,8 @@ PREDICT_THREADS, PREDICT_THREADS_A_PROJECT = 64, 8
 """Requests at a time. Most of them wait for sounds; ``COMPUTE_SLOTS`` limits those that compute."""
 GRACE_SECONDS = 5.0
 """After its budget, a request whose thread hangs is answered without it."""
+MOVE_THREADS = 2
+"""Projects whose Label Studio is asked at a time whether it moved."""
 SMALL_THREADS = 16
 """Threads for /setup and /versions, which predictions can never use up."""
 
@@ -51,6 +55,7 @@ def protocol_router(
     router = APIRouter(route_class=JsonRoute)
     predictor = Predictor(services)
     predict_pool: FairPool[Predictions] = FairPool(PREDICT_THREADS, PREDICT_THREADS_A_PROJECT, "predict")
+    moves: FairPool[bool] = FairPool(MOVE_THREADS, 1, "move")
     small = CapacityLimiter(SMALL_THREADS)
 
     @router.post("/setup")
@@ -61,13 +66,10 @@ def protocol_router(
             key = project_key(request.project)
             if key != UNKNOWN_PROJECT:
                 with services.database.write() as session:
-                    remember_project(
-                        session,
-                        key,
-                        hostname=request.hostname,
-                        access_token=request.access_token,
-                    )
+                    offered = remember_access(session, key, request.hostname, request.access_token)
                     note_label_config(session, key, request.schema_, time.time())
+                if offered:  # asking takes longer than Label Studio waits
+                    moves.submit(key, key, lambda: confirm_offer(services.database, key))
             return services.version_name(key)
 
         dispatcher.ensure_running()

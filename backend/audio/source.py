@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import structlog
 
-from backend.audio.addresses import safe_suffix, shown
+from backend.audio.addresses import origin, safe_suffix, shown
 from backend.audio.downloads import Downloads
 from backend.errors import (
     ConfigurationError,
@@ -29,7 +29,6 @@ _LABEL_STUDIO_PATH = re.compile(
 )
 """Paths that Label Studio serves sound under; any other absolute path is one on this machine."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _THIS_MACHINE = ""
 FETCH_THREADS = 64
 FETCH_THREADS_A_HOST = 8
@@ -136,7 +135,7 @@ class SoundSource:
         )
 
     def _from_url(self, address: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
-        if access and _origin(address) is not None and _origin(address) == _origin(access.url):
+        if access and origin(address) is not None and origin(address) == origin(access.url):
             base = urlsplit(access.url).path.rstrip("/")
             parts = urlsplit(address)
             relative = parts.path.removeprefix(base) + (f"?{parts.query}" if parts.query else "")
@@ -215,11 +214,11 @@ class SoundSource:
         return digest
 
     def _fetch(self, url: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
-        if _origin(url) is None:
+        if origin(url) is None:
             raise SoundNotFoundError(f"{_quoted(url)} is not a usable address: correct it in the task.")
 
         def headers(target: str) -> Mapping[str, str]:
-            return access.headers() if access and _origin(target) == _origin(access.url) else {}
+            return access.headers() if access and origin(target) == origin(access.url) else {}
 
         url = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and letters outside ASCII, nothing twice
         if not fetch:
@@ -234,21 +233,8 @@ class SoundSource:
 def _host(address: str, access: LabelStudioAccess | None) -> str:
     """The host that a sound is fetched from, as the fetch pool counts; empty for this machine."""
     served = _LABEL_STUDIO_PATH.match(address) or (not address.startswith("/") and "://" not in address)
-    origin = _origin(access.url if access and served else address)
-    return f"{origin[1]}:{origin[2]}" if origin else _THIS_MACHINE
-
-
-def _origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port (RFC 6454), or None where the URL has none that can be trusted."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    # urlsplit and other parsers disagree on backslashes: a token must not depend on who is right.
-    if parts.scheme not in _DEFAULT_PORTS or not host or "\\" in parts.netloc:
-        return None
-    return parts.scheme, host.rstrip("."), port or _DEFAULT_PORTS[parts.scheme]
+    server = origin(access.url if access and served else address)
+    return f"{server[1]}:{server[2]}" if server else _THIS_MACHINE
 
 
 def _leaves(path: str) -> bool:

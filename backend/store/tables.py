@@ -70,7 +70,7 @@ class Project(Base):
     offered_token: Mapped[str] = mapped_column(Text, default="")
     """The token that came with it."""
     offered_at: Mapped[float] = mapped_column(default=0.0)
-    asked_at: Mapped[float] = mapped_column(default=0.0)
+    offer_asked_at: Mapped[float] = mapped_column(default=0.0)
     """When the known Label Studio was last asked about it."""
 
     @property

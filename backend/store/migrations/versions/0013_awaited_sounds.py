@@ -16,7 +16,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("offered_hostname", sa.Text(), nullable=False, server_default=""))
         batch_op.add_column(sa.Column("offered_token", sa.Text(), nullable=False, server_default=""))
         batch_op.add_column(sa.Column("offered_at", sa.Double(), nullable=False, server_default="0"))
-        batch_op.add_column(sa.Column("asked_at", sa.Double(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("offer_asked_at", sa.Double(), nullable=False, server_default="0"))
     # Addresses used to be stored whole, with passwords and signed queries; each fault comes again.
     op.execute("DELETE FROM sound_faults WHERE address LIKE '%://%' AND address LIKE '%?%'")
     op.execute("DELETE FROM sound_faults WHERE address LIKE '%://%@%'")
@@ -24,6 +24,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.batch_alter_table("projects", schema=None) as batch_op:
-        for name in ("asked_at", "offered_at", "offered_token", "offered_hostname", "fetch_after"):
+        for name in ("offer_asked_at", "offered_at", "offered_token", "offered_hostname", "fetch_after"):
             batch_op.drop_column(name)
         batch_op.drop_column("sounds_awaited")
