@@ -144,13 +144,23 @@ def weights(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    accept_host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROJECT", help="Confirm that this project's Label Studio moved to the address it gave"
+        ),
+    ] = None,
+) -> None:
     """Say what is configured, what is reachable, and what to do about each fault.
 
     Exit code 1 when something needs doing.
     """
     from backend.doctor import examine, print_report
 
+    if accept_host is not None:
+        _accept_host(accept_host)
+        return
     findings = examine(get_settings())
     print_report(console, get_settings(), findings)
     if any(finding.level == "fault" for finding in findings):
@@ -171,6 +181,23 @@ import_.register(app)
 
 def _plain(line: str) -> None:
     console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _accept_host(name: str) -> None:
+    from backend.audio.addresses import shown
+    from backend.commands.common import find, opened
+    from backend.store.access import accept_offer
+
+    with opened() as services:
+        project = find(services, name)
+        with services.database.write() as session:
+            hostname = accept_offer(session, project.key)
+    console.print(
+        f"[green]✓[/] {escape(shown(project.hostname))} is left for {escape(shown(hostname))}, and the token "
+        "that came with it",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _settings(port: int | None, bind: str | None) -> Settings:

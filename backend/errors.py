@@ -35,8 +35,20 @@ class SoundUnreachableError(EarmarkError):
     reason = "unreachable"
 
 
+class SoundTooSlowError(SoundUnreachableError):
+    """The server that holds a sound sends it more slowly than the least rate."""
+
+    reason = "too_slow"
+
+
+class OutOfTimeError(EarmarkError):
+    """The time limit of a request or a training passed before the work was done."""
+
+    reason = "out_of_time"
+
+
 class SoundNotFetchedError(EarmarkError):
-    """A sound is elsewhere, and nobody wanted it to be fetched now."""
+    """A sound is not here yet, or its content was not read yet, and the caller did not want to wait."""
 
     reason = "not_fetched"
 

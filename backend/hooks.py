@@ -9,14 +9,17 @@ from typing import Any
 import redis
 import structlog
 
+from backend.deadline import Deadline
 from backend.jobs.dispatcher import learn_request
 from backend.jobs.queue import ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
 from backend.label_changes import note_label_config, receive_webhook
+from backend.labelstudio.moves import confirm_offer
 from backend.prediction import Predictor
 from backend.services import Services
 from backend.settings import get_settings
-from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key, remember_project
+from backend.store.access import remember_access
+from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key
 from backend.training import learn_all
 
 log = structlog.get_logger(__name__)
@@ -45,19 +48,16 @@ class Hooks:
     def predict(self, tasks: Sequence[Any], project: object = None) -> list[dict[str, Any]]:
         """Predict tasks of one project; see ``Predictor.predict``."""
         services = process_services()
+        deadline = Deadline(services.settings.predict_budget_seconds)
         key = self._project(tasks, project)
         if key != UNKNOWN_PROJECT:
             with services.database.write() as session:
-                remember_project(
-                    session,
-                    key,
-                    hostname=self._hostname,
-                    access_token=self._access_token,
-                )
+                offered = remember_access(session, key, self._hostname, self._access_token)
                 # A model may be older than what the last webhook said
                 note_label_config(session, key, self._label_config, heard_at=0.0)
-        budget = services.settings.predict_budget_seconds
-        return Predictor(services).predict(tasks, key, self._label_config, budget).items
+            if offered:
+                confirm_offer(services.database, key)
+        return Predictor(services).predict(tasks, key, self._label_config, deadline).items
 
     def fit(self, event: object, data: object) -> dict[str, Any]:
         """Store a webhook and have it learnt from: by a worker where one runs, else here and now."""

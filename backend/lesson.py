@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -31,12 +31,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Lesson:
-    """A project's controls, its annotations with their sounds, and the clips that they make."""
+    """A project's controls, its annotations with their sounds, and the clips that they make.
+
+    ``awaited``: tasks whose sounds could not be had now, and why.
+    """
 
     controls: tuple[Control, ...]
     names: Names
     heard: list[Heard]
     clips: list[AnnotatedClip]
+    awaited: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,9 @@ def prepare_lesson(services: Services, project: Project) -> Lesson:
     with services.database.read() as session:
         annotations = live_annotations(session, project.key)
         names = names_now(session, project.key, controls)
-    heard = hear_annotations(services, project, controls, names, annotations)
+    heard, awaited = hear_annotations(services, project, controls, names, annotations)
     heard = with_cleared(services, project.key, controls, names, heard)
-    return Lesson(controls, names, heard, annotated_clips(heard, controls))
+    return Lesson(controls, names, heard, annotated_clips(heard, controls), awaited)
 
 
 def fit_candidate(services: Services, lesson: Lesson, active: Version | None) -> Candidate:

@@ -84,6 +84,15 @@ class Settings(BaseSettings):
     download_timeout_seconds: float = Field(
         default=30.0, gt=0, description="longest silence while fetching a sound"
     )
+    download_deadline_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="a sound arrives within this time, or at DOWNLOAD_LEAST_KILOBYTES_PER_SECOND over each "
+        "such stretch; a slower transfer is ended",
+    )
+    download_least_kilobytes_per_second: float = Field(
+        default=20.0, gt=0, description="least rate at which a sound must arrive"
+    )
     max_sound_megabytes: int = Field(default=4096, gt=0, description="largest sound file that is fetched")
     sound_cache_megabytes: int = Field(
         default=20480,
@@ -95,7 +104,11 @@ class Settings(BaseSettings):
         gt=0,
         description="a request answers within this time; Label Studio gives up after 100 s",
     )
-
+    train_fetch_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="a training waits this long for sounds; it leaves out the others until they are here",
+    )
     max_request_megabytes: int = Field(
         default=100, gt=0, description="largest request; Label Studio sends 1 MB for 1,000 tasks"
     )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy.orm import Session
 
+from backend.awaited_sounds import await_sounds
 from backend.errors import LabelConfigError, NotEnoughAnnotationsError
 from backend.head.comparison import MIN_RECORDINGS
 from backend.label_changes import config_digest, note_project
@@ -23,6 +24,7 @@ from backend.services import Services
 from backend.store.annotations import apply_event, count_annotations
 from backend.store.events import (
     ANNOTATION_ACTIONS,
+    SOUNDS_FETCHED,
     START_TRAINING,
     is_training_asked_for,
     mark_handled,
@@ -155,7 +157,8 @@ def _apply_pending(services: Services, key: str) -> tuple[Project, list[Event], 
     with services.database.read() as session:
         project = session.get_one(Project, key)
         worthwhile = any(
-            event.action in ANNOTATION_ACTIONS or event.action == START_TRAINING for event in events
+            event.action in ANNOTATION_ACTIONS or event.action in (START_TRAINING, SOUNDS_FETCHED)
+            for event in events
         ) or (
             project.learnt_config != config_digest(project.label_config)
             and count_annotations(session, key) > 0
@@ -218,6 +221,7 @@ def _settle(
         add_scores(session, key, scores)
         mark_handled(session, events)
         row = remember_project(session, key)
+        await_sounds(row, training, lesson.awaited if lesson else {}, services.settings.train_retry_seconds)
         row.failures, row.failed_at, row.retry_after = 0, 0.0, 0.0
         row.learnt_config = config_digest(project.label_config)
         if training.outcome == "nothing" and needs_version(session, key, encoder_identity):

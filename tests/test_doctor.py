@@ -9,12 +9,14 @@ import pytest
 from rich.console import Console
 
 import backend.cli
-from backend.doctor import Finding, examine, print_report
+from backend.doctor import Finding, examine, print_report, projects
 from backend.errors import SoundUnreadableError
 from backend.services import Services
-from backend.settings import Settings
+from backend.settings import Settings, get_settings
+from backend.store.access import remember_access
 from backend.store.faults import remember_fault
-from backend.store.projects import remember_project
+from backend.store.projects import known_projects, remember_project
+from backend.store.tables import Project
 
 
 def by_subject(findings: list[Finding]) -> dict[str, Finding]:
@@ -137,3 +139,33 @@ def test_the_report_shows_every_finding_and_no_secret(
     assert "is away [today]" in text
     assert "→ Start it." in text
     assert "do-not-print-me" not in text
+
+
+def test_an_address_that_waits_for_confirmation_is_said_and_can_be_accepted(
+    settings: Settings,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with services.database.write() as session:
+        remember_access(session, "1.1", "http://known:8080", "token")
+        remember_access(session, "1.1", "http://moved:8080", "")
+    (finding,) = projects._offer(projects_of(services)[0])
+    assert "http://moved:8080" in finding.text
+    assert "--accept-host 1" in finding.remedy
+    monkeypatch.setattr(get_settings.__module__ + ".load_settings", lambda: settings)
+    get_settings.cache_clear()
+    monkeypatch.setattr("sys.argv", ["backend", "doctor", "--accept-host", "1"])
+    with pytest.raises(SystemExit) as ended:
+        backend.cli.main()
+    get_settings.cache_clear()
+    assert ended.value.code == 0
+    assert "http://moved:8080" in capsys.readouterr().out
+    (project,) = projects_of(services)
+    assert (project.hostname, project.access_token) == ("http://moved:8080", "")
+    assert list(projects._offer(project)) == []
+
+
+def projects_of(services: Services) -> list[Project]:
+    with services.database.read() as session:
+        return known_projects(session)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import structlog
@@ -24,20 +24,28 @@ from backend.api.schemas import (
 )
 from backend.api.single_flight import SingleFlight
 from backend.api.versions import read_versions
+from backend.deadline import Deadline
 from backend.deduplication import record_predictions, task_number
+from backend.fair_pool import FairPool
 from backend.jobs.dispatcher import Dispatcher
 from backend.label_changes import note_label_config
+from backend.labelstudio.moves import confirm_offer
 from backend.metrics import ApiMetrics
 from backend.preannotation import plan_rest
-from backend.prediction import Predictor
+from backend.prediction import Predictions, Predictor
 from backend.services import Services
+from backend.store.access import remember_access
 from backend.store.events import KNOWN_ACTIONS
-from backend.store.projects import UNKNOWN_PROJECT, project_key, remember_project
+from backend.store.projects import UNKNOWN_PROJECT, project_key
 
 log = structlog.get_logger(__name__)
 
-PREDICT_THREADS = 4
-"""Predictions at a time; the encoder itself takes turns."""
+PREDICT_THREADS, PREDICT_THREADS_A_PROJECT = 64, 8
+"""Requests at a time. Most of them wait for sounds; ``COMPUTE_SLOTS`` limits those that compute."""
+GRACE_SECONDS = 5.0
+"""After its budget, a request whose thread hangs is answered without it."""
+MOVE_THREADS = 2
+"""Projects whose Label Studio is asked at a time whether it moved."""
 SMALL_THREADS = 16
 """Threads for /setup and /versions, which predictions can never use up."""
 
@@ -48,7 +56,8 @@ def protocol_router(
     """Return the routes, bound to the services of this process."""
     router = APIRouter(route_class=JsonRoute)
     predictor = Predictor(services)
-    predict_pool = ThreadPoolExecutor(PREDICT_THREADS, thread_name_prefix="predict")
+    predict_pool: FairPool[Predictions] = FairPool(PREDICT_THREADS, PREDICT_THREADS_A_PROJECT, "predict")
+    moves: FairPool[bool] = FairPool(MOVE_THREADS, 1, "move")
     small = CapacityLimiter(SMALL_THREADS)
     flight = SingleFlight()
 
@@ -60,13 +69,10 @@ def protocol_router(
             key = project_key(request.project)
             if key != UNKNOWN_PROJECT:
                 with services.database.write() as session:
-                    remember_project(
-                        session,
-                        key,
-                        hostname=request.hostname,
-                        access_token=request.access_token,
-                    )
+                    offered = remember_access(session, key, request.hostname, request.access_token)
                     note_label_config(session, key, request.schema_, time.time())
+                if offered:  # asking takes longer than Label Studio waits
+                    moves.submit(key, key, lambda: confirm_offer(services.database, key))
             return services.version_name(key)
 
         dispatcher.ensure_running()
@@ -76,21 +82,28 @@ def protocol_router(
     async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
         """Predict tasks: one item for each, in order, whatever is wrong with some of them."""
         label_config = request.label_config if isinstance(request.label_config, str) else ""
+        deadline, seconds = Deadline(services.settings.predict_budget_seconds), GRACE_SECONDS
         key, numbers = project_key(request.project), [task_number(task) for task in request.tasks]
         entered = {number for number in numbers if number is not None}
         taken = flight.begin(key, entered)
         elsewhere = taken if len(request.tasks) > 1 else set()
         tasks = [task for task, n in zip(request.tasks, numbers, strict=True) if n not in elsewhere]
+        context = contextvars.copy_context()  # log lines of the thread carry the request's id
+        ticket = predict_pool.submit(
+            key,
+            object(),
+            lambda: context.run(predictor.predict, tasks, request.project, label_config, deadline),
+        )
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                predict_pool,
-                predictor.predict,
-                tasks,
-                request.project,
-                label_config,
-                services.settings.predict_budget_seconds,
-            )
+            seconds += deadline.remaining() or 0.0
+            answer = await asyncio.wait_for(asyncio.wrap_future(ticket.future), seconds)
+        except TimeoutError:
+            if ticket.future.done() and not ticket.future.cancelled():
+                raise  # the work's own
+            log.warning("request cut short", project=key, left=len(tasks))
+            answer = await to_thread.run_sync(predictor.left_out, tasks, request.project, limiter=small)
         finally:
+            predict_pool.release(ticket)
             flight.end(key, entered - taken)
         if answer.left:
             rest = [tasks[position] for position in answer.left]

@@ -127,6 +127,10 @@ class ReadyAnswer(BaseModel):
         description="by part (`database`, `redis`, `encoder`), what is wrong and what to do",
         examples=[{"redis": "No worker runs, so nothing is trained: python -m backend worker"}],
     )
+    notes: dict[str, str] = Field(
+        default_factory=dict,
+        description="by part (`frames`), what slows answers down and keeps none back",
+    )
 
 
 class HealthAnswer(BaseModel):

@@ -26,6 +26,7 @@ def connect(
     from rich.console import Console
     from rich.markup import escape
 
+    from backend.audio.addresses import same_server
     from backend.errors import ConfigurationError, LabelStudioError
     from backend.labelstudio.client import client_for
     from backend.labelstudio.connecting import connect_backend
@@ -33,6 +34,7 @@ def connect(
     from backend.running import api_url
     from backend.services import Services
     from backend.settings import get_settings
+    from backend.store.access import accept_offer
     from backend.store.projects import remember_project
 
     settings, console = get_settings(), Console()
@@ -60,6 +62,8 @@ def connect(
         _try_webhook(services, client, found, key)
         with services.database.write() as session:
             row = remember_project(session, key)
+            if not same_server(row.hostname, address) and same_server(row.offered_hostname, address):
+                accept_offer(session, key)  # whoever runs this says where Label Studio is
             row.synced_at = row.sync_after = 0.0  # what the connection missed is looked for at once
     done(f"a webhook was sent and arrived; {version} answers now")
 

@@ -21,6 +21,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at everything; one thing that is broken never hides another."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         machine.disk,
+        machine.frames,
         machine.database,
         machine.redis_answers,
         machine.workers,

@@ -20,6 +20,7 @@ from backend.jobs.queue import job_queue, live_workers
 from backend.jobs.redis_server import answers, connect, find_executable, redis_url
 from backend.running import api_url
 from backend.settings import Settings, without_password
+from backend.shared_frames import frame_store
 from backend.store.database import Database
 
 TIMEOUT_SECONDS = 5.0
@@ -48,6 +49,17 @@ def disk(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", "data folder", text, "Free some space, or set DATA_DIR to another disk.")
     else:
         yield Finding("fine", "data folder", text)
+
+
+def frames(settings: Settings) -> Iterator[Finding]:
+    """Whether frames can be stored; silent where the data folder itself cannot be written."""
+    try:
+        fault = frame_store(settings).probe()
+    except ConfigurationError as error:
+        yield Finding("fault", "frames", "FRAMES_URL cannot be used", str(error))
+        return
+    if fault and (settings.frames_url or settings.data_dir.is_dir()):
+        yield Finding("fault", "frames", fault, "Answers come all the same, and take longer.")
 
 
 def database(settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.audio.addresses import shown
 from backend.audioset_match import match_labels
 from backend.doctor.finding import Finding
 from backend.encoders import encoder_identity
@@ -18,6 +19,7 @@ from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.connecting import check_webhook
 from backend.project_state import ProjectState, project_states
 from backend.settings import Settings
+from backend.store.access import accept_hint
 from backend.store.database import Database
 from backend.store.events import PendingWork, pending_work
 from backend.store.faults import latest_faults
@@ -98,6 +100,7 @@ def projects(settings: Settings) -> Iterator[Finding]:
         yield _training(state, waiting.get(project.key))
         yield from _labels(settings, project)
         yield from _webhook(settings, project)
+        yield from _offer(project)
     if not states:
         remedy = "Settings, Model, Connect Model in Label Studio."
         yield Finding("note", "projects", "none has connected yet", remedy)
@@ -161,6 +164,20 @@ def _control_labels(project: Project, control: Control) -> Finding:
         f"{matched}; {unmatched}" if matched else unmatched,
         f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
         "from AudioSet's list (backend/encoders/audioset_labels.csv).",
+    )
+
+
+def _offer(project: Project) -> Iterator[Finding]:
+    """Whether a request named another address or token of Label Studio, which nothing confirmed."""
+    if not project.offered_hostname:
+        return
+    known, offered = shown(project.hostname), shown(project.offered_hostname)
+    what = f"its address as {offered}" if known != offered else "another token"
+    yield Finding(
+        "note",
+        f"project {project.project_id} address",
+        f"a request gave {what}, which was refused: {known} and its token are used",
+        f"If Label Studio moved there: {accept_hint(project)}; else see who reaches this port.",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.audio.downloads import safe_suffix
+from backend.audio.addresses import safe_suffix
 from backend.errors import ConfigurationError
 from backend.export.formats import FORMATS, FormatName
 from backend.export.label_studio import TaskReader, file_name_of

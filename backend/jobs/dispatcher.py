@@ -46,6 +46,7 @@ WARN_EVERY_SECONDS = 60.0
 REDIS_SECONDS = 5.0
 REFRESH_TIMEOUT_SECONDS = 3600
 SYNC_TIMEOUT_SECONDS = 6 * 3600
+FETCH_TIMEOUT_SECONDS = 3600
 
 
 def learn_request(key: str, settings: Settings) -> JobRequest:
@@ -151,6 +152,8 @@ def due_jobs_and_next_look(
                 jobs.append((learn_request(project.key, settings), project.lease_until))
             if refresh_due(project, active.get(project.key), activations.get(project.key), now):
                 jobs.append((JobRequest("refresh", project.key, REFRESH_TIMEOUT_SECONDS), 0.0))
+            if project.sounds_awaited and now >= project.fetch_after:
+                jobs.append((JobRequest("fetch", project.key, FETCH_TIMEOUT_SECONDS), 0.0))
             if sync_due(project, settings, up_since, now):
                 jobs.append((JobRequest("sync", project.key, SYNC_TIMEOUT_SECONDS), 0.0))
         for key in projects_with_duplicates(session, answered_before=now - SETTLE_SECONDS):

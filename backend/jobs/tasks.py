@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from backend.awaited_sounds import fetch_awaited
 from backend.deduplication import deduplicate as deduplicate_predictions
 from backend.deduplication import delete_superseded
 from backend.logs import configure_logging
@@ -46,6 +47,12 @@ def deduplicate(project_key: str) -> None:
     """Leave one prediction of ours on tasks that Label Studio asked about while one was written."""
     with _services() as services:
         deduplicate_predictions(services, project_key)
+
+
+def fetch(project_key: str) -> None:
+    """Fetch the sounds that the project's last training left out."""
+    with _services() as services:
+        fetch_awaited(services, project_key)
 
 
 def preannotate(run_and_place: str) -> None:

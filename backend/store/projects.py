@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from backend.audio.addresses import shown
 from backend.errors import VersionError
 from backend.store.tables import Project
 
@@ -109,7 +110,7 @@ def find_project(session: Session, name: str) -> Project:
     if len(found) == 1:
         return found[0]
     described = ", ".join(
-        f"{project.key} ({project.title or 'untitled'}{', ' if project.hostname else ''}{project.hostname})"
+        f"{project.key} ({', '.join(filter(None, (project.title or 'untitled', shown(project.hostname))))})"
         for project in found or known
     )
     if found:

@@ -63,6 +63,18 @@ class Project(Base):
     sync_seconds: Mapped[float] = mapped_column(default=0.0)
     """How long the last comparison took; 0 where it failed, or was never made."""
 
+    sounds_awaited: Mapped[list[Any] | None]
+    """Tasks that the last training left out because their sounds could not be had in time."""
+    fetch_after: Mapped[float] = mapped_column(default=0.0)
+    """They are not asked for again before this time."""
+    offered_hostname: Mapped[str] = mapped_column(Text, default="")
+    """Another address that a request gave for this project's Label Studio, which nothing confirmed yet."""
+    offered_token: Mapped[str] = mapped_column(Text, default="")
+    """The token that came with it."""
+    offered_at: Mapped[float] = mapped_column(default=0.0)
+    offer_asked_at: Mapped[float] = mapped_column(default=0.0)
+    """When the known Label Studio was last asked about it."""
+
     @property
     def project_id(self) -> int:
         """Label Studio's own number of the project."""

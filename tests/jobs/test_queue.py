@@ -23,7 +23,7 @@ from backend.jobs.dispatcher import (
     is_due,
 )
 from backend.jobs.kinds import QueueKind
-from backend.jobs.queue import JobRequest, ensure_job, job_queue, live_workers
+from backend.jobs.queue import TAKEN_PREFIX, JobRequest, ensure_job, job_queue, live_workers
 from backend.jobs.worker import EnduringWorker
 from backend.services import Services
 from backend.settings import Settings
@@ -192,6 +192,34 @@ def test_a_job_in_the_queue_of_another_release_is_moved(redis_server: redis.Redi
     old.enqueue_call("backend.jobs.tasks.learn", args=(KEY,), job_id=REQUEST.job_id)
     assert ensure_job(redis_server, REQUEST, 0.0)
     assert (old.count, job_queue(redis_server).job_ids) == (0, [REQUEST.job_id])
+
+
+@pytest.mark.parametrize("field", ["earmark_taken_at", "last_heartbeat", "status", "worker_name"])
+def test_a_field_that_outlived_its_job_does_not_block_the_next(redis_server: redis.Redis, field: str) -> None:
+    redis_server.hset(f"rq:job:{REQUEST.job_id}", field, "1")
+    assert ensure_job(redis_server, REQUEST, 0.0)
+    assert job_queue(redis_server).job_ids == [REQUEST.job_id]
+    assert fetch(redis_server).get_status() == JobStatus.QUEUED
+    assert not ensure_job(redis_server, REQUEST, 0.0)
+
+
+@pytest.mark.parametrize("command", ["SET {} x", "HSET {} data x started_at yesterday", "LPUSH {} x"])
+def test_what_is_no_job_under_its_key_does_not_block_it(redis_server: redis.Redis, command: str) -> None:
+    redis_server.execute_command(*command.format(f"rq:job:{REQUEST.job_id}").split())
+    assert ensure_job(redis_server, REQUEST, 0.0)
+    assert fetch(redis_server).get_status() == JobStatus.QUEUED
+
+
+def test_looking_at_a_job_that_was_taken_leaves_nothing_under_its_key(redis_server: redis.Redis) -> None:
+    ensure_job(redis_server, REQUEST, 0.0)
+    job = fetch(redis_server)
+    job_queue(redis_server).remove(job)
+    before = redis_server.hkeys(job.key)
+    assert not ensure_job(redis_server, REQUEST, 0.0), "a worker is about to start it"
+    assert redis_server.hkeys(job.key) == before
+    (noted,) = redis_server.keys(f"{TAKEN_PREFIX}*")
+    redis_server.set(noted, 0.0)
+    assert ensure_job(redis_server, REQUEST, 0.0), "the worker that took it died"
 
 
 def test_a_running_lease_speaks_for_a_job_that_redis_forgot(redis_server: redis.Redis) -> None:
