@@ -9,6 +9,7 @@ from typing import Any
 import redis
 import structlog
 
+from backend.assist import Assistant
 from backend.jobs.dispatcher import learn_request
 from backend.jobs.queue import ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
@@ -42,8 +43,13 @@ class Hooks:
         names = ("label_config", "hostname", "access_token")
         return cls(*(getattr(model, name, None) or "" for name in names))
 
-    def predict(self, tasks: Sequence[Any], project: object = None) -> list[dict[str, Any]]:
-        """Predict tasks of one project; see ``Predictor.predict``."""
+    def predict(
+        self, tasks: Sequence[Any], project: object = None, context: object = None
+    ) -> list[dict[str, Any]]:
+        """Predict tasks of one project, or answer for the drawn regions of a context.
+
+        See ``Predictor.predict`` and ``Assistant.predict``. These servers make ``{}`` of no context.
+        """
         services = process_services()
         key = self._project(tasks, project)
         if key != UNKNOWN_PROJECT:
@@ -56,6 +62,8 @@ class Hooks:
                 )
                 # A model may be older than what the last webhook said
                 note_label_config(session, key, self._label_config, heard_at=0.0)
+        if context:
+            return Assistant(services).predict(tasks, key, self._label_config, context).items
         budget = services.settings.predict_budget_seconds
         return Predictor(services).predict(tasks, key, self._label_config, budget).items
 

@@ -95,7 +95,7 @@ class Predictor:
                 names = names_now(session, key, controls)
             if budget_seconds is not None:
                 services.need_encoder_soon()
-            head = self._head(version, controls, names)
+            head = self.head_for(version, controls, names)
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
@@ -147,7 +147,7 @@ class Predictor:
 
         return sorted(range(len(tasks)), key=lambda position: not heard(tasks[position]))
 
-    def _head(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
+    def head_for(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
         """The head that answers; WeightsError when the encoder turns out to be another than its own."""
         head = self._services.head_for(version, controls)
         if head is not None and head.identity != self._services.encoder().identity:

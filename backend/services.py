@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
 
-from backend.audio.source import SoundSource
+from backend.audio.source import LabelStudioAccess, SoundSource
 from backend.embeddings import Ear
 from backend.encoders import encoder_identity, get_encoder
 from backend.encoders.base import Encoder
@@ -81,6 +82,10 @@ class Services:
     def ear(self) -> Ear:
         """What turns an address into frames, stored or fresh."""
         return Ear(self._source, self._frames, self.encoder().identity, self.encoder, self._way)
+
+    def sound_path(self, address: str, access: LabelStudioAccess | None) -> Path:
+        """The file of a sound that was fetched before; errors are those of ``SoundSource.locate``."""
+        return self._source.locate(address, access, fetch=False).path
 
     def active(self, project_key: str) -> Version | None:
         """The version that answers for a project now, read anew each time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -23,11 +24,13 @@ from backend.api.schemas import (
     WebhookRequest,
 )
 from backend.api.versions import read_versions
+from backend.assist import Assistant
+from backend.drawn_regions import interactive_context
 from backend.jobs.dispatcher import Dispatcher
 from backend.label_changes import note_label_config
 from backend.metrics import ApiMetrics
 from backend.preannotation import plan_rest
-from backend.prediction import Predictor
+from backend.prediction import Predictions, Predictor
 from backend.services import Services
 from backend.store.events import KNOWN_ACTIONS
 from backend.store.projects import UNKNOWN_PROJECT, project_key, remember_project
@@ -45,7 +48,7 @@ def protocol_router(
 ) -> APIRouter:
     """Return the routes, bound to the services of this process."""
     router = APIRouter(route_class=JsonRoute)
-    predictor = Predictor(services)
+    predictor, assistant = Predictor(services), Assistant(services)
     predict_pool = ThreadPoolExecutor(PREDICT_THREADS, thread_name_prefix="predict")
     small = CapacityLimiter(SMALL_THREADS)
 
@@ -71,15 +74,22 @@ def protocol_router(
 
     @router.post("/predict")
     async def predict(request: PredictRequest) -> PredictAnswer:
-        """Predict tasks: one item for each, in order, whatever is wrong with some of them."""
+        """Predict tasks: one item for each, in order, whatever is wrong with some of them.
+
+        With `params.context`, which the editor sends of a drawn region, the answer is about that region
+        alone: an item with its id, its likeliest label and refined edges. It is empty for regions that
+        are finished or were answered before.
+        """
         label_config = request.label_config if isinstance(request.label_config, str) else ""
+        context = interactive_context(request.params)
+        what: Callable[..., Predictions] = predictor.predict if context is None else assistant.predict
         answer = await asyncio.get_running_loop().run_in_executor(
             predict_pool,
-            predictor.predict,
+            what,
             request.tasks,
             request.project,
             label_config,
-            services.settings.predict_budget_seconds,
+            services.settings.predict_budget_seconds if context is None else context,
         )
         if answer.left:
             rest = [request.tasks[position] for position in answer.left]
