@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from backend.commands import import_
+from backend.commands.assist import assist
 from backend.commands.connect import connect
 from backend.commands.export import EXPORT_HELP, export
 from backend.commands.preannotate import preannotate
@@ -169,6 +170,7 @@ def doctor(
 
 app.command()(versions)
 app.command()(progress)
+app.command()(assist)
 app.command()(promote)
 app.command()(rollback)
 app.command()(compare)

@@ -123,3 +123,9 @@ class VersionError(EarmarkError):
     """A project or a version that was named does not exist, or cannot be made active."""
 
     reason = "version"
+
+
+class RegionError(EarmarkError):
+    """A stretch of a sound that was named is not in it, or nothing can be suggested for it."""
+
+    reason = "region"

@@ -91,7 +91,7 @@ class Predictor:
                 names = names_now(session, key, controls)
             if deadline.limited:
                 services.need_encoder_soon()
-            head = self._head(version, controls, names)
+            head = self.head_for(version, controls, names)
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
@@ -132,7 +132,7 @@ class Predictor:
             log.warning("request cut short", project=key, left=len(left), budget_seconds=deadline.seconds)
         return Predictions(name, items, failures, failed, tuple(left))
 
-    def _head(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
+    def head_for(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
         """The head that answers; WeightsError when the encoder turns out to be another than its own."""
         head = self._services.head_for(version, controls)
         if head is not None and head.identity != self._services.encoder().identity:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.audio.source import SoundSource
+from backend.audio.source import LabelStudioAccess, SoundSource
 from backend.deadline import Deadline
 from backend.embeddings import Ear
 from backend.encoders import encoder_identity, get_encoder
@@ -133,6 +134,10 @@ class Services:
                 remember_fault(session, address, error)
         except SQLAlchemyError as failure:
             log.warning("fault of a sound not stored", detail=str(error), error=str(failure))
+
+    def sound_path(self, address: str, access: LabelStudioAccess | None) -> Path:
+        """The file of a sound that was fetched before; errors are those of ``SoundSource.locate``."""
+        return self._source.locate(address, access, fetch=False).path
 
     def active(self, project_key: str) -> Version | None:
         """The version that answers for a project now, read anew each time."""

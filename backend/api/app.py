@@ -19,6 +19,7 @@ from backend.api.labels import labels_router
 from backend.api.observing import Observer
 from backend.api.protocol import protocol_router
 from backend.api.security import Guard
+from backend.api.suggest import suggest_router
 from backend.api.watching import watching_router
 from backend.encoders.preparing import prepare
 from backend.errors import EarmarkError
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(protocol_router(services, metrics, dispatcher, journal))
     app.include_router(watching_router(metrics, readiness))
     app.include_router(labels_router(services))
+    app.include_router(suggest_router(services))
     app.include_router(dashboard_router(services, readiness))
 
     app.add_middleware(Guard, settings=settings)

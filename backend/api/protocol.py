@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import structlog
@@ -24,8 +25,10 @@ from backend.api.schemas import (
 )
 from backend.api.single_flight import SingleFlight
 from backend.api.versions import read_versions
+from backend.assist import Assistant
 from backend.deadline import Deadline
 from backend.deduplication import record_predictions, task_number
+from backend.drawn_regions import interactive_context
 from backend.fair_pool import FairPool
 from backend.jobs.dispatcher import Dispatcher
 from backend.label_changes import note_label_config
@@ -55,7 +58,7 @@ def protocol_router(
 ) -> APIRouter:
     """Return the routes, bound to the services of this process."""
     router = APIRouter(route_class=JsonRoute)
-    predictor = Predictor(services)
+    predictor, assistant = Predictor(services), Assistant(services)
     predict_pool: FairPool[Predictions] = FairPool(PREDICT_THREADS, PREDICT_THREADS_A_PROJECT, "predict")
     moves: FairPool[bool] = FairPool(MOVE_THREADS, 1, "move")
     small = CapacityLimiter(SMALL_THREADS)
@@ -78,41 +81,63 @@ def protocol_router(
         dispatcher.ensure_running()
         return SetupAnswer(model_version=await to_thread.run_sync(remember, limiter=small))
 
+    async def in_pool(
+        key: str, deadline: Deadline, work: Callable[[], Predictions], otherwise: Callable[[], Predictions]
+    ) -> Predictions:
+        """Run work in the project's share of threads; what stands in for it when the time is used up."""
+        context = contextvars.copy_context()  # log lines of the thread carry the request's id
+        ticket = predict_pool.submit(key, object(), lambda: context.run(work))
+        try:
+            seconds = GRACE_SECONDS + (deadline.remaining() or 0.0)
+            return await asyncio.wait_for(asyncio.wrap_future(ticket.future), seconds)
+        except TimeoutError:
+            if ticket.future.done() and not ticket.future.cancelled():
+                raise  # the work's own
+            log.warning("request cut short", project=key)
+            return await to_thread.run_sync(otherwise, limiter=small)
+        finally:
+            predict_pool.release(ticket)
+
     @router.post("/predict")
     async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
-        """Predict tasks: one item for each, in order, whatever is wrong with some of them."""
+        """Predict tasks: one item for each, in order, whatever is wrong with some of them.
+
+        With `params.context`, which the editor sends of a drawn region, the answer is about that region
+        alone: an item with its id, its likeliest label and refined edges. It is empty for regions that
+        are finished or were answered before.
+        """
+        deadline, key = Deadline(services.settings.predict_budget_seconds), project_key(request.project)
         label_config = request.label_config if isinstance(request.label_config, str) else ""
-        deadline, seconds = Deadline(services.settings.predict_budget_seconds), GRACE_SECONDS
-        key, numbers = project_key(request.project), [task_number(task) for task in request.tasks]
+        context = interactive_context(request.params)
+        if context is not None:
+            answer = await in_pool(
+                key,
+                deadline,
+                lambda: assistant.predict(request.tasks, key, label_config, context, deadline),
+                lambda: assistant.unanswered(request.tasks, key),
+            )
+            count(metrics, answer)
+            return PredictAnswer(results=answer.items, model_version=answer.version)
+        numbers = [task_number(task) for task in request.tasks]
         entered = {number for number in numbers if number is not None}
         taken = flight.begin(key, entered)
         elsewhere = taken if len(request.tasks) > 1 else set()
         tasks = [task for task, n in zip(request.tasks, numbers, strict=True) if n not in elsewhere]
-        context = contextvars.copy_context()  # log lines of the thread carry the request's id
-        ticket = predict_pool.submit(
-            key,
-            object(),
-            lambda: context.run(predictor.predict, tasks, request.project, label_config, deadline),
-        )
         try:
-            seconds += deadline.remaining() or 0.0
-            answer = await asyncio.wait_for(asyncio.wrap_future(ticket.future), seconds)
-        except TimeoutError:
-            if ticket.future.done() and not ticket.future.cancelled():
-                raise  # the work's own
-            log.warning("request cut short", project=key, left=len(tasks))
-            answer = await to_thread.run_sync(predictor.left_out, tasks, request.project, limiter=small)
+            answer = await in_pool(
+                key,
+                deadline,
+                lambda: predictor.predict(tasks, request.project, label_config, deadline),
+                lambda: predictor.left_out(tasks, request.project),
+            )
         finally:
-            predict_pool.release(ticket)
             flight.end(key, entered - taken)
         if answer.left:
             rest = [tasks[position] for position in answer.left]
             await to_thread.run_sync(plan_rest, services, key, answer.version, rest, limiter=small)
         # After the answer, so that it does not wait for the database; Label Studio stores it later than that
         background.add_task(record_predictions, services, key, tasks, answer)
-        for reason, count in answer.failures.items():
-            metrics.tasks.labels(reason).inc(count)
-        metrics.tasks.labels("predicted").inc(max(0, len(answer.items) - sum(answer.failures.values())))
+        count(metrics, answer)
         items = iter(answer.items)
         left_out = {"model_version": answer.version}
         results = [left_out if number in elsewhere else next(items) for number in numbers]
@@ -141,3 +166,10 @@ def protocol_router(
         return await to_thread.run_sync(read_versions, services, project, limiter=small)
 
     return router
+
+
+def count(metrics: ApiMetrics, answer: Predictions) -> None:
+    """Add a request's tasks to the metrics, by what came of them."""
+    for reason, tasks in answer.failures.items():
+        metrics.tasks.labels(reason).inc(tasks)
+    metrics.tasks.labels("predicted").inc(max(0, len(answer.items) - sum(answer.failures.values())))

@@ -36,7 +36,10 @@ class PredictRequest(BaseModel):
     tasks: list[Any] = Field(description="tasks with `id` and `data`")
     project: Any = Field(None, examples=["1.1795198673"])
     label_config: Any = Field(None, description="the label config, XML")
-    params: Any = None
+    params: Any = Field(
+        None,
+        description="with `context`, the regions drawn in the editor: the answer is about them alone",
+    )
 
 
 class PredictAnswer(BaseModel):
@@ -46,6 +49,40 @@ class PredictAnswer(BaseModel):
         description="`result`, `score` (0 uncertain to 1 certain) and `model_version`; `probabilities` "
         "has every label of every control; an item without `result` was not reached in time"
     )
+    model_version: str
+
+
+class SuggestRequest(BaseModel):
+    """A stretch of a sound that somebody marked."""
+
+    audio: str = Field(
+        description="address of the sound, as tasks hold it", examples=["/data/upload/1/a.wav"]
+    )
+    start: float = Field(description="seconds", ge=0, allow_inf_nan=False, examples=[1.5])
+    end: float = Field(description="seconds, after `start`", gt=0, allow_inf_nan=False, examples=[2.5])
+    project: str | int = Field(
+        description="`<id>.<created>`, or Label Studio's number where one project alone has it",
+        examples=["1.1795198673"],
+    )
+    label_config: str = Field("", description="the label config, XML; empty takes the project's own")
+
+
+class LabelScore(BaseModel):
+    """A label and its probability."""
+
+    label: str
+    score: float = Field(ge=0, le=1)
+
+
+class SuggestAnswer(BaseModel):
+    """What the marked stretch is, and where it starts and ends."""
+
+    label: str | None = Field(description="the likeliest label; null where none is likelier than chance")
+    labels: list[LabelScore] = Field(
+        description="all that reach their threshold, likeliest first; else the likeliest alone, or none"
+    )
+    start: float = Field(description="seconds, moved to the largest change of level within 0.3 s")
+    end: float
     model_version: str
 
 

@@ -127,7 +127,7 @@ def _bring_up(
         if login
         else {"auth_method": "NONE", "basic_auth_user": ""}
     )
-    fields = {"url": backend_url, "project": project_id, "title": title, "is_interactive": False, **how}
+    fields = {"url": backend_url, "project": project_id, "title": title, "is_interactive": True, **how}
     try:
         with explained(label_studio_url):
             if mine:

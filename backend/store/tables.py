@@ -60,6 +60,8 @@ class Project(Base):
     """When all was last compared with what Label Studio holds; 0 before the first time."""
     sync_after: Mapped[float] = mapped_column(default=0.0)
     """A comparison that failed, or took long, is not made again before this time."""
+    assist: Mapped[bool] = mapped_column(default=True)
+    """Whether regions that are drawn in the editor get suggestions."""
     sync_seconds: Mapped[float] = mapped_column(default=0.0)
     """How long the last comparison took; 0 where it failed, or was never made."""
 
