@@ -15,6 +15,7 @@ from backend.jobs.dispatcher import learn_request
 from backend.jobs.queue import ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
 from backend.label_changes import note_label_config, receive_webhook
+from backend.labelstudio.moves import confirm_offer
 from backend.prediction import Predictor
 from backend.services import Services
 from backend.settings import get_settings
