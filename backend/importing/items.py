@@ -80,6 +80,10 @@ class Sound:
     stretch: Stretch | None = None
     listed_as: str = ""
     """Name in the source's list, where that is another one: of the whole recording, for a stretch."""
+    lost: int = 0
+    """Labels left out because only a part of it was annotated."""
+    partly: bool = False
+    """Whether some annotation is left out for that reason."""
     cut_sha256: str = ""
     """Digest of the file that a stretch was cut into, once it is; ``facts`` has that of the whole."""
 
