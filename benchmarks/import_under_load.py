@@ -75,7 +75,9 @@ def main() -> None:
                 run_imports(url, some, title, folder)
                 took = time.perf_counter() - began
                 seconds += took
-                found = compare(url, client, title, [record for source in some for record in records_in(source)])
+                found = compare(
+                    url, client, title, [record for source in some for record in records_in(source)]
+                )
                 faults += found
                 progress(f"{len(some)} imports at {load.rate:g} submits/s in {took:.0f} s: {dict(found)}")
             progress(f"others wrote {load.written} times, {load.long_answers} of them repeated")
@@ -98,12 +100,12 @@ def make_source(folder: Path, count: int, seed: int) -> Path:
             soundfile.write(folder / name, 0.1 * random.standard_normal(int(RATE * SECONDS)), RATE)
             start = round(float(random.uniform(0, 0.1)), 3)
             regions = (
-                RegionRecord(start, start + 0.05, REGION_LABELS[number % 3]),
-                RegionRecord(start + 0.1, start + 0.14, REGION_LABELS[(number + 1) % 3]),
+                RegionRecord(start, round(start + 0.05, 3), REGION_LABELS[number % 3]),
+                RegionRecord(round(start + 0.1, 3), round(start + 0.14, 3), REGION_LABELS[(number + 1) % 3]),
             )
             said = {"regions": {"label": regions}, "tags": {"tags": (TAGS[number % 3],)}}
             add([ClipRecord(name, duration=SECONDS, annotator=ACCOUNT[0], **said)])
-            guess = {"label": (RegionRecord(start, start + 0.04, REGION_LABELS[number % 3], 0.5),)}
+            guess = {"label": (RegionRecord(start, round(start + 0.04, 3), REGION_LABELS[number % 3], 0.5),)}
             add([ClipRecord(name, duration=SECONDS, regions=guess, source="prediction", version="other-v1")])
     return table
 
@@ -192,11 +194,8 @@ class Load:
 
     def _annotate(self, number: int) -> None:
         _, tasks = self._projects[0]
-        result = [
-            {
-                "value": {"choices": [TAGS[number]]}, "from_name": "tags", "to_name": "audio", "type": "choices",
-            }
-        ]  # fmt: skip
+        chosen = {"value": {"choices": [TAGS[number]]}, "type": "choices"}
+        result = [{**chosen, "from_name": "tags", "to_name": "audio"}]
         with self._session() as session:
             while not self._stop.wait(ANNOTATORS / self.rate):
                 task = tasks[self.written % len(tasks)]
@@ -208,7 +207,9 @@ class Load:
             turn = 0
             while not self._stop.is_set():
                 turn += 1
-                written = [{"task": t, "result": [], "score": 0.5, "model_version": f"v{turn}"} for t in tasks]
+                written = [
+                    {"task": t, "result": [], "score": 0.5, "model_version": f"v{turn}"} for t in tasks
+                ]
                 self._write(session, "POST", f"/api/projects/{project}/import/predictions", written)
                 held = session.get("/api/predictions/", params={"task": tasks[turn % len(tasks)]}).json()
                 for prediction in [*held] * 3:

@@ -89,9 +89,7 @@ def with_spans(
     return tuple(replace(record, annotated=_spans_of(record, spans)) for record in records)
 
 
-def _spans_of(
-    record: ClipRecord, spans: Mapping[str, Sequence[AnnotatedSpan]]
-) -> tuple[AnnotatedSpan, ...]:
+def _spans_of(record: ClipRecord, spans: Mapping[str, Sequence[AnnotatedSpan]]) -> tuple[AnnotatedSpan, ...]:
     if record.annotated or record.source == "prediction":
         return record.annotated
     return tuple(

@@ -19,7 +19,8 @@ TOLERANCE_SECONDS = 0.1
 class Part:
     """What records say of one part of a sound, still in the time of the whole.
 
-    ``lost`` counts labels of records that do not cover the part; ``partly``: there is such a record.
+    ``lost`` counts labels that have no place in it: of records that do not cover the part, and tags of
+    longer parts. ``partly``: something is left out, be it an annotation without labels.
     """
 
     records: tuple[ClipRecord, ...]
@@ -40,15 +41,12 @@ def annotated_part(records: Sequence[ClipRecord], place: Stretch, total_seconds:
             lost += _labels_within(record, spans, place) if spans else 0
         else:
             tags = _tags(record, spans, place, total_seconds)
+            dropped = _dropped_tags(record, spans, tags)
+            lost, partly = lost + dropped, partly or dropped > 0
             if tags or record.regions or not record.tags:
                 annotator = record.annotator or _names(spans)
                 scores = {name: score for name, score in record.tag_scores.items() if name in tags}
-                kept.append(
-                    replace(record, tags=tags, tag_scores=scores, annotator=annotator, annotated=())
-                )
-            else:
-                partly = True
-                lost += sum(len(found) for found in record.tags.values())
+                kept.append(replace(record, tags=tags, tag_scores=scores, annotator=annotator, annotated=()))
     return Part(tuple(kept), lost, partly)
 
 
@@ -70,7 +68,9 @@ def _tags(
 ) -> Mapping[str, tuple[str, ...]]:
     """Tags that hold for the part: a tag of a longer span need not be true for a piece of it."""
     if any(span.tags is None for span in spans):
-        whole = any(span.start <= TOLERANCE_SECONDS and span.end >= total - TOLERANCE_SECONDS for span in spans)
+        whole = any(
+            span.start <= TOLERANCE_SECONDS and span.end >= total - TOLERANCE_SECONDS for span in spans
+        )
         return record.tags if whole or len(record.annotated) == 1 else {}
     found: dict[str, dict[str, None]] = {}
     unsure: set[str] = set()
@@ -81,6 +81,19 @@ def _tags(
             if tags and not inside:
                 unsure.add(control)
     return {control: tuple(tags) for control, tags in found.items() if control not in unsure}
+
+
+def _dropped_tags(
+    record: ClipRecord, spans: Iterable[AnnotatedSpan], tags: Mapping[str, tuple[str, ...]]
+) -> int:
+    """Number of tags that were given to the spans, or where that is unknown to the sound, and not kept."""
+    given = {
+        (control, tag)
+        for span in spans
+        for control, found in (record.tags if span.tags is None else span.tags).items()
+        for tag in found
+    }
+    return len(given - {(control, tag) for control, found in tags.items() for tag in found})
 
 
 def _names(spans: Iterable[AnnotatedSpan]) -> str | None:

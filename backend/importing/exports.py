@@ -45,9 +45,7 @@ def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[st
     spans = annotated.read(annotated.path_beside(path, path.is_dir()))
     if not spans:
         return rows
-    return [
-        (name, replace(listed, marks=annotated.with_spans(listed.marks, spans))) for name, listed in rows
-    ]
+    return [(name, replace(listed, marks=annotated.with_spans(listed.marks, spans))) for name, listed in rows]
 
 
 def _with_spans(record: ClipRecord) -> ClipRecord:

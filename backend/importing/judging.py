@@ -107,7 +107,9 @@ def sounds_of(verdicts: Iterable[Verdict], rules: Rules, split_seconds: float | 
         if not verdict.let_in or facts is None:
             continue
         whole = Sound(path or Path(), item.fname, facts, verdict.marks, item.fields, item.trust, item.address)
-        sounds += stretches(whole, split_seconds, rules.min_seconds) if split_seconds else [annotated_whole(whole)]
+        sounds += (
+            stretches(whole, split_seconds, rules.min_seconds) if split_seconds else [annotated_whole(whole)]
+        )
     return sounds
 
 

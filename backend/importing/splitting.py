@@ -44,9 +44,7 @@ def stretches(sound: Sound, seconds: float, least_seconds: float) -> list[Sound]
 
 def annotated_whole(sound: Sound) -> Sound:
     """Return a sound that is not divided, without annotations that are about a part of it."""
-    part = annotated_part(
-        sound.marks, Stretch(sound.fname, 0.0, sound.facts.duration), sound.facts.duration
-    )
+    part = annotated_part(sound.marks, Stretch(sound.fname, 0.0, sound.facts.duration), sound.facts.duration)
     return dataclasses.replace(sound, marks=part.records, lost=part.lost, partly=part.partly)
 
 
