@@ -39,6 +39,7 @@ AT_ONCE = 2
 SUBMIT_RATES = (1.0, 5.0)
 """Annotations a second that the annotators submit together, in turns of one pair of imports."""
 ANNOTATORS, REFRESHED = 3, 50
+REFRESH_PAUSE_SECONDS = 0.5
 RATE, SECONDS = 8000, 0.25
 IMPORT_TIMEOUT_SECONDS = 1200.0
 LONG_ANSWER_SECONDS = 1.0
@@ -215,7 +216,7 @@ class Load:
                 for prediction in [*held] * 3:
                     body = {"result": [], "score": 0.1, "model_version": f"v{turn}"}
                     self._write(session, "PATCH", f"/api/predictions/{prediction['id']}/", body)
-                    if self._stop.wait(1.0 / self.rate):
+                    if self._stop.wait(REFRESH_PAUSE_SECONDS):
                         return
 
     def _session(self) -> httpx.Client:

@@ -50,6 +50,11 @@ class Completion:
         """
         labelled = {number: labels for number, labels in wanted.items() if any(labels.values())}
         tasks = self._held.labelled(labelled)
+        if any("result" not in made for task in tasks.values() for made in task.get("annotations") or ()):
+            raise LabelStudioError(
+                f"Label Studio at {self._url} lists annotations without their results, so that they cannot "
+                "be compared with the source: check its release, 1.23 is what was tried."
+            )
         found = {number: _gap(labelled[number], task) for number, task in tasks.items()}
         return {number: gap for number, gap in found.items() if gap.annotations or gap.predictions}
 

@@ -95,8 +95,7 @@ class Held:
                 min(wanted) - 1,
                 last=max(wanted),
                 page_tasks=LABELLED_PAGE_TASKS,
-                include=("annotations", "predictions", "drafts"),
-            ):
+            ):  # all fields: naming some leaves only the ids of annotations
                 found.update((int(task.id), task.model_dump()) for task in page if int(task.id) in wanted)
         return found
 
