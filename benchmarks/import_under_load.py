@@ -4,8 +4,8 @@ Label Studio runs the whole time under writes of others: three threads submit an
 project, and one thread imports and patches predictions as a refresh of predictions does. Meanwhile the
 import command brings clips with regions, tags and predictions into new projects, two processes at a time
 into one project. Every task is compared with what was sent; each count of the last line but
-``rows_per_s`` must be 0. ``busy_answers`` counts the answers of more than a second that the writers got:
-Label Studio repeated those requests.
+``imports``, ``rows_per_s`` and ``busy_answers`` must be 0. ``busy_answers`` counts the answers of more than a
+second that the writers got: Label Studio repeated those requests, or was slow.
 """
 
 from __future__ import annotations
@@ -57,11 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two imports of 60 clips, within 60 s")
     parser.add_argument("--imports", type=int, help="number of imports, instead of 20")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="no further imports begin after them")
     options = parser.parse_args()
     imports, clips = (QUICK_IMPORTS, QUICK_CLIPS) if options.quick else (IMPORTS, CLIPS)
     imports = options.imports or imports
     faults: Counter[str] = Counter()
-    seconds = 0.0
+    seconds, done = 0.0, 0
     with tempfile.TemporaryDirectory() as name, label_studio(Path(name)) as (url, client, _):
         folder = Path(name)
         (folder / "label-config.xml").write_text(CONFIG)
@@ -69,6 +70,8 @@ def main() -> None:
         progress(f"{imports} sources of {clips} clips made")
         with Load(url, client) as load:
             for number in range(0, imports, AT_ONCE):
+                if seconds > options.seconds:
+                    break
                 some = sources[number : number + AT_ONCE]
                 load.rate = SUBMIT_RATES[-1 - number // AT_ONCE % len(SUBMIT_RATES)]
                 title = f"Under load {number}"
@@ -80,12 +83,14 @@ def main() -> None:
                     url, client, title, [record for source in some for record in records_in(source)]
                 )
                 faults += found
+                done += len(some)
                 progress(f"{len(some)} imports at {load.rate:g} submits/s in {took:.0f} s: {dict(found)}")
             progress(f"others wrote {load.written} times, {load.long_answers} of them repeated")
     names = ("tasks_missing", "annotations_missing", "predictions_missing", "regions_missing", "twins")
     report(
         **{name: faults[name] for name in names},
-        rows_per_s=imports * clips / seconds,
+        imports=done,
+        rows_per_s=done * clips / seconds,
         busy_answers=load.long_answers,
     )
 
