@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,9 @@ from filelock import FileLock
 
 from backend.errors import ConfigurationError, EarmarkError
 from backend.files import key_of
+from backend.importing import annotators
 from backend.importing.checking import check_all
-from backend.importing.importer import Importer, Outcome
+from backend.importing.importer import OTHER_LABELS, Importer, Outcome
 from backend.importing.items import STRETCH_FIELDS, Sound
 from backend.importing.judging import Rules, Verdict, judge, sounds_of
 from backend.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
@@ -27,6 +28,10 @@ from backend.labelstudio.projects import audio_data_key, create_project, find_pr
 from backend.settings import Settings
 
 ALL_IN, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
+IN_PARTS = (
+    "It was annotated in other parts than it comes in now: what was annotated only in part has no "
+    "annotation, and a tag of a longer part is left out. Give the --split that it was annotated with."
+)
 Where = Literal["uploads", "local-files", "urls"]
 
 
@@ -73,7 +78,7 @@ class _Session:
         with explained(self._url):  # an expired token shows already here
             self._client = client_for(self._settings)
         # The project first: a wrong token shows at once, not after a thousand files were read.
-        found = find_project(self._client, self._url, request.project)
+        found = self._find()
         if found is None and not request.create:
             raise ConfigurationError(
                 f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
@@ -104,6 +109,7 @@ class _Session:
         copies = "duplicate" in request.rules.keep
         importer = Importer(self._client, self._url, number, data_key, place, self._folder, marking, copies)
         todo, outcome = importer.plan(sounds)
+        _remark_parts(sounds, outcome)
         if not request.dry_run:
             try:
                 with counting("importing", len(todo), "tasks") as count:
@@ -125,6 +131,12 @@ class _Session:
         lost = sum(v.lost for v in verdicts if state_of(v, outcome.states) in ("imported", "to import"))
         if lost:
             say(f"  {lost} regions beyond the end of their sounds left out; the report lists the sounds")
+        unplaced = outcome.labels_lost
+        if unplaced:
+            say(f"  {unplaced} labels of parts left out that were annotated otherwise; see the report")
+        others = sum(OTHER_LABELS in remarks for remarks in outcome.remarks.values())
+        if others:
+            say(f"  {others} sounds are there with other annotations, which stay; the report lists them")
         for sentence in self._passed_over:
             say(f"  ! {sentence}")
         folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
@@ -138,7 +150,7 @@ class _Session:
         say(f"  report  {report.page} and {report.table.name}")
         if outcome.interrupted:
             return INTERRUPTED
-        return SOME_LEFT_OUT if faulty or outcome.left_out or lost else ALL_IN
+        return SOME_LEFT_OUT if faulty or outcome.left_out or lost or unplaced else ALL_IN
 
     def _new_config(self, sounds: Sequence[Sound]) -> str:
         given = self._request.label_config
@@ -161,15 +173,33 @@ class _Session:
         if labels_as == "none" or not any(sound.marks for sound in sounds):
             return None, audio_data_key(config)
         if not any(group.files for group in groups.values()):  # nothing was heard in any of them
-            return Marking({}, labels_as), audio_data_key(config)
+            return Marking({}, labels_as, self._accounts(sounds)), audio_data_key(config)
         controls = find_controls(config, groups)
-        return Marking(controls, labels_as), next(iter(controls.values())).data_key
+        marking = Marking(controls, labels_as, self._accounts(sounds))
+        names = [record.annotator for sound in sounds for record in sound.marks if record.annotator]
+        if labels_as != "predictions":
+            self._passed_over += annotators.about(names, marking.accounts)
+        return marking, next(iter(controls.values())).data_key
+
+    def _accounts(self, sounds: Sequence[Sound]) -> annotators.Accounts:
+        named = any(record.annotator for sound in sounds for record in sound.marks)
+        return annotators.find_accounts(self._client, self._url) if named else annotators.NOBODY_KNOWN
+
+    def _find(self) -> Any | None:
+        """Find the project; one that another import of this machine is making is waited for."""
+        with self._titles() if self._request.create else nullcontext():
+            return find_project(self._client, self._url, self._request.project)
+
+    def _titles(self) -> FileLock:
+        """Lock of a project's title."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        title = key_of(f"{self._url} {self._request.project}")[:16]
+        return FileLock(self._folder / f"{title}.lock")
 
     def _create(self, config: str) -> Any:
         """Make the project, unless another import of this machine has made it in the meantime."""
         title = self._request.project
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._folder / f"{key_of(f'{self._url} {title}')[:16]}.lock"):
+        with self._titles():
             found = find_project(self._client, self._url, title)
             return found or create_project(self._client, self._url, title, config)
 
@@ -208,6 +238,14 @@ def _fields_are_free(sounds: Iterable[Sound], data_key: str) -> None:
                 f"The column {' and '.join(sorted(taken))} of {sound.listed_name} has the name of a field "
                 "that the import writes itself: rename it; nothing was imported."
             )
+
+
+def _remark_parts(sounds: Iterable[Sound], outcome: Outcome) -> None:
+    """Remark sounds that come in without some annotation, which was about a part of them alone."""
+    for sound in sounds:
+        if sound.partly and outcome.states.get(sound.listed_name) in ("to import", "to complete"):
+            outcome.labels_lost += sound.lost
+            outcome.remark(sound, IN_PARTS)
 
 
 def _slug(project: str) -> str:

@@ -15,7 +15,7 @@ import httpx
 
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import explained
-from backend.labelstudio.once import ONCE
+from backend.labelstudio.once import ONCE, create_one
 
 Login = tuple[str, str]
 """User name and password that the backend asks for."""
@@ -225,7 +225,15 @@ def _set_up_webhook(
             client.webhooks.delete(id=hook.id)
         if not mine:
             try:
-                client.webhooks.create(url=address, project=project_id, headers=headers, **wanted)
+                create_one(
+                    lambda: client.webhooks.create(
+                        url=address, project=project_id, headers=headers, request_options=ONCE, **wanted
+                    ),
+                    lambda: [
+                        hook for hook in client.webhooks.list(project=project_id) if hook.url == address
+                    ],
+                    lambda number: client.webhooks.delete(id=number),
+                )
             except ApiError as error:
                 raise _not_registered(address) from error
             return

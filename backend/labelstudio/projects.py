@@ -7,6 +7,7 @@ from typing import Any
 
 from backend.errors import ConfigurationError, LabelConfigError
 from backend.labelstudio.client import explained
+from backend.labelstudio.once import PATIENT_ONCE, create_one
 
 
 def audio_data_key(label_config: str) -> str:
@@ -70,5 +71,14 @@ def create_project(client: Any, url: str, title: str, label_config: str) -> Any:
     """
     if not 3 <= len(title) <= 50:
         raise ConfigurationError(f"Label Studio takes titles of 3 to 50 letters, '{title}' has {len(title)}.")
+
+    def create() -> Any:
+        return client.projects.create(title=title, label_config=label_config, request_options=PATIENT_ONCE)
+
+    def existing() -> list[Any]:
+        # A project with tasks is in use, whoever made it.
+        named = [project for project in client.projects.list(title=title) if project.title == title]
+        return [project for project in named if not project.task_number]
+
     with explained(url):
-        return client.projects.create(title=title, label_config=label_config)
+        return create_one(create, existing, lambda number: client.projects.delete(id=number))
