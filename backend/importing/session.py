@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from backend.errors import ConfigurationError, EarmarkError
+from backend.errors import ConfigurationError, EarmarkError, ProjectNameError
 from backend.files import key_of
 from backend.importing.checking import check_all
 from backend.importing.importer import Importer, Outcome
@@ -75,7 +75,7 @@ class _Session:
         # The project first: a wrong token shows at once, not after a thousand files were read.
         found = find_project(self._client, self._url, request.project)
         if found is None and not request.create:
-            raise ConfigurationError(
+            raise ProjectNameError(
                 f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
             )
         listed = list_sounds(request.source, self._passed_over.append)
