@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
@@ -18,17 +19,39 @@ def audio_data_key(label_config: str) -> str:
     LabelConfigError
         The label config is not XML or has no Audio tag.
     """
-    try:
-        root = ElementTree.fromstring(label_config)
-    except ElementTree.ParseError as error:
-        raise LabelConfigError(f"The label config is not valid XML ({error}).") from error
-    for tag in root.iter():
+    for tag in _parsed(label_config).iter():
         if tag.tag in ("Audio", "AudioPlus") and tag.get("value", "").startswith("$"):
             return tag.get("value", "").removeprefix("$")
     raise LabelConfigError(
         "The project's label config has no Audio tag: set it up under Settings, Labeling Interface, "
         "as label_config.xml shows."
     )
+
+
+def required_fields(label_config: str) -> dict[str, str]:
+    """Fields that Label Studio demands of each task's data, with the tag that shows each.
+
+    It demands the first variable in the ``value`` of every tag that has a name; of nested data the
+    outermost field is returned.
+
+    Raises
+    ------
+    LabelConfigError
+        The label config is not XML.
+    """
+    fields: dict[str, str] = {}
+    for tag in _parsed(label_config).iter():
+        variable = re.search(r"\$(\w+)", tag.get("value", "")) if tag.get("name") else None
+        if variable:
+            fields.setdefault(variable[1], tag.tag)
+    return fields
+
+
+def _parsed(label_config: str) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(label_config)
+    except ElementTree.ParseError as error:
+        raise LabelConfigError(f"The label config is not valid XML ({error}).") from error
 
 
 def key_of_project(project: Any) -> str:
