@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import stat
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -200,9 +201,13 @@ def _short(path: Path) -> str:
 
 def _registry() -> Path:
     """Folder of the registry, by the XDG Base Directory Specification."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    # A relative path there is invalid and to be ignored.
-    base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+    state, home = Path(os.environ.get("XDG_STATE_HOME", "")), Path(os.path.expanduser("~"))  # noqa: PTH111
+    if state.is_absolute():  # a relative path there is invalid and to be ignored
+        base = state
+    elif home.is_absolute():
+        base = home / ".local" / "state"
+    else:  # a user id without a home, as in some containers
+        base = Path(tempfile.gettempdir()) / f"earmark-{os.getuid()}"
     return base / "earmark" / "running"
 
 

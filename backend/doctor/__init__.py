@@ -51,7 +51,7 @@ def print_report(console: Console, settings: Settings, findings: list[Finding]) 
         if getattr(settings, name) != Settings.model_fields[name].default
     }
     console.print(
-        "Settings that are no defaults: " + (", ".join(f"{k.upper()}={v}" for k, v in changed.items()) or "nothing"),
+        "Changed settings: " + (", ".join(f"{k.upper()}={v}" for k, v in changed.items()) or "nothing"),
         highlight=False,
         markup=False,
         soft_wrap=True,
