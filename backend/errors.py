@@ -119,8 +119,14 @@ class HeadDamagedError(EarmarkError):
     reason = "head_damaged"
 
 
+class ProjectNameError(EarmarkError):
+    """No project has the name that was given, or several have it."""
+
+    reason = "project_name"
+
+
 class VersionError(EarmarkError):
-    """A project or a version that was named does not exist, or cannot be made active."""
+    """A version that was named does not exist, or cannot be made active."""
 
     reason = "version"
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import ConfigurationError
+
+ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
+"""Environment variable that names another settings file than ``.env``; empty: no file is read."""
 
 
 class Settings(BaseSettings):
@@ -224,8 +228,31 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=://)([^/@:]*:).*(?=@)", r"\1***", url)
 
 
-def load_settings() -> Settings:
-    """Read the environment.
+def plain_values(settings: Settings) -> dict[str, Any]:
+    """Every setting by field name as a JSON value, secrets in plain text, paths absolute."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if isinstance(value, Path):
+            return str(value.resolve())
+        return [plain(part) for part in value] if isinstance(value, tuple) else value
+
+    return {name: plain(getattr(settings, name)) for name in Settings.model_fields}
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Environment variables that lead another process to exactly these settings, whatever ``.env`` says."""
+    values = {
+        name.upper(): ":".join(value) if isinstance(value, list) else str(value)
+        for name, value in plain_values(settings).items()
+        if value is not None
+    }
+    return {**values, ENV_FILE_VARIABLE: ""}
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the environment and the ``.env`` file; values that are ``given`` count more.
 
     Raises
     ------
@@ -233,7 +260,7 @@ def load_settings() -> Settings:
         A variable holds something unusable; the message names it and says why.
     """
     try:
-        return Settings()
+        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None

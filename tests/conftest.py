@@ -33,6 +33,15 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No ``.env`` file and no running backend of this machine is found, by child processes neither."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARMARK_ENV_FILE", "")
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of a backend with the logmel encoder and a data folder of its own."""

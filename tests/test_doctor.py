@@ -12,7 +12,7 @@ import backend.cli
 from backend.doctor import Finding, examine, print_report, projects
 from backend.errors import SoundUnreadableError
 from backend.services import Services
-from backend.settings import Settings, get_settings
+from backend.settings import Settings, get_settings, load_settings
 from backend.store.access import remember_access
 from backend.store.faults import remember_fault
 from backend.store.projects import known_projects, remember_project
@@ -105,9 +105,9 @@ def test_commands_say_one_sentence_of_such_a_folder(
     own, folder = tmp_path / "own.pth", unusable_folders(tmp_path)[number]
     own.write_bytes(b"weights")
     monkeypatch.setattr("sys.argv", ["backend", command])
-    bad = Settings(_env_file=None, data_dir=folder, encoder="logmel", cnn14_checkpoint=own)  # type: ignore[call-arg]
-    monkeypatch.setattr("backend.cli.get_settings", lambda: bad)
-    monkeypatch.setattr("backend.settings.get_settings", lambda: bad)
+    for name, value in {"DATA_DIR": folder, "ENCODER": "logmel", "CNN14_CHECKPOINT": own}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("backend.cli.get_settings", load_settings)
     with pytest.raises(SystemExit) as ended:
         backend.cli.main()
     said = capsys.readouterr().err.splitlines()

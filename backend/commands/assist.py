@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from backend.commands.common import AsJson, ProjectName, find, opened, print_json
+from backend.commands.common import AsJson, DataDir, ProjectName, find, opened, print_json
 
 
 class Switch(StrEnum):
@@ -22,13 +22,14 @@ def assist(
     switch: Annotated[Switch, typer.Argument(help="Turn it on, off, or tell which it is")],
     project: ProjectName,
     as_json: AsJson = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Suggest label and edges for regions that somebody draws, or stop it; every process follows at once."""
     from backend.commands.tables import say
     from backend.store.projects import lock_project
     from backend.store.tables import Project
 
-    with opened() as services:
+    with opened(data_dir) as services:
         found = find(services, project)
         with services.database.write() as session:
             lock_project(session, found.key)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from backend.errors import ConfigurationError, EarmarkError
+from backend.errors import ConfigurationError, EarmarkError, LabelConfigError, ProjectNameError
 from backend.files import key_of
 from backend.importing import annotators
 from backend.importing.checking import check_all
@@ -19,12 +19,13 @@ from backend.importing.importer import OTHER_LABELS, Importer, Outcome
 from backend.importing.items import STRETCH_FIELDS, Sound
 from backend.importing.judging import Rules, Verdict, judge, sounds_of
 from backend.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
+from backend.importing.next_steps import next_steps
 from backend.importing.places import Addresses, LocalFiles, Place, Uploads
 from backend.importing.report import reasons_of, state_of, write_report
 from backend.importing.screen import counting, say, summary
 from backend.importing.sources import Source, kind_of, list_sounds
 from backend.labelstudio.client import client_for, explained
-from backend.labelstudio.projects import audio_data_key, create_project, find_project
+from backend.labelstudio.projects import audio_data_key, create_project, find_project, required_fields
 from backend.settings import Settings
 
 ALL_IN, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
@@ -80,9 +81,11 @@ class _Session:
         # The project first: a wrong token shows at once, not after a thousand files were read.
         found = self._find()
         if found is None and not request.create:
-            raise ConfigurationError(
+            raise ProjectNameError(
                 f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
             )
+        if found is not None:
+            _takes_uploads(found.label_config or "<View/>", where)
         listed = list_sounds(request.source, self._passed_over.append)
         with counting("checking", len(listed)) as count:
             checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
@@ -102,6 +105,7 @@ class _Session:
                 say("The project is there already: its label config stays as it is.")
         marking, data_key = self._marking(config, sounds)
         _fields_are_free(sounds, data_key)
+        _fields_are_filled(config, where, sounds, data_key)
         if found is None and not request.dry_run:
             found = self._create(config)
         number = found.id if found else None
@@ -120,8 +124,12 @@ class _Session:
                 say(f"{outcome.imported} tasks were imported before this; run it again to go on.")
                 raise
         code = self._end(f"'{found.title}' (project {number})" if found else new, verdicts, outcome)
-        if not request.dry_run:
-            say(f"  project {self._url}/projects/{number}/data")
+        if found is not None and not request.dry_run:
+            say(f"  project {self._url}/projects/{found.id}/data")
+            if outcome.imported or outcome.already_there:
+                annotated = any("annotations" in marking.part(sound) for sound in todo) if marking else False
+                for line in next_steps(self._client, self._url, found.id, found.title, annotated=annotated):
+                    say(f"  {line}")
         return code
 
     def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
@@ -246,6 +254,32 @@ def _remark_parts(sounds: Iterable[Sound], outcome: Outcome) -> None:
         if sound.partly and outcome.states.get(sound.listed_name) in ("to import", "to complete"):
             outcome.labels_lost += sound.lost
             outcome.remark(sound, IN_PARTS)
+
+
+def _fields_are_filled(config: str, where: Where, sounds: Sequence[Sound], data_key: str) -> None:
+    """Make sure that each task has every field that the label config shows, or Label Studio refuses it."""
+    _takes_uploads(config, where)
+    for name, tag in required_fields(config).items():
+        lacking = [sound for sound in sounds if name != data_key and name not in sound.data()]
+        if lacking:
+            raise LabelConfigError(
+                f"The project's label config shows a second field, ${name} ({tag}), beside the sound in "
+                f"${data_key}, and {len(lacking)} of {len(sounds)} sounds have none, such as "
+                f"{lacking[0].listed_name}: import a table with a column {name}, or take that tag out of "
+                "the label config; nothing was imported."
+            )
+
+
+def _takes_uploads(config: str, where: Where) -> None:
+    """Refuse uploads to a project with several fields: Label Studio takes files for a single one alone."""
+    fields = [f"${name} ({tag})" for name, tag in required_fields(config).items()]
+    if where == "uploads" and len(fields) > 1:
+        raise LabelConfigError(
+            f"The project's label config shows {len(fields)} fields of each task, {', '.join(fields)}, and "
+            "Label Studio takes uploaded files only where there is one: import a table with a column for "
+            "each of the others by --local-files or --as-urls, or take their tags out of the label config; "
+            "nothing was imported."
+        )
 
 
 def _slug(project: str) -> str:

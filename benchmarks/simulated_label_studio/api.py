@@ -45,6 +45,15 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
         path = studio.uploads / Path(name).name
         return FileResponse(path) if path.is_file() else Response(status_code=500)  # as recorded
 
+    @router.get("/api/projects/")
+    def projects(title: str = "", page: int = 1) -> Json:
+        if page > 1:
+            raise HTTPException(404, "Invalid page.")
+        with rows.lock:
+            found = [rows.project(number) for number in rows.projects]
+        listed = [row for row in found if title.lower() in row["title"].lower()]
+        return {"count": len(listed), "next": None, "previous": None, "results": listed}
+
     @router.get("/api/projects/{number}/")
     def project(number: int) -> Json:
         with rows.lock:
