@@ -7,16 +7,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from backend import sync
+from backend.audio.source import LocatedSound
+from backend.deadline import Deadline
+from backend.embeddings import Ear, Sound
 from backend.errors import EarmarkError, LabelStudioError, SoundUnreachableError
 from backend.labelstudio.access import Credentials
 from backend.labelstudio.listing import Listing
-from backend.prediction import Predictor
 from backend.refresh import refresh_predictions
 from backend.services import Services
 from backend.settings import Settings
@@ -95,14 +96,14 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 
 def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    hear = Predictor.hear
+    extract = Ear.extract
 
-    def sometimes(self: Predictor, task: Any, data_key: str, project: Project | None) -> Any:
-        if task["data"][data_key].rpartition("/")[2] in names:
+    def sometimes(self: Ear, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
+        if address.rpartition("/")[2] in names:
             raise SoundUnreachableError("The sound cannot be reached just now.")
-        return hear(self, task, data_key, project)
+        return extract(self, located, address, *deadline)
 
-    monkeypatch.setattr(Predictor, "hear", sometimes)
+    monkeypatch.setattr(Ear, "extract", sometimes)
 
 
 def test_a_sound_that_cannot_be_had_keeps_the_prediction_that_it_has(
