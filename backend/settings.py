@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         default=None,
         min_length=16,
+        repr=False,
         description="encrypts Label Studio's tokens in the database; empty makes a key in DATA_DIR",
     )
 
