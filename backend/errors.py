@@ -83,6 +83,12 @@ class LabelStudioError(EarmarkError):
     reason = "label_studio"
 
 
+class SecretKeyError(LabelStudioError):
+    """A stored token was encrypted with another key than the one that is here."""
+
+    reason = "secret_key"
+
+
 class RedisUnavailableError(EarmarkError):
     """No Redis answers, and none could be started."""
 

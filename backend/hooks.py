@@ -58,11 +58,11 @@ class Hooks:
         key = self._project(tasks, project)
         if key != UNKNOWN_PROJECT:
             with services.database.write() as session:
-                offered = remember_access(session, key, self._hostname, self._access_token)
+                offered = remember_access(session, key, self._hostname, self._access_token, services.cipher)
                 # A model may be older than what the last webhook said
                 note_label_config(session, key, self._label_config, heard_at=0.0)
             if offered:
-                confirm_offer(services.database, key)
+                confirm_offer(services.database, key, services.cipher)
         if context:
             return Assistant(services).predict(tasks, key, self._label_config, context, deadline).items
         return Predictor(services).predict(tasks, key, self._label_config, deadline).items

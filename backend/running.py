@@ -13,6 +13,7 @@ from backend.jobs.redis_server import answers, server_command
 from backend.settings import Settings, environment_of
 from backend.store.database import Database
 from backend.supervisor import Child, Supervisor
+from backend.token_cipher import TokenCipher
 
 REDIS_READY_SECONDS = 20.0
 API_READY_SECONDS = 60.0
@@ -44,7 +45,7 @@ def start_backend(
     ChildFailedError
         One of them does not come up.
     """
-    Database(settings.sqlalchemy_url).upgrade()
+    Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt).upgrade()
 
     def child(name: str, *arguments: str) -> Child:
         command = [sys.executable, "-m", "backend", *arguments]

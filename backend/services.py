@@ -19,6 +19,7 @@ from backend.encoders import encoder_identity, get_encoder
 from backend.encoders.base import Encoder
 from backend.encoders.preparing import need_prepared
 from backend.errors import EarmarkError, OutOfTimeError
+from backend.files import keep_private
 from backend.giving_way import RightOfWay
 from backend.head.model import Head
 from backend.labelstudio.access import AccessBook
@@ -29,6 +30,7 @@ from backend.store.database import Database
 from backend.store.faults import remember_fault
 from backend.store.registry import active_version, load_head, version_name
 from backend.store.tables import Version
+from backend.token_cipher import TokenCipher
 from backend.zero_label import hears_audioset, zero_label_head
 
 log = structlog.get_logger(__name__)
@@ -53,7 +55,9 @@ class Services:
 
     def __init__(self, settings: Settings, background: bool = False) -> None:
         self.settings, self._background = settings, background
-        self.database = Database(settings.sqlalchemy_url)
+        self.cipher = TokenCipher(settings)
+        self.database = Database(settings.sqlalchemy_url, encrypt=self.cipher.encrypt)
+        keep_private(settings.data_dir, 0o700)
         self.access = AccessBook(settings)
         self._source = SoundSource(settings)
         self._frames = frame_store(settings)

@@ -50,6 +50,13 @@ class Settings(BaseSettings):
         default=None, description="token that lets a request in as well (bearer), for scripts and Prometheus"
     )
 
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        repr=False,
+        description="encrypts Label Studio's tokens in the database; empty makes a key in DATA_DIR",
+    )
+
     # Label Studio
     label_studio_url: str | None = Field(
         default=None,

@@ -148,8 +148,8 @@ def test_an_address_that_waits_for_confirmation_is_said_and_can_be_accepted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with services.database.write() as session:
-        remember_access(session, "1.1", "http://known:8080", "token")
-        remember_access(session, "1.1", "http://moved:8080", "")
+        remember_access(session, "1.1", "http://known:8080", "token", services.cipher)
+        remember_access(session, "1.1", "http://moved:8080", "", services.cipher)
     (finding,) = projects._offer(projects_of(services)[0])
     assert "http://moved:8080" in finding.text
     assert "--accept-host 1" in finding.remedy

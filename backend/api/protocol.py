@@ -72,10 +72,12 @@ def protocol_router(
             key = project_key(request.project)
             if key != UNKNOWN_PROJECT:
                 with services.database.write() as session:
-                    offered = remember_access(session, key, request.hostname, request.access_token)
+                    offered = remember_access(
+                        session, key, request.hostname, request.access_token, services.cipher
+                    )
                     note_label_config(session, key, request.schema_, time.time())
                 if offered:  # asking takes longer than Label Studio waits
-                    moves.submit(key, key, lambda: confirm_offer(services.database, key))
+                    moves.submit(key, key, lambda: confirm_offer(services.database, key, services.cipher))
             return services.version_name(key)
 
         dispatcher.ensure_running()

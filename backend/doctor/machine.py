@@ -22,6 +22,7 @@ from backend.running import api_url
 from backend.settings import Settings, without_password
 from backend.shared_frames import frame_store
 from backend.store.database import Database
+from backend.token_cipher import TokenCipher
 
 TIMEOUT_SECONDS = 5.0
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -65,7 +66,7 @@ def frames(settings: Settings) -> Iterator[Finding]:
 def database(settings: Settings) -> Iterator[Finding]:
     """Whether the database answers, and its schema is of this release."""
     try:
-        database = Database(settings.sqlalchemy_url)
+        database = Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt)
     except ConfigurationError as error:
         yield Finding("fault", "database", "its folder cannot be made", str(error))
         return

@@ -6,12 +6,16 @@ import threading
 import time
 
 import httpx
+import structlog
 
 from backend.audio.addresses import same_server, shown
 from backend.audio.source import LabelStudioAccess
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, SecretKeyError
 from backend.settings import Settings
 from backend.store.tables import Project
+from backend.token_cipher import TokenCipher
+
+log = structlog.get_logger(__name__)
 
 ACCESS_TOKEN_SECONDS = 240
 """An access token is valid for 5 minutes; we ask for a new one a minute earlier."""
@@ -82,13 +86,18 @@ def address_and_token(settings: Settings, project: Project | None) -> tuple[str,
 
     The configured key is only ever sent to the configured address: anyone can tell ``/setup`` a host
     name. A token that came with a host name goes back to that one, and to no other.
+
+    Raises
+    ------
+    SecretKeyError
+        The project's token was encrypted with another key.
     """
     url, key = settings.label_studio_url or "", settings.api_key or ""
     if url and key:
         return url, key
     sent = project is not None and project.access_token and project.hostname
     if project is not None and sent and (not url or same_server(url, project.hostname)):
-        return url or project.hostname.rstrip("/"), project.access_token
+        return url or project.hostname.rstrip("/"), TokenCipher(settings).decrypt(project.access_token)
     return url, ""
 
 
@@ -101,7 +110,11 @@ class AccessBook:
 
     def for_project(self, project: Project | None) -> LabelStudioAccess | None:
         """Return the access for a project, or None when no Label Studio is known."""
-        url, token = address_and_token(self._settings, project)
+        try:
+            url, token = address_and_token(self._settings, project)
+        except SecretKeyError as error:
+            log.warning("token of Label Studio cannot be used", detail=str(error))
+            url, token = self._settings.label_studio_url or "", ""
         return self._access(url, token) if url else None
 
     def required(self, project: Project | None) -> LabelStudioAccess:

@@ -16,6 +16,7 @@ from backend.store.access import accept_offer
 from backend.store.database import Database
 from backend.store.projects import project_key
 from backend.store.tables import Project
+from backend.token_cipher import TokenCipher
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ ASK_AGAIN_SECONDS = 60.0
 """Requests of others must not become a flood of ours."""
 
 
-def confirm_offer(database: Database, key: str) -> bool:
+def confirm_offer(database: Database, key: str, cipher: TokenCipher) -> bool:
     """Ask the known Label Studio about an offer, and accept what it confirms.
 
     Another address is confirmed where the known Label Studio, asked with the known token, says that the
@@ -38,15 +39,14 @@ def confirm_offer(database: Database, key: str) -> bool:
         project.offer_asked_at = now
     offered = project.offered_hostname, project.offered_token
     try:
+        token, known = cipher.decrypt(project.offered_token), cipher.decrypt(project.access_token)
         if same_server(project.hostname, project.offered_hostname):
-            shows = _get(project.hostname, project.offered_token, f"/api/projects/{project.project_id}/")
+            shows = _get(project.hostname, token, f"/api/projects/{project.project_id}/")
             confirmed = project_key(shows) == key
-        elif project.access_token:
-            answer = _get(project.hostname, project.access_token, "/api/current-user/token")
+        elif known:
+            answer = _get(project.hostname, known, "/api/current-user/token")
             own = answer.get("token") if isinstance(answer, dict) else None
-            confirmed = isinstance(own, str) and hmac.compare_digest(
-                own.encode(), project.offered_token.encode()
-            )
+            confirmed = isinstance(own, str) and hmac.compare_digest(own.encode(), token.encode())
         else:
             confirmed = False
         if confirmed:

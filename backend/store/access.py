@@ -13,14 +13,15 @@ import structlog
 from sqlalchemy.orm import Session
 
 from backend.audio.addresses import same_server, shown
-from backend.errors import VersionError
+from backend.errors import SecretKeyError, VersionError
 from backend.store.projects import is_storable, lock_project, remember_project
 from backend.store.tables import Project
+from backend.token_cipher import TokenCipher
 
 log = structlog.get_logger(__name__)
 
 
-def remember_access(session: Session, key: str, hostname: object, token: object) -> bool:
+def remember_access(session: Session, key: str, hostname: object, token: object, cipher: TokenCipher) -> bool:
     """Take over the address and token of a request, where no token is known yet or it is the same one.
 
     Whoever sends the known token has it already, so nothing is given away with the new address.
@@ -33,17 +34,17 @@ def remember_access(session: Session, key: str, hostname: object, token: object)
     if not (is_storable(hostname) and isinstance(hostname, str) and same_server(hostname, hostname)):
         return False  # a token without an address belongs nowhere
     sent = token if is_storable(token) and isinstance(token, str) else ""
-    known, same = project.access_token, same_server(hostname, project.hostname)
+    known, same = _decrypted(cipher, project.access_token), same_server(hostname, project.hostname)
     vouched = bool(sent and known) and hmac.compare_digest(sent.encode(), known.encode())
     if not known or vouched:  # without a token there is nothing to give away
         if (project.hostname, known) != (hostname, sent):
             lock_project(session, key)
-            _move(project, hostname, sent)
+            _move(project, hostname, cipher.encrypt(sent))
         return False
     if same and not sent:
         return False
-    if (project.offered_hostname, project.offered_token) != (hostname, sent):
-        project.offered_hostname, project.offered_token = hostname, sent
+    if (project.offered_hostname, _decrypted(cipher, project.offered_token)) != (hostname, sent):
+        project.offered_hostname, project.offered_token = hostname, cipher.encrypt(sent)
         project.offered_at, project.offer_asked_at = time.time(), 0.0
         log.warning(
             "another address or token of Label Studio waits for confirmation",
@@ -61,7 +62,7 @@ def accept_offer(session: Session, key: str, offered: tuple[str, str] | None = N
     Parameters
     ----------
     offered
-        Address and token as they were confirmed; None takes those that are offered now.
+        Address and token, as they are stored, that were confirmed; None takes those that are offered now.
 
     Raises
     ------
@@ -84,6 +85,14 @@ def accept_offer(session: Session, key: str, offered: tuple[str, str] | None = N
 def accept_hint(project: Project) -> str:
     """The command that confirms a project's offer."""
     return f"python -m backend doctor --accept-host {project.project_id}"
+
+
+def _decrypted(cipher: TokenCipher, stored: str) -> str:
+    try:
+        return cipher.decrypt(stored)
+    except SecretKeyError as error:  # nothing is left to protect: the next token that comes is taken
+        log.warning("stored token is lost", detail=str(error))
+        return ""
 
 
 def _move(project: Project, hostname: str, token: str) -> None:

@@ -40,7 +40,7 @@ def known(services: Services) -> Iterator[Server]:
     """The Label Studio that is known for the project."""
     with Server() as server:
         with services.database.write() as session:
-            assert not remember_access(session, KEY, server.url, TOKEN)
+            assert not remember_access(session, KEY, server.url, TOKEN, services.cipher)
         yield server
         server.shutdown()
 
@@ -62,7 +62,7 @@ def pair(services: Services) -> tuple[str, str]:
 
 def send(services: Services, hostname: object, token: object) -> bool:
     with services.database.write() as session:
-        return remember_access(session, KEY, hostname, token)
+        return remember_access(session, KEY, hostname, token, services.cipher)
 
 
 @pytest.mark.parametrize("token", ["", None, 7, NEW_TOKEN, "\x00"])
@@ -71,7 +71,7 @@ def test_another_address_never_gets_the_known_token(
 ) -> None:
     known.answers["/api/current-user/token"] = says(TOKEN, {"token": TOKEN})
     assert send(services, other.url, token)
-    assert not confirm_offer(services.database, KEY)
+    assert not confirm_offer(services.database, KEY, services.cipher)
     assert pair(services) == (known.url, f"Token {TOKEN}")
     assert other.requests == []
 
@@ -94,7 +94,7 @@ def test_the_known_label_studio_confirms_that_it_moved(
 ) -> None:
     known.answers["/api/current-user/token"] = says(TOKEN, {"token": NEW_TOKEN})
     assert send(services, other.url, NEW_TOKEN)
-    assert confirm_offer(services.database, KEY)
+    assert confirm_offer(services.database, KEY, services.cipher)
     assert pair(services) == (other.url, f"Token {NEW_TOKEN}")
     assert known.tokens == [f"Token {TOKEN}"]
 
@@ -107,14 +107,14 @@ def test_the_known_token_vouches_for_another_address(services: Services, known: 
 def test_another_token_counts_where_it_shows_the_project(services: Services, known: Server) -> None:
     known.answers["/api/projects/1/"] = says(NEW_TOKEN, {"id": 1, "created_at": "2001-01-01T00:00:00Z"})
     assert send(services, known.url, NEW_TOKEN)
-    assert not confirm_offer(services.database, KEY), "another project has the number there"
-    assert not confirm_offer(services.database, KEY)
+    assert not confirm_offer(services.database, KEY, services.cipher), "another project has the number there"
+    assert not confirm_offer(services.database, KEY, services.cipher)
     assert len(known.requests) == 1, "asked once a minute at most"
     assert pair(services)[1] == f"Token {TOKEN}"
     known.answers["/api/projects/1/"] = says(NEW_TOKEN, PROJECT)
     with services.database.write() as session:
         session.get_one(Project, KEY).offer_asked_at = 0.0
-    assert confirm_offer(services.database, KEY)
+    assert confirm_offer(services.database, KEY, services.cipher)
     assert pair(services) == (known.url, f"Token {NEW_TOKEN}")
 
 
@@ -122,7 +122,7 @@ def test_another_token_counts_where_it_shows_the_project(services: Services, kno
 def test_trouble_confirms_nothing(services: Services, known: Server, other: Server, trouble: Answer) -> None:
     known.answers["/api/current-user/token"] = trouble
     send(services, other.url, NEW_TOKEN)
-    assert not confirm_offer(services.database, KEY)
+    assert not confirm_offer(services.database, KEY, services.cipher)
     assert pair(services)[0] == known.url
 
 

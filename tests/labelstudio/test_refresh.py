@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import httpx
 import pytest
 
 from backend import sync
+from backend.audio.source import LocatedSound
+from backend.deadline import Deadline
+from backend.embeddings import Ear, Sound
 from backend.errors import EarmarkError, LabelStudioError, SoundUnreachableError
 from backend.labelstudio.access import Credentials
 from backend.labelstudio.listing import Listing
-from backend.prediction import Predictor
 from backend.refresh import refresh_predictions
 from backend.store.events import pending_work
-from backend.store.tables import Project
 from backend.sync import sync_when_rested
 from tests.lessons import receive, result_of
 from tests.scene import Scene
 
 
 def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    hear = Predictor.hear
+    extract = Ear.extract
 
-    def sometimes(self: Predictor, task: Any, data_key: str, project: Project | None) -> Any:
-        if task["data"][data_key].rpartition("/")[2] in names:
+    def sometimes(self: Ear, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
+        if address.rpartition("/")[2] in names:
             raise SoundUnreachableError("The sound cannot be reached just now.")
-        return hear(self, task, data_key, project)
+        return extract(self, located, address, *deadline)
 
-    monkeypatch.setattr(Predictor, "hear", sometimes)
+    monkeypatch.setattr(Ear, "extract", sometimes)
 
 
 def test_a_sound_that_cannot_be_had_keeps_the_prediction_that_it_has(

@@ -1,7 +1,7 @@
-"""Sounds that trainings wait for, moves of Label Studio to confirm, faults without secrets."""
+"""Sounds that trainings wait for, moves of Label Studio to confirm, secrets encrypted or gone."""
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 revision = "0013"
 down_revision = "0009"
@@ -17,6 +17,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("offered_token", sa.Text(), nullable=False, server_default=""))
         batch_op.add_column(sa.Column("offered_at", sa.Double(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("offer_asked_at", sa.Double(), nullable=False, server_default="0"))
+    encrypt = context.config.attributes.get("encrypt")
+    if encrypt is not None:
+        connection = op.get_bind()
+        rows = connection.execute(sa.text("SELECT key, access_token FROM projects WHERE access_token <> ''"))
+        for key, token in rows.all():
+            change = sa.text("UPDATE projects SET access_token = :token WHERE key = :key")
+            connection.execute(change, {"key": key, "token": encrypt(token)})
     # Addresses used to be stored whole, with passwords and signed queries; each fault comes again.
     op.execute("DELETE FROM sound_faults WHERE address LIKE '%://%' AND address LIKE '%?%'")
     op.execute("DELETE FROM sound_faults WHERE address LIKE '%://%@%'")
