@@ -107,6 +107,12 @@ class HeadDamagedError(EarmarkError):
     reason = "head_damaged"
 
 
+class HeadDroppedError(HeadDamagedError):
+    """A superseded version's head was deleted to save space."""
+
+    reason = "head_dropped"
+
+
 class VersionError(EarmarkError):
     """A project or a version that was named does not exist, or cannot be made active."""
 
