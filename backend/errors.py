@@ -131,6 +131,12 @@ class ProjectNameError(EarmarkError):
     reason = "project_name"
 
 
+class HeadDroppedError(HeadDamagedError):
+    """A superseded version's head was deleted to save space."""
+
+    reason = "head_dropped"
+
+
 class VersionError(EarmarkError):
     """A version that was named does not exist, or cannot be made active."""
 

@@ -13,7 +13,7 @@ from backend.agreement import label_agreement
 from backend.cleared import with_cleared
 from backend.clips import Heard, annotated_clips, hear_annotations
 from backend.errors import HeadDamagedError
-from backend.head.comparison import Comparison, compare
+from backend.head.comparison import MIN_RECORDINGS, Comparison, compare
 from backend.head.examples import AnnotatedClip, Examples, build_all
 from backend.head.fit import FitReport, fit_head
 from backend.head.fitted import Fitted
@@ -115,6 +115,20 @@ def against_served(
     if before is None:
         return Comparison({}, {}, ())
     return compare_fitted(services, lesson, candidate.fitted, before, candidate.examples)
+
+
+def unmeasured(services: Services, found: Comparison, active: Version | None) -> str:
+    """Which controls of a new version were not compared with what was served before, and why; or empty."""
+    if not found.unmeasured:
+        return ""
+    names = ", ".join(f"“{name}”" for name in found.unmeasured)
+    served, why = services.untrained_name(), f"fewer than {MIN_RECORDINGS} recordings are new to both"
+    if active is not None:
+        served = active.name
+        with services.database.read() as session:
+            if load_folds(session, active.id) is None:
+                why = f"{served} has no fold heads any more, by which it could be measured"
+    return f"Served without comparing {names} with {served}: {why}."
 
 
 def compare_fitted(

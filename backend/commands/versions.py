@@ -19,10 +19,11 @@ def versions(
     project: Annotated[str | None, typer.Argument(metavar="[PROJECT]", help=ABOUT_PROJECT)] = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
+    every: Annotated[bool, typer.Option("--all", help="Old versions too")] = False,
 ) -> None:
     """List what was trained: which version answers, how good each was measured to be, and why."""
     from backend.api.versions import read_versions
-    from backend.commands.tables import print_versions
+    from backend.commands.tables import VERSIONS_SHOWN, print_versions
 
     with opened(data_dir) as services:
         key = find(services, project).key if project else None
@@ -30,11 +31,11 @@ def versions(
     if as_json:
         print_json(answer.model_dump())
     else:
-        print_versions(answer)
+        print_versions(answer, None if every else VERSIONS_SHOWN)
 
 
 def progress(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Show the learning curve: predictions against the annotations that followed, by version and person.
+    """Show the learning curve: predictions against the annotations that followed, by their number and person.
 
     Each annotation is compared with what was shown for it before anything was learnt from it.
     """

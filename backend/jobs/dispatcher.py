@@ -25,13 +25,13 @@ from backend.settings import Settings
 from backend.store.database import Database
 from backend.store.events import PendingWork, pending_work
 from backend.store.prediction_writes import projects_with_duplicates
-from backend.store.projects import known_projects
-from backend.store.registry import (
-    active_versions,
+from backend.store.project_states import (
+    answering_versions,
     last_activations,
     projects_without_version,
     training_seconds,
 )
+from backend.store.projects import known_projects
 from backend.store.tables import Activation, Project, Version
 
 log = structlog.get_logger(__name__)
@@ -143,7 +143,7 @@ def due_jobs_and_next_look(
             else:
                 next_look = min(next_look, due)
         identity = encoder_identity(settings)
-        active = active_versions(session, identity)
+        active = answering_versions(session, identity)
         activations = last_activations(session, identity)
         switched = projects_without_version(session, identity)
         asked = {request.project_key for request, _ in jobs}

@@ -40,6 +40,8 @@ class Project(Base):
     """The project's ``updated_at`` then, by Label Studio's clock; what was sent before it changes nothing."""
     learnt_config: Mapped[str] = mapped_column(String(64), default="")
     """Digest of the label config that the last training knew."""
+    annotated: Mapped[dict[str, Any] | None]
+    """What the last training found in the annotations: see ``backend.annotation_summary``."""
     title: Mapped[str] = mapped_column(Text, default="")
     hostname: Mapped[str] = mapped_column(Text, default="")
     access_token: Mapped[str] = mapped_column(Text, default="")
@@ -143,19 +145,21 @@ class Annotation(Base):
 
 
 class Version(Base):
-    """A trained head. One active version for each project and encoder identity."""
+    """A trained version. One active version for each project and encoder identity."""
 
     __tablename__ = "versions"
-    __table_args__ = (Index("uq_versions_number", "project_key", "number", unique=True),)
+    __table_args__ = (
+        Index("uq_versions_number", "project_key", "number", unique=True),
+        Index("ix_versions_active", "project_key", "active"),  # asked for at every prediction
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     project_key: Mapped[str] = mapped_column(String(64))
     encoder: Mapped[str] = mapped_column(String(128))
     number: Mapped[int]
     name: Mapped[str] = mapped_column(String(128))
-    head: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-    folds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
-    """What its measuring needs to be repeated; None for versions of the first release."""
+    digest: Mapped[str] = mapped_column(String(64), default="")
+    """Of what it was trained on: see ``backend.training_digest``. Empty for versions of earlier releases."""
     metrics: Mapped[dict[str, Any]]
     annotations: Mapped[int]
     created_at: Mapped[float]
@@ -168,6 +172,23 @@ class Version(Base):
     def answers(self, encoder_identity: str | None) -> bool:
         """Whether it is what answers with an encoder; with its own, where it is not known which one hears."""
         return self.active and encoder_identity in (None, self.encoder)
+
+
+class VersionHead(Base):
+    """The arrays of a version, apart from its figures: SQLite reads past a large value page by page.
+
+    A version without such a row has kept its figures alone: see ``backend.store.retention``.
+    """
+
+    __tablename__ = "version_heads"
+
+    version_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    head_bytes: Mapped[int] = mapped_column(BigInteger)
+    fold_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    head: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    folds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """What its measuring needs to be repeated; None where that is not kept, or never was."""
 
 
 class Activation(Base):
@@ -242,8 +263,8 @@ class Training(Base):
     started_at: Mapped[float]
     finished_at: Mapped[float]
     outcome: Mapped[str] = mapped_column(String(16))
-    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from) or
-    ``failed``."""
+    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from),
+    ``unchanged`` (nothing new to learn from) or ``failed``."""
     detail: Mapped[str] = mapped_column(Text, default="")
     traceback: Mapped[str] = mapped_column(Text, default="", server_default="")
     """Of one that failed: where, for whoever mends it."""
