@@ -12,7 +12,7 @@ import backend.cli
 from backend.doctor import Finding, examine, print_report, projects
 from backend.errors import SoundUnreadableError
 from backend.services import Services
-from backend.settings import Settings, get_settings, load_settings
+from backend.settings import Settings, load_settings
 from backend.store.access import remember_access
 from backend.store.faults import remember_fault
 from backend.store.projects import known_projects, remember_project
@@ -153,12 +153,10 @@ def test_an_address_that_waits_for_confirmation_is_said_and_can_be_accepted(
     (finding,) = projects._offer(projects_of(services)[0])
     assert "http://moved:8080" in finding.text
     assert "--accept-host 1" in finding.remedy
-    monkeypatch.setattr(get_settings.__module__ + ".load_settings", lambda: settings)
-    get_settings.cache_clear()
-    monkeypatch.setattr("sys.argv", ["backend", "doctor", "--accept-host", "1"])
+    folder = str(services.settings.data_dir)
+    monkeypatch.setattr("sys.argv", ["backend", "doctor", "--accept-host", "1", "--data-dir", folder])
     with pytest.raises(SystemExit) as ended:
         backend.cli.main()
-    get_settings.cache_clear()
     assert ended.value.code == 0
     assert "http://moved:8080" in capsys.readouterr().out
     (project,) = projects_of(services)
