@@ -10,9 +10,10 @@ import pytest
 
 from backend.services import Services
 from backend.settings import Settings
+from tests.running import label_studio
 from tests.scene import scene
 
-__all__ = ["scene"]
+__all__ = ["label_studio", "scene"]
 
 # A busy machine is no fault of a test; what a test may cost is limited by its own timeout.
 hypothesis.settings.register_profile(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from backend.doctor import examine
 from backend.errors import LabelStudioError
 from backend.jobs import redis_server
 from backend.labelstudio.connecting import check_webhook, connect_backend
-from backend.running import api_url, child_environment, start_backend
 from backend.settings import Settings
-from backend.supervisor import supervised
 from scripts.demo_check import Loop
 from scripts.demo_clips import DemoClip, Event, make_clips
 from scripts.demo_project import connect, import_clips
+from tests.running import RunningBackend as Backend
+from tests.running import running_backend
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -30,33 +28,11 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.e2e
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A running backend and its settings."""
-
-    settings: Settings
-    url: str
-
-
 @pytest.fixture(scope="module")
 def backend(label_studio: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("backend")
-    settings = Settings(_env_file=None, data_dir=folder / "data", port=port, encoder="logmel")
-    environment = {
-        **child_environment(settings),
-        "ENCODER": "logmel",
-        "LABEL_STUDIO_URL": label_studio.url,
-        "LABEL_STUDIO_API_KEY": label_studio.token,
-        "TRAIN_DEBOUNCE_SECONDS": "1",
-    }
-    for name in ("REDIS_URL", "DATABASE_URL"):
-        environment.pop(name, None)
-    with supervised(folder / "run") as supervisor:
-        start_backend(supervisor, settings, environment, folder / "logs")
-        yield Backend(settings, api_url(settings))
+    with running_backend(label_studio, folder, TRAIN_DEBOUNCE_SECONDS="1") as running:
+        yield running
 
 
 def connected_loop(

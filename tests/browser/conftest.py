@@ -1,0 +1,148 @@
+"""Fixtures: Debian's Chromium with an annotator in it, and projects of sample clips with a trained version.
+
+Every request of the browser to another machine, and every error that a page reports, fails the test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, Route, sync_playwright
+
+from scripts.demo_check import Loop, first_of_each_sound
+from scripts.demo_clips import DemoClip, make_clips
+from scripts.demo_project import connect, import_clips
+from tests.browser.annotator import Annotator, Observed
+from tests.running import RunningBackend, RunningLabelStudio, running_backend
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIPS = 30
+"""More than a test annotates, so that some tasks stay open."""
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+OPTIONS = (
+    "--no-sandbox",  # Chromium's sandbox does not run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+    # The browser's own services cannot find an address, whatever the options above leave on
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+)
+OUTSIDE = re.compile(r"^(https?|wss?)://(?!127\.0\.0\.1[:/])")
+KNOWN_ERRORS = ("/heidi-tips",)
+"""Addresses whose failure Label Studio 1.23.2 causes itself: it has no tips to show on the login page."""
+WINDOW = {"width": 1600, "height": 1000}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Chromium without a window, in a fresh profile; without one installed, the tests are skipped.
+
+    It ends with each module: playwright keeps an event loop in this thread, and other tests run their own.
+    """
+    program = os.environ.get("CHROMIUM_EXECUTABLE") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, headless=True, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def backend(
+    label_studio: RunningLabelStudio, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningBackend]:
+    """A backend with the pauses before training that it has by default."""
+    with running_backend(label_studio, tmp_path_factory.mktemp("browser-backend")) as running:
+        yield running
+
+
+def watch(context: BrowserContext) -> Observed:
+    """Note what pages of this context must not do; requests to other machines get no answer."""
+    observed = Observed()
+
+    def refuse(route: Route) -> None:
+        route.abort()
+
+    def note_request(request: Request) -> None:
+        if OUTSIDE.match(request.url):
+            observed.outside.append(request.url)
+
+    def note_message(message: ConsoleMessage) -> None:
+        place = message.location.get("url", "")
+        if message.type == "error" and not any(known in place for known in KNOWN_ERRORS):
+            observed.errors.append(f"{message.text} ({place})")
+
+    context.route(OUTSIDE, refuse)
+    context.on("request", note_request)
+    context.on("console", note_message)
+    context.on("weberror", lambda error: observed.errors.append(str(error.error)))
+    return observed
+
+
+@pytest.fixture
+def open_window(chromium: Browser, label_studio: RunningLabelStudio) -> Iterator[Callable[[], Annotator]]:
+    """Open a browser window of somebody who is not logged in; each call is another person."""
+    opened: list[tuple[BrowserContext, Observed]] = []
+
+    def open_one() -> Annotator:
+        context = chromium.new_context(viewport=WINDOW, service_workers="block")
+        observed = watch(context)
+        opened.append((context, observed))
+        return Annotator(context.new_page(), label_studio.url, observed)
+
+    yield open_one
+    for context, _ in opened:
+        context.close()
+    assert not [url for _, observed in opened for url in observed.outside], "requests left this machine"
+    assert not [error for _, observed in opened for error in observed.errors], "a page reported errors"
+
+
+@pytest.fixture
+def annotator(open_window: Callable[[], Annotator], label_studio: RunningLabelStudio) -> Annotator:
+    """The owner of the Label Studio, logged in."""
+    person = open_window()
+    person.log_in(label_studio.username, label_studio.password)
+    return person
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoClip]]:
+    """Sample clips: their folder, and what sounds in them."""
+    folder = tmp_path_factory.mktemp("clips")
+    return folder, make_clips(folder, count=CLIPS, seed=5)
+
+
+@pytest.fixture
+def make_project(
+    label_studio: RunningLabelStudio, backend: RunningBackend, clips: tuple[Path, list[DemoClip]]
+) -> Callable[..., Loop]:
+    """Make a project of the sample clips whose open tasks hold predictions of the first trained version.
+
+    ``label_config`` is the example one by default; further settings go to the project.
+    """
+
+    def make(title: str, label_config: str | None = None, **project_settings: Any) -> Loop:
+        client, url, (folder, made) = label_studio.client, label_studio.url, clips
+        config = label_config or (ROOT / "label_config.xml").read_text()
+        project = client.projects.create(title=title, label_config=config, **project_settings)
+        tasks = import_clips(client, url, label_studio.token, project.id, folder, made)
+        loop = connect(client, url, project, backend.url, tasks)
+        known = first_of_each_sound(loop, sorted(tasks))
+        loop.annotate(known)
+        version = loop.wait_for_training(len(known))
+        loop.wait_for_predictions(version, [number for number in tasks if number not in known])
+        return loop
+
+    return make

@@ -1,0 +1,196 @@
+"""Annotators work through the label stream while versions are trained: what they submit is accepted and stored."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from scripts.demo_check import Loop
+from tests.browser.annotator import Annotator, Clip, Submission, regions_of, tags_of
+from tests.running import RunningLabelStudio
+from tests.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
+
+
+def correct_one_tag(annotator: Annotator, loop: Loop, task: int) -> set[str]:
+    """Correct one tag of a clip, a wrong one where there is one; returns the tags that are ticked then."""
+    ticked = annotator.tags()
+    true = {event.label for event in loop.clips[task].events}
+    wrong = sorted(ticked ^ true)
+    tag = wrong[0] if wrong else sorted(true)[0]
+    annotator.tick(tag, tag not in ticked)
+    assert annotator.tags() == ticked ^ {tag}
+    return annotator.tags()
+
+
+def stored(loop: Loop, submission: Submission) -> list[dict[str, Any]]:
+    """The result that Label Studio holds for what was submitted."""
+    result: list[dict[str, Any]] = loop.client.annotations.get(id=submission.answer["id"]).result
+    return result
+
+
+def learnt_from(loop: Loop) -> dict[str, int]:
+    """Number of annotations that each version of a project has learnt from, by its name."""
+    details = httpx.get(f"{loop.api_url}/versions", params={"project": loop.project_key}, timeout=30).json()
+    return {version["name"]: version["annotations"] for version in details["details"]}
+
+
+def refresh_while_open(loop: Loop, clip: Clip, task: int) -> str:
+    """Annotate another task, and wait until the new version has reached the open clip; returns its name."""
+    annotated = len(loop.clips) - len(loop.open_tasks())
+    loop.annotate([task])
+    version = loop.wait_for_training(annotated + 1)
+
+    def has_reached() -> bool:
+        held = {p.id: p.model_version for p in loop.client.predictions.list(task=clip.task)}
+        return version in held.values() and held.get(clip.prediction) in (None, version)
+
+    until(has_reached, f"{version} reaches the open clip")
+    return version
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(5.0, 12), (10.0, 8)])
+def test_clips_at_the_pace_of_a_person(
+    annotator: Annotator, make_project: Callable[..., Loop], seconds: float, count: int
+) -> None:
+    """One correction in each clip, half of its time after it came, and no Submit is refused."""
+    loop = make_project(f"A clip each {seconds:.0f} s")
+    known = len(loop.clips) - len(loop.open_tasks())
+    answers: list[int] = []
+    rows: list[tuple[int, str | None, int]] = []
+    clip = annotator.open_label_stream(loop.project_id)
+    for number in range(count):
+        annotator.play()
+        annotator.listen(seconds / 2)
+        regions = annotator.regions()
+        if number % 2 and regions:
+            annotator.delete_region(0)
+            tags, regions = annotator.tags(), annotator.regions()
+        else:
+            tags = correct_one_tag(annotator, loop, clip.task)
+        annotator.listen(seconds / 2)
+        annotator.screenshot(f"pace-{seconds:.0f}-{number}")
+        submission = annotator.submit()
+        answers.append(submission.status)
+        rows.append((clip.task, clip.version, known + number))
+        if submission.status == httpx.codes.CREATED:
+            assert submission.sent["parent_prediction"] == clip.prediction
+            result = stored(loop, submission)
+            assert tags_of(result) == tags
+            assert sorted(label for _, _, label in regions_of(result)) == sorted(regions)
+            clip = annotator.wait_for_next_clip()
+        else:
+            annotator.screenshot(f"pace-{seconds:.0f}-{number}-refused")
+            clip = annotator.reload()
+    print_staleness(rows, learnt_from(loop))
+    assert answers == [httpx.codes.CREATED] * count
+
+
+def print_staleness(rows: list[tuple[int, str | None, int]], learnt: dict[str, int]) -> None:
+    """Print what each clip's suggestion had learnt from, against what had been submitted when it was shown."""
+    print("\n task  shown version  learnt from  annotations then  behind")
+    for task, version, annotations in rows:
+        known = learnt.get(version or "", 0)
+        print(f"{task:5d}  {version!s:13s}  {known:11d}  {annotations:16d}  {annotations - known:6d}")
+
+
+def test_a_version_that_arrives_while_a_clip_is_open(
+    annotator: Annotator, make_project: Callable[..., Loop]
+) -> None:
+    """What was corrected in a clip is accepted, although a newer version's prediction has come meanwhile."""
+    loop = make_project("Refreshed while open")
+    clip = annotator.open_label_stream(loop.project_id)
+    tags = correct_one_tag(annotator, loop, clip.task)
+    version = refresh_while_open(loop, clip, loop.open_tasks()[-1])
+    assert clip.version != version
+    submission = annotator.submit()
+    annotator.screenshot("refreshed-while-open")
+    assert submission.sent["parent_prediction"] == clip.prediction
+    assert submission.status == httpx.codes.CREATED, submission.answer
+    assert tags_of(stored(loop, submission)) == tags
+    assert annotator.wait_for_next_clip().version == version
+
+
+def test_a_draft_is_kept_and_accepted(annotator: Annotator, make_project: Callable[..., Loop]) -> None:
+    """Corrections that were saved as a draft outlast a newer version and a reload, and are accepted then."""
+    loop = make_project("Draft")
+    clip = annotator.open_label_stream(loop.project_id)
+    with annotator.page.expect_response(lambda answer: "/drafts" in answer.url) as saved:
+        tags = correct_one_tag(annotator, loop, clip.task)
+    assert saved.value.status == httpx.codes.CREATED
+    refresh_while_open(loop, clip, loop.open_tasks()[-1])
+    again = annotator.reload()
+    assert (again.task, len(again.drafts)) == (clip.task, 1)
+    assert annotator.tags() == tags
+    submission = annotator.submit()
+    assert submission.status == httpx.codes.CREATED, submission.answer
+    assert tags_of(stored(loop, submission)) == tags
+
+
+def test_an_update_of_a_submitted_annotation(annotator: Annotator, make_project: Callable[..., Loop]) -> None:
+    """Going back and pressing Update is accepted, though a newer version came while the clip was open again."""
+    loop = make_project("Going back", maximum_annotations=2, overlap_cohort_percentage=100)
+    first = annotator.open_label_stream(loop.project_id)
+    correct_one_tag(annotator, loop, first.task)
+    assert annotator.submit().status == httpx.codes.CREATED
+    annotator.wait_for_next_clip()
+    annotator.go_back(first.task)
+    tags = correct_one_tag(annotator, loop, first.task)
+    loop.annotate([loop.open_tasks()[-1]])
+    annotated = len(loop.clips) - len(loop.open_tasks())
+    version = loop.wait_for_training(annotated)
+    loop.wait_for_predictions(version, loop.open_tasks())
+    update = annotator.update()
+    assert update.status == httpx.codes.OK, update.answer
+    assert tags_of(stored(loop, update)) == tags
+
+
+@pytest.fixture
+def colleague(open_window: Callable[[], Annotator], label_studio: RunningLabelStudio) -> Annotator:
+    """A second annotator, with an account made through the owner's invite link."""
+    invite = label_studio.client.organizations.get_invite().invite_url
+    person = open_window()
+    name = f"{uuid.uuid4().hex[:8]}@example.com"
+    person.sign_up(urljoin(label_studio.url, invite), name, "a-second-password")
+    return person
+
+
+@pytest.mark.parametrize("overlap", [1, 2])
+def test_two_annotators_at_once(
+    annotator: Annotator, colleague: Annotator, make_project: Callable[..., Loop], overlap: int
+) -> None:
+    """Two people who each have a clip open while the other one submits: no Submit is refused."""
+    loop = make_project(
+        f"Two annotators, overlap {overlap}", maximum_annotations=overlap, overlap_cohort_percentage=100
+    )
+    people = [annotator, colleague]
+    clips = [person.open_label_stream(loop.project_id) for person in people]
+    assert clips[0].task != clips[1].task
+    refused = []
+    for _ in range(4):
+        for number, person in enumerate(people):
+            tags = correct_one_tag(person, loop, clips[number].task)
+            person.listen(2.5)  # the pace of the two of them: a Submit each 2.5 s and more
+            submission = person.submit()
+            if submission.status == httpx.codes.CREATED:
+                assert tags_of(stored(loop, submission)) == tags
+                clips[number] = person.wait_for_next_clip()
+            else:
+                refused.append((number, clips[number], submission.answer))
+                clips[number] = person.reload()
+    # Both have a clip open when the newest version reaches it
+    for person, clip in zip(people, clips, strict=True):
+        correct_one_tag(person, loop, clip.task)
+    refresh_while_open(loop, clips[0], loop.open_tasks()[-1])
+    for number, person in enumerate(people):
+        submission = person.submit()
+        if submission.status != httpx.codes.CREATED:
+            refused.append((number, clips[number], submission.answer))
+    annotator.screenshot(f"two-annotators-{overlap}")
+    assert refused == []
