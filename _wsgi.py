@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import os
-from typing import Any
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from a2wsgi import ASGIMiddleware
-from fastapi import FastAPI
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
-from backend.api.app import create_app
-from backend.settings import get_settings
+ENVIRONMENT = Path(__file__).resolve().parent / ".venv"
+"""What ``make setup`` makes."""
 
 
 class Application:
@@ -28,10 +31,15 @@ class Application:
     @functools.cached_property
     def asgi(self) -> FastAPI:
         """The ASGI application."""
+        from backend.api.app import create_app
+        from backend.settings import get_settings
+
         return create_app(get_settings())
 
     @functools.cached_property
     def _wsgi(self) -> Any:
+        from a2wsgi import ASGIMiddleware
+
         return ASGIMiddleware(self.asgi)  # type: ignore[arg-type]
 
     def __call__(self, scope: Any, *rest: Any) -> Any:
@@ -44,6 +52,24 @@ class Application:
 
 
 app = Application()
+
+
+def use_own_environment() -> None:
+    """Go on with the Python of ``.venv`` where this one lacks what is needed, as the one in PATH may.
+
+    Ends with exit code 2 and the reason where there is no such environment.
+    """
+    if importlib.util.find_spec("a2wsgi") and importlib.util.find_spec("fastapi"):
+        return
+    python = ENVIRONMENT / "bin" / "python"
+    if not python.exists() or Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
+        print(
+            f"✗ {sys.executable} lacks the packages of requirements.txt: run 'make setup' in "
+            f"{ENVIRONMENT.parent}, then {python} {Path(__file__).name}.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    os.execv(python, [str(python), *sys.argv])
 
 
 def main() -> None:
@@ -66,4 +92,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_own_environment()
     main()

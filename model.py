@@ -22,7 +22,7 @@ class EarmarkModel(LabelStudioMLBase):  # type: ignore[misc]
     ) -> list[dict[str, Any]]:
         """Predict tasks: one item ``{"result", "score", "model_version", …}`` for each, in order."""
         project = kwargs.get("project") or getattr(self, "project_id", None)
-        return Hooks.of(self).predict(tasks, project)
+        return Hooks.of(self).predict(tasks, project, context)
 
     def fit(self, event: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         """Store a webhook's event and train on what waits.

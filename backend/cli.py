@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +13,24 @@ from rich.console import Console
 from rich.markup import escape
 
 from backend.commands import import_
+from backend.commands.assist import assist
+from backend.commands.common import DataDir
 from backend.commands.connect import connect
 from backend.commands.export import EXPORT_HELP, export
 from backend.commands.preannotate import preannotate
 from backend.commands.sync import sync
 from backend.commands.versions import compare, progress, promote, rollback, versions
+from backend.discovery import command_settings, registered
 from backend.errors import EarmarkError
 from backend.jobs.kinds import QueueKind
 from backend.loading import INTERRUPTED
-from backend.settings import Settings, get_settings
+from backend.settings import Settings, environment_of, get_settings
 
 app = typer.Typer(
     name="python -m backend",
     help="Earmark: a Label Studio ML backend for sound that learns from every correction.\n\n"
-    "Settings come from the environment or a .env file; 'doctor' lists what is configured, what is "
+    "Settings come from the environment or a .env file, else commands take those of the backend that runs "
+    "from this folder; 'doctor' lists what is configured, what is "
     "reachable, and what to do about each fault.",
     no_args_is_help=True,
     add_completion=False,
@@ -76,7 +81,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
         stop_left_behind(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
     chosen = settled(settings)  # this shows the progress of a download
-    with supervised(settings.data_dir / "run") as supervisor:
+    with supervised(settings.data_dir / "run") as supervisor, registered(chosen):
         start_backend(supervisor, chosen, child_environment(chosen), None)
         _print_screen(chosen, api_url(chosen), stands_in=settings.encoder == "auto")
         supervisor.watch()
@@ -102,6 +107,7 @@ def worker(
         list[QueueKind] | None,
         typer.Option(help="Take from this queue alone; may be given more than once [default: both]"),
     ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Run one worker; start as many as there should be trainings at a time.
 
@@ -111,7 +117,8 @@ def worker(
     from backend.jobs.worker import run_worker
     from backend.logs import configure_logging
 
-    settings = get_settings()
+    settings = command_settings(data_dir)
+    os.environ.update(environment_of(settings))  # its jobs read the settings from there
     configure_logging(settings.log_level, settings.log_format)
     run_worker(settings, burst=burst, queues=queue or tuple(QueueKind))
 
@@ -124,6 +131,7 @@ def weights(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read what is here again, every byte, instead of remembering")
     ] = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Fetch the weights of CNN14, the encoder that hears best: once, 327 MB, from Zenodo (CC BY 4.0).
 
@@ -137,28 +145,41 @@ def weights(
     from backend.encoders.install import bring_weights
     from backend.logs import configure_logging
 
-    settings = get_settings()
+    settings = command_settings(data_dir)
     configure_logging(settings.log_level, settings.log_format)
     for line in bring_weights(settings, brought, verify=verify, say=_plain):
         console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    accept_host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROJECT", help="Confirm that this project's Label Studio moved to the address it gave"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
     """Say what is configured, what is reachable, and what to do about each fault.
 
     Exit code 1 when something needs doing.
     """
     from backend.doctor import examine, print_report
 
-    findings = examine(get_settings())
-    print_report(console, get_settings(), findings)
+    if accept_host is not None:
+        _accept_host(accept_host, data_dir)
+        return
+    settings = command_settings(data_dir)
+    findings = examine(settings)
+    print_report(console, settings, findings)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
 
 
 app.command()(versions)
 app.command()(progress)
+app.command()(assist)
 app.command()(promote)
 app.command()(rollback)
 app.command()(compare)
@@ -171,6 +192,23 @@ import_.register(app)
 
 def _plain(line: str) -> None:
     console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _accept_host(name: str, data_dir: Path | None) -> None:
+    from backend.audio.addresses import shown
+    from backend.commands.common import find, opened
+    from backend.store.access import accept_offer
+
+    with opened(data_dir) as services:
+        project = find(services, name)
+        with services.database.write() as session:
+            hostname = accept_offer(session, project.key)
+    console.print(
+        f"[green]✓[/] {escape(shown(project.hostname))} is left for {escape(shown(hostname))}, and the token "
+        "that came with it",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _settings(port: int | None, bind: str | None) -> Settings:

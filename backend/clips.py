@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
+from backend.audio.addresses import shown
+from backend.audio.source import LocatedSound
 from backend.embeddings import Sound
-from backend.errors import EarmarkError
+from backend.errors import EarmarkError, SoundTooSlowError
 from backend.head.examples import AnnotatedClip
 from backend.labelstudio.config import Control
 from backend.labelstudio.results import ReadResult, read_result
-from backend.prediction import Predictor
+from backend.prediction import sound_addresses
+from backend.prefetch import Prefetch
 from backend.services import Services
 from backend.store.renames import Names
 from backend.store.tables import Annotation, Project, Task
 
 log = structlog.get_logger(__name__)
 
+AWAITED = frozenset({"too_slow", "unreachable", "label_studio"})
+"""Reasons for which a sound is asked for again later."""
 GROUND_TRUTH_WEIGHT = 2.0
 """A ground-truth annotation counts as much as two that were only submitted."""
 REVIEWED_WEIGHT = 1.5
@@ -43,18 +48,20 @@ def hear_annotations(
     controls: Sequence[Control],
     names: Names,
     annotations: Sequence[tuple[Annotation, Task]],
-) -> list[Heard]:
-    """Read every annotation and hear each sound once; what cannot be heard is logged and left out."""
-    predictor = Predictor(services)
-    data_keys = tuple(dict.fromkeys(control.data_key for control in controls))
-    of_task: dict[int, dict[str, Sound]] = {}
-    heard = []
-    for annotation, task in annotations:
-        if task.task_id not in of_task:
-            of_task[task.task_id] = _sounds(predictor, project, task, data_keys)
-        read = read_result(annotation.result, controls, names)
-        heard.append(Heard(annotation, task, read, of_task[task.task_id]))
-    return heard
+) -> tuple[list[Heard], dict[int, str]]:
+    """Read every annotation and encode each sound once; what cannot be used is logged and left out.
+
+    Returns
+    -------
+    The annotations; and why, by task, a sound could not be had now and may be had later.
+    """
+    tasks = list({task.task_id: task for _, task in annotations}.values())
+    sounds, awaited = _sounds(services, project, tasks, controls)
+    heard = [
+        Heard(annotation, task, read_result(annotation.result, controls, names), sounds[task.task_id])
+        for annotation, task in annotations
+    ]
+    return heard, awaited
 
 
 def annotated_clips(heard: Sequence[Heard], controls: Sequence[Control]) -> list[AnnotatedClip]:
@@ -100,11 +107,44 @@ def _recording(task: Task, sound: Sound) -> str:
     return whole if isinstance(whole, str) and whole else sound.digest
 
 
-def _sounds(predictor: Predictor, project: Project, task: Task, data_keys: Sequence[str]) -> dict[str, Sound]:
-    sounds = {}
-    for data_key in data_keys:
-        try:
-            sounds[data_key] = predictor.hear({"id": task.task_id, "data": task.data}, data_key, project)
-        except EarmarkError as error:
-            log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
-    return sounds
+def _sounds(
+    services: Services, project: Project, tasks: Sequence[Task], controls: Sequence[Control]
+) -> tuple[dict[int, dict[str, Sound]], dict[int, str]]:
+    """Sounds of tasks by task and data key, and what could not be had now, by task."""
+    sounds: dict[int, dict[str, Sound]] = {task.task_id: {} for task in tasks}
+    awaited: dict[int, str] = {}
+    if not tasks or not controls:
+        return sounds, awaited
+    ear, access = services.ear(), services.access.for_project(project)
+    addresses = [sound_addresses({"data": task.data}, controls) for task in tasks]
+    wait_seconds, left = services.settings.train_fetch_seconds, set(range(len(tasks)))
+
+    def use(position: int, locate: Callable[[str], LocatedSound]) -> None:
+        task = tasks[position]
+        for data_key, address in addresses[position].items():
+            try:
+                with services.faults_of(address):
+                    sound = ear.extract(locate(address), address)
+            except EarmarkError as error:
+                log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
+                if error.reason in AWAITED:
+                    awaited[task.task_id] = str(error)
+            else:
+                sounds[task.task_id][data_key] = sound
+
+    def located(address: str) -> LocatedSound:
+        found = ear.located(address, access)
+        if found is None:
+            raise SoundTooSlowError(
+                f"{shown(address)} did not arrive within {wait_seconds:g} s: it is asked for again by itself."
+            )
+        return found
+
+    of_tasks = [tuple(of_task.values()) for of_task in addresses]
+    with Prefetch(ear, access, of_tasks, wait_seconds=wait_seconds) as prefetch:
+        for position in prefetch:
+            use(position, prefetch.locate)
+            left.discard(position)
+    for position in sorted(left):
+        use(position, located)
+    return sounds, awaited

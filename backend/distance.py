@@ -20,6 +20,9 @@ from backend.labelstudio.config import Control
 from backend.labelstudio.results import ReadResult
 from backend.regions import Region
 
+SAME_SECONDS = 0.005
+"""An edge that was moved by less was not moved: Label Studio's interface draws nothing finer."""
+
 Parts = dict[str, float]
 """``found``, ``missed`` and ``extra``: seconds of regions, or numbers of tags."""
 
@@ -83,7 +86,9 @@ def measure(
     Returns
     -------
     ``labels`` (`Parts` by label, those without any left out), ``substituted`` in the same unit, and
-    ``lwlrap`` in (0, 1] for tags with known probabilities.
+    ``lwlrap`` in (0, 1] for tags with known probabilities. ``suggested``: how many regions or tags were
+    shown, ``accepted``: how many of them were submitted as they were. ``edges``: of regions whose label was
+    found, the distances of shown onsets and offsets from the annotated ones, in seconds.
     """
     if control.kind == "regions":
         return _regions(annotated.regions[control.name], predicted.regions[control.name])
@@ -94,7 +99,12 @@ def measure(
         label: _parts(label in wanted and label in given, label in wanted - given, label in given - wanted)
         for label in sorted(wanted | given)
     }
-    stored = {"labels": labels, "substituted": float(min(len(wanted - given), len(given - wanted)))}
+    stored = {
+        "labels": labels,
+        "substituted": float(min(len(wanted - given), len(given - wanted))),
+        "suggested": len(given),
+        "accepted": len(given & wanted),
+    }
     if probabilities:
         truth = np.array([[label in wanted for label in control.labels]])
         scores = np.array([[probabilities.get(label, 0.0) for label in control.labels]])
@@ -113,7 +123,32 @@ def _regions(wanted: Sequence[Region], given: Sequence[Region]) -> dict[str, Any
     return {
         "labels": {label: _parts(*parts) for label, *parts in zip(labels, *found, strict=True)},
         "substituted": float(seconds @ np.minimum(missed.sum(axis=1), extra.sum(axis=1))),
+        **_edges(wanted, given),
     }
+
+
+def _edges(wanted: Sequence[Region], given: Sequence[Region]) -> dict[str, Any]:
+    """Pair each shown region with the annotated one of the same labels that it overlaps most, each once."""
+    overlaps = sorted(
+        (
+            (min(one.end, other.end) - max(one.start, other.start), -place, -number)
+            for place, one in enumerate(given)
+            for number, other in enumerate(wanted)
+            if one.labels & other.labels and one.start < other.end and other.start < one.end
+        ),
+        reverse=True,
+    )
+    edges, accepted, shown, annotated = list[float](), 0, set[int](), set[int]()
+    for _, place, number in overlaps:
+        if place in shown or number in annotated:
+            continue
+        shown.add(place)
+        annotated.add(number)
+        one, other = given[-place], wanted[-number]
+        moved = [abs(one.start - other.start), abs(one.end - other.end)]
+        edges += [round(seconds, 3) for seconds in moved]
+        accepted += one.labels == other.labels and max(moved) < SAME_SECONDS
+    return {"suggested": len(given), "accepted": accepted, "edges": edges}
 
 
 def _sounding(

@@ -35,8 +35,20 @@ class SoundUnreachableError(EarmarkError):
     reason = "unreachable"
 
 
+class SoundTooSlowError(SoundUnreachableError):
+    """The server that holds a sound sends it more slowly than the least rate."""
+
+    reason = "too_slow"
+
+
+class OutOfTimeError(EarmarkError):
+    """The time limit of a request or a training passed before the work was done."""
+
+    reason = "out_of_time"
+
+
 class SoundNotFetchedError(EarmarkError):
-    """A sound is elsewhere, and nobody wanted it to be fetched now."""
+    """A sound is not here yet, or its content was not read yet, and the caller did not want to wait."""
 
     reason = "not_fetched"
 
@@ -69,6 +81,12 @@ class LabelStudioError(EarmarkError):
     """Label Studio cannot be reached, refuses the token, or answered something unusable."""
 
     reason = "label_studio"
+
+
+class SecretKeyError(LabelStudioError):
+    """A stored token was encrypted with another key than the one that is here."""
+
+    reason = "secret_key"
 
 
 class RedisUnavailableError(EarmarkError):
@@ -107,7 +125,25 @@ class HeadDamagedError(EarmarkError):
     reason = "head_damaged"
 
 
+class ProjectNameError(EarmarkError):
+    """No project has the name that was given, or several have it."""
+
+    reason = "project_name"
+
+
+class HeadDroppedError(HeadDamagedError):
+    """A superseded version's head was deleted to save space."""
+
+    reason = "head_dropped"
+
+
 class VersionError(EarmarkError):
-    """A project or a version that was named does not exist, or cannot be made active."""
+    """A version that was named does not exist, or cannot be made active."""
 
     reason = "version"
+
+
+class RegionError(EarmarkError):
+    """A stretch of a sound that was named is not in it, or nothing can be suggested for it."""
+
+    reason = "region"

@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backend.errors import ConfigurationError
@@ -32,6 +32,13 @@ def needed(folder: Path) -> Iterator[None]:
             f"{folder} cannot be used as a folder for data ({error.strerror or error}): set DATA_DIR to a "
             "folder of yours that has room, or correct DATABASE_URL where that names a file."
         ) from error
+
+
+def keep_private(path: Path, mode: int) -> None:
+    """Take a file or a folder away from other users; what belongs to one of them is left as it is."""
+    with suppress(FileNotFoundError, PermissionError):
+        if path.stat().st_mode & 0o077:
+            path.chmod(mode)
 
 
 @contextmanager

@@ -9,14 +9,18 @@ from typing import Any
 import redis
 import structlog
 
+from backend.assist import Assistant
+from backend.deadline import Deadline
 from backend.jobs.dispatcher import learn_request
 from backend.jobs.queue import ensure_job, job_queue, live_workers
 from backend.jobs.redis_server import connect
 from backend.label_changes import note_label_config, receive_webhook
+from backend.labelstudio.moves import confirm_offer
 from backend.prediction import Predictor
 from backend.services import Services
 from backend.settings import get_settings
-from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key, remember_project
+from backend.store.access import remember_access
+from backend.store.projects import UNKNOWN_PROJECT, latest_key, project_key
 from backend.training import learn_all
 
 log = structlog.get_logger(__name__)
@@ -42,22 +46,26 @@ class Hooks:
         names = ("label_config", "hostname", "access_token")
         return cls(*(getattr(model, name, None) or "" for name in names))
 
-    def predict(self, tasks: Sequence[Any], project: object = None) -> list[dict[str, Any]]:
-        """Predict tasks of one project; see ``Predictor.predict``."""
+    def predict(
+        self, tasks: Sequence[Any], project: object = None, context: object = None
+    ) -> list[dict[str, Any]]:
+        """Predict tasks of one project, or answer for the drawn regions of a context.
+
+        See ``Predictor.predict`` and ``Assistant.predict``. These servers make ``{}`` of no context.
+        """
         services = process_services()
+        deadline = Deadline(services.settings.predict_budget_seconds)
         key = self._project(tasks, project)
         if key != UNKNOWN_PROJECT:
             with services.database.write() as session:
-                remember_project(
-                    session,
-                    key,
-                    hostname=self._hostname,
-                    access_token=self._access_token,
-                )
+                offered = remember_access(session, key, self._hostname, self._access_token, services.cipher)
                 # A model may be older than what the last webhook said
                 note_label_config(session, key, self._label_config, heard_at=0.0)
-        budget = services.settings.predict_budget_seconds
-        return Predictor(services).predict(tasks, key, self._label_config, budget).items
+            if offered:
+                confirm_offer(services.database, key, services.cipher)
+        if context:
+            return Assistant(services).predict(tasks, key, self._label_config, context, deadline).items
+        return Predictor(services).predict(tasks, key, self._label_config, deadline).items
 
     def fit(self, event: object, data: object) -> dict[str, Any]:
         """Store a webhook and have it learnt from: by a worker where one runs, else here and now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from backend.agreement import label_agreement
 from backend.cleared import with_cleared
 from backend.clips import Heard, annotated_clips, hear_annotations
 from backend.errors import HeadDamagedError
-from backend.head.comparison import Comparison, compare
+from backend.head.comparison import MIN_RECORDINGS, Comparison, compare
 from backend.head.examples import AnnotatedClip, Examples, build_all
 from backend.head.fit import FitReport, fit_head
 from backend.head.fitted import Fitted
@@ -31,12 +31,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Lesson:
-    """A project's controls, its annotations with their sounds, and the clips that they make."""
+    """A project's controls, its annotations with their sounds, and the clips that they make.
+
+    ``awaited``: tasks whose sounds could not be had now, and why.
+    """
 
     controls: tuple[Control, ...]
     names: Names
     heard: list[Heard]
     clips: list[AnnotatedClip]
+    awaited: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,9 @@ def prepare_lesson(services: Services, project: Project) -> Lesson:
     with services.database.read() as session:
         annotations = live_annotations(session, project.key)
         names = names_now(session, project.key, controls)
-    heard = hear_annotations(services, project, controls, names, annotations)
+    heard, awaited = hear_annotations(services, project, controls, names, annotations)
     heard = with_cleared(services, project.key, controls, names, heard)
-    return Lesson(controls, names, heard, annotated_clips(heard, controls))
+    return Lesson(controls, names, heard, annotated_clips(heard, controls), awaited)
 
 
 def fit_candidate(services: Services, lesson: Lesson, active: Version | None) -> Candidate:
@@ -111,6 +115,20 @@ def against_served(
     if before is None:
         return Comparison({}, {}, ())
     return compare_fitted(services, lesson, candidate.fitted, before, candidate.examples)
+
+
+def unmeasured(services: Services, found: Comparison, active: Version | None) -> str:
+    """Which controls of a new version were not compared with what was served before, and why; or empty."""
+    if not found.unmeasured:
+        return ""
+    names = ", ".join(f"“{name}”" for name in found.unmeasured)
+    served, why = services.untrained_name(), f"fewer than {MIN_RECORDINGS} recordings are new to both"
+    if active is not None:
+        served = active.name
+        with services.database.read() as session:
+            if load_folds(session, active.id) is None:
+                why = f"{served} has no fold heads any more, by which it could be measured"
+    return f"Served without comparing {names} with {served}: {why}."
 
 
 def compare_fitted(

@@ -20,9 +20,9 @@ from backend.errors import LabelStudioError, NotEnoughAnnotationsError
 from backend.labelstudio.client import client_for, explained
 from backend.labelstudio.config import parse_label_config
 from backend.labelstudio.listing import OPEN, Filter, Listing
-from backend.labelstudio.once import import_predictions
 from backend.leases import kept
 from backend.prediction import Predictor
+from backend.prediction_writer import PredictionWriter
 from backend.services import Services
 from backend.store.preannotations import (
     ChunkDone,
@@ -33,6 +33,7 @@ from backend.store.preannotations import (
     keep_chunk,
     planned_tasks,
 )
+from backend.store.registry import version_names
 from backend.store.tables import Preannotation, PreannotationChunk, Project
 
 log = structlog.get_logger(__name__)
@@ -229,31 +230,32 @@ def _predict_chunk(
         version = services.active(project.key)
         name = version.name if version else services.untrained_name()
         tasks = [
-            {"id": task["id"], "data": task.get("data")}
+            task
             for task in _tasks_of(Listing(services.access.required(project)), project, selection, chunk)
             if _needs(task, selection, name)
         ]
-        answer = Predictor(services).predict(tasks, project.key, project.label_config)
+        asked = [{"id": task["id"], "data": task.get("data")} for task in tasks]
+        answer = Predictor(services).predict(asked, project.key, project.label_config)
         if lost.is_set() or not keep():
             return None
-        predictions = [
-            {
-                "task": task["id"],
-                "result": item["result"],
-                "score": item["score"],
-                "model_version": answer.version,
-            }
+        items = [
+            (task, item)
             for number, (task, item) in enumerate(zip(tasks, answer.items, strict=True))
             if number not in answer.failed
         ]
-        url = services.settings.label_studio_url or project.hostname
-        if predictions:
-            with explained(url):
-                client = client_for(services.settings, project)
-                import_predictions(client, project.project_id, predictions)
+        with services.database.read() as session:
+            ours = version_names(session, project.key) | {services.untrained_name()}
+        with explained(services.settings.label_studio_url or project.hostname):
+            client = client_for(services.settings, project)
+            written = PredictionWriter(services, client, project, ours).write(answer.version, items)
+    if written.deferred:
+        raise LabelStudioError(
+            f"{len(written.deferred)} tasks are given the same prediction by another worker, or by Label "
+            "Studio, at this moment: they are looked at again in a moment."
+        )
     failed = {str(tasks[number]["id"]): sentence for number, sentence in answer.failed.items()}
-    labels = Counter(label for prediction in predictions for label in _labels(prediction["result"]))
-    return ChunkDone(len(predictions), dict(labels), failed)
+    labels = Counter(label for _, item in items for label in _labels(item["result"]))
+    return ChunkDone(len(items), dict(labels), failed)
 
 
 def _tasks_of(
@@ -265,7 +267,7 @@ def _tasks_of(
         ("id", "greater_or_equal", "Number", min(wanted)),
         ("id", "less_or_equal", "Number", max(wanted)),
     )
-    include = ("data", "predictions_model_versions", "is_labeled")
+    include = ("data", "predictions", "predictions_model_versions", "is_labeled")
     for page in listing.tasks(project.project_id, *_filters(selection), *between, include=include):
         yield from (task for task in page if task["id"] in wanted)
 

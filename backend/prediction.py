@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from backend.deadline import NO_DEADLINE, Deadline
 from backend.detection import ClipPrediction, predict_clip
-from backend.embeddings import Sound
-from backend.errors import EarmarkError, TaskError, WeightsAwaitedError, WeightsError
+from backend.errors import EarmarkError, OutOfTimeError, TaskError, WeightsAwaitedError, WeightsError
 from backend.head.model import Head
 from backend.label_changes import names_now
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.results import choices_item, region_item
+from backend.prefetch import Prefetch
 from backend.served import as_configured
 from backend.services import Services
-from backend.store.faults import remember_fault
 from backend.store.projects import project_key
 from backend.store.registry import active_version
 from backend.store.renames import Names
 from backend.store.tables import Project, Version
 
 log = structlog.get_logger(__name__)
-
-MANY_TASKS = 20
-"""From so many on, tasks are looked at before they are predicted."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Predictor:
         tasks: Sequence[object],
         project: object,
         label_config: str,
-        budget_seconds: float | None = None,
+        deadline: Deadline = NO_DEADLINE,
         on_task: Callable[[], None] | None = None,
     ) -> Predictions:
         """Predict tasks.
@@ -69,15 +66,14 @@ class Predictor:
             Project key, or the project object of a webhook.
         label_config
             The project's label config, XML; empty takes the one that is known.
-        budget_seconds
-            Tasks that are not reached in this time get an item without ``result``: Label Studio
-            stores nothing for them and asks again. Of many tasks, those that were heard before come first.
-            While the encoder's weights are on their way, that is all of them; without a budget, they are
+        deadline
+            Tasks that are not done by then get an item without ``result``: Label Studio stores nothing for
+            them and asks again. Tasks whose sounds are here come first, and slow sounds hold up no others.
+            While the encoder's weights are on their way, that is all of them; without a deadline, they are
             waited for.
         on_task
             Called after each task.
         """
-        started = time.monotonic()
         services, key = self._services, project_key(project)
         row: Project | None = None
         version: Version | None = None
@@ -93,9 +89,9 @@ class Predictor:
                 version = active_version(session, key, services.encoder_identity())
                 controls = parse_label_config(label_config or (row.label_config if row else ""))
                 names = names_now(session, key, controls)
-            if budget_seconds is not None:
+            if deadline.limited:
                 services.need_encoder_soon()
-            head = self._head(version, controls, names)
+            head = self.head_for(version, controls, names)
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
@@ -110,44 +106,33 @@ class Predictor:
         items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
         if left:
             return Predictions(name, items, failures, failed, tuple(left))
-        many = head is not None and budget_seconds is not None and len(tasks) >= MANY_TASKS
-        for position in self._heard_first(tasks, row, controls) if many else range(len(tasks)):
-            task = tasks[position]
-            out_of_time = budget_seconds is not None and time.monotonic() - started > budget_seconds
-            if out_of_time and not hopeless:
-                left.append(position)
-                continue
-            try:
-                item = self._predict_task(task, row, controls, head)
-            except EarmarkError as error:
-                failures[error.reason] = failures.get(error.reason, 0) + 1
-                failed[position] = str(error)
-                log.warning("task left empty", task=_task_id(task), reason=error.reason, detail=str(error))
-                item = _empty_item()
-            items[position].update(item)
-            if on_task:
-                on_task()
+        reached: set[int] = set()
+        prefetch = self._prefetch(tasks, row, controls, deadline) if head is not None and controls else None
+        with prefetch or nullcontext():
+            for position in prefetch or range(len(tasks)):
+                if deadline.passed() and not hopeless:
+                    break
+                try:
+                    item = self._predict_task(tasks[position], controls, head, prefetch, deadline)
+                except OutOfTimeError:
+                    continue
+                except EarmarkError as error:
+                    failures[error.reason] = failures.get(error.reason, 0) + 1
+                    failed[position] = str(error)
+                    task = _task_id(tasks[position])
+                    log.warning("task left empty", task=task, reason=error.reason, detail=str(error))
+                    item = _empty_item()
+                reached.add(position)
+                items[position].update(item)
+                if on_task:
+                    on_task()
+        left = [position for position in range(len(tasks)) if position not in reached]
         if left:
             failures["out_of_time"] = len(left)
-            log.warning("request cut short", project=key, left=len(left), budget_seconds=budget_seconds)
-        return Predictions(name, items, failures, failed, tuple(sorted(left)))
+            log.warning("request cut short", project=key, left=len(left), budget_seconds=deadline.seconds)
+        return Predictions(name, items, failures, failed, tuple(left))
 
-    def _heard_first(
-        self, tasks: Sequence[object], project: Project | None, controls: tuple[Control, ...]
-    ) -> list[int]:
-        """Positions of tasks, those first whose sounds need not be fetched, decoded or encoded."""
-        ear, access = self._services.ear(), self._services.access.for_project(project)
-        data_keys = {control.data_key for control in controls}
-
-        def heard(task: object) -> bool:
-            try:
-                return all(ear.has(sound_address(task, data_key), access) for data_key in data_keys)
-            except EarmarkError:
-                return True  # said at once as well
-
-        return sorted(range(len(tasks)), key=lambda position: not heard(tasks[position]))
-
-    def _head(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
+    def head_for(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
         """The head that answers; WeightsError when the encoder turns out to be another than its own."""
         head = self._services.head_for(version, controls)
         if head is not None and head.identity != self._services.encoder().identity:
@@ -159,10 +144,26 @@ class Predictor:
             return head
         return as_configured(head, controls, names)
 
+    def _prefetch(
+        self,
+        tasks: Sequence[object],
+        project: Project | None,
+        controls: tuple[Control, ...],
+        deadline: Deadline,
+    ) -> Prefetch:
+        addresses = [tuple(sound_addresses(task, controls).values()) for task in tasks]
+        access = self._services.access.for_project(project)
+        return Prefetch(self._services.ear(), access, addresses, deadline)
+
     def _predict_task(
-        self, task: object, project: Project | None, controls: tuple[Control, ...], head: Head | None
+        self,
+        task: object,
+        controls: tuple[Control, ...],
+        head: Head | None,
+        prefetch: Prefetch | None,
+        deadline: Deadline,
     ) -> dict[str, Any]:
-        if head is None or not controls:
+        if head is None or prefetch is None:
             # Nothing is learnt or matched: an honest empty answer, and the file is not even fetched.
             return _empty_item()
         results: list[dict[str, Any]] = []
@@ -170,31 +171,33 @@ class Predictor:
         scores = []
         for data_key in dict.fromkeys(control.data_key for control in controls):
             same_sound = tuple(control for control in controls if control.data_key == data_key)
-            sound = self.hear(task, data_key, project)
-            encoder = self._services.encoder()
-            found = predict_clip(
-                head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
-            )
+            address, encoder = sound_address(task, data_key), self._services.encoder()
+            with self._services.faults_of(address):
+                located = prefetch.locate(address)
+                with self._services.compute_slot(deadline):
+                    sound = self._services.ear().extract(located, address, deadline)
+                    found = predict_clip(
+                        head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+                    )
             results += result_items(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
             probabilities.update(found.probabilities)
             scores.append(found.score)
         return {"score": min(scores), "result": results, "probabilities": probabilities}
 
-    def hear(self, task: object, data_key: str, project: Project | None) -> Sound:
-        """Frames of the sound in one field of a task.
+    def left_out(self, tasks: Sequence[object], project: object) -> Predictions:
+        """Answer for a request that no time is left for: an item without ``result`` for each task."""
+        name = self._services.version_name(project_key(project))
+        items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
+        return Predictions(name, items, {"out_of_time": len(tasks)}, {}, tuple(range(len(tasks))))
 
-        Raises
-        ------
-        EarmarkError
-            The field is missing, or its sound cannot be had or read.
-        """
-        address = sound_address(task, data_key)
-        try:
-            return self._services.ear().hear(address, self._services.access.for_project(project))
-        except EarmarkError as error:
-            with self._services.database.write() as session:
-                remember_fault(session, address, error)
-            raise
+
+def sound_addresses(task: object, controls: Sequence[Control]) -> dict[str, str]:
+    """Addresses of a task's sounds by data key; a field without one is left out."""
+    addresses = {}
+    for data_key in dict.fromkeys(control.data_key for control in controls):
+        with suppress(TaskError):
+            addresses[data_key] = sound_address(task, data_key)
+    return addresses
 
 
 def sound_address(task: object, data_key: str) -> str:

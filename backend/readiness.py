@@ -59,6 +59,11 @@ class Readiness:
                 self._found_at = time.monotonic()
             return self._found
 
+    def notes(self) -> dict[str, str]:
+        """One sentence for each part that works less well than it could, and keeps no answer back."""
+        fault = self._services.frames_fault()
+        return {"frames": fault} if fault else {}
+
     def close(self) -> None:
         """Start no more checks."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -10,9 +10,10 @@ import httpx
 
 from backend.jobs.kinds import QueueKind
 from backend.jobs.redis_server import answers, server_command
-from backend.settings import Settings
+from backend.settings import Settings, environment_of
 from backend.store.database import Database
 from backend.supervisor import Child, Supervisor
+from backend.token_cipher import TokenCipher
 
 REDIS_READY_SECONDS = 20.0
 API_READY_SECONDS = 60.0
@@ -44,7 +45,7 @@ def start_backend(
     ChildFailedError
         One of them does not come up.
     """
-    Database(settings.sqlalchemy_url).upgrade()
+    Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt).upgrade()
 
     def child(name: str, *arguments: str) -> Child:
         command = [sys.executable, "-m", "backend", *arguments]
@@ -63,17 +64,9 @@ def start_backend(
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with the settings that command-line options may have changed."""
-    checkpoint = settings.cnn14_checkpoint
-    return {
-        **os.environ,
-        **({"CNN14_CHECKPOINT": str(checkpoint.resolve())} if checkpoint else {}),
-        "DATA_DIR": str(settings.data_dir.resolve()),
-        "BIND": settings.bind,
-        "PORT": str(settings.port),
-        "LOG_LEVEL": settings.log_level,
-        "ENCODER": settings.encoder,
-    }
+    """Environment of child processes: this process's own, with exactly these settings."""
+    others = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    return {**others, **environment_of(settings)}
 
 
 def _healthy(url: str) -> bool:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from backend.audio.source import SoundSource
+from backend.audio.source import LabelStudioAccess, SoundSource
+from backend.deadline import Deadline
 from backend.embeddings import Ear
 from backend.encoders import encoder_identity, get_encoder
 from backend.encoders.base import Encoder
 from backend.encoders.preparing import need_prepared
-from backend.errors import EarmarkError
+from backend.errors import EarmarkError, OutOfTimeError
+from backend.files import keep_private
 from backend.giving_way import RightOfWay
 from backend.head.model import Head
 from backend.labelstudio.access import AccessBook
@@ -21,13 +27,17 @@ from backend.labelstudio.config import Control
 from backend.settings import Settings
 from backend.shared_frames import frame_store
 from backend.store.database import Database
+from backend.store.faults import remember_fault
 from backend.store.registry import active_version, load_head, version_name
 from backend.store.tables import Version
+from backend.token_cipher import TokenCipher
 from backend.zero_label import hears_audioset, zero_label_head
 
 log = structlog.get_logger(__name__)
 
 CACHED_HEADS = 64
+COMPUTE_SLOTS = 4
+"""Sounds of one process that are decoded, encoded or predicted at a time; the encoder itself takes turns."""
 
 _Key = TypeVar("_Key")
 _Head = TypeVar("_Head")
@@ -45,10 +55,14 @@ class Services:
 
     def __init__(self, settings: Settings, background: bool = False) -> None:
         self.settings, self._background = settings, background
-        self.database = Database(settings.sqlalchemy_url)
+        self.cipher = TokenCipher(settings)
+        self.database = Database(settings.sqlalchemy_url, encrypt=self.cipher.encrypt)
+        keep_private(settings.data_dir, 0o700)
         self.access = AccessBook(settings)
         self._source = SoundSource(settings)
         self._frames = frame_store(settings)
+        self._ears: dict[str, Ear] = {}
+        self._compute_slots = threading.BoundedSemaphore(COMPUTE_SLOTS)
         self._way = RightOfWay(settings.data_dir / "hearing.lock", background)
         self._heads: dict[int, Head] = {}
         self._untrained: dict[tuple[str, tuple[Control, ...]], Head | None] = {}
@@ -79,8 +93,55 @@ class Services:
         return encoder_identity(self.settings)
 
     def ear(self) -> Ear:
-        """What turns an address into frames, stored or fresh."""
-        return Ear(self._source, self._frames, self.encoder().identity, self.encoder, self._way)
+        """The frame extractor, one for this process: its locks have each sound encoded once."""
+        identity = self.encoder().identity
+        with self._lock:
+            if identity not in self._ears:
+                self._ears[identity] = Ear(self._source, self._frames, identity, self.encoder, self._way)
+            return self._ears[identity]
+
+    def frames_fault(self) -> str:
+        """One sentence on why the last frames could not be stored; empty where they were."""
+        return self._frames.fault
+
+    @contextmanager
+    def compute_slot(self, deadline: Deadline) -> Iterator[None]:
+        """Hold one of a few slots for work on a sound; waiting for a sound to arrive takes none.
+
+        Raises
+        ------
+        OutOfTimeError
+            None is free before the deadline.
+        """
+        if not self._compute_slots.acquire(timeout=deadline.remaining()):
+            raise OutOfTimeError("The time of this request is used up: other sounds are being encoded.")
+        try:
+            yield
+        finally:
+            self._compute_slots.release()
+
+    @contextmanager
+    def faults_of(self, address: str) -> Iterator[None]:
+        """Store errors of a sound for the doctor, and raise them; a lack of time is none of them."""
+        try:
+            yield
+        except OutOfTimeError:
+            raise
+        except EarmarkError as error:
+            self.remember_fault(address, error)
+            raise
+
+    def remember_fault(self, address: str, error: EarmarkError) -> None:
+        """Store why a sound cannot be used; a database that takes nothing spoils no answer."""
+        try:
+            with self.database.write() as session:
+                remember_fault(session, address, error)
+        except SQLAlchemyError as failure:
+            log.warning("fault of a sound not stored", detail=str(error), error=str(failure))
+
+    def sound_path(self, address: str, access: LabelStudioAccess | None) -> Path:
+        """The file of a sound that was fetched before; errors are those of ``SoundSource.locate``."""
+        return self._source.locate(address, access, fetch=False).path
 
     def active(self, project_key: str) -> Version | None:
         """The version that answers for a project now, read anew each time."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import ConfigurationError
+
+ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
+"""Environment variable that names another settings file than ``.env``; empty: no file is read."""
 
 
 class Settings(BaseSettings):
@@ -44,6 +48,13 @@ class Settings(BaseSettings):
     )
     api_token: SecretStr | None = Field(
         default=None, description="token that lets a request in as well (bearer), for scripts and Prometheus"
+    )
+
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        repr=False,
+        description="encrypts Label Studio's tokens in the database; empty makes a key in DATA_DIR",
     )
 
     # Label Studio
@@ -84,6 +95,15 @@ class Settings(BaseSettings):
     download_timeout_seconds: float = Field(
         default=30.0, gt=0, description="longest silence while fetching a sound"
     )
+    download_deadline_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="a sound arrives within this time, or at DOWNLOAD_LEAST_KILOBYTES_PER_SECOND over each "
+        "such stretch; a slower transfer is ended",
+    )
+    download_least_kilobytes_per_second: float = Field(
+        default=20.0, gt=0, description="least rate at which a sound must arrive"
+    )
     max_sound_megabytes: int = Field(default=4096, gt=0, description="largest sound file that is fetched")
     sound_cache_megabytes: int = Field(
         default=20480,
@@ -95,7 +115,11 @@ class Settings(BaseSettings):
         gt=0,
         description="a request answers within this time; Label Studio gives up after 100 s",
     )
-
+    train_fetch_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="a training waits this long for sounds; it leaves out the others until they are here",
+    )
     max_request_megabytes: int = Field(
         default=100, gt=0, description="largest request; Label Studio sends 1 MB for 1,000 tasks"
     )
@@ -108,7 +132,9 @@ class Settings(BaseSettings):
 
     # Learning
     train_debounce_seconds: float = Field(
-        default=3.0, ge=0, description="quiet time after the last annotation before training starts"
+        default=3.0,
+        ge=0,
+        description="longest quiet time after an annotation before training; as short as trainings are",
     )
     train_max_wait_seconds: float = Field(
         default=30.0, ge=0, description="training starts at the latest this long after an annotation"
@@ -136,6 +162,11 @@ class Settings(BaseSettings):
     )
     refresh_retry_seconds: float = Field(
         default=60.0, gt=0, description="pause after fresh predictions could not be written"
+    )
+    superseded_predictions_days: float = Field(
+        default=15.0,
+        gt=0,
+        description="how long superseded predictions stay valid; a session of Label Studio ends after 14",
     )
     sync_interval_seconds: float = Field(
         default=900.0, gt=0, description="pause between comparisons of a project with Label Studio"
@@ -204,8 +235,31 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=://)([^/@:]*:).*(?=@)", r"\1***", url)
 
 
-def load_settings() -> Settings:
-    """Read the environment.
+def plain_values(settings: Settings) -> dict[str, Any]:
+    """Every setting by field name as a JSON value, secrets in plain text, paths absolute."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if isinstance(value, Path):
+            return str(value.resolve())
+        return [plain(part) for part in value] if isinstance(value, tuple) else value
+
+    return {name: plain(getattr(settings, name)) for name in Settings.model_fields}
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Environment variables that lead another process to exactly these settings, whatever ``.env`` says."""
+    values = {
+        name.upper(): ":".join(value) if isinstance(value, list) else str(value)
+        for name, value in plain_values(settings).items()
+        if value is not None
+    }
+    return {**values, ENV_FILE_VARIABLE: ""}
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the environment and the ``.env`` file; values that are ``given`` count more.
 
     Raises
     ------
@@ -213,7 +267,7 @@ def load_settings() -> Settings:
         A variable holds something unusable; the message names it and says why.
     """
     try:
-        return Settings()
+        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None

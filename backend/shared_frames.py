@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from backend.buckets import BUCKETS, bucket_faults, bucket_files
-from backend.embeddings import FrameStore, Sound, frames_from_bytes, frames_path, frames_to_bytes
 from backend.errors import BucketError, ConfigurationError
+from backend.frame_store import FrameStore, Sound, frames_from_bytes, frames_path, frames_to_bytes
 from backend.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -80,12 +80,18 @@ class BucketFrames(FrameStore):
             return None
         found = frames_from_bytes(content, digest, identity)
         if found is not None:
-            super().save(found, identity)
+            copy, save = found, super().save
+            self._try(lambda: save(copy, identity))
         return found
 
     def save(self, sound: Sound, identity: str) -> None:
         """Store in the folder and in the bucket; only the folder's failures are raised."""
-        super().save(sound, identity)
+        try:
+            super().save(sound, identity)
+        finally:
+            self._send(sound, identity)
+
+    def _send(self, sound: Sound, identity: str) -> None:
         if self._resting():
             return
         place = f"{self._prefix}/{frames_path(sound.digest, identity)}"

@@ -108,7 +108,7 @@ class Supervisor:
         )
         if output is not None:
             output.close()
-        self._pid_file(child).write_text(f"{_named(child.process.pid)} {_named(os.getpid())}\n")
+        self._pid_file(child).write_text(f"{process_name(child.process.pid)} {process_name(os.getpid())}\n")
 
     def _pid_file(self, child: Child) -> Path:
         return self._run_dir / f"{child.name}.pid"
@@ -122,7 +122,7 @@ def stop_left_behind(run_dir: Path) -> None:
     """
     for path in sorted(run_dir.glob("*.pid")):
         try:
-            child, supervisor = (_living(part) for part in path.read_text().split())
+            child, supervisor = (living_process(part) for part in path.read_text().split())
         except (OSError, ValueError):
             continue
         if child is None or supervisor is not None:
@@ -136,12 +136,12 @@ def stop_left_behind(run_dir: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _named(pid: int) -> str:
+def process_name(pid: int) -> str:
     """A process as pid files name it: with the start time, the id means that process for ever."""
     return f"{pid}@{psutil.Process(pid).create_time()}"
 
 
-def _living(name: str) -> psutil.Process | None:
+def living_process(name: str) -> psutil.Process | None:
     """The process of that name, or None when it has ended; ValueError for no name at all."""
     pid, _, started = name.partition("@")
     try:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
 
 import structlog
 from sqlalchemy.orm import Session
 
+from backend.annotation_summary import summarized
+from backend.awaited_sounds import await_sounds
 from backend.errors import LabelConfigError, NotEnoughAnnotationsError
-from backend.head.comparison import MIN_RECORDINGS
 from backend.label_changes import config_digest, note_project
 from backend.lease import Lease, LeaseLostError
-from backend.lesson import Candidate, Lesson, against_served, fit_candidate, prepare_lesson
+from backend.lesson import Candidate, Lesson, against_served, fit_candidate, prepare_lesson, unmeasured
 from backend.scoring import Scorer
 from backend.services import Services
 from backend.store.annotations import apply_event, count_annotations
 from backend.store.events import (
     ANNOTATION_ACTIONS,
+    SOUNDS_FETCHED,
     START_TRAINING,
     is_training_asked_for,
     mark_handled,
@@ -34,6 +35,7 @@ from backend.store.scores import add_scores, scored_annotations
 from backend.store.steps import write_in_steps
 from backend.store.tables import Event, PredictionScore, Project, Training
 from backend.sync import sync_when_rested
+from backend.training_digest import nothing_new, training_digest
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +95,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
     lesson: Lesson | None = None
     candidate: Candidate | None = None
     scores: list[PredictionScore] = []
+    digest = ""
     try:
         with services.database.read() as session:
             asked_for = is_training_asked_for(session, key)
@@ -112,10 +115,15 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
         try:
             lesson = prepare_lesson(services, project)
             scores = _scores(services, key, lesson, SCORED_BEFORE_SERVING)
-            candidate = fit_candidate(services, lesson, services.active(key))
+            digest = training_digest(services, lesson)
+            training.detail = nothing_new(services, key, lesson, digest)
+            if training.detail:
+                training.outcome = "unchanged"
+            else:
+                candidate = fit_candidate(services, lesson, services.active(key))
         except (NotEnoughAnnotationsError, LabelConfigError) as error:
             training.outcome, training.detail = "nothing", str(error)
-        while not _settle(services, lease, project, training, events, lesson, candidate, scores):
+        while not _settle(services, lease, project, training, events, lesson, candidate, digest, scores):
             log.info("active version changed during the training: compared again", project=key)
     except LeaseLostError:
         raise
@@ -155,7 +163,8 @@ def _apply_pending(services: Services, key: str) -> tuple[Project, list[Event], 
     with services.database.read() as session:
         project = session.get_one(Project, key)
         worthwhile = any(
-            event.action in ANNOTATION_ACTIONS or event.action == START_TRAINING for event in events
+            event.action in ANNOTATION_ACTIONS or event.action in (START_TRAINING, SOUNDS_FETCHED)
+            for event in events
         ) or (
             project.learnt_config != config_digest(project.label_config)
             and count_annotations(session, key) > 0
@@ -171,6 +180,7 @@ def _settle(
     events: list[Event],
     lesson: Lesson | None,
     candidate: Candidate | None,
+    digest: str,
     scores: list[PredictionScore],
 ) -> bool:
     """Compare the candidate, and store all that came of the training in one transaction.
@@ -188,13 +198,7 @@ def _settle(
     active, reason, doubt = services.active(key), "", ""
     if lesson is not None and candidate is not None:
         found = against_served(services, lesson, candidate, active)
-        reason = " ".join(found.reasons)
-        if found.unmeasured:
-            served = active.name if active else services.untrained_name()
-            doubt = (
-                f"Served without comparing {_quoted(found.unmeasured)} with {served}: fewer than "
-                f"{MIN_RECORDINGS} recordings are new to both."
-            )
+        reason, doubt = " ".join(found.reasons), unmeasured(services, found, active)
     with services.database.write() as session:
         lease.hold(session)
         if candidate is not None and lesson is not None:
@@ -211,6 +215,7 @@ def _settle(
                 len(lesson.heard),
                 candidate.fitted.folds_to_bytes(),
                 reason,
+                digest,
             )
             training.outcome, training.version = "kept" if reason else "registered", version.name
             said = [reason or doubt, *candidate.report.skipped.values()]
@@ -218,18 +223,17 @@ def _settle(
         add_scores(session, key, scores)
         mark_handled(session, events)
         row = remember_project(session, key)
+        await_sounds(row, training, lesson.awaited if lesson else {}, services.settings.train_retry_seconds)
         row.failures, row.failed_at, row.retry_after = 0, 0.0, 0.0
         row.learnt_config = config_digest(project.label_config)
+        if lesson is not None:
+            row.annotated = summarized(lesson, events, row.annotated)
         if training.outcome == "nothing" and needs_version(session, key, encoder_identity):
             row.failed_at = time.time()
             row.retry_after = row.failed_at + services.settings.train_longest_retry_seconds
         training.finished_at = time.time()
         session.add(training)
     return True
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"“{name}”" for name in names)
 
 
 def _scores(services: Services, key: str, lesson: Lesson, most: int) -> list[PredictionScore]:

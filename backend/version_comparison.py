@@ -10,6 +10,7 @@ from backend.learning_curve import learning_curve
 from backend.lesson import compare_fitted, load_fitted, prepare_lesson
 from backend.services import Services
 from backend.store.registry import find_version
+from backend.store.retention import FOLDS_KEPT
 from backend.store.scores import list_scores
 from backend.store.tables import Project, Version
 
@@ -42,7 +43,9 @@ def compare_versions(services: Services, project: Project, first: str, second: s
     Raises
     ------
     VersionError
-        One of them is not there, is of another encoder, or was kept without what measuring takes.
+        One of them is not there, is of another encoder, or has no fold heads.
+    HeadDroppedError
+        One of them has kept its figures alone.
     LabelConfigError
         The project's label config cannot be used.
     """
@@ -58,8 +61,9 @@ def compare_versions(services: Services, project: Project, first: str, second: s
         for version, fitted in zip(versions, (one, two), strict=True):
             if not fitted.folds:
                 raise VersionError(
-                    f"{version.name} has no folds, from too few recordings or an earlier release, and cannot "
-                    "be measured on what it learnt from: train the project again, then compare that version."
+                    f"{version.name} has no folds, so how good it is on recordings that it was trained on "
+                    f"cannot be measured: the active version and the newest {FOLDS_KEPT} have them, where "
+                    "there were recordings enough. 'python -m backend versions' has its figures of that time."
                 )
     names = [version.name for version in versions]
     return VersionComparison(

@@ -11,18 +11,21 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from pydantic import SecretStr
+from rich.console import Console, Group
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from backend.cli import run_explained
+from backend.discovery import registered
 from backend.encoders import settled
 from backend.encoders.weights import cache_path
 from backend.labelstudio.server import ADDRESS, LabelStudioServer
@@ -32,12 +35,20 @@ from backend.settings import Settings, get_settings
 from backend.supervisor import Supervisor, check_ports_free, stop_left_behind, supervised
 from scripts.demo_check import Loop, first_of_each_sound, run_check
 from scripts.demo_clips import make_clips
-from scripts.demo_project import connect, find_or_create, import_clips
+from scripts.demo_project import (
+    LEAST_CERTAIN,
+    connect,
+    find_or_create,
+    import_clips,
+    serve_least_certain_first,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL_STUDIO = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 USERNAME = "demo@example.com"
 CLIPS = 60
+WIDTH = 80
+"""Columns that the screen is made for."""
 LABEL_STUDIO_READY_SECONDS = 300.0
 
 console = Console(stderr=False)
@@ -91,19 +102,24 @@ def demo(
     port, label_studio_port = _ports(any_free=check)
     stop_left_behind(folder / "run")
     check_ports_free({"PORT": (ADDRESS, port), "LABEL_STUDIO_PORT": (ADDRESS, label_studio_port)})
+    login = Login.load(folder / "login.json")
     settings = get_settings().model_copy(
         update={
             "data_dir": folder / "backend",
             "bind": ADDRESS,
             "port": port,
+            "label_studio_url": f"http://{ADDRESS}:{label_studio_port}",
+            "label_studio_api_key": SecretStr(login.token),
+            # Whatever is configured for another backend has no part in the demo.
             "redis_url": None,
             "database_url": None,
+            "frames_url": None,
+            "label_studio_local_files_document_root": None,
         }
     )
     configure_logging("ERROR")  # what a person should know is said below
-    login = Login.load(folder / "login.json")
     passed = False
-    with supervised(folder / "run") as supervisor:
+    with supervised(folder / "run") as supervisor, ExitStack() as stack:
         label_studio = LabelStudioServer(
             LABEL_STUDIO,
             folder / "label-studio",
@@ -115,13 +131,19 @@ def demo(
             supervisor,
         )
         title = f"Earmark demo check {datetime.now():%H:%M:%S}" if check else "Earmark demo"
-        loop = _set_up(supervisor, settings, label_studio, login, title)
-        if check:
-            passed = run_check(loop, time.time() - started_at, console)
-        else:
-            version = _first_predictions(loop)
-            _print_screen(loop, label_studio.url, login, version, time.time() - started_at)
-            supervisor.watch()
+        try:
+            loop, chosen = _set_up(supervisor, settings, label_studio, login, title)
+            if check:
+                passed = run_check(loop, time.time() - started_at, console)
+            else:
+                stack.enter_context(registered(chosen))
+                version = _first_predictions(loop)
+                tab = serve_least_certain_first(loop.client, label_studio.url, loop.project_id)
+                _print_screen(loop, label_studio.url, tab, login, version, time.time() - started_at)
+                supervisor.watch()
+        except KeyboardInterrupt:
+            console.print(f"\nStopping. Data stays in {_short(folder)}; 'make demo' goes on from there.")
+            raise
     if check and not passed:
         raise typer.Exit(1)
 
@@ -142,8 +164,13 @@ def _free_port() -> int:
 
 def _set_up(
     supervisor: Supervisor, settings: Settings, label_studio: LabelStudioServer, login: Login, title: str
-) -> Loop:
-    """Start everything and bring the project to the point where a person can begin."""
+) -> tuple[Loop, Settings]:
+    """Start everything and bring the project to the point where a person can begin.
+
+    Returns
+    -------
+    The running demo, and the backend's settings with the encoder that was chosen.
+    """
     folder = settings.data_dir.parent
     label_studio.start()  # it takes longest, so it starts first and is waited for last
     with progress(f"{CLIPS} sample clips, six kinds of sound") as update:
@@ -158,14 +185,7 @@ def _set_up(
             highlight=False,
         )
     with step("backend: private Redis, worker, API"):
-        environment = {
-            **child_environment(chosen),
-            "LABEL_STUDIO_URL": label_studio.url,
-            "LABEL_STUDIO_API_KEY": login.token,
-        }
-        for name in ("REDIS_URL", "DATABASE_URL"):
-            environment.pop(name, None)
-        start_backend(supervisor, settings, environment, folder / "logs")
+        start_backend(supervisor, chosen, child_environment(chosen), folder / "logs")
     with step("Label Studio (the first start makes its database)"):
         label_studio.wait_until_ready(LABEL_STUDIO_READY_SECONDS)
     from label_studio_sdk import LabelStudio
@@ -178,7 +198,7 @@ def _set_up(
             client, url, login.token, project.id, folder / "clips", clips, lambda done: update(done, CLIPS)
         )
     with step("backend connected, its webhook registered"):
-        return connect(client, url, project, api_url(settings), tasks, settings.login)
+        return connect(client, url, project, api_url(chosen), tasks, chosen.login), chosen
 
 
 def _first_predictions(loop: Loop) -> str:
@@ -190,7 +210,7 @@ def _first_predictions(loop: Loop) -> str:
     numbers = sorted(loop.clips)
     if loop.version().endswith("-v0"):
         taught = first_of_each_sound(loop, numbers)
-        with step(f"{len(taught)} clips labelled for you, with each sound in one at least, and learnt from"):
+        with step(f"{len(taught)} clips, each sound in one at least, labelled and learnt from"):
             loop.annotate(taught)
             version = loop.wait_for_training(len(taught))
     else:
@@ -200,24 +220,43 @@ def _first_predictions(loop: Loop) -> str:
     return version
 
 
-def _print_screen(loop: Loop, url: str, login: Login, version: str, seconds: float) -> None:
+def _print_screen(loop: Loop, url: str, tab: int, login: Login, version: str, seconds: float) -> None:
     """The one screen that a person needs."""
-    project = f"{url}/projects/{loop.project_id}"
-    text = f"""[bold]Label Studio[/]  {project}/data
-[bold]Login[/]         {USERNAME}   [bold]Password[/]  {login.password}
-[bold]Backend[/]       {loop.api_url}/docs   now answering: [bold]{version}[/]
-
-[bold cyan]Three things to try[/]
- 1. Open the project and press [bold]Label All Tasks[/]. Correct the regions and tags that {version} suggests,
-    then Submit. A few seconds after your last correction a new version is trained.
- 2. Go on to the next clip: its suggestions come from the new version. See how sure it is of
-    each region in the list on the right, and which versions there are at {loop.api_url}/versions
- 3. In the list of tasks, sort by [bold]Prediction score[/], lowest first: these clips teach the most."""
     console.print()
-    console.print(Panel(text, title="Earmark demo", border_style="green", expand=False), highlight=False)
-    console.print(
-        f"Ready after {seconds:.0f} s. Ctrl-C stops everything that was started; data stays in demo-data/."
+    console.print(screen(loop, url, tab, login, version), highlight=False)
+    console.print(f"Ready after {seconds:.0f} s. Ctrl-C stops everything that was started.", highlight=False)
+
+
+def screen(loop: Loop, url: str, tab: int, login: Login, version: str) -> Panel:
+    """Where the demo is and what to try, at most ``WIDTH`` columns wide."""
+    places = Table.grid(padding=(0, 2))
+    places.add_row("[bold]Label Studio[/]", f"{url}/projects/{loop.project_id}/data?tab={tab}")
+    places.add_row("[bold]Login[/]", f"{USERNAME}   password [bold]{login.password}[/]")
+    places.add_row("[bold]Backend[/]", f"{loop.api_url}   answering: [bold]{version}[/]")
+    steps = Table.grid(padding=(0, 1))
+    steps.add_row(
+        "1.",
+        f"Press [bold]Label All Tasks[/]. The clip that {version} is least certain of comes first. Play it "
+        "(this draws its spectrogram), correct its regions and tags, then Submit.",
     )
+    steps.add_row(
+        "2.",
+        "Go on. A few seconds after a correction a new version is trained, and the clips after the next "
+        "one show its suggestions, each region with its score in the list beside the waveform. The "
+        "backend's page shows how good each version is.",
+    )
+    steps.add_row(
+        "3.",
+        f"The tab [bold]{LEAST_CERTAIN}[/] lists the open clips by score, with the version that predicted "
+        "each. How far suggestions and your labels lie apart shows, in another terminal,\n"
+        "[cyan].venv/bin/python -m backend progress 'Earmark demo'[/]",
+    )
+    parts = Group(places, "", "[bold cyan]Three things to try[/]", steps)
+    return Panel(parts, title="Earmark demo", border_style="green", width=min(WIDTH, console.width))
+
+
+def _short(folder: Path) -> Path:
+    return folder.relative_to(ROOT)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,19 @@ from scripts.demo_check import Loop
 from scripts.demo_clips import DemoClip
 
 PAGE_TASKS = 100
+LEAST_CERTAIN = "Least certain first"
+"""Title of the Data Manager's tab with the open tasks, sorted by prediction score."""
+_HIDDEN_BY_DEFAULT = (
+    *("inner_id", "annotations_results", "annotations_ids", "predictions_score"),
+    *("predictions_model_versions", "predictions_results", "file_upload", "storage_filename"),
+    *("created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists"),
+)
+"""Columns of the Data Manager that Label Studio's own first tab does not show."""
+_SELDOM_READ = (
+    *("completed_at", "total_annotations", "cancelled_annotations", "total_predictions", "annotators"),
+    "data.sha256",
+)
+_SHOWN = {"predictions_score", "predictions_model_versions"}
 
 
 def find_or_create(client: Any, url: str, title: str, label_config: str) -> Any:
@@ -25,6 +38,50 @@ def find_or_create(client: Any, url: str, title: str, label_config: str) -> Any:
             if project.title == title:
                 return project
         return client.projects.create(title=title, label_config=label_config)
+
+
+def serve_least_certain_first(client: Any, url: str, project_id: int) -> int:
+    """Have the least certain tasks served first, and listed in a tab of the Data Manager.
+
+    What somebody has set since is left alone.
+
+    Returns
+    -------
+    Number of the tab.
+    """
+    with explained(url):
+        tabs = client.views.list(project=project_id)
+        for tab in tabs:
+            if (tab.data or {}).get("title") == LEAST_CERTAIN:
+                return int(tab.id)
+        if not tabs:  # Label Studio makes its own first tab only where there is none
+            client.views.create(project=project_id, data=_tab("Default", _HIDDEN_BY_DEFAULT))
+        is_open = {
+            "filter": "filter:tasks:total_annotations",
+            "operator": "equal",
+            "type": "Number",
+            "value": 0,
+        }
+        hidden = [name for name in _HIDDEN_BY_DEFAULT + _SELDOM_READ if name not in _SHOWN]
+        made = _tab(
+            LEAST_CERTAIN,
+            hidden,
+            ordering=["tasks:predictions_score"],
+            filters={"conjunction": "and", "items": [is_open]},
+        )
+        client.projects.update(id=project_id, sampling="Uncertainty sampling")
+        return int(client.views.create(project=project_id, data=made).id)
+
+
+def _tab(title: str, hidden: Sequence[str], **more: Any) -> dict[str, Any]:
+    columns = [f"tasks:{name}" for name in hidden]
+    return {
+        "title": title,
+        "type": "list",
+        "target": "tasks",
+        "hiddenColumns": {"explore": columns, "labeling": columns},
+        **more,
+    }
 
 
 def import_clips(

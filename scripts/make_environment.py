@@ -5,6 +5,7 @@ Usage: python scripts/make_environment.py FOLDER REQUIREMENTS "what it is for"
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import venv
 from collections import deque
 from pathlib import Path
 
+OWN_COMMANDS = {"label-studio-ml": "start_ml_backend.py"}
+"""Commands of packages that a script of ours, beside this one, takes the place of."""
 KEPT_LINES = 15
 SHOWN_STARTS = ("Collecting ", "Downloading ", "Building ", "Installing ", "Using cached ")
 
@@ -51,8 +54,20 @@ def main(folder: Path, requirements: Path, purpose: str) -> int:
         print("".join(last), end="")
         print(f"{folder} could not be set up: see pip's last lines above; run make again when it is mended.")
         return 1
+    for name, script in OWN_COMMANDS.items():
+        install_command(folder, name, Path(__file__).with_name(script))
     print(f"  ready after {time.monotonic() - started:.0f} s, {packages} new packages", flush=True)
     return 0
+
+
+def install_command(folder: Path, name: str, script: Path) -> None:
+    """Have a package's command run a script of ours, where the environment has that command."""
+    command, python = folder / "bin" / name, folder.absolute() / "bin" / "python"
+    if command.exists():
+        command.unlink()
+        run = f"exec {shlex.quote(str(python))} {shlex.quote(str(script.resolve()))}"
+        command.write_text(f'#!/bin/sh\n{run} "$@"\n')
+        command.chmod(0o755)
 
 
 def show(text: str) -> None:

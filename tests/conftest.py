@@ -11,8 +11,9 @@ import pytest
 from backend.services import Services
 from backend.settings import Settings
 from tests.running import label_studio
+from tests.scene import scene
 
-__all__ = ["label_studio"]
+__all__ = ["label_studio", "scene"]
 
 # A busy machine is no fault of a test; what a test may cost is limited by its own timeout.
 hypothesis.settings.register_profile(
@@ -31,6 +32,15 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine that runs the tests leaks into them."""
     for name in _NAMES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No ``.env`` file and no running backend of this machine is found, by child processes neither."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARMARK_ENV_FILE", "")
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ import pytest
 from rich.console import Console
 
 import backend.cli
-from backend.doctor import Finding, examine, print_report
+from backend.doctor import Finding, examine, print_report, projects
 from backend.errors import SoundUnreadableError
 from backend.services import Services
-from backend.settings import Settings
+from backend.settings import Settings, load_settings
+from backend.store.access import remember_access
 from backend.store.faults import remember_fault
-from backend.store.projects import remember_project
+from backend.store.projects import known_projects, remember_project
+from backend.store.tables import Project
 
 
 def by_subject(findings: list[Finding]) -> dict[str, Finding]:
@@ -103,9 +105,9 @@ def test_commands_say_one_sentence_of_such_a_folder(
     own, folder = tmp_path / "own.pth", unusable_folders(tmp_path)[number]
     own.write_bytes(b"weights")
     monkeypatch.setattr("sys.argv", ["backend", command])
-    bad = Settings(_env_file=None, data_dir=folder, encoder="logmel", cnn14_checkpoint=own)  # type: ignore[call-arg]
-    monkeypatch.setattr("backend.cli.get_settings", lambda: bad)
-    monkeypatch.setattr("backend.settings.get_settings", lambda: bad)
+    for name, value in {"DATA_DIR": folder, "ENCODER": "logmel", "CNN14_CHECKPOINT": own}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("backend.cli.get_settings", load_settings)
     with pytest.raises(SystemExit) as ended:
         backend.cli.main()
     said = capsys.readouterr().err.splitlines()
@@ -137,3 +139,31 @@ def test_the_report_shows_every_finding_and_no_secret(
     assert "is away [today]" in text
     assert "→ Start it." in text
     assert "do-not-print-me" not in text
+
+
+def test_an_address_that_waits_for_confirmation_is_said_and_can_be_accepted(
+    settings: Settings,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with services.database.write() as session:
+        remember_access(session, "1.1", "http://known:8080", "token", services.cipher)
+        remember_access(session, "1.1", "http://moved:8080", "", services.cipher)
+    (finding,) = projects._offer(projects_of(services)[0])
+    assert "http://moved:8080" in finding.text
+    assert "--accept-host 1" in finding.remedy
+    folder = str(services.settings.data_dir)
+    monkeypatch.setattr("sys.argv", ["backend", "doctor", "--accept-host", "1", "--data-dir", folder])
+    with pytest.raises(SystemExit) as ended:
+        backend.cli.main()
+    assert ended.value.code == 0
+    assert "http://moved:8080" in capsys.readouterr().out
+    (project,) = projects_of(services)
+    assert (project.hostname, project.access_token) == ("http://moved:8080", "")
+    assert list(projects._offer(project)) == []
+
+
+def projects_of(services: Services) -> list[Project]:
+    with services.database.read() as session:
+        return known_projects(session)

@@ -12,7 +12,7 @@ from backend.learning_curve import learning_curve
 from backend.services import Services
 from backend.store.registry import roll_back
 from backend.store.scores import add_scores, list_scores
-from backend.store.tables import Annotation, PredictionScore, Version
+from backend.store.tables import Annotation, PredictionScore, VersionHead
 from backend.training import learn
 from tests.lessons import KEY, config, make_tones, receive, result_of, webhook
 
@@ -152,7 +152,7 @@ def test_a_damaged_head_of_that_time_costs_the_score_and_not_the_training(
 ) -> None:
     teach(services, *(webhook(task, CONFIG) for task in tones[:4]))
     with services.database.write() as session:
-        session.query(Version).update({"head": b"damaged"})
+        session.query(VersionHead).update({"head": b"damaged"})
     teach(services, webhook(tones[4], CONFIG))
     assert services.version_name(KEY) == "logmel-v2"
     assert len(scores(services)) == 4

@@ -20,6 +20,7 @@ def test_defaults_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_environment_and_a_file_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EARMARK_ENV_FILE")
     (tmp_path / ".env").write_text("PORT=9191\nLABEL_STUDIO_URL=http://ls:8080/\n")
     monkeypatch.setenv("AUDIO_ROOTS", "/a:/b")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")

@@ -15,7 +15,7 @@ from backend.head.comparison import Comparison
 from backend.head.fitted import Fitted
 from backend.services import Services
 from backend.store.registry import list_versions, load_head
-from backend.store.tables import Project, Version
+from backend.store.tables import Project, Version, VersionHead
 from backend.training import learn
 from backend.version_comparison import compare_versions
 from tests.lessons import KEY, config, make_tones, receive, webhook
@@ -87,7 +87,7 @@ def test_a_version_of_few_recordings_is_measured_on_those_it_has_not_heard(
 
 def test_what_cannot_be_compared_is_said(trained: Services) -> None:
     with trained.database.write() as session:
-        session.query(Version).filter_by(number=1).update({"folds": None})
+        session.query(VersionHead).filter_by(version_id=1).update({"folds": None})
     with pytest.raises(VersionError, match="logmel-v1 has no folds"):
         compare_versions(trained, project(trained), "v1", "v2")
     with trained.database.write() as session:

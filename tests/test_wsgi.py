@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,9 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
+from backend.discovery import command_settings
 from backend.settings import get_settings
+from scripts.make_environment import install_command
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60
@@ -61,16 +64,78 @@ def test_as_wsgi(application: Any) -> None:
     assert b'"UP"' in body
 
 
+def label_studio_ml(folder: Path) -> str:
+    """The command as ``make setup`` leaves it in the environment, in a folder of its own."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    command = folder / "bin" / "label-studio-ml"
+    command.write_text("the package's own")
+    install_command(folder, command.name, ROOT / "scripts" / "start_ml_backend.py")
+    return str(command)
+
+
+def test_start_of_a_folder_without_a_backend_says_so_and_fails(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [label_studio_ml(tmp_path), "start", "nowhere"],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "nowhere/_wsgi.py" in done.stderr
+
+
+def test_a_failure_of_the_started_backend_is_the_exit_code(tmp_path: Path) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        done = subprocess.run(
+            [label_studio_ml(tmp_path), "start", ".", "--port", str(busy.getsockname()[1])],
+            cwd=ROOT,
+            env={"PATH": "/usr/bin:/bin", "DATA_DIR": str(tmp_path / "data"), "ENCODER": "logmel"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "is in use" in done.stderr
+
+
+@pytest.mark.parametrize("with_environment", [True, False])
+def test_a_python_without_the_packages_hands_over_or_says_so(tmp_path: Path, with_environment: bool) -> None:
+    shutil.copy(ROOT / "_wsgi.py", tmp_path)
+    if with_environment:
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        own = tmp_path / ".venv" / "bin" / "python"
+        own.write_text('#!/bin/sh\necho handed over "$@"\n')
+        own.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "_wsgi.py", "--port", "1"],  # without site-packages
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if with_environment:
+        assert (done.returncode, done.stdout) == (0, "handed over _wsgi.py --port 1\n")
+    else:
+        assert done.returncode == 2
+        assert "make setup" in done.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     [
         [sys.executable, "_wsgi.py", "--port", "{port}"],
-        [str(Path(sys.executable).parent / "label-studio-ml"), "start", ".", "--port", "{port}"],
+        ["label-studio-ml", "start", ".", "--port", "{port}"],
         [sys.executable, "-m", "uvicorn", "_wsgi:app", "--port", "{port}"],
     ],
     ids=["script", "label-studio-ml", "uvicorn"],
 )
 def test_as_a_process_of_its_own(tmp_path: Path, command: list[str]) -> None:
+    if command[0] == "label-studio-ml":
+        command = [label_studio_ml(tmp_path), *command[1:]]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -78,8 +143,7 @@ def test_as_a_process_of_its_own(tmp_path: Path, command: list[str]) -> None:
         **os.environ,
         "DATA_DIR": str(tmp_path / "data"),
         "ENCODER": "logmel",
-        # label-studio-ml runs whichever "python" comes first
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": "/usr/bin:/bin",  # no environment is activated
     }
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
@@ -93,6 +157,10 @@ def test_as_a_process_of_its_own(tmp_path: Path, command: list[str]) -> None:
     family = []
     try:
         _wait_until_healthy(process, port, tmp_path / "log")
+        found = command_settings(data_dir=tmp_path / "data")
+        assert found.port == (9090 if "uvicorn" in command else port), (
+            "commands find what brings up all of it"
+        )
         family = psutil.Process(process.pid).children(recursive=True)
     finally:
         if process.poll() is None:

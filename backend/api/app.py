@@ -14,11 +14,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from backend import __version__
 from backend.api.dashboard import dashboard_router
+from backend.api.docs import docs_router
 from backend.api.journal import EventJournal
 from backend.api.labels import labels_router
 from backend.api.observing import Observer
 from backend.api.protocol import protocol_router
 from backend.api.security import Guard
+from backend.api.suggest import suggest_router
 from backend.api.watching import watching_router
 from backend.encoders.preparing import prepare
 from backend.errors import EarmarkError
@@ -66,11 +68,15 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Label Studio ML backend for sound that learns from every correction",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load their scripts from the internet
+        redoc_url=None,
     )
     app.include_router(protocol_router(services, metrics, dispatcher, journal))
     app.include_router(watching_router(metrics, readiness))
     app.include_router(labels_router(services))
+    app.include_router(suggest_router(services))
     app.include_router(dashboard_router(services, readiness))
+    app.include_router(docs_router(app.title))
 
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Observer, metrics=metrics)  # the last one added is the first one met

@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from backend import __version__
 from backend.errors import EarmarkError
 from backend.project_state import ProjectState, project_states
+from backend.project_statements import project_statements, task_address
 from backend.readiness import Readiness
 from backend.services import Services
-from backend.store.events import pending_work
+from backend.settings import Settings
 from backend.store.faults import latest_faults
 from backend.store.preannotations import run_progress, unfinished_runs
 from backend.store.registry import list_versions
@@ -51,18 +52,16 @@ def _page(services: Services, readiness: Readiness) -> str:
         identity = None  # what is wrong with it stands among the faults
     now = time.time()
     with services.database.read() as session:
-        waiting = {work.project_key: work.events for work in pending_work(session)}
         projects = []
         for state in project_states(session, identity):
             key = state.project.key
             runs = [(run.id, run_progress(session, run.id)) for run in unfinished_runs(session, key)]
             projects.append(
                 {
-                    **_about(state, now),
-                    "waiting": waiting.get(key, 0),
+                    **_about(state, services.settings, now),
                     "runs": [{"id": n, "tasks": p.tasks, "done": p.tasks_done} for n, p in runs],
                     "versions": [
-                        _row(row, now, identity) for row in list_versions(session, key)[:VERSIONS_SHOWN]
+                        _row(row, now, identity) for row in list_versions(session, key, VERSIONS_SHOWN)
                     ],
                 }
             )
@@ -79,14 +78,23 @@ def _page(services: Services, readiness: Readiness) -> str:
     )
 
 
-def _about(state: ProjectState, now: float) -> dict[str, Any]:
+def _about(state: ProjectState, settings: Settings, now: float) -> dict[str, Any]:
     project, training = state.project, state.training
     failed = training is not None and training.outcome == "failed"
     return {
         "key": project.key,
         "title": project.title,
         "active": state.active.name if state.active else "",
-        "remark": state.remark,
+        "waiting": state.work.events if state.work else 0,
+        "statements": [
+            {
+                "level": statement.level,
+                "text": statement.text,
+                "remedy": statement.remedy,
+                "tasks": [(task, task_address(state, settings, task)) for task in statement.tasks],
+            }
+            for statement in project_statements(state, settings, now)
+        ],
         "failures": project.failures,
         "traceback": (training.traceback or training.detail) if training and failed else "",
         "synced": ago(now - project.synced_at) if project.synced_at else "",

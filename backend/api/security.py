@@ -62,10 +62,10 @@ class Credentials:
 
 
 class Guesses:
-    """Wrong credentials of each client. The same one again is a wrong setting, not another guess.
+    """Rate limit of wrong credentials by client. The same one again is a wrong setting, not another guess.
 
-    So a Label Studio whose webhooks carry an old password locks nobody out, and one who tries
-    passwords is slowed down to ``per_second``.
+    Beyond ``per_second``, wrong credentials get 429 instead of 401. Right ones are accepted all the same,
+    so what limits guessing is MAX_REQUESTS_PER_SECOND, and the length of the password.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -126,17 +126,18 @@ class Guard:
         if scope["path"] in OPEN_PATHS:
             return None
         client = client_name(scope["client"][0]) if scope.get("client") else ""
-        if wait := self._requests.take(client):
-            return _too_many("More requests a second than MAX_REQUESTS_PER_SECOND allows", wait)
         headers = Headers(scope=scope)
-        if not self._credentials.needed:
-            return self._oversize(headers)
         authorization = headers.get("authorization", "")
-        if authorization and (wait := self._guesses.wait(client)):
-            return _too_many("Too many different wrong passwords or tokens", wait)
-        if self._credentials.accept(authorization):
+        # Looked at first, and counted apart: an address may be shared with strangers, by a reverse proxy
+        # for one, and Label Studio sends each webhook once.
+        accepted = not self._credentials.needed or self._credentials.accept(authorization)
+        if wait := self._requests.take(f"{client} accepted" if accepted else client):
+            return _too_many("More requests a second than MAX_REQUESTS_PER_SECOND allows", wait)
+        if accepted:
             return self._oversize(headers)
         if authorization:
+            if wait := self._guesses.wait(client):
+                return _too_many("Too many different wrong passwords or tokens", wait)
             self._guesses.count(client, authorization)
         self._warn(scope["path"], client, "wrong" if authorization else "no")
         return _unauthorized("wrong ones" if authorization else "none")

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from backend.api.schemas import CurvePoint, LearningCurve, ProjectVersions, VersionDetail, VersionsAnswer
+from dataclasses import asdict
+
+from backend.api.schemas import (
+    CurvePoint,
+    CurveStep,
+    LearningCurve,
+    ProjectStatement,
+    ProjectVersions,
+    VersionDetail,
+    VersionsAnswer,
+)
 from backend.errors import EarmarkError
 from backend.learning_curve import learning_curve
 from backend.project_state import ProjectState, project_states
+from backend.project_statements import project_statements, task_address
 from backend.services import Services
-from backend.store.registry import list_versions
+from backend.settings import Settings
+from backend.store.registry import list_versions, versions_with_heads
 from backend.store.scores import list_scores
 
 
@@ -18,12 +30,13 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
     except EarmarkError:
         identity = None  # the versions are there all the same, and /predict and the doctor say what is wrong
     with services.database.read() as session:
-        rows = list_versions(session, key)
+        rows, with_heads = list_versions(session, key), versions_with_heads(session)
         states = [s for s in project_states(session, identity) if key in (None, s.project.key)]
         curve = None
         if key is not None:
             found = learning_curve(list_scores(session, key))
             curve = LearningCurve(
+                steps=[CurveStep(**asdict(step)) for step in found.steps],
                 versions=[CurvePoint(name=p.name, controls=p.figures()) for p in found.versions],
                 annotators=[CurvePoint(name=p.name, controls=p.figures()) for p in found.annotators],
             )
@@ -37,6 +50,7 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
             created_at=row.created_at,
             status=row.status,
             reason=row.reason,
+            promotable=row.id in with_heads,
             metrics=row.metrics,
         )
         for row in rows
@@ -44,15 +58,27 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
     return VersionsAnswer(
         versions=list(dict.fromkeys(row.name for row in rows)),
         details=details,
-        projects=[_project(state, curve) for state in states],
+        projects=[_project(state, services.settings, curve) for state in states],
     )
 
 
-def _project(state: ProjectState, curve: LearningCurve | None) -> ProjectVersions:
+def _project(state: ProjectState, settings: Settings, curve: LearningCurve | None) -> ProjectVersions:
+    statements = [
+        ProjectStatement(
+            kind=statement.kind,
+            level=statement.level,
+            text=statement.text,
+            remedy=statement.remedy,
+            tasks=list(statement.tasks),
+            links=[link for task in statement.tasks if (link := task_address(state, settings, task))],
+        )
+        for statement in project_statements(state, settings)
+    ]
     return ProjectVersions(
         project=state.project.key,
         title=state.project.title,
         active=state.active.name if state.active else None,
         remark=state.remark,
+        statements=statements,
         learning_curve=curve,
     )

@@ -34,7 +34,7 @@ def watching_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:
     async def ready() -> Response:
         """Say whether all parts work: database, Redis, a worker, the encoder's weights."""
         faults = await to_thread.run_sync(readiness.faults, limiter=threads)
-        answer = ReadyAnswer(ready=not faults, faults=faults)
+        answer = ReadyAnswer(ready=not faults, faults=faults, notes=readiness.notes())
         return JSONResponse(answer.model_dump(), 503 if faults else 200)
 
     @router.get("/metrics", response_class=Response)

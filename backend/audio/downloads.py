@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 from filelock import FileLock
 
-from backend.errors import SoundNotFoundError, SoundUnreachableError
+from backend.audio.addresses import shown
+from backend.audio.transfer_watch import TransferWatch
+from backend.errors import SoundNotFoundError, SoundTooSlowError, SoundUnreachableError
 from backend.files import Notes, key_of
 
 BACK_OFF_SECONDS = (0.2, 0.8)
@@ -26,20 +26,11 @@ GRACE_SECONDS = 60.0
 """A sound that was asked for this recently is not evicted: somebody may be about to open it."""
 
 _ABANDONED_SECONDS = 3600.0
-_CHUNK_BYTES = 1 << 18
 _MOST_REDIRECTS = 10
 _MEGABYTE = 1_000_000
 
 Headers = Callable[[str], Mapping[str, str]]
 """What to send to one URL. Asked again for every redirect, so that a token stays at its origin."""
-
-
-def shown(url: str) -> str:
-    """Spell a URL for messages: without a user's password, and without a signed query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = f"?{parts.query}" if parts.path.endswith("/data/local-files/") else ""
-    return f"{parts.scheme}://{host}{parts.path}{query}"
 
 
 class Downloads:
@@ -51,6 +42,8 @@ class Downloads:
         Where everything is kept.
     timeout_seconds
         Longest silence: to connect, and between two pieces of the answer.
+    deadline_seconds, least_bytes_per_second
+        A try ends unless the sound arrives within this time, or at this rate over each such stretch.
     max_megabytes
         Largest sound that is taken.
     cache_megabytes
@@ -58,13 +51,21 @@ class Downloads:
     """
 
     def __init__(
-        self, folder: Path, *, timeout_seconds: float, max_megabytes: int, cache_megabytes: int
+        self,
+        folder: Path,
+        *,
+        timeout_seconds: float,
+        deadline_seconds: float,
+        least_bytes_per_second: float,
+        max_megabytes: int,
+        cache_megabytes: int,
     ) -> None:
         self._folder = folder
         self._most_bytes = max_megabytes * _MEGABYTE
         self._cache_bytes = cache_megabytes * _MEGABYTE
         self._addresses = Notes(folder / "addresses")
         self._timeout = httpx.Timeout(timeout_seconds)
+        self._deadline_seconds, self._least_rate = deadline_seconds, least_bytes_per_second
         self._held_bytes: int | None = None  # an estimate: what the last look found, plus own downloads
         self._unseen_bytes = 0  # own downloads since that look
         self._client: httpx.Client | None = None
@@ -87,7 +88,8 @@ class Downloads:
         SoundNotFoundError
             The server says that there is no such sound.
         SoundUnreachableError
-            No network, a timeout, a refusal, an answer that is no file, or a sound over the limit.
+            No network, a timeout, a refusal, an answer that is no file, or a sound over the limit;
+            SoundTooSlowError where it arrives below the least rate.
         """
         known = self.still_here(url)
         if known:
@@ -129,14 +131,21 @@ class Downloads:
     def _http(self) -> httpx.Client:
         with self._client_lock:
             if self._client is None:
-                self._client = httpx.Client(timeout=self._timeout, follow_redirects=False)
+                # Each transfer has a connection of its own, which its watch may cut.
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+                self._client = httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
             return self._client
 
     def _download_with_retries(self, url: str, headers: Headers, suffix: str) -> tuple[Path, str]:
+        client = self._http()  # built outside the watch: the first one reads certificates
         for pause in (*BACK_OFF_SECONDS, None):
+            watch = TransferWatch(self._deadline_seconds, self._least_rate)
             try:
-                return self._download(url, headers, suffix)
+                with watch:
+                    return self._download(client, url, headers, suffix, watch)
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                if watch.too_slow:
+                    raise self._too_slow(url, watch) from error
                 if pause is None:
                     raise _unreachable(url, error) from error
                 time.sleep(pause)
@@ -148,12 +157,22 @@ class Downloads:
                 ) from error
         raise AssertionError("the last try returns or raises")
 
-    def _download(self, url: str, headers: Headers, suffix: str) -> tuple[Path, str]:
+    def _too_slow(self, url: str, watch: TransferWatch) -> SoundTooSlowError:
+        return SoundTooSlowError(
+            f"{shown(url)} arrives too slowly: {watch.received} bytes came, and less than "
+            f"{self._least_rate / 1000:g} kB a second over {self._deadline_seconds:g} s: check its server, "
+            "or lower DOWNLOAD_LEAST_KILOBYTES_PER_SECOND."
+        )
+
+    def _download(
+        self, client: httpx.Client, url: str, headers: Headers, suffix: str, watch: TransferWatch
+    ) -> tuple[Path, str]:
         """One try: follow redirects, stream to a temporary file, move it into place."""
         target = httpx.URL(url)
         for _ in range(_MOST_REDIRECTS):
             sent = {"Accept-Encoding": "identity", **headers(str(target))}
-            with self._http().stream("GET", target, headers=sent) as answer:
+            traced = {"trace": watch.trace}
+            with client.stream("GET", target, headers=sent, extensions=traced) as answer:
                 if answer.has_redirect_location:
                     target = target.join(answer.headers["location"])
                     if target.scheme not in ("http", "https") or not target.host:
@@ -163,7 +182,7 @@ class Downloads:
                         )
                     continue
                 self._refuse(answer, url, authorized="Authorization" in sent)
-                return self._store(answer, url, suffix)
+                return self._store(answer, url, suffix, watch)
         raise SoundUnreachableError(
             f"{shown(url)} is redirected in circles: point the task to the sound itself."
         )
@@ -201,7 +220,7 @@ class Downloads:
                 f"{name} answers with a web page instead of a sound: point the task to the sound itself."
             )
 
-    def _store(self, answer: httpx.Response, url: str, suffix: str) -> tuple[Path, str]:
+    def _store(self, answer: httpx.Response, url: str, suffix: str, watch: TransferWatch) -> tuple[Path, str]:
         too_large = SoundUnreachableError(
             f"{shown(url)} is larger than {self._most_bytes // _MEGABYTE} MB: "
             "raise MAX_SOUND_MEGABYTES or split it."
@@ -216,12 +235,15 @@ class Downloads:
         part = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                for piece in answer.iter_bytes(_CHUNK_BYTES):
+                for piece in answer.iter_bytes():
                     size += len(piece)
+                    watch.received = size
                     if size > self._most_bytes:
                         raise too_large
                     digest.update(piece)
                     file.write(piece)
+            if watch.too_slow:  # without a length, a cut connection looks like the end of the sound
+                raise self._too_slow(url, watch)
             path = self._files / digest.hexdigest()[:2] / f"{digest.hexdigest()}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             part.replace(path)
@@ -256,12 +278,6 @@ class Downloads:
             path.unlink(missing_ok=True)
             total -= size
         return total
-
-
-def safe_suffix(name: str) -> str:
-    """Extension of a file name, such as ``.wav``, or empty when it has none worth keeping."""
-    found = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
-    return found.group().lower() if found else ""
 
 
 def _unreachable(url: str, error: httpx.HTTPError) -> SoundUnreachableError:

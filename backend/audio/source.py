@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from backend.audio.downloads import Downloads, safe_suffix
-from backend.errors import SoundNotFetchedError, SoundNotFoundError, SoundUnreachableError
-from backend.files import Notes
+import structlog
+
+from backend.audio.addresses import origin, safe_suffix, shown
+from backend.audio.downloads import Downloads
+from backend.errors import (
+    ConfigurationError,
+    SoundNotFetchedError,
+    SoundNotFoundError,
+    SoundUnreachableError,
+)
+from backend.fair_pool import FairPool, Ticket
+from backend.files import Notes, sha256_of
 from backend.settings import Settings
 
 _LABEL_STUDIO_PATH = re.compile(
@@ -20,7 +29,11 @@ _LABEL_STUDIO_PATH = re.compile(
 )
 """Paths that Label Studio serves sound under; any other absolute path is one on this machine."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_THIS_MACHINE = ""
+FETCH_THREADS = 64
+FETCH_THREADS_A_HOST = 8
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,25 @@ class SoundSource:
         self._document_root = settings.label_studio_local_files_document_root
         self._audio_roots = settings.audio_roots
         self._notes = Notes(folder / "local")
+        self._pool: FairPool[LocatedSound] = FairPool(FETCH_THREADS, FETCH_THREADS_A_HOST, "fetch")
         self._downloads = Downloads(
             folder,
             timeout_seconds=settings.download_timeout_seconds,
+            deadline_seconds=settings.download_deadline_seconds,
+            least_bytes_per_second=settings.download_least_kilobytes_per_second * 1000,
             max_megabytes=settings.max_sound_megabytes,
             cache_megabytes=settings.sound_cache_megabytes,
         )
+
+    def request(self, address: str, access: LabelStudioAccess | None) -> Ticket[LocatedSound]:
+        """Have ``locate`` done in a thread of the pool for the sound's host; ``result`` waits for it."""
+        host = _host(address.strip(), access)
+        return self._pool.submit(host, (address, access), lambda: self.locate(address, access))
+
+    @property
+    def pool(self) -> FairPool[LocatedSound]:
+        """What fetches, and reads the content of files that are new here."""
+        return self._pool
 
     def locate(self, address: str, access: LabelStudioAccess | None, fetch: bool = True) -> LocatedSound:
         """Find the sound, fetching it when it is elsewhere and not here yet.
@@ -80,7 +106,7 @@ class SoundSource:
         LabelStudioError
             The token could not be exchanged.
         SoundNotFetchedError
-            It is elsewhere and not here yet, and ``fetch`` is False.
+            It is elsewhere and not here yet, or its content was not read yet, and ``fetch`` is False.
         """
         address = address.strip()
         if not address or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in address):
@@ -96,9 +122,9 @@ class SoundSource:
         if scheme in ("http", "https"):
             return self._from_url(address, access, fetch)
         if scheme == "file":
-            return self._from_disk(_path_of_file_url(address))
+            return self._from_disk(_path_of_file_url(address), fetch)
         if address.startswith("/"):
-            return self._from_disk(address)
+            return self._from_disk(address, fetch)
         if scheme:
             raise SoundNotFoundError(
                 f"{scheme}:// addresses cannot be read directly: turn on pre-signed URLs in the settings of "
@@ -109,7 +135,7 @@ class SoundSource:
         )
 
     def _from_url(self, address: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
-        if access and _origin(address) is not None and _origin(address) == _origin(access.url):
+        if access and origin(address) is not None and origin(address) == origin(access.url):
             base = urlsplit(access.url).path.rstrip("/")
             parts = urlsplit(address)
             relative = parts.path.removeprefix(base) + (f"?{parts.query}" if parts.query else "")
@@ -127,7 +153,7 @@ class SoundSource:
                 )
             local = self._in_document_root(inside)
             if local is not None:
-                return self._remembered(local)
+                return self._remembered(local, fetch)
         elif _leaves(unquote(path).lstrip("/")):
             raise SoundNotFoundError(f"{_quoted(address)} leads out of its folder: correct it in the task.")
         if access is None:
@@ -147,7 +173,7 @@ class SoundSource:
         except (OSError, ValueError, RuntimeError):  # too long, unencodable, or links in a circle
             return None
 
-    def _from_disk(self, name: str) -> LocatedSound:
+    def _from_disk(self, name: str, fetch: bool) -> LocatedSound:
         # Addresses written by tools are percent-encoded, those written by people are not.
         for spelling in dict.fromkeys((name, unquote(name))):
             try:
@@ -160,27 +186,39 @@ class SoundSource:
                         "or add its folder to AUDIO_ROOTS."
                     )
                 if path.is_file():
-                    return self._remembered(path)
+                    return self._remembered(path, fetch)
             except (OSError, ValueError, RuntimeError):  # too long, unencodable, or links in a circle
                 continue
         raise SoundNotFoundError(
             f"There is no file {_quoted(name)} on this machine: check the path, and that it is mounted here."
         )
 
-    def _remembered(self, path: Path) -> LocatedSound:
+    def _remembered(self, path: Path, fetch: bool) -> LocatedSound:
         try:
-            return LocatedSound(path, self._notes.digest_of(path))
+            digest = self._notes.known_digest_of(path)
+            if digest is None and not fetch:
+                raise SoundNotFetchedError(f"{_quoted(path.name)} was not read yet.")
+            return LocatedSound(path, digest or self._digest_of(path))
         except OSError as error:
             raise SoundNotFoundError(
                 f"{_quoted(path.name)} cannot be read ({error.strerror or error}): check its permissions."
             ) from error
 
+    def _digest_of(self, path: Path) -> str:
+        status = path.stat()
+        digest = sha256_of(path)
+        try:
+            self._notes.put_of(path, status, digest=digest)
+        except ConfigurationError as error:  # a full disk: the file is read again the next time
+            log.warning("digest of a file not stored", detail=str(error))
+        return digest
+
     def _fetch(self, url: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
-        if _origin(url) is None:
+        if origin(url) is None:
             raise SoundNotFoundError(f"{_quoted(url)} is not a usable address: correct it in the task.")
 
         def headers(target: str) -> Mapping[str, str]:
-            return access.headers() if access and _origin(target) == _origin(access.url) else {}
+            return access.headers() if access and origin(target) == origin(access.url) else {}
 
         url = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and letters outside ASCII, nothing twice
         if not fetch:
@@ -192,17 +230,11 @@ class SoundSource:
         return LocatedSound(path, digest)
 
 
-def _origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port (RFC 6454), or None where the URL has none that can be trusted."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    # urlsplit and other parsers disagree on backslashes: a token must not depend on who is right.
-    if parts.scheme not in _DEFAULT_PORTS or not host or "\\" in parts.netloc:
-        return None
-    return parts.scheme, host.rstrip("."), port or _DEFAULT_PORTS[parts.scheme]
+def _host(address: str, access: LabelStudioAccess | None) -> str:
+    """The host that a sound is fetched from, as the fetch pool counts; empty for this machine."""
+    served = _LABEL_STUDIO_PATH.match(address) or (not address.startswith("/") and "://" not in address)
+    server = origin(access.url if access and served else address)
+    return f"{server[1]}:{server[2]}" if server else _THIS_MACHINE
 
 
 def _leaves(path: str) -> bool:
@@ -228,6 +260,6 @@ def _suffix_of(url: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Spell an address for messages: short, and on one line."""
-    spelled = "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Spell an address for messages: short, on one line, without a password or a signed query."""
+    spelled = "".join(letter if letter.isprintable() else "?" for letter in shown(text))
     return f"'{spelled[:200]}…'" if len(spelled) > 200 else f"'{spelled}'"

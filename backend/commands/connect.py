@@ -6,36 +6,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backend.commands.common import DataDir, ProjectName
+
 if TYPE_CHECKING:
     from backend.services import Services
 
 
 def connect(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="Number or title in Label Studio")],
+    project: ProjectName,
     url: Annotated[
         str | None,
         typer.Option(help="This backend's address as Label Studio sees it [default: as seen from here]"),
     ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Connect this backend to a project of Label Studio, with its password, and check each step.
 
     Run it again whenever the address or the password changed: it repairs what is there, and changes
     nothing where all is well. The backend must be running. LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY,
-    API_USER and API_PASSWORD are taken from the settings, which must be those of the running backend.
+    API_USER and API_PASSWORD are those of the backend that runs from this folder, where they are not set.
     """
     from rich.console import Console
     from rich.markup import escape
 
-    from backend.errors import ConfigurationError, LabelStudioError
+    from backend.audio.addresses import same_server
+    from backend.discovery import command_settings
+    from backend.errors import ConfigurationError, ProjectNameError
     from backend.labelstudio.client import client_for
     from backend.labelstudio.connecting import connect_backend
-    from backend.labelstudio.projects import find_project
+    from backend.labelstudio.projects import find_project, key_of_project
     from backend.running import api_url
     from backend.services import Services
-    from backend.settings import get_settings
+    from backend.store.access import accept_offer
     from backend.store.projects import remember_project
 
-    settings, console = get_settings(), Console()
+    settings, console = command_settings(data_dir), Console()
 
     def done(line: str) -> None:
         console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
@@ -48,9 +53,9 @@ def connect(
     address = settings.label_studio_url or ""
     found = find_project(client, address, project)
     if found is None:
-        raise LabelStudioError(f"Label Studio at {address} shows this token no project “{project}”.")
+        raise ProjectNameError(f"Label Studio at {address} shows this token no project “{project}”.")
     done(f"project {found.id}, {found.title}, at {address}")
-    key = f"{found.id}.{int(found.created_at.timestamp())}"
+    key = key_of_project(found)
     with Services(settings) as services:
         services.database.upgrade()
         version = services.version_name(key)
@@ -59,7 +64,9 @@ def connect(
         )
         _try_webhook(services, client, found, key)
         with services.database.write() as session:
-            row = remember_project(session, key)
+            row = remember_project(session, key, title=found.title)
+            if not same_server(row.hostname, address) and same_server(row.offered_hostname, address):
+                accept_offer(session, key)  # whoever runs this says where Label Studio is
             row.synced_at = row.sync_after = 0.0  # what the connection missed is looked for at once
     done(f"a webhook was sent and arrived; {version} answers now")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from backend.commands.common import DataDir, ProjectName
 from backend.export.formats import FORMATS, Add
 from backend.loading import INTERRUPTED, loading
 
@@ -59,7 +60,9 @@ Embeddings of every region and clip, for a classifier of your own:
 
 [bold]Long recordings[/]  Tasks that an import has cut out of a longer recording (their data has source,
 source_start and source_end) are put together again: one recording, in its own time, and regions with the
-same label that touch at a cut become one. --no-unsplit leaves them as they are.
+same label that touch at a cut become one. --no-unsplit leaves them as they are. Which parts were annotated
+is in jsonl and jams; beside the other formats annotated.csv has it (sound, start, end, annotator), and the
+import reads it.
 
 [bold]Exit codes[/]  0 everything was written; 1 some sounds could not be (they are listed); 2 nothing was
 done (settings, connection, a format that fits not); 130 stopped by Ctrl-C, nothing was written."""
@@ -71,7 +74,7 @@ EXPORT_HELP = HELP.format(formats="\n\n".join(f"  {name}: {about}" for name, abo
 
 
 def export(
-    project: Annotated[str, typer.Argument(help="Number or exact title of the project", metavar="PROJECT")],
+    project: ProjectName,
     form: Annotated[FormatChoice, typer.Option("--format", "-f", help="One of the formats above")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File, or folder for one file a sound")],
     what: Annotated[
@@ -94,14 +97,15 @@ def export(
         bool, typer.Option("--unsplit/--no-unsplit", help="Put cut recordings together again")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace what is at --out")] = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Export labels; `EXPORT_HELP` is what people read."""
     with loading():
+        from backend.discovery import command_settings
         from backend.errors import ConfigurationError
         from backend.export.output import check_target
         from backend.export.running import Choice
         from backend.importing.screen import console
-        from backend.settings import get_settings
 
     if version is not None and what == "annotations":
         raise ConfigurationError("--version chooses among predictions: add --what predictions.")
@@ -113,7 +117,7 @@ def export(
     joined = unsplit and form != "embeddings"  # what is heard are the tasks' own sounds
     choice = Choice(what, version, annotator, ground_truth_only, frozenset(control or ()), joined)
     try:
-        outcome, reader = _export(get_settings(), project, form, out, choice, unsplit)
+        outcome, reader = _export(command_settings(data_dir), project, form, out, choice, unsplit)
     except KeyboardInterrupt:
         console.print("[yellow]Stopped: nothing was written.[/]")
         raise typer.Exit(INTERRUPTED) from None
@@ -130,7 +134,7 @@ def _export(
     whole_times: bool,
 ) -> tuple[Outcome, TaskReader]:
     with loading():
-        from backend.errors import ConfigurationError
+        from backend.errors import ConfigurationError, ProjectNameError
         from backend.export.label_studio import TaskReader
         from backend.export.running import run
         from backend.importing.screen import counting
@@ -142,7 +146,7 @@ def _export(
     client, url = client_for(settings), settings.label_studio_url or ""
     project = find_project(client, url, wanted)
     if project is None:
-        raise ConfigurationError(f"Label Studio at {url} has no project '{wanted}'.")
+        raise ProjectNameError(f"Label Studio at {url} has no project '{wanted}'.")
     controls = _controls(project.label_config or "", form, choice)
     with explained(url):
         people = {int(user.id): str(user.email) for user in client.users.list() if user.email}

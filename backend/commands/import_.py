@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 import httpx
 import typer
 
+from backend.commands.common import ABOUT_PROJECT, DataDir
+from backend.discovery import command_settings
 from backend.errors import ConfigurationError
 from backend.export.formats import FormatName
 from backend.loading import loading
-from backend.settings import Settings, get_settings
+from backend.settings import Settings
 
 HELP = """Bring sounds, with their labels, into a Label Studio project.
 
@@ -62,7 +64,7 @@ _CHECKS, _CONNECTION = "Checks", "Label Studio"
 
 def import_(
     source: Annotated[str, typer.Argument(help="Folder, bucket, CSV, JSON Lines, list of URLs, or export")],
-    project: Annotated[str, typer.Option(help="Number or exact title of the project")],
+    project: Annotated[str, typer.Option(help=ABOUT_PROJECT)],
     create: Annotated[
         bool, typer.Option("--create", help="Make the project when there is none of that title")
     ] = False,
@@ -198,6 +200,7 @@ def import_(
             help="Access token of either kind (default: LABEL_STUDIO_API_KEY)", rich_help_panel=_CONNECTION
         ),
     ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Read the options, import, and end with an exit code that says how it went."""
     with loading():
@@ -232,7 +235,7 @@ def import_(
         dry_run,
         report,
     )
-    raise typer.Exit(run(request, _settings(url, api_key, document_root)))
+    raise typer.Exit(run(request, _settings(url, api_key, document_root, data_dir)))
 
 
 def _one_place(
@@ -243,14 +246,15 @@ def _one_place(
     return "uploads" if upload else "local-files" if local_files else "urls" if as_urls else None
 
 
-def _settings(url: str | None, api_key: str | None, document_root: Path | None) -> Settings:
-    given = {
-        "label_studio_url": url,
-        "label_studio_api_key": api_key,
-        "label_studio_local_files_document_root": document_root,
-    }
-    known = get_settings().model_dump()
-    settings = Settings.model_validate({**known, **{name: value for name, value in given.items() if value}})
+def _settings(
+    url: str | None, api_key: str | None, document_root: Path | None, data_dir: Path | None
+) -> Settings:
+    settings = command_settings(
+        data_dir,
+        label_studio_url=url or None,
+        label_studio_api_key=api_key or None,
+        label_studio_local_files_document_root=document_root,
+    )
     if settings.label_studio_url and not _is_address(settings.label_studio_url):
         raise ConfigurationError(
             f"'{settings.label_studio_url}' is no address: "

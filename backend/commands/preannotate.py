@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.common import AsJson, ProjectName, find, opened, print_json
+from backend.commands.common import AsJson, DataDir, ProjectName, find, opened, print_json
 from backend.preannotation import Selection
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def preannotate(
     detach: Detach = False,
     cancel: Cancel = False,
     as_json: AsJson = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Predict many tasks at once, with all workers together, and store the predictions in Label Studio.
 
@@ -62,7 +63,7 @@ def preannotate(
 
     # What goes on is of use to people; what came of it goes to standard output
     console = Console(stderr=True, highlight=False)
-    with opened() as services:
+    with opened(data_dir) as services:
         row = find(services, project)
         if cancel:
             _cancel(services, row)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from backend.commands.common import AsJson, ProjectName, find, opened, print_json
+from backend.commands.common import AsJson, DataDir, ProjectName, find, opened, print_json
 
 
-def sync(project: ProjectName, as_json: AsJson = False) -> None:
+def sync(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Compare a project with what Label Studio holds, and take over what was missed.
 
     Imports with annotations send no webhook, and a webhook that comes while this backend is down is
@@ -22,7 +22,7 @@ def sync(project: ProjectName, as_json: AsJson = False) -> None:
     from backend.sync import Difference
     from backend.sync import sync as compare_with_label_studio
 
-    with opened() as services:
+    with opened(data_dir) as services:
         row = find(services, project)
         with Progress(
             SpinnerColumn(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.common import AsJson, ProjectName, find, opened, print_json
+from backend.commands.common import ABOUT_PROJECT, AsJson, DataDir, ProjectName, find, opened, print_json
 
 if TYPE_CHECKING:
     from backend.services import Services
@@ -16,33 +16,33 @@ VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="its name, s
 
 
 def versions(
-    project: Annotated[
-        str | None, typer.Argument(metavar="[PROJECT]", help="Label Studio's number, or the full key")
-    ] = None,
+    project: Annotated[str | None, typer.Argument(metavar="[PROJECT]", help=ABOUT_PROJECT)] = None,
     as_json: AsJson = False,
+    data_dir: DataDir = None,
+    every: Annotated[bool, typer.Option("--all", help="Old versions too")] = False,
 ) -> None:
     """List what was trained: which version answers, how good each was measured to be, and why."""
     from backend.api.versions import read_versions
-    from backend.commands.tables import print_versions
+    from backend.commands.tables import VERSIONS_SHOWN, print_versions
 
-    with opened() as services:
+    with opened(data_dir) as services:
         key = find(services, project).key if project else None
         answer = read_versions(services, key)
     if as_json:
         print_json(answer.model_dump())
     else:
-        print_versions(answer)
+        print_versions(answer, None if every else VERSIONS_SHOWN)
 
 
-def progress(project: ProjectName, as_json: AsJson = False) -> None:
-    """Show the learning curve: predictions against the annotations that followed, by version and person.
+def progress(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Show the learning curve: predictions against the annotations that followed, by their number and person.
 
     Each annotation is compared with what was shown for it before anything was learnt from it.
     """
     from backend.api.versions import read_versions
     from backend.commands.tables import print_curve
 
-    with opened() as services:
+    with opened(data_dir) as services:
         (state,) = read_versions(services, find(services, project).key).projects
     if as_json:
         print_json(state.model_dump())
@@ -50,11 +50,13 @@ def progress(project: ProjectName, as_json: AsJson = False) -> None:
         print_curve(state.learning_curve)
 
 
-def promote(project: ProjectName, version: VersionName, as_json: AsJson = False) -> None:
+def promote(
+    project: ProjectName, version: VersionName, as_json: AsJson = False, data_dir: DataDir = None
+) -> None:
     """Make a version the one that answers, whatever was measured. Every process follows at once."""
     from backend.store.registry import promote as promote_version
 
-    with opened() as services:
+    with opened(data_dir) as services:
         found, before = find(services, project), ""
         with services.database.write() as session:
             before = _active_name(services, found)
@@ -62,11 +64,11 @@ def promote(project: ProjectName, version: VersionName, as_json: AsJson = False)
     _report(found, before, after.name, as_json)
 
 
-def rollback(project: ProjectName, as_json: AsJson = False) -> None:
+def rollback(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Go back to the version that answered before this one; once more goes one further back."""
     from backend.store.registry import roll_back
 
-    with opened() as services:
+    with opened(data_dir) as services:
         found, before = find(services, project), ""
         with services.database.write() as session:
             before = _active_name(services, found)
@@ -79,6 +81,7 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="a version, such as cnn14-v3, or v3")],
     b: Annotated[str, typer.Argument(metavar="B", help="another one")],
     as_json: AsJson = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Measure two versions on the project's annotations of now, by recordings that neither has heard.
 
@@ -87,7 +90,7 @@ def compare(
     from backend.commands.tables import print_comparison
     from backend.version_comparison import compare_versions
 
-    with opened() as services:
+    with opened(data_dir) as services:
         compared = compare_versions(services, find(services, project), a, b)
     if as_json:
         print_json(compared.as_json())

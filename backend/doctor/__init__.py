@@ -21,6 +21,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at everything; one thing that is broken never hides another."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         machine.disk,
+        machine.frames,
         machine.database,
         machine.redis_answers,
         machine.workers,
@@ -48,9 +49,10 @@ def print_report(console: Console, settings: Settings, findings: list[Finding]) 
     changed = {
         name: without_password(value) if isinstance(value := getattr(settings, name), str) else value
         for name in sorted(settings.model_fields_set)
+        if getattr(settings, name) != Settings.model_fields[name].default
     }
     console.print(
-        "Set by the environment: " + (", ".join(f"{k.upper()}={v}" for k, v in changed.items()) or "nothing"),
+        "Changed settings: " + (", ".join(f"{k.upper()}={v}" for k, v in changed.items()) or "nothing"),
         highlight=False,
         markup=False,
         soft_wrap=True,

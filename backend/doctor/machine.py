@@ -20,7 +20,9 @@ from backend.jobs.queue import job_queue, live_workers
 from backend.jobs.redis_server import answers, connect, find_executable, redis_url
 from backend.running import api_url
 from backend.settings import Settings, without_password
+from backend.shared_frames import frame_store
 from backend.store.database import Database
+from backend.token_cipher import TokenCipher
 
 TIMEOUT_SECONDS = 5.0
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -50,10 +52,21 @@ def disk(settings: Settings) -> Iterator[Finding]:
         yield Finding("fine", "data folder", text)
 
 
+def frames(settings: Settings) -> Iterator[Finding]:
+    """Whether frames can be stored; silent where the data folder itself cannot be written."""
+    try:
+        fault = frame_store(settings).probe()
+    except ConfigurationError as error:
+        yield Finding("fault", "frames", "FRAMES_URL cannot be used", str(error))
+        return
+    if fault and (settings.frames_url or settings.data_dir.is_dir()):
+        yield Finding("fault", "frames", fault, "Answers come all the same, and take longer.")
+
+
 def database(settings: Settings) -> Iterator[Finding]:
     """Whether the database answers, and its schema is of this release."""
     try:
-        database = Database(settings.sqlalchemy_url)
+        database = Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt)
     except ConfigurationError as error:
         yield Finding("fault", "database", "its folder cannot be made", str(error))
         return

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.audio.addresses import shown
 from backend.audioset_match import match_labels
-from backend.doctor.finding import Finding
+from backend.doctor.finding import Finding, Level
 from backend.encoders import encoder_identity
 from backend.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
 from backend.labelstudio.access import Credentials, is_personal_access_token
@@ -17,16 +17,18 @@ from backend.labelstudio.client import client_for, explained
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.connecting import check_webhook
 from backend.project_state import ProjectState, project_states
+from backend.project_statements import Statement, project_statements, task_address
 from backend.settings import Settings
+from backend.store.access import accept_hint
 from backend.store.database import Database
-from backend.store.events import PendingWork, pending_work
 from backend.store.faults import latest_faults
 from backend.store.tables import Project
 from backend.zero_label import hears_audioset
 
 TIMEOUT_SECONDS = 5.0
-STALE_WORK_SECONDS = 120.0
 SHOWN_FAULTS = 5
+HEADLINES = ("waiting", "training")
+"""Kinds of statements that are said with the version that answers."""
 
 
 def label_studio(settings: Settings) -> Iterator[Finding]:
@@ -86,18 +88,22 @@ def projects(settings: Settings) -> Iterator[Finding]:
         return  # reported by the database's own check
     try:
         with database.read() as session:
-            states, work = project_states(session, _identity(settings)), pending_work(session)
+            states = project_states(session, _identity(settings))
             faults = latest_faults(session, SHOWN_FAULTS)
     except SQLAlchemyError:
         return  # reported by the database's own check
     finally:
         database.close()
-    waiting = {w.project_key: w for w in work}
     for state in states:
         project = state.project
-        yield _training(state, waiting.get(project.key))
+        statements = project_statements(state, settings)
+        yield _training(state, [s for s in statements if s.kind in HEADLINES])
+        for statement in statements:
+            if statement.kind not in HEADLINES:
+                yield _finding(state, settings, statement)
         yield from _labels(settings, project)
         yield from _webhook(settings, project)
+        yield from _offer(project)
     if not states:
         remedy = "Settings, Model, Connect Model in Label Studio."
         yield Finding("note", "projects", "none has connected yet", remedy)
@@ -105,25 +111,31 @@ def projects(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "bad sound", fault.detail)
 
 
-def _training(known: ProjectState, work: PendingWork | None) -> Finding:
-    project, active = known.project, known.active
+def _training(state: ProjectState, statements: Sequence[Statement]) -> Finding:
+    """What answers for a project, and why nothing newer does."""
+    project, active = state.project, state.active
     subject = f"project {project.project_id}"
-    state = f"{active.name}, from {active.annotations} annotations" if active else "not trained yet"
-    text = f"{project.title or 'untitled'}: {state}"
+    answers = f"{active.name}, from {active.annotations} annotations" if active else "not trained yet"
+    text = f"{project.title or 'untitled'}: {answers}"
     if project.failures:
         text = f"{text}; the last {project.failures} trainings failed"
-        if known.training and known.training.outcome == "failed":
-            text = f"{text}: {known.training.traceback.strip() or known.training.detail}"
+        if state.training and state.training.outcome == "failed":
+            text = f"{text}: {state.training.traceback.strip() or state.training.detail}"
         return Finding("fault", subject, text, "It is tried again by itself; report what is not your own.")
-    late = time.time() - work.first_received_at if work else 0.0
-    if late > STALE_WORK_SECONDS:
-        text = f"{text}; webhooks wait since {late:.0f} s"
-        return Finding("fault", subject, text, "Start a worker: python -m backend worker")
-    if known.training and known.training.outcome == "kept":
-        version = known.training.version
-        remedy = f"'python -m backend promote {project.project_id} {version}' serves it anyway."
-        return Finding("note", subject, f"{text}; {known.remark}", remedy)
-    return Finding("note" if known.remark else "fine", subject, "; ".join(filter(None, (text, known.remark))))
+    level: Level = (
+        "fault" if any(s.level == "fault" for s in statements) else "note" if statements else "fine"
+    )
+    remedy = " ".join(statement.remedy for statement in statements if statement.remedy)
+    return Finding(level, subject, "; ".join([text, *(s.text for s in statements)]), remedy)
+
+
+def _finding(state: ProjectState, settings: Settings, statement: Statement) -> Finding:
+    text = statement.text
+    if statement.tasks and (address := task_address(state, settings, statement.tasks[0])):
+        text = f"{text} ({address})"
+    return Finding(
+        statement.level, f"project {state.project.project_id} {statement.kind}", text, statement.remedy
+    )
 
 
 def _identity(settings: Settings) -> str | None:
@@ -161,6 +173,20 @@ def _control_labels(project: Project, control: Control) -> Finding:
         f"{matched}; {unmatched}" if matched else unmatched,
         f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
         "from AudioSet's list (backend/encoders/audioset_labels.csv).",
+    )
+
+
+def _offer(project: Project) -> Iterator[Finding]:
+    """Whether a request named another address or token of Label Studio, which nothing confirmed."""
+    if not project.offered_hostname:
+        return
+    known, offered = shown(project.hostname), shown(project.offered_hostname)
+    what = f"its address as {offered}" if known != offered else "another token"
+    yield Finding(
+        "note",
+        f"project {project.project_id} address",
+        f"a request gave {what}, which was refused: {known} and its token are used",
+        f"If Label Studio moved there: {accept_hint(project)}; else see who reaches this port.",
     )
 
 

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TextIO, cast
 
 from backend.errors import FormatError
-from backend.export import jsonl
+from backend.export import annotated, jsonl
 from backend.export.formats import Add
 from backend.export.output import seconds_text, storable, writing_text
 from backend.export.records import ClipRecord, RegionRecord, Source
@@ -38,7 +38,11 @@ def writing(path: Path) -> Iterator[Add]:
 
     The columns are known when the last task is, so the records wait in a temporary file.
     """
-    with writing_text(path) as file, TemporaryDirectory(prefix="earmark-export-") as folder:
+    with (
+        writing_text(path) as file,
+        annotated.writing(path) as spans,
+        TemporaryDirectory(prefix="earmark-export-") as folder,
+    ):
         fields: dict[str, None] = {}
         spool = Path(folder) / "records.jsonl"
         with jsonl.writing(spool) as add_line:
@@ -48,6 +52,7 @@ def writing(path: Path) -> Iterator[Add]:
                 for row in rows:
                     storable("".join(row.values()), "A text")
                 add_line(records)
+                spans.add(records)
                 for record in records:
                     fields.update(dict.fromkeys(record.data))
                 return len(rows)

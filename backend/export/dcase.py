@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backend.errors import FormatError
+from backend.export import annotated
 from backend.export.formats import Add
 from backend.export.label_tracks import number
 from backend.export.output import OneEach, one_line, seconds_text, writing_text
@@ -23,7 +24,7 @@ HEADER = ("filename", "onset", "offset", "event_label")
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
     """Make the table; see ``FormatModule``. Two sounds of one name cannot both be in it."""
-    with writing_text(path) as file:
+    with writing_text(path) as file, annotated.writing(path) as spans:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow(HEADER)
         names = OneEach()
@@ -41,6 +42,7 @@ def writing(path: Path) -> Iterator[Add]:
             ]
             names.take(name)
             table.writerows(rows or [(name, "", "", "")])
+            spans.add(heard)
             return len(rows)
 
         yield add

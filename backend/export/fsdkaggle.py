@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backend.errors import FormatError
+from backend.export import annotated
 from backend.export.formats import Add
 from backend.export.output import OneEach, one_line, writing_text
 from backend.export.records import ClipRecord
@@ -22,7 +23,7 @@ HEADER = ("fname", "labels")
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
     """Make the table; see ``FormatModule``. Two sounds of one name cannot both be in it."""
-    with writing_text(path) as file:
+    with writing_text(path) as file, annotated.writing(path) as spans:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(HEADER)
         names = OneEach()
@@ -39,6 +40,7 @@ def writing(path: Path) -> Iterator[Add]:
                 raise FormatError(f"The file name {name!r} begins or ends with a space: use csv or jsonl.")
             names.take(name)
             table.writerow((name, ",".join(labels)))
+            spans.add(records)
             return 1
 
         yield add

@@ -38,6 +38,7 @@ def writing(path: Path) -> Iterator[Add]:
             target = files.new(records[0])
             target.write_text(content, encoding="utf-8")
             files.enter(target, records[0])
+            files.annotated.add(records)
             return sum(len(found) for r in records for found in (*r.regions.values(), *r.tags.values()))
 
         yield add

@@ -2,7 +2,7 @@
 
 A line is one JSON object in UTF-8: ``earmark_clip`` (the version of this format, 1) and the fields of
 ``ClipRecord`` under their own names; fields that say nothing may be absent. ``regions`` is an object of
-lists of objects with the fields of ``RegionRecord``.
+lists of objects with the fields of ``RegionRecord``, ``annotated`` a list of those of ``AnnotatedSpan``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from backend.errors import FormatError
 from backend.export.formats import Add
 from backend.export.output import writing_text
-from backend.export.records import ClipRecord, RegionRecord
+from backend.export.records import AnnotatedSpan, ClipRecord, RegionRecord
 
 FORMAT_VERSION = 1
 VERSION_KEY = "earmark_clip"
@@ -70,6 +70,7 @@ def line_of(record: ClipRecord) -> str:
         control: [_without_none(asdict(region)) for region in regions]
         for control, regions in record.regions.items()
     }
+    known["annotated"] = [_without_none(asdict(span)) for span in record.annotated] or None
     for name in ("data", "tags", "tag_scores"):
         known[name] = dict(known[name])
     known = {VERSION_KEY: FORMAT_VERSION, **_without_none(known)}
@@ -119,7 +120,7 @@ def record_of(line: object) -> ClipRecord:
         task_id=_whole(line, "task_id"),
         data=_object(line, "data"),
         duration=_number(line, "duration"),
-        tags={control: _texts(labels, control) for control, labels in _object(line, "tags").items()},
+        tags=_tags(line),
         tag_scores={
             control: score
             for control, score in _object(line, "tag_scores").items()
@@ -134,7 +135,21 @@ def record_of(line: object) -> ClipRecord:
         annotator=_text(line, "annotator"),
         ground_truth=line.get("ground_truth") is True,
         id=_whole(line, "id"),
+        annotated=tuple(_span(span) for span in _list(line.get("annotated", []), "annotated")),
     )
+
+
+def _span(span: object) -> AnnotatedSpan:
+    if not isinstance(span, dict):
+        raise FormatError('a part of "annotated" is no object.')
+    start, end = _number(span, "start"), _number(span, "end")
+    if start is None or end is None:
+        raise FormatError('a part of "annotated" lacks start or end.')
+    return AnnotatedSpan(start, end, _text(span, "annotator"), _tags(span) if "tags" in span else None)
+
+
+def _tags(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {control: _texts(labels, control) for control, labels in _object(values, "tags").items()}
 
 
 def _region(region: object, control: str) -> RegionRecord:

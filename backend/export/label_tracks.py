@@ -42,6 +42,7 @@ def adding(files: LabelFiles, lines: _Lines) -> Add:
             path = files.new(record, ", ".join(filter(None, told_apart)))
             path.write_text("".join(f"{line}\n" for line in text), encoding="utf-8", newline="\n")
             files.enter(path, record, control)
+        files.annotated.add(record for record in records if record.regions)
         return sum(len(regions) for record in records for regions in record.regions.values())
 
     return add

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from backend.errors import ConfigurationError, FormatError
+from backend.export.annotated import NAME as ANNOTATED
+from backend.export.annotated import AnnotatedTable
 from backend.export.records import ClipRecord
 from backend.files import replacing
 
@@ -158,9 +160,9 @@ class LabelFiles:
     are told apart by numbers where two would be the same for a file system that ignores case.
     """
 
-    def __init__(self, folder: Path, suffix: str, index: TextIO) -> None:
-        self._folder, self._suffix = folder, suffix
-        self._used: set[str] = {_folded(INDEX)}
+    def __init__(self, folder: Path, suffix: str, index: TextIO, annotated: AnnotatedTable) -> None:
+        self._folder, self._suffix, self.annotated = folder, suffix, annotated
+        self._used: set[str] = {_folded(INDEX), _folded(ANNOTATED)}
         self._numbers: Counter[str] = Counter()
         self._index = csv.writer(index)
         self._index.writerow(INDEX_COLUMNS)
@@ -199,8 +201,12 @@ class LabelFiles:
 @contextmanager
 def writing_label_files(path: Path, suffix: str) -> Iterator[LabelFiles]:
     """Make a folder of files named after sounds, with its index, in one step."""
-    with writing_folder(path) as folder, (folder / INDEX).open("w", encoding="utf-8", newline="") as index:
-        yield LabelFiles(folder, suffix, index)
+    with (
+        writing_folder(path) as folder,
+        (folder / INDEX).open("w", encoding="utf-8", newline="") as index,
+        (folder / ANNOTATED).open("w", encoding="utf-8", newline="") as annotated,
+    ):
+        yield LabelFiles(folder, suffix, index, AnnotatedTable(annotated))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,23 @@ SOURCE_DIGEST_FIELD = "source_sha256"
 """Field with the sha256 of the whole recording's file, where an import has written it: two recordings
 may have one name."""
 
+STRETCHES_FIELD = "source_stretches"
+"""Field of a joined record's data: the stretches that it is made of, in seconds of the whole."""
+
+
+@dataclass(frozen=True)
+class AnnotatedSpan:
+    """One part of a sound that was annotated from beginning to end; ``end`` may be infinite, its end.
+
+    ``tags``: labels of this part for each control; None where a format does not tell them from those of
+    other parts.
+    """
+
+    start: float
+    end: float
+    annotator: str | None = None
+    tags: Mapping[str, tuple[str, ...]] | None = None
+
 
 @dataclass(frozen=True)
 class RegionRecord:
@@ -65,6 +82,8 @@ class ClipRecord:
     ground_truth: bool = False
     id: int | None = None
     """Label Studio's number of the annotation or prediction."""
+    annotated: tuple[AnnotatedSpan, ...] = ()
+    """Parts of the sound that it is about; without any, the whole sound."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from backend.export.records import (
     SOURCE_END_FIELD,
     SOURCE_FIELD,
     SOURCE_START_FIELD,
+    STRETCHES_FIELD,
+    AnnotatedSpan,
     ClipRecord,
     RegionRecord,
     Stretch,
@@ -27,8 +29,6 @@ from backend.export.records import (
 
 CUT_TOLERANCE_SECONDS = 0.02
 """So near to a cut a region reaches it: players round to their own buffers and pixels."""
-STRETCHES_FIELD = "source_stretches"
-"""Field of a joined record's data: the stretches that it is made of, in seconds of the whole."""
 _OWN_FIELDS = (SOURCE_START_FIELD, SOURCE_END_FIELD)
 
 _Piece = tuple[Stretch, ClipRecord]
@@ -120,7 +120,12 @@ def _joined(voice: Sequence[_Piece]) -> ClipRecord:
         regions={name: _regions(voice, name) for name in controls},
         annotator=first.annotator if len(annotators) == 1 else None,
         ground_truth=all(record.ground_truth for record in records),
+        annotated=tuple(_span(stretch, record) for stretch, record in voice),
     )
+
+
+def _span(stretch: Stretch, record: ClipRecord) -> AnnotatedSpan:
+    return AnnotatedSpan(stretch.start, stretch.end, record.annotator, record.tags)
 
 
 def _regions(voice: Sequence[_Piece], control: str) -> tuple[RegionRecord, ...]:

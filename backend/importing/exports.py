@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backend.audio.downloads import safe_suffix
+from backend.audio.addresses import safe_suffix
 from backend.errors import ConfigurationError
+from backend.export import annotated
 from backend.export.formats import FORMATS, FormatName
 from backend.export.label_studio import TaskReader, file_name_of
-from backend.export.records import ClipRecord
-from backend.export.unsplit import STRETCHES_FIELD
+from backend.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
 from backend.importing.folders import AUDIO_EXTENSIONS
 from backend.importing.items import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
 from backend.labelstudio.config import Control
@@ -29,8 +30,34 @@ def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, List
     """
     records: dict[tuple[int | None, str, str], list[ClipRecord]] = {}
     for record in FORMATS[format_name].load().read(path):
-        records.setdefault((record.task_id, record.sound, record.file_name), []).append(record)
+        records.setdefault((record.task_id, record.sound, record.file_name), []).append(_with_spans(record))
     return [(name, _listed(name, sound, found, found[0].data)) for (_, sound, name), found in records.items()]
+
+
+def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[str, Listed]]:
+    """Give the records of a table or folder the annotated parts that ``annotated.csv`` beside it names.
+
+    Raises
+    ------
+    FormatError
+        That file is damaged.
+    """
+    spans = annotated.read(annotated.path_beside(path, path.is_dir()))
+    if not spans:
+        return rows
+    return [(name, replace(listed, marks=annotated.with_spans(listed.marks, spans))) for name, listed in rows]
+
+
+def _with_spans(record: ClipRecord) -> ClipRecord:
+    """The record with the parts that it was joined from, which older exports have in the data alone."""
+    pairs = record.data.get(STRETCHES_FIELD)
+    if record.annotated or not pairs:
+        return record
+    try:
+        pairs = json.loads(pairs) if isinstance(pairs, str) else pairs
+        return replace(record, annotated=tuple(AnnotatedSpan(float(a), float(b)) for a, b in pairs))
+    except (TypeError, ValueError):  # a field of this name that no export has written
+        return record
 
 
 def list_label_studio_export(

@@ -4,70 +4,31 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
-
-import httpx
+from typing import Any
 
 from backend.errors import LabelStudioError
+from backend.importing.completing import Completion, Labels
 from backend.importing.held import Held
 from backend.importing.items import Sound
 from backend.importing.labels import Marking
+from backend.importing.outcome import LeftOut, Outcome, State
 from backend.importing.places import Place
 from backend.importing.splitting import Cutter
 from backend.importing.turns import Turns
 from backend.labelstudio.client import explained
-from backend.labelstudio.once import ONCE, may_have_repeated
+from backend.labelstudio.once import PATIENT_ONCE, may_have_repeated, outcome_unknown
 
-State = Literal["imported", "already there", "to import", "left out"]
-_SAYS_MORE: tuple[State, ...] = ("already there", "left out", "to import", "imported")
-"""Of the stretches of one recording, in this order."""
-
-IMPORT_TIMEOUT_SECONDS = 600
 RETRY_SECONDS = (1.0, 5.0, 15.0, 30.0)
 """Pauses before a batch is tried again that the network broke off; a restart of Label Studio takes 25 s."""
-_ONCE = {**ONCE, "timeout_in_seconds": IMPORT_TIMEOUT_SECONDS}
+COMPLETED_AT_ONCE = 50
+OTHER_LABELS = "The project has it with other annotations than these, which are left as they are."
 _TRUST_ORDER = {"noisy": 0, None: 1, "curated": 2}
 
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A sound that is not imported, by its name in the source's list, and why."""
-
-    fname: str
-    why: str
-
-
-@dataclass
-class Outcome:
-    """What an import did; counts are of tasks, of which a recording that is split has several."""
-
-    imported: int = 0
-    already_there: int = 0
-    left_out: list[LeftOut] = field(default_factory=list)
-    interrupted: bool = False
-    states: dict[str, State] = field(default_factory=dict)
-    """What became of each sound of the list, by its name there."""
-
-    def note(self, sound: Sound, state: State, why: str = "") -> None:
-        """Count what became of a sound; of stretches, the recording's state is the one that says most."""
-        self.imported += state == "imported"
-        self.already_there += state == "already there"
-        if state == "left out":
-            self.left_out.append(LeftOut(sound.listed_name, why))
-        known = self.states.get(sound.listed_name, state)
-        if sound.stretch is None or _SAYS_MORE.index(state) >= _SAYS_MORE.index(known):
-            self.states[sound.listed_name] = state
-
-    def reasons(self) -> dict[str, str]:
-        """Why sounds of the list were left out; of stretches, each reason once."""
-        found: dict[str, dict[str, None]] = {}
-        for left in self.left_out:
-            found.setdefault(left.fname, {})[left.why] = None
-        return {fname: " ".join(whys) for fname, whys in found.items()}
+__all__ = ["Importer", "LeftOut", "Outcome", "State"]
 
 
 class Importer:
@@ -105,12 +66,15 @@ class Importer:
         self._client, self._url, self._project_id = client, url, project_id
         self._data_key, self._place, self._marking = data_key, place, marking
         self._held, self._copies = Held(client, url, project_id), copies
+        self._completion = Completion(client, url, project_id, self._held)
+        self._incomplete: list[Sound] = []
         self._turns = Turns(folder, f"{url} {project_id}")
 
     def plan(self, sounds: Sequence[Sound]) -> tuple[list[Sound], Outcome]:
         """Look at what the project holds; return what is still to import, and the rest as an outcome.
 
-        Noisy sounds come first and curated ones last.
+        Noisy sounds come first and curated ones last. Sounds that are there without their labels are
+        completed by `run`, unless the task has other annotations, which is remarked.
 
         Raises
         ------
@@ -120,6 +84,9 @@ class Importer:
         self._held.look()
         outcome, todo = Outcome(), list[Sound]()
         fates = [self._fate(sound) for sound in sounds]
+        there = [sound for sound, (state, _) in zip(sounds, fates, strict=True) if state == "already there"]
+        self._incomplete = self._lacking(there, outcome)
+        lacking = {id(sound) for sound in self._incomplete}
         # All stretches of one recording, or none: what is left between others would be odd pieces.
         split = {
             s.listed_name: why for s, (state, why) in zip(sounds, fates, strict=True) if why and s.stretch
@@ -127,6 +94,8 @@ class Importer:
         for sound, (state, why) in zip(sounds, fates, strict=True):
             if state == "to import" and sound.listed_name in split:
                 state, why = "left out", split[sound.listed_name]
+            if state == "already there" and id(sound) in lacking:
+                state = "to complete"
             outcome.note(sound, state, why)
             if state == "to import":
                 todo.append(sound)
@@ -152,6 +121,12 @@ class Importer:
         """
         if todo:
             self._place.prepare(todo)
+        for first in range(0, len(self._incomplete), COMPLETED_AT_ONCE):
+            if should_stop():
+                outcome.interrupted = True
+                return outcome
+            some = self._incomplete[first : first + COMPLETED_AT_ONCE]
+            self._patiently(partial(self._complete, some, outcome), should_stop)
         done = 0
         with _cutting() as ready:
             for batch in _batches(todo, self._place):
@@ -159,35 +134,68 @@ class Importer:
                     outcome.interrupted = True
                     break
                 with ready(batch) as sounds:
-                    self._bring_patiently(sounds, outcome, should_stop)
+                    self._patiently(partial(self._bring, sounds, outcome), should_stop)
                 done += len(batch)
                 if on_progress:
                     on_progress(done)
         return outcome
 
-    def _bring_patiently(
-        self, batch: Sequence[Sound], outcome: Outcome, should_stop: Callable[[], bool]
-    ) -> None:
+    def _patiently(self, work: Callable[[], None], should_stop: Callable[[], bool]) -> None:
         for pause in (*RETRY_SECONDS, None):
             try:
-                return self._bring(batch, outcome)
+                return work()
             except LabelStudioError as error:
-                broken_off = isinstance(error.__cause__, httpx.TransportError)
-                if pause is None or not broken_off or should_stop():
+                if pause is None or not _broken_off(error) or should_stop():
                     raise
                 time.sleep(pause)
 
     def _bring(self, batch: Sequence[Sound], outcome: Outcome) -> None:
         addresses = self._place.addresses(batch)
-        with self._turns.turn(self._held.arrived):
+        with self._turns.turn(self._held.arrived, self._held.remove_twins):
             self._held.look()
             fates = [(sound, *self._fate(sound)) for sound in batch]
             new = [number for number, (_, state, _) in enumerate(fates) if state == "to import"]
             if new:
                 tasks = [self._task(batch[number], addresses[number]) for number in new]
                 self._create(tasks, [batch[number] for number in new])
+            # What another import, or a request whose answer was lost, has made may lack labels
+            there = [sound for sound, state, _ in fates if state == "already there"]
+            filled = {id(sound) for sound in self._filled(there)}
         for sound, state, why in fates:
+            if state == "already there" and id(sound) in filled:
+                state = "completed"
             outcome.note(sound, "imported" if state == "to import" else state, why)
+
+    def _complete(self, sounds: Sequence[Sound], outcome: Outcome) -> None:
+        with self._turns.turn(self._held.arrived, self._held.remove_twins):
+            self._held.look()
+            self._filled(sounds)
+        for sound in sounds:
+            outcome.note(sound, "completed")
+
+    def _filled(self, sounds: Iterable[Sound]) -> list[Sound]:
+        """Complete sounds that are there, but for tasks with other annotations; those that lacked labels."""
+        wanted = self._wanted(sounds)
+        labels = {number: part for number, (_, part) in wanted.items()}
+        return [wanted[number][0] for number in self._completion.fill(labels, beside_others=False)]
+
+    def _lacking(self, sounds: Iterable[Sound], outcome: Outcome) -> list[Sound]:
+        """Sounds that can be completed; the others that lack labels are remarked."""
+        wanted = self._wanted(sounds)
+        gaps = self._completion.gaps({number: part for number, (_, part) in wanted.items()})
+        for number, gap in gaps.items():
+            if gap.others and gap.annotations:
+                outcome.remark(wanted[number][0], OTHER_LABELS)
+        return [wanted[n][0] for n, gap in gaps.items() if gap.predictions or not gap.others]
+
+    def _wanted(self, sounds: Iterable[Sound]) -> dict[int, tuple[Sound, Labels]]:
+        """Labels of sounds by the number of their task."""
+        found: dict[int, tuple[Sound, Labels]] = {}
+        for sound in sounds:
+            number = self._held.task_of(sound, by_name=self._copies)
+            if number is not None and self._marking and sound.marks:
+                found[number] = sound, self._marking.part(sound)
+        return found
 
     def _fate(self, sound: Sound) -> tuple[State, str]:
         """What is to become of a sound now, and where it stays out, why."""
@@ -198,19 +206,21 @@ class Importer:
         return ("left out", why) if why else ("to import", "")
 
     def _task(self, sound: Sound, address: str) -> dict[str, Any]:
-        data = {**sound.data(), self._data_key: address}
+        named = self._marking.fields(sound) if self._marking else {}
+        data = {**named, **sound.data(), self._data_key: address}
         return {"data": data, **(self._marking.part(sound) if self._marking else {})}
 
     def _create(self, tasks: list[dict[str, Any]], sounds: Sequence[Sound]) -> None:
-        sent_at = time.monotonic()
-        with self._turns.sending(sounds[0].identity) as answered:
+        """Make tasks, and see to it that each is there once, with all its labels."""
+        sent_at, before = time.monotonic(), self._held.last_id
+        with self._turns.sending(sounds[0].identity, before) as answered:
             try:
                 with explained(self._url):
                     answer = self._client.projects.import_tasks(
-                        id=self._project_id, request=tasks, return_task_ids=True, request_options=_ONCE
+                        id=self._project_id, request=tasks, return_task_ids=True, request_options=PATIENT_ONCE
                     )
             except LabelStudioError as error:
-                if not isinstance(error.__cause__, httpx.TransportError):
+                if not _broken_off(error):
                     answered()
                 raise
         if answer.task_count is not None and answer.task_count != len(tasks):
@@ -218,9 +228,23 @@ class Importer:
                 f"Label Studio at {self._url} made {answer.task_count} tasks of {len(tasks)}: "
                 "look into its log, then run this again."
             )
-        made = getattr(answer, "task_ids", None)
-        if made and may_have_repeated(sent_at):
-            self._held.keep_only(made, sounds)
+        complete = all(
+            getattr(answer, f"{kind}_count", None)
+            in (None, sum(len(task.get(f"{kind}s", ())) for task in tasks))
+            for kind in ("annotation", "prediction")
+        )
+        if complete and not may_have_repeated(sent_at):
+            return
+        made = getattr(answer, "task_ids", None) or ()
+        twins = self._held.remove_twins(before, made)
+        if twins or not complete:
+            wanted = {number: part for number, (_, part) in self._wanted(sounds).items()}
+            self._completion.fill(wanted, beside_others=True)
+
+
+def _broken_off(error: LabelStudioError) -> bool:
+    """Whether the network or Label Studio failed underway, so that a request may have been carried out."""
+    return isinstance(error.__cause__, Exception) and outcome_unknown(error.__cause__)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ TRUST_FIELD = "label_trust"
 NAME_FIELD, DIGEST_FIELD, SOURCE_DIGEST_FIELD = "fname", "sha256", "source_sha256"
 DURATION_FIELD = "duration"
 """Seconds of the sound that a task plays; bulk predictions share work out by it."""
+ANNOTATORS_FIELD = "annotators"
+"""Annotators of the task's imported annotations that have no account in Label Studio."""
 OWN_FIELDS = frozenset({NAME_FIELD, DIGEST_FIELD, DURATION_FIELD, TRUST_FIELD})
 """Fields of a task's data that every import writes itself, whatever a table has under these names."""
 STRETCH_FIELDS = frozenset({SOURCE_FIELD, SOURCE_START_FIELD, SOURCE_END_FIELD, SOURCE_DIGEST_FIELD})
@@ -80,6 +82,10 @@ class Sound:
     stretch: Stretch | None = None
     listed_as: str = ""
     """Name in the source's list, where that is another one: of the whole recording, for a stretch."""
+    lost: int = 0
+    """Labels left out because only a part of it was annotated."""
+    partly: bool = False
+    """Whether some annotation is left out for that reason."""
     cut_sha256: str = ""
     """Digest of the file that a stretch was cut into, once it is; ``facts`` has that of the whole."""
 

@@ -11,7 +11,7 @@ from backend.errors import ConfigurationError
 from backend.export.records import ClipRecord
 from backend.importing.checks import Checked, Fault
 from backend.importing.items import Listed, Sound
-from backend.importing.splitting import stretches
+from backend.importing.splitting import annotated_whole, stretches
 
 Excusable = Literal["silent", "short", "duplicate"]
 
@@ -93,7 +93,8 @@ def judge(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
         if one.facts:
             marks, cut, lost = _within(marks, one.facts.duration)
             if cut or lost:
-                faults.append(("beyond", _beyond(cut, lost, one.facts.duration)))
+                dropped = len(one.item.marks) - len(marks)
+                faults.append(("beyond", _beyond(cut, lost, dropped, one.facts.duration)))
         verdicts.append(Verdict(one, tuple(faults), let_in, marks, lost))
     return verdicts
 
@@ -106,7 +107,9 @@ def sounds_of(verdicts: Iterable[Verdict], rules: Rules, split_seconds: float | 
         if not verdict.let_in or facts is None:
             continue
         whole = Sound(path or Path(), item.fname, facts, verdict.marks, item.fields, item.trust, item.address)
-        sounds += stretches(whole, split_seconds, rules.min_seconds) if split_seconds else [whole]
+        sounds += (
+            stretches(whole, split_seconds, rules.min_seconds) if split_seconds else [annotated_whole(whole)]
+        )
     return sounds
 
 
@@ -135,25 +138,29 @@ def _within(marks: tuple[ClipRecord, ...], seconds: float) -> tuple[tuple[ClipRe
     if all(region.end <= seconds for region in regions):
         return marks, 0, 0
     latest = seconds + END_TOLERANCE_SECONDS
-    kept = tuple(
-        replace(
-            record,
-            regions={
-                control: tuple(
-                    replace(region, start=min(region.start, seconds), end=min(region.end, seconds))
-                    for region in found
-                    if region.start < seconds or region.end <= latest
-                )
-                for control, found in record.regions.items()
-            },
-        )
+    trimmed = [
+        {
+            control: tuple(
+                replace(region, start=min(region.start, seconds), end=min(region.end, seconds))
+                for region in found
+                if region.start < seconds or region.end <= latest
+            )
+            for control, found in record.regions.items()
+        }
         for record in marks
-    )
+    ]
+    kept = []
+    for record, within in zip(marks, trimmed, strict=True):
+        # A control that has lost all its regions would say that nothing sounds, which no source does.
+        left = {control: found for control, found in within.items() if found or not record.regions[control]}
+        if left or any(record.tags.values()) or not record.regions:
+            kept.append(replace(record, regions=left))
     lost = sum(region.start >= seconds and region.end > latest for region in regions)
-    return kept, sum(region.end > latest for region in regions) - lost, lost
+    return tuple(kept), sum(region.end > latest for region in regions) - lost, lost
 
 
-def _beyond(cut: int, lost: int, seconds: float) -> str:
+def _beyond(cut: int, lost: int, dropped: int, seconds: float) -> str:
     said = [f"{cut} of its regions cut at its end"] if cut else []
     said += [f"{lost} left out that lie beyond it"] if lost else []
-    return f"It lasts {seconds:.3f} s: {', '.join(said)}."
+    without = " No region is left of its annotation, so it comes in without one." if dropped else ""
+    return f"It lasts {seconds:.3f} s: {', '.join(said)}.{without}"

@@ -11,7 +11,8 @@ from xml.sax.saxutils import quoteattr
 
 from backend.errors import LabelConfigError
 from backend.export.records import ClipRecord, RegionRecord
-from backend.importing.items import Sound
+from backend.importing.annotators import NOBODY_KNOWN, Accounts
+from backend.importing.items import ANNOTATORS_FIELD, Sound
 from backend.labelstudio.config import Control, parse_label_config
 from backend.labelstudio.results import choices_item, region_item
 
@@ -151,6 +152,8 @@ class Marking:
 
     controls: Mapping[tuple[Part, str], Control]
     labels_as: LabelsAs
+    accounts: Accounts = NOBODY_KNOWN
+    """Accounts of Label Studio, which keep their annotations."""
 
     def part(self, sound: Sound) -> dict[str, Any]:
         """Return the task's annotations and predictions; nothing for a sound that nothing is said of.
@@ -169,8 +172,26 @@ class Marking:
             else:
                 truth = self.labels_as == "ground-truth"
                 truth = truth or (self.labels_as == "as-given" and record.ground_truth)
-                made.setdefault("annotations", []).append({"result": result, "ground_truth": truth})
+                annotation = {"result": result, "ground_truth": truth}
+                account = self.accounts.number_of(record.annotator)
+                by = {} if account is None else {"completed_by": account}
+                made.setdefault("annotations", []).append({**annotation, **by})
         return made
+
+    def fields(self, sound: Sound) -> dict[str, Any]:
+        """Return the task's field with the annotators that have no account; nothing without such."""
+        names = self.without_account(sound)
+        return {ANNOTATORS_FIELD: ", ".join(dict.fromkeys(names))} if names else {}
+
+    def without_account(self, sound: Sound) -> list[str]:
+        """Return the annotators of a sound's annotations that have no account, once for each annotation."""
+        return [
+            record.annotator
+            for record in self._records(sound)
+            if record.annotator
+            and not self._predicted(record)
+            and self.accounts.number_of(record.annotator) is None
+        ]
 
     def _predicted(self, record: ClipRecord) -> bool:
         if self.labels_as == "as-given":

@@ -17,6 +17,7 @@ from backend.errors import ConfigurationError, LabelStudioError, SoundNotFoundEr
 from backend.importing.items import Sound
 from backend.labelstudio.access import Credentials
 from backend.labelstudio.client import explained
+from backend.labelstudio.once import PATIENT_ONCE, create_one
 
 UPLOAD_BATCH_FILES = 50
 """Label Studio takes 100 files a request; smaller ones show progress and are soon over at Ctrl-C."""
@@ -207,12 +208,25 @@ class LocalFiles:
             for top in tops:
                 folder = self._root / top
                 if not any(folder.is_relative_to(path) for path in held):
-                    self._client.import_storage.local.create(
-                        project=self._project_id,
-                        path=str(folder),
-                        title=f"Sounds in {top}",
-                        use_blob_urls=True,
-                    )
+                    self._serve(folder)
+
+    def _serve(self, folder: Path) -> None:
+        """Make the storage of one folder, once."""
+        storages = self._client.import_storage.local
+
+        def create() -> Any:
+            return storages.create(
+                project=self._project_id,
+                path=str(folder),
+                title=f"Sounds in {folder.name}",
+                use_blob_urls=True,
+                request_options=PATIENT_ONCE,
+            )
+
+        def existing() -> list[Any]:
+            return [one for one in storages.list(project=self._project_id) if one.path == str(folder)]
+
+        create_one(create, existing, lambda number: storages.delete(id=number))
 
     def addresses(self, sounds: Sequence[Sound]) -> list[str]:
         """Return the addresses under which Label Studio serves the files."""

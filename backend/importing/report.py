@@ -73,7 +73,7 @@ def write_report(
     with replacing(report.table) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(_COLUMNS)
-        refused = outcome.reasons()
+        refused = {**_remarks(outcome), **outcome.reasons()}
         table.writerows(_row(verdict, outcome.states, refused) for verdict in verdicts)
     with replacing(report.page) as part:
         part.write_text(_page(title, verdicts, outcome, passed_over), encoding="utf-8")
@@ -93,6 +93,10 @@ def reasons_of(verdicts: Sequence[Verdict], outcome: Outcome) -> list[tuple[str,
         for verdict in verdicts
         if state_of(verdict, outcome.states) == "left out"
     ]
+
+
+def _remarks(outcome: Outcome) -> dict[str, str]:
+    return {fname: " ".join(sentences) for fname, sentences in outcome.remarks.items()}
 
 
 def _reason(verdict: Verdict, refused: Mapping[str, str]) -> str:
@@ -151,6 +155,7 @@ def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over
         *(f"<div class='card'><b>{n:,}</b><span>{kind}</span></div>" for kind, n in faults.most_common()),
         "</div>",
         _left_out(verdicts, outcome),
+        _remarked(outcome),
         *(f"<p>{escape(_printable(sentence))}</p>" for sentence in passed_over),
         "<h2>The sounds</h2><div class='grid'>",
         *(
@@ -171,6 +176,11 @@ def _left_out(verdicts: Sequence[Verdict], outcome: Outcome) -> str:
         return "<h2>Left out</h2><p>Nothing.</p>"
     more = f"<p>… and {len(rows) - ROWS_SHOWN} more, in {CSV_NAME}.</p>" if len(rows) > ROWS_SHOWN else ""
     return _table("Left out", ("file", "why"), rows[:ROWS_SHOWN]) + more
+
+
+def _remarked(outcome: Outcome) -> str:
+    rows = sorted(_remarks(outcome).items())[:ROWS_SHOWN]
+    return _table("To know", ("file", "what"), rows) if rows else ""
 
 
 def _examples(verdicts: Sequence[Verdict]) -> str:

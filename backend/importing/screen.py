@@ -79,6 +79,10 @@ def summary(name: str, outcome: Outcome, faulty: Sequence[tuple[str, str]], *, d
     to_import = sum(state == "to import" for state in outcome.states.values())
     first = f"{to_import} files to import" if dry_run else f"{outcome.imported} imported"
     parts = [f"[bold green]{first}[/]", f"{outcome.already_there} already there"]
+    to_complete = sum(state == "to complete" for state in outcome.states.values())
+    if to_complete or outcome.completed:
+        what = f"{to_complete} files to complete" if dry_run else f"{outcome.completed} of them completed"
+        parts.append(f"{what} with labels that they lacked")
     if faulty:
         parts.append(f"[bold red]{len(faulty)} left out[/]")
     if outcome.interrupted:

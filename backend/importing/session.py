@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
 
-from backend.errors import ConfigurationError, EarmarkError
+from backend.errors import ConfigurationError, EarmarkError, LabelConfigError, ProjectNameError
 from backend.files import key_of
+from backend.importing import annotators
 from backend.importing.checking import check_all
-from backend.importing.importer import Importer, Outcome
+from backend.importing.importer import OTHER_LABELS, Importer, Outcome
 from backend.importing.items import STRETCH_FIELDS, Sound
 from backend.importing.judging import Rules, Verdict, judge, sounds_of
 from backend.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
+from backend.importing.next_steps import next_steps
 from backend.importing.places import Addresses, LocalFiles, Place, Uploads
 from backend.importing.report import reasons_of, state_of, write_report
 from backend.importing.screen import counting, say, summary
 from backend.importing.sources import Source, kind_of, list_sounds
 from backend.labelstudio.client import client_for, explained
-from backend.labelstudio.projects import audio_data_key, create_project, find_project
+from backend.labelstudio.projects import audio_data_key, create_project, find_project, required_fields
 from backend.settings import Settings
 
 ALL_IN, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
+IN_PARTS = (
+    "It was annotated in other parts than it comes in now: what was annotated only in part has no "
+    "annotation, and a tag of a longer part is left out. Give the --split that it was annotated with."
+)
 Where = Literal["uploads", "local-files", "urls"]
 
 
@@ -73,11 +79,13 @@ class _Session:
         with explained(self._url):  # an expired token shows already here
             self._client = client_for(self._settings)
         # The project first: a wrong token shows at once, not after a thousand files were read.
-        found = find_project(self._client, self._url, request.project)
+        found = self._find()
         if found is None and not request.create:
-            raise ConfigurationError(
+            raise ProjectNameError(
                 f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
             )
+        if found is not None:
+            _takes_uploads(found.label_config or "<View/>", where)
         listed = list_sounds(request.source, self._passed_over.append)
         with counting("checking", len(listed)) as count:
             checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
@@ -97,6 +105,7 @@ class _Session:
                 say("The project is there already: its label config stays as it is.")
         marking, data_key = self._marking(config, sounds)
         _fields_are_free(sounds, data_key)
+        _fields_are_filled(config, where, sounds, data_key)
         if found is None and not request.dry_run:
             found = self._create(config)
         number = found.id if found else None
@@ -104,6 +113,7 @@ class _Session:
         copies = "duplicate" in request.rules.keep
         importer = Importer(self._client, self._url, number, data_key, place, self._folder, marking, copies)
         todo, outcome = importer.plan(sounds)
+        _remark_parts(sounds, outcome)
         if not request.dry_run:
             try:
                 with counting("importing", len(todo), "tasks") as count:
@@ -114,8 +124,12 @@ class _Session:
                 say(f"{outcome.imported} tasks were imported before this; run it again to go on.")
                 raise
         code = self._end(f"'{found.title}' (project {number})" if found else new, verdicts, outcome)
-        if not request.dry_run:
-            say(f"  project {self._url}/projects/{number}/data")
+        if found is not None and not request.dry_run:
+            say(f"  project {self._url}/projects/{found.id}/data")
+            if outcome.imported or outcome.already_there:
+                annotated = any("annotations" in marking.part(sound) for sound in todo) if marking else False
+                for line in next_steps(self._client, self._url, found.id, found.title, annotated=annotated):
+                    say(f"  {line}")
         return code
 
     def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
@@ -125,6 +139,12 @@ class _Session:
         lost = sum(v.lost for v in verdicts if state_of(v, outcome.states) in ("imported", "to import"))
         if lost:
             say(f"  {lost} regions beyond the end of their sounds left out; the report lists the sounds")
+        unplaced = outcome.labels_lost
+        if unplaced:
+            say(f"  {unplaced} labels of parts left out that were annotated otherwise; see the report")
+        others = sum(OTHER_LABELS in remarks for remarks in outcome.remarks.values())
+        if others:
+            say(f"  {others} sounds are there with other annotations, which stay; the report lists them")
         for sentence in self._passed_over:
             say(f"  ! {sentence}")
         folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
@@ -138,7 +158,7 @@ class _Session:
         say(f"  report  {report.page} and {report.table.name}")
         if outcome.interrupted:
             return INTERRUPTED
-        return SOME_LEFT_OUT if faulty or outcome.left_out or lost else ALL_IN
+        return SOME_LEFT_OUT if faulty or outcome.left_out or lost or unplaced else ALL_IN
 
     def _new_config(self, sounds: Sequence[Sound]) -> str:
         given = self._request.label_config
@@ -161,15 +181,33 @@ class _Session:
         if labels_as == "none" or not any(sound.marks for sound in sounds):
             return None, audio_data_key(config)
         if not any(group.files for group in groups.values()):  # nothing was heard in any of them
-            return Marking({}, labels_as), audio_data_key(config)
+            return Marking({}, labels_as, self._accounts(sounds)), audio_data_key(config)
         controls = find_controls(config, groups)
-        return Marking(controls, labels_as), next(iter(controls.values())).data_key
+        marking = Marking(controls, labels_as, self._accounts(sounds))
+        names = [record.annotator for sound in sounds for record in sound.marks if record.annotator]
+        if labels_as != "predictions":
+            self._passed_over += annotators.about(names, marking.accounts)
+        return marking, next(iter(controls.values())).data_key
+
+    def _accounts(self, sounds: Sequence[Sound]) -> annotators.Accounts:
+        named = any(record.annotator for sound in sounds for record in sound.marks)
+        return annotators.find_accounts(self._client, self._url) if named else annotators.NOBODY_KNOWN
+
+    def _find(self) -> Any | None:
+        """Find the project; one that another import of this machine is making is waited for."""
+        with self._titles() if self._request.create else nullcontext():
+            return find_project(self._client, self._url, self._request.project)
+
+    def _titles(self) -> FileLock:
+        """Lock of a project's title."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        title = key_of(f"{self._url} {self._request.project}")[:16]
+        return FileLock(self._folder / f"{title}.lock")
 
     def _create(self, config: str) -> Any:
         """Make the project, unless another import of this machine has made it in the meantime."""
         title = self._request.project
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._folder / f"{key_of(f'{self._url} {title}')[:16]}.lock"):
+        with self._titles():
             found = find_project(self._client, self._url, title)
             return found or create_project(self._client, self._url, title, config)
 
@@ -208,6 +246,40 @@ def _fields_are_free(sounds: Iterable[Sound], data_key: str) -> None:
                 f"The column {' and '.join(sorted(taken))} of {sound.listed_name} has the name of a field "
                 "that the import writes itself: rename it; nothing was imported."
             )
+
+
+def _remark_parts(sounds: Iterable[Sound], outcome: Outcome) -> None:
+    """Remark sounds that come in without some annotation, which was about a part of them alone."""
+    for sound in sounds:
+        if sound.partly and outcome.states.get(sound.listed_name) in ("to import", "to complete"):
+            outcome.labels_lost += sound.lost
+            outcome.remark(sound, IN_PARTS)
+
+
+def _fields_are_filled(config: str, where: Where, sounds: Sequence[Sound], data_key: str) -> None:
+    """Make sure that each task has every field that the label config shows, or Label Studio refuses it."""
+    _takes_uploads(config, where)
+    for name, tag in required_fields(config).items():
+        lacking = [sound for sound in sounds if name != data_key and name not in sound.data()]
+        if lacking:
+            raise LabelConfigError(
+                f"The project's label config shows a second field, ${name} ({tag}), beside the sound in "
+                f"${data_key}, and {len(lacking)} of {len(sounds)} sounds have none, such as "
+                f"{lacking[0].listed_name}: import a table with a column {name}, or take that tag out of "
+                "the label config; nothing was imported."
+            )
+
+
+def _takes_uploads(config: str, where: Where) -> None:
+    """Refuse uploads to a project with several fields: Label Studio takes files for a single one alone."""
+    fields = [f"${name} ({tag})" for name, tag in required_fields(config).items()]
+    if where == "uploads" and len(fields) > 1:
+        raise LabelConfigError(
+            f"The project's label config shows {len(fields)} fields of each task, {', '.join(fields)}, and "
+            "Label Studio takes uploaded files only where there is one: import a table with a column for "
+            "each of the others by --local-files or --as-urls, or take their tags out of the label config; "
+            "nothing was imported."
+        )
 
 
 def _slug(project: str) -> str:

@@ -13,7 +13,7 @@ from backend.errors import ConfigurationError
 from backend.export.formats import FormatName
 from backend.export.jsonl import VERSION_KEY
 from backend.importing.addresses import is_bucket, is_remote, list_bucket, list_urls
-from backend.importing.exports import list_label_studio_export, list_own_export
+from backend.importing.exports import annotated_parts, list_label_studio_export, list_own_export
 from backend.importing.folders import list_folder, wanted
 from backend.importing.items import Listed, Trust
 from backend.importing.rows import Columns
@@ -97,7 +97,7 @@ def list_sounds(source: Source, say: Callable[[str], None] = lambda sentence: No
         raise ConfigurationError("--labels-from folder goes with a folder alone.")
     own = source.format or _recognised(kind, path)
     if own is not None:
-        listed = _of_table(source, list_own_export(path, own))
+        listed = _of_table(source, annotated_parts(path, list_own_export(path, own)))
     elif kind == "folder":
         labelled = source.folder_labels
         listed = list_folder(path, source.include, source.exclude, labelled=labelled, say=say)
@@ -106,7 +106,7 @@ def list_sounds(source: Source, say: Callable[[str], None] = lambda sentence: No
     elif kind == "urls":
         listed = [item for item in list_urls(path) if _fits(source, item.fname)]
     elif kind == "table":
-        listed = _of_table(source, list_csv(path, source.columns))
+        listed = _of_table(source, annotated_parts(path, list_csv(path, source.columns)))
     elif kind == "json-lines":
         listed = _of_table(source, list_json_lines(path, source.columns))
     else:

@@ -17,6 +17,7 @@ from backend.audio.decode import read_blocks
 from backend.errors import SoundNotFoundError, SoundUnreadableError
 from backend.export.records import ClipRecord, RegionRecord, Stretch
 from backend.files import sha256_of
+from backend.importing.coverage import annotated_part
 from backend.importing.items import Sound
 
 BLOCK_FRAMES = 1 << 18
@@ -34,11 +35,17 @@ def stretches(sound: Sound, seconds: float, least_seconds: float) -> list[Sound]
     rate, total = sound.facts.sample_rate, round(sound.facts.duration * sound.facts.sample_rate)
     step = max(1, round(seconds * rate))
     if total <= step:
-        return [sound]
+        return [annotated_whole(sound)]
     starts = list(range(0, total, step))
     if total - starts[-1] < least_seconds * rate:
         starts.pop()
     return [_stretch(sound, start, end) for start, end in zip(starts, [*starts[1:], total], strict=True)]
+
+
+def annotated_whole(sound: Sound) -> Sound:
+    """Return a sound that is not divided, without annotations that are about a part of it."""
+    part = annotated_part(sound.marks, Stretch(sound.fname, 0.0, sound.facts.duration), sound.facts.duration)
+    return dataclasses.replace(sound, marks=part.records, lost=part.lost, partly=part.partly)
 
 
 def _stretch(sound: Sound, first: int, end: int) -> Sound:
@@ -49,9 +56,17 @@ def _stretch(sound: Sound, first: int, end: int) -> Sound:
     facts = dataclasses.replace(sound.facts, size=size, duration=(end - first) / rate)
     name = f"{sound.fname}#{place.start:g}-{place.end:g}"
     last = place.end >= sound.facts.duration
-    marks = tuple(_within(record, place, last) for record in sound.marks)
+    part = annotated_part(sound.marks, place, sound.facts.duration)
     return dataclasses.replace(
-        sound, fname=name, facts=facts, marks=marks, stretch=place, listed_as=sound.fname, address=""
+        sound,
+        fname=name,
+        facts=facts,
+        marks=tuple(_within(record, place, last) for record in part.records),
+        stretch=place,
+        listed_as=sound.fname,
+        address="",
+        lost=part.lost,
+        partly=part.partly,
     )
 
 

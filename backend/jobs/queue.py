@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import redis
+import structlog
 from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
@@ -21,12 +22,16 @@ from rq.serializers import JSONSerializer
 
 from backend.jobs.kinds import QueueKind
 
-JobFunction = Literal["learn", "refresh", "sync", "preannotate"]
+log = structlog.get_logger(__name__)
+
+JobFunction = Literal["learn", "refresh", "deduplicate", "sync", "preannotate", "fetch"]
 _QUEUE_OF: dict[JobFunction, QueueKind] = {
     "learn": QueueKind.LEARN,
     "refresh": QueueKind.PREDICT,
+    "deduplicate": QueueKind.PREDICT,
     "sync": QueueKind.PREDICT,
     "preannotate": QueueKind.PREDICT,
+    "fetch": QueueKind.PREDICT,
 }
 
 FAILED_JOB_SECONDS = 24 * 3600
@@ -35,7 +40,9 @@ HEARTBEAT_SECONDS = 5
 """A worker shows at this interval that it still watches its job."""
 WORKER_SILENT_SECONDS = 30.0
 """A job whose worker has not shown itself for this long is taken for left behind."""
-_TAKEN_AT = "earmark_taken_at"
+TAKEN_PREFIX = "earmark:taken:"
+TAKEN_SECONDS = 3600
+"""How long Redis remembers when a job was first seen to be taken from its queue."""
 
 
 def job_queue(connection: redis.Redis, kind: QueueKind = QueueKind.LEARN) -> Queue:
@@ -91,10 +98,7 @@ def ensure_job(connection: redis.Redis, request: JobRequest, lease_until: float)
     Whether a job was enqueued.
     """
     queue = request.queue(connection)
-    try:
-        job = Job.fetch(request.job_id, connection=connection, serializer=JSONSerializer)
-    except NoSuchJobError:
-        job = None
+    job = _fetch(connection, request.job_id)
     if lease_until >= time.time():
         return False  # it runs, or was killed a moment ago; another job would find the project taken
     if job is not None and job.origin == queue.name and _under_way(job, queue, request):
@@ -114,6 +118,34 @@ def ensure_job(connection: redis.Redis, request: JobRequest, lease_until: float)
     except DuplicateJobError:
         return False  # another API process was first
     return True
+
+
+def _fetch(connection: redis.Redis, job_id: str) -> Job | None:
+    """The job, or None; what stands under its key and is no job is deleted, as RQ would take it for one.
+
+    RQ and its workers write single fields, such as heartbeats. Where the job was deleted a moment before,
+    such a field makes a key of its own, which no ``fetch`` can read and no ``unique`` job gets past.
+    """
+    try:
+        return Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
+    except NoSuchJobError:
+        pass
+    except (redis.ResponseError, ValueError) as error:  # no hash, or fields that are none of RQ's
+        log.warning("job in Redis cannot be read", job=job_id, error=str(error))
+        connection.delete(Job.key_for(job_id))
+        return None
+    with connection.pipeline() as pipeline:
+        key = Job.key_for(job_id)
+        try:
+            pipeline.watch(key)  # type: ignore[no-untyped-call]  # another API process may enqueue the job just now
+            if pipeline.exists(key) and not pipeline.hexists(key, "data"):
+                pipeline.multi()
+                pipeline.delete(key)
+                pipeline.execute()
+                log.warning("remains of a job deleted from Redis", job=job_id)
+        except redis.WatchError:
+            log.info("job was enqueued by another process", job=job_id)
+    return None
 
 
 def _forget(job: Job) -> None:
@@ -137,8 +169,10 @@ def _under_way(job: Job, queue: Queue, request: JobRequest) -> bool:
         if queue.get_job_position(job) is not None:
             return True
         # Taken from the queue a moment ago; who dies between that and the start leaves it so for ever
-        queue.connection.hsetnx(job.key, _TAKEN_AT, now)
-        taken_at = float(queue.connection.hget(job.key, _TAKEN_AT) or now)
+        # In a key of its own: the job may be gone by now, and a field would bring back a part of it
+        key = f"{TAKEN_PREFIX}{job.id}:{job.created_at.timestamp()}"
+        queue.connection.set(key, now, nx=True, ex=TAKEN_SECONDS)
+        taken_at = float(cast(bytes | None, queue.connection.get(key)) or now)
         return now - taken_at <= WORKER_SILENT_SECONDS
     if status != JobStatus.STARTED:
         return False

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from backend.awaited_sounds import fetch_awaited
+from backend.deduplication import deduplicate as deduplicate_predictions
+from backend.deduplication import delete_superseded
 from backend.logs import configure_logging
 from backend.preannotation import work
-from backend.refresh import refresh_predictions
+from backend.refresh import refresh_next, refresh_predictions
 from backend.services import Services
 from backend.settings import get_settings
 from backend.sync import sync_when_rested
@@ -17,9 +20,14 @@ from backend.training import learn as learn_project
 
 
 def learn(project_key: str) -> None:
-    """Train the project's head on what the waiting webhooks changed."""
+    """Train the project's head on what the waiting webhooks changed, and show a new version at once.
+
+    Another job would begin half a second later, behind what else waits in its queue.
+    """
     with _services() as services:
-        learn_project(services, project_key)
+        training = learn_project(services, project_key)
+        if training is not None and training.outcome == "registered":
+            refresh_next(services, project_key)
 
 
 def refresh(project_key: str) -> None:
@@ -29,9 +37,22 @@ def refresh(project_key: str) -> None:
 
 
 def sync(project_key: str) -> None:
-    """Compare the project with what Label Studio holds."""
+    """Compare the project with what Label Studio holds, and delete what was superseded long ago."""
     with _services() as services:
         sync_when_rested(services, project_key)
+        delete_superseded(services, project_key)
+
+
+def deduplicate(project_key: str) -> None:
+    """Leave one prediction of ours on tasks that Label Studio asked about while one was written."""
+    with _services() as services:
+        deduplicate_predictions(services, project_key)
+
+
+def fetch(project_key: str) -> None:
+    """Fetch the sounds that the project's last training left out."""
+    with _services() as services:
+        fetch_awaited(services, project_key)
 
 
 def preannotate(run_and_place: str) -> None:

@@ -6,11 +6,16 @@ import threading
 import time
 
 import httpx
+import structlog
 
+from backend.audio.addresses import same_server, shown
 from backend.audio.source import LabelStudioAccess
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, SecretKeyError
 from backend.settings import Settings
 from backend.store.tables import Project
+from backend.token_cipher import TokenCipher
+
+log = structlog.get_logger(__name__)
 
 ACCESS_TOKEN_SECONDS = 240
 """An access token is valid for 5 minutes; we ask for a new one a minute earlier."""
@@ -59,28 +64,45 @@ class Credentials:
             )
         except httpx.HTTPError as error:
             raise LabelStudioError(
-                f"Label Studio at {self._url} cannot be reached ({error}): check LABEL_STUDIO_URL."
+                f"Label Studio at {shown(self._url)} cannot be reached ({error}): check LABEL_STUDIO_URL."
             ) from error
         if answer.status_code != httpx.codes.OK:
             raise LabelStudioError(
-                f"Label Studio at {self._url} refuses the personal access token (HTTP {answer.status_code}): "
-                "make a new one under Account & Settings and set LABEL_STUDIO_API_KEY."
+                f"Label Studio at {shown(self._url)} refuses the personal access token (HTTP "
+                f"{answer.status_code}): make a new one under Account & Settings and set "
+                "LABEL_STUDIO_API_KEY."
             )
         try:
             return str(answer.json()["access"])
         except (ValueError, KeyError, TypeError) as error:
             raise LabelStudioError(
-                f"What answers at {self._url} does not exchange tokens like Label Studio: check "
+                f"What answers at {shown(self._url)} does not exchange tokens like Label Studio: check "
                 "LABEL_STUDIO_URL."
             ) from error
 
 
-class AccessBook:
-    """Finds the access for a project, and keeps exchanged tokens.
+def address_and_token(settings: Settings, project: Project | None) -> tuple[str, str]:
+    """Return where a project's Label Studio is and the token for it; empty texts for what is not known.
 
-    The configured key is only ever sent to the configured address: anyone can tell ``/setup`` a
-    host name. Without a configured key, the token that came with the host name goes back to it.
+    The configured key is only ever sent to the configured address: anyone can tell ``/setup`` a host
+    name. A token that came with a host name goes back to that one, and to no other.
+
+    Raises
+    ------
+    SecretKeyError
+        The project's token was encrypted with another key.
     """
+    url, key = settings.label_studio_url or "", settings.api_key or ""
+    if url and key:
+        return url, key
+    sent = project is not None and project.access_token and project.hostname
+    if project is not None and sent and (not url or same_server(url, project.hostname)):
+        return url or project.hostname.rstrip("/"), TokenCipher(settings).decrypt(project.access_token)
+    return url, ""
+
+
+class AccessBook:
+    """Finds the access for a project, and keeps exchanged tokens; see ``address_and_token``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -88,12 +110,12 @@ class AccessBook:
 
     def for_project(self, project: Project | None) -> LabelStudioAccess | None:
         """Return the access for a project, or None when no Label Studio is known."""
-        url, key = self._settings.label_studio_url, self._settings.api_key
-        if url and key:
-            return self._access(url, key)
-        if project is None or not (project.access_token and (url or project.hostname)):
-            return self._access(url, "") if url else None
-        return self._access(url or project.hostname.rstrip("/"), project.access_token)
+        try:
+            url, token = address_and_token(self._settings, project)
+        except SecretKeyError as error:
+            log.warning("token of Label Studio cannot be used", detail=str(error))
+            url, token = self._settings.label_studio_url or "", ""
+        return self._access(url, token) if url else None
 
     def required(self, project: Project | None) -> LabelStudioAccess:
         """Return the access for a project.

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from backend.errors import LabelStudioError
+from backend.labelstudio.access import address_and_token
 from backend.settings import Settings
 from backend.store.tables import Project
 
@@ -18,16 +19,14 @@ REQUEST_TIMEOUT_SECONDS = 60.0
 def client_for(settings: Settings, project: Project | None = None) -> Any:
     """Return an SDK client (``label_studio_sdk.LabelStudio``); nothing is sent yet.
 
-    The same rule as ``AccessBook``: the configured key goes to the configured address alone.
+    For whom which token is, ``address_and_token`` says.
 
     Raises
     ------
     LabelStudioError
         No address and token are known.
     """
-    url, key = settings.label_studio_url, settings.api_key
-    if not (url and key) and project is not None and project.access_token:
-        url, key = url or project.hostname, project.access_token
+    url, key = address_and_token(settings, project)
     if not (url and key):
         raise LabelStudioError(
             "No Label Studio is known: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY "

@@ -44,7 +44,7 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
     """Find every control that Earmark can serve, in document order.
 
     ``Labels`` and ``Choices`` that point to an ``Audio`` tag are taken; a ``Choices`` for each
-    region (``perRegion``) and controls of other data are left alone.
+    region (``perRegion``), suggestion tools and controls of other data are left alone.
 
     Raises
     ------
@@ -61,8 +61,9 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
         tag.get("name", ""): tag.get("value", "").lstrip("$") for tag in root.iter() if tag.tag in _AUDIO_TAGS
     }
     controls = []
+    tools = set(_tools(root))
     for tag in root.iter():
-        kind = _kind(tag)
+        kind = _kind(tag) if tag not in tools else None
         to_name = next((name for name in tag.get("toName", "").split(",") if name in sounds), None)
         if kind is None or to_name is None or not sounds[to_name] or not tag.get("name"):
             continue
@@ -79,6 +80,41 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
             "add one, as label_config.xml shows."
         )
     return tuple(controls)
+
+
+@lru_cache(maxsize=256)
+def suggestion_tools(label_config: str) -> frozenset[str]:
+    """Names of the ``Labels`` that mark a region only to ask for its label; see `_tools`."""
+    try:
+        return frozenset(tag.get("name", "") for tag in _tools(ElementTree.fromstring(label_config)))
+    except ElementTree.ParseError:
+        return frozenset()  # parse_label_config raises on it
+
+
+@lru_cache(maxsize=256)
+def several_labels(label_config: str) -> frozenset[str]:
+    """Names of the ``Labels`` whose regions may carry more than one label (``choice="multiple"``)."""
+    try:
+        root = ElementTree.fromstring(label_config)
+    except ElementTree.ParseError:
+        return frozenset()  # parse_label_config raises on it
+    return frozenset(tag.get("name", "") for tag in root.iter("Labels") if tag.get("choice") == "multiple")
+
+
+def _tools(root: ElementTree.Element) -> list[ElementTree.Element]:
+    """``Labels`` with ``smartOnly="true"`` beside others on the same sound: their labels are never learned.
+
+    Label Studio's editor writes the label that is selected over the one that a backend answers with. So
+    the label that asks for a suggestion must be of another tag than the labels that are suggested.
+    """
+    labels = [tag for tag in root.iter("Labels") if tag.get("toName")]
+    ordinary = {tag.get("toName") for tag in labels if not _flag(tag, "smartOnly")}
+    return [tag for tag in labels if _flag(tag, "smartOnly") and tag.get("toName") in ordinary]
+
+
+def _flag(tag: ElementTree.Element, name: str) -> bool:
+    """Whether an attribute is true; the editor takes attribute names in any case."""
+    return any(k.lower() == name.lower() and v.lower() == "true" for k, v in tag.attrib.items())
 
 
 def _kind(tag: ElementTree.Element) -> ControlKind | None:

@@ -15,7 +15,7 @@ import httpx
 
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import explained
-from backend.labelstudio.once import ONCE
+from backend.labelstudio.once import ONCE, create_one
 
 Login = tuple[str, str]
 """User name and password that the backend asks for."""
@@ -127,7 +127,7 @@ def _bring_up(
         if login
         else {"auth_method": "NONE", "basic_auth_user": ""}
     )
-    fields = {"url": backend_url, "project": project_id, "title": title, "is_interactive": False, **how}
+    fields = {"url": backend_url, "project": project_id, "title": title, "is_interactive": True, **how}
     try:
         with explained(label_studio_url):
             if mine:
@@ -195,7 +195,9 @@ def _set_up_project(client: Any, label_studio_url: str, project_id: int, title: 
     """Have predictions fetched and shown; name the version that uncertainty sampling goes by."""
     with explained(label_studio_url):
         project = client.projects.get(id=project_id)
-        wanted: dict[str, Any] = {"evaluate_predictions_automatically": True, "show_collab_predictions": True}
+        # Tasks are predicted when they are opened; "evaluate_predictions_automatically" would have Label
+        # Studio wait for predictions of a whole page whenever anybody lists tasks, this backend included
+        wanted: dict[str, Any] = {"show_collab_predictions": True}
         if not project.model_version or OURS.fullmatch(project.model_version):
             wanted["model_version"] = title
         if any(getattr(project, name) != value for name, value in wanted.items()):
@@ -223,7 +225,15 @@ def _set_up_webhook(
             client.webhooks.delete(id=hook.id)
         if not mine:
             try:
-                client.webhooks.create(url=address, project=project_id, headers=headers, **wanted)
+                create_one(
+                    lambda: client.webhooks.create(
+                        url=address, project=project_id, headers=headers, request_options=ONCE, **wanted
+                    ),
+                    lambda: [
+                        hook for hook in client.webhooks.list(project=project_id) if hook.url == address
+                    ],
+                    lambda number: client.webhooks.delete(id=number),
+                )
             except ApiError as error:
                 raise _not_registered(address) from error
             return

@@ -155,6 +155,50 @@ class Listing:
         )
 
 
+def sdk_pages(
+    client: Any,
+    project_id: int,
+    after: int = 0,
+    *,
+    last: int | None = None,
+    page_tasks: int = PAGE_TASKS,
+    include: Sequence[str] = (),
+) -> Iterator[list[Any]]:
+    """Keyset pagination of a project's tasks through the SDK, in order of their ids.
+
+    Each page starts behind the last id of the one before, as in `Listing.tasks`.
+
+    Parameters
+    ----------
+    client
+        ``label_studio_sdk.LabelStudio``, whose errors are raised.
+    after, last
+        Ids between which the tasks are, the second one included.
+    include
+        Fields beside ``id``; none for all.
+    """
+    end: tuple[Filter, ...] = () if last is None else (("id", "less_or_equal", "Number", last),)
+    while True:
+        query = {
+            "filters": {"conjunction": "and", "items": _items((("id", "greater", "Number", after), *end))}
+        }
+        page = client.tasks.list(
+            project=project_id,
+            query=json.dumps({**query, "ordering": ["tasks:id"]}),
+            fields="all",
+            include=",".join(("id", *include)) if include else None,
+            page=1,
+            page_size=page_tasks,
+        )
+        tasks = list(page.items or ())
+        if tasks:
+            yield tasks
+            after = max(int(task.id) for task in tasks)
+        # Counted before the tasks are read: fewer tasks than that may only mean that some are gone.
+        if not tasks or page.response.total <= page_tasks:
+            return
+
+
 def _items(filters: Sequence[Filter]) -> list[dict[str, Any]]:
     return [
         {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

@@ -95,7 +95,7 @@ def read_result(
             if labels:
                 tags[control.name] = tags.get(control.name, frozenset()) | labels
                 tag_weights[control.name] = max(weight, tag_weights.get(control.name, 0.0))
-        elif labels and (span := _span(value)):
+        elif labels and (span := read_span(value)):
             regions[control.name].append(Region(*span, labels, weight))
     return ReadResult({name: tuple(found) for name, found in regions.items()}, tags, tag_weights)
 
@@ -117,7 +117,8 @@ def _labels(value: object, control: Control, names: Mapping[str, str]) -> frozen
     return frozenset(found & set(control.labels))
 
 
-def _span(value: dict[str, Any]) -> tuple[float, float] | None:
+def read_span(value: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Start and end of a region's value in seconds; None where they are no usable times."""
     start, end = value.get("start"), value.get("end")
     for time in (start, end):
         # Compared as it is: a whole number may be too large for any float

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
-from backend.files import needed
+from backend.files import keep_private, needed
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 """How long a writer waits for another one; each holds the lock for milliseconds."""
@@ -34,18 +34,24 @@ class Database:
         Whether a commit now and then moves what was written from SQLite's log into its file, and waits
         for the disk. Who says no calls ``tidy`` instead.
 
+    encrypt
+        How ``upgrade`` encrypts the tokens of a release that stored them as they were; None leaves them.
+
     Raises
     ------
     ConfigurationError
         The folder cannot be made.
     """
 
-    def __init__(self, url: str, tidy_on_commit: bool = True) -> None:
-        self.url = make_url(url)
+    def __init__(
+        self, url: str, tidy_on_commit: bool = True, encrypt: Callable[[str], str] | None = None
+    ) -> None:
+        self.url, self._encrypt = make_url(url), encrypt
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite and self.url.database:
             with needed(Path(self.url.database).parent):
                 pass  # only made
+            _keep_private(Path(self.url.database))
         options: dict[str, Any] = {"pool_pre_ping": True}
         if self._sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
@@ -95,7 +101,7 @@ class Database:
 
     def _upgrade(self, config: Config) -> None:
         with self.engine.connect().execution_options(earmark_write=True) as connection, connection.begin():
-            config.attributes["connection"] = connection
+            config.attributes.update(connection=connection, encrypt=self._encrypt)
             command.upgrade(config, "head")
 
     def tidy(self) -> None:
@@ -107,6 +113,14 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _keep_private(database: Path) -> None:
+    """Let only its owner read the database; SQLite gives its log the same permissions."""
+    with suppress(OSError):  # it is said where the database is used
+        database.touch(mode=0o600)
+        for name in (database.name, f"{database.name}-wal", f"{database.name}-shm"):
+            keep_private(database.with_name(name), 0o600)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

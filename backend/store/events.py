@@ -18,6 +18,8 @@ REVIEW_ACTIONS = frozenset({"REVIEW_CREATED", "REVIEW_UPDATED"})
 """Of Label Studio Enterprise."""
 ANNOTATIONS_SYNCED = "ANNOTATIONS_SYNCED"
 """No webhook: what ``backend.sync`` found in Label Studio, ``observed_at`` a time, and did not find here."""
+SOUNDS_FETCHED = "SOUNDS_FETCHED"
+"""No webhook: sounds that a training had left out have arrived since; ``tasks`` are their numbers."""
 DELETED = "ANNOTATIONS_DELETED"
 UPDATED = "ANNOTATION_UPDATED"
 ANNOTATION_ACTIONS = REVIEW_ACTIONS | {
@@ -29,6 +31,7 @@ ANNOTATION_ACTIONS = REVIEW_ACTIONS | {
 }
 KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
     START_TRAINING,
+    SOUNDS_FETCHED,
     "PROJECT_CREATED",
     "PROJECT_UPDATED",
     "PROJECT_DELETED",
@@ -69,6 +72,13 @@ def record_event(session: Session, payload: dict[str, Any]) -> Event:
     session.add(event)
     session.flush()
     return event
+
+
+def record_own_event(session: Session, key: str, action: str, **payload: Any) -> None:
+    """Store an event of our own, which is handled like a webhook."""
+    fields = {"project_key": key, "action": action, "payload": {"action": action, **payload}}
+    session.add(Event(**fields, received_at=time.time(), handled_at=None))
+    session.flush()
 
 
 def pending_work(session: Session) -> list[PendingWork]:

@@ -7,6 +7,7 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend.audio.addresses import shown
 from backend.errors import EarmarkError
 from backend.store.tables import SoundFault
 
@@ -14,10 +15,13 @@ _ADDRESS_CHARACTERS = 1024
 
 
 def remember_fault(session: Session, address: str, error: EarmarkError) -> None:
-    """Store the latest reason why a sound could not be heard."""
+    """Store the latest reason why a sound could not be had or read; the address without its secrets."""
     session.merge(
         SoundFault(
-            address=address[:_ADDRESS_CHARACTERS], reason=error.reason, detail=str(error), seen_at=time.time()
+            address=shown(address)[:_ADDRESS_CHARACTERS],
+            reason=error.reason,
+            detail=str(error),
+            seen_at=time.time(),
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,9 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from backend.errors import VersionError
+from backend.audio.addresses import shown
+from backend.errors import ProjectNameError
+from backend.project_names import Named, matching, only_one
 from backend.store.tables import Project
 
 UNKNOWN_PROJECT = "unknown"
@@ -96,25 +99,29 @@ def latest_key(session: Session, number: object) -> str:
     return max(keys, key=lambda key: int(key.partition(".")[2]), default=f"{number}.0")
 
 
+def named_projects(session: Session) -> list[Named[Project]]:
+    """Every project that ever connected, ready to be matched with a name."""
+    return [Named(row.key, row.title, row, shown(row.hostname)) for row in known_projects(session)]
+
+
 def find_project(session: Session, name: str) -> Project:
-    """The project with a key, or with Label Studio's own number where only one has it.
+    """The project with a key, a number or a title, as far as the database knows; see ``matching``.
 
     Raises
     ------
-    VersionError
+    ProjectNameError
         There is none, or several: two Label Studios both have a project 1.
     """
-    known = known_projects(session)
-    found = [project for project in known if name in (project.key, str(project.project_id))]
-    if len(found) == 1:
-        return found[0]
-    described = ", ".join(
-        f"{project.key} ({project.title or 'untitled'}{', ' if project.hostname else ''}{project.hostname})"
-        for project in found or known
-    )
-    if found:
-        raise VersionError(f"Several projects have the number {name}: name one by its full key, {described}.")
-    raise VersionError(f"No project {name} has connected: name one of {described or 'none so far'}.")
+    known = named_projects(session)
+    if found := matching(name, known):
+        return only_one(name, found)
+    raise unknown_project(name, known)
+
+
+def unknown_project(name: str, known: Sequence[Named[Project]]) -> ProjectNameError:
+    """Return the error for a name that no project has, with those that are known."""
+    listed = ", ".join(map(str, known)) or "none so far"
+    return ProjectNameError(f"No project “{name}” has connected: name one of {listed}.")
 
 
 def acquire_lease(session: Session, key: str, owner: str, seconds: float) -> bool:

@@ -40,6 +40,8 @@ class Project(Base):
     """The project's ``updated_at`` then, by Label Studio's clock; what was sent before it changes nothing."""
     learnt_config: Mapped[str] = mapped_column(String(64), default="")
     """Digest of the label config that the last training knew."""
+    annotated: Mapped[dict[str, Any] | None]
+    """What the last training found in the annotations: see ``backend.annotation_summary``."""
     title: Mapped[str] = mapped_column(Text, default="")
     hostname: Mapped[str] = mapped_column(Text, default="")
     access_token: Mapped[str] = mapped_column(Text, default="")
@@ -52,14 +54,30 @@ class Project(Base):
     retry_after: Mapped[float] = mapped_column(default=0.0)
     refreshed_version: Mapped[str] = mapped_column(String(128), default="")
     """Version whose predictions Label Studio's open tasks were last given."""
+    shown_version: Mapped[str] = mapped_column(String(128), default="")
+    """Version whose predictions the tasks that are served next were last given, and whose name is shown."""
     refresh_after: Mapped[float] = mapped_column(default=0.0)
     """A refresh that failed is not tried again before this time."""
     synced_at: Mapped[float] = mapped_column(default=0.0)
     """When all was last compared with what Label Studio holds; 0 before the first time."""
     sync_after: Mapped[float] = mapped_column(default=0.0)
     """A comparison that failed, or took long, is not made again before this time."""
+    assist: Mapped[bool] = mapped_column(default=True)
+    """Whether regions that are drawn in the editor get suggestions."""
     sync_seconds: Mapped[float] = mapped_column(default=0.0)
     """How long the last comparison took; 0 where it failed, or was never made."""
+
+    sounds_awaited: Mapped[list[Any] | None]
+    """Tasks that the last training left out because their sounds could not be had in time."""
+    fetch_after: Mapped[float] = mapped_column(default=0.0)
+    """They are not asked for again before this time."""
+    offered_hostname: Mapped[str] = mapped_column(Text, default="")
+    """Another address that a request gave for this project's Label Studio, which nothing confirmed yet."""
+    offered_token: Mapped[str] = mapped_column(Text, default="")
+    """The token that came with it."""
+    offered_at: Mapped[float] = mapped_column(default=0.0)
+    offer_asked_at: Mapped[float] = mapped_column(default=0.0)
+    """When the known Label Studio was last asked about it."""
 
     @property
     def project_id(self) -> int:
@@ -127,19 +145,21 @@ class Annotation(Base):
 
 
 class Version(Base):
-    """A trained head. One active version for each project and encoder identity."""
+    """A trained version. One active version for each project and encoder identity."""
 
     __tablename__ = "versions"
-    __table_args__ = (Index("uq_versions_number", "project_key", "number", unique=True),)
+    __table_args__ = (
+        Index("uq_versions_number", "project_key", "number", unique=True),
+        Index("ix_versions_active", "project_key", "active"),  # asked for at every prediction
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     project_key: Mapped[str] = mapped_column(String(64))
     encoder: Mapped[str] = mapped_column(String(128))
     number: Mapped[int]
     name: Mapped[str] = mapped_column(String(128))
-    head: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-    folds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
-    """What its measuring needs to be repeated; None for versions of the first release."""
+    digest: Mapped[str] = mapped_column(String(64), default="")
+    """Of what it was trained on: see ``backend.training_digest``. Empty for versions of earlier releases."""
     metrics: Mapped[dict[str, Any]]
     annotations: Mapped[int]
     created_at: Mapped[float]
@@ -154,6 +174,23 @@ class Version(Base):
         return self.active and encoder_identity in (None, self.encoder)
 
 
+class VersionHead(Base):
+    """The arrays of a version, apart from its figures: SQLite reads past a large value page by page.
+
+    A version without such a row has kept its figures alone: see ``backend.store.retention``.
+    """
+
+    __tablename__ = "version_heads"
+
+    version_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    head_bytes: Mapped[int] = mapped_column(BigInteger)
+    fold_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    head: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    folds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """What its measuring needs to be repeated; None where that is not kept, or never was."""
+
+
 class Activation(Base):
     """Each time that a version became the one that answers; never changed, only added to."""
 
@@ -166,6 +203,23 @@ class Activation(Base):
     activated_at: Mapped[float]
     cause: Mapped[str] = mapped_column(String(16))
     """``trained``, ``promoted`` or ``rolled back``."""
+
+
+class PredictionWrite(Base):
+    """The prediction that a task was last given in Label Studio: deduplicates those who write them."""
+
+    __tablename__ = "prediction_writes"
+    __table_args__ = (Index("ix_prediction_writes_duplicated", "duplicated", "project_key"),)
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    version: Mapped[str] = mapped_column(String(128))
+    written_at: Mapped[float] = mapped_column(default=0.0)
+    """When a worker claimed the task, to write the prediction itself; 0 where none did."""
+    answered_at: Mapped[float] = mapped_column(default=0.0)
+    """When ``/predict`` last returned it, which Label Studio then stores; 0 where it never did."""
+    duplicated: Mapped[bool] = mapped_column(default=False)
+    """The task may hold more than one prediction of ours: see ``backend.deduplication``."""
 
 
 class LabelRename(Base):
@@ -209,8 +263,8 @@ class Training(Base):
     started_at: Mapped[float]
     finished_at: Mapped[float]
     outcome: Mapped[str] = mapped_column(String(16))
-    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from) or
-    ``failed``."""
+    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from),
+    ``unchanged`` (nothing new to learn from) or ``failed``."""
     detail: Mapped[str] = mapped_column(Text, default="")
     traceback: Mapped[str] = mapped_column(Text, default="", server_default="")
     """Of one that failed: where, for whoever mends it."""

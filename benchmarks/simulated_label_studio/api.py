@@ -45,6 +45,15 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
         path = studio.uploads / Path(name).name
         return FileResponse(path) if path.is_file() else Response(status_code=500)  # as recorded
 
+    @router.get("/api/projects/")
+    def projects(title: str = "", page: int = 1) -> Json:
+        if page > 1:
+            raise HTTPException(404, "Invalid page.")
+        with rows.lock:
+            found = [rows.project(number) for number in rows.projects]
+        listed = [row for row in found if title.lower() in row["title"].lower()]
+        return {"count": len(listed), "next": None, "previous": None, "results": listed}
+
     @router.get("/api/projects/{number}/")
     def project(number: int) -> Json:
         with rows.lock:
@@ -81,6 +90,26 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
     def predictions(task: int) -> list[Json]:
         with rows.lock:
             return [dict(row) for row in rows.predictions.where("task", task)]
+
+    @router.patch("/api/predictions/{number}/")
+    def change_prediction(number: int, fields: Json) -> Json:
+        with rows.lock:
+            rows.predictions[number].update(fields)
+            return dict(rows.predictions[number])
+
+    @router.get("/api/projects/{number}/model-versions/")
+    def model_versions(number: int) -> Json:
+        with rows.lock:
+            names = [row["model_version"] for row in rows.predictions.where("project", number)]
+        return {name: names.count(name) for name in names}
+
+    @router.delete("/api/projects/{number}/model-versions/")
+    def delete_model_version(number: int, fields: Json) -> Json:
+        with rows.lock:
+            for row in rows.predictions.where("project", number):
+                if row["model_version"] == fields["model_version"]:
+                    rows.predictions.remove(row["id"])
+        return {}
 
     @router.delete("/api/predictions/{number}/", status_code=204)
     def delete_prediction(number: int) -> None:

@@ -10,7 +10,7 @@ import itertools
 import operator
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,9 @@ class Table:
 
     def __contains__(self, number: int) -> bool:
         return number in self._rows
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
 
     def add(self, **fields: Any) -> Json:
         """Add a row under the next number."""
@@ -65,6 +68,7 @@ class Rows:
             model_version="",
             show_collab_predictions=True,
             evaluate_predictions_automatically=False,
+            sampling="Sequential sampling",
             **_created_now(),
         )
 

@@ -54,4 +54,4 @@ def test_no_request_is_a_server_error(app: FastAPI) -> None:
                 case.call_and_validate(checks=[not_a_server_error])
 
             ask()
-    assert {"/predict", "/webhook", "/setup", "/versions", "/labels", "/metrics"} <= tried
+    assert {"/predict", "/webhook", "/setup", "/versions", "/labels", "/metrics", "/suggest"} <= tried

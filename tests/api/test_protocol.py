@@ -20,7 +20,7 @@ from backend.services import Services
 from backend.settings import Settings
 from backend.store.events import KNOWN_ACTIONS, pending_work
 from backend.store.projects import known_projects
-from backend.store.tables import Version
+from backend.store.tables import VersionHead
 from backend.training import learn
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
@@ -223,7 +223,7 @@ def test_a_damaged_head_leaves_tasks_empty_instead_of_failing(
         client.post("/webhook", json=annotation_webhook(task))
     learn(services, KEY)
     with services.database.write() as session:
-        session.execute(update(Version).values(head=b"damaged"))
+        session.execute(update(VersionHead).values(head=b"damaged"))
     items = predict(client, tones[4:])["results"]
     assert [item["result"] for item in items] == [[], []]
 

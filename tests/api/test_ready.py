@@ -81,7 +81,7 @@ def samples(client: TestClient) -> dict[tuple[str, tuple[str, ...]], float]:
 def test_ready_when_all_parts_work(settings: Settings, services: Services, worker: Worker) -> None:
     with TestClient(create_app(settings)) as client:
         answer = client.get("/ready")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "faults": {}})
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "faults": {}, "notes": {}})
 
 
 def test_each_missing_part_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

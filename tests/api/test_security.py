@@ -125,15 +125,33 @@ def test_guessing_is_slowed_down_and_a_wrong_setting_is_not_guessing() -> None:
     assert guesses.wait("label-studio") == 0.0
 
 
-def test_who_guessed_too_often_must_wait_even_with_the_right_password(settings: Settings) -> None:
+def test_right_credentials_are_accepted_whatever_else_comes_from_the_address(
+    settings: Settings, services: Services
+) -> None:
     guarded = changed(settings, api_password=PASSWORD, max_failed_logins_per_second=1e-6)
+    right = basic(f"earmark:{PASSWORD}")
     with TestClient(create_app(guarded)) as client:
         for number in range(GUESSES_AT_ONCE):
             assert client.get("/versions", headers=basic(f"earmark:{number}")).status_code == 401
-        answer = client.get("/versions", headers=basic(f"earmark:{PASSWORD}"))
+            assert client.post("/webhook", json=EVENT, headers=right).status_code == 201
+        answer = client.get("/versions", headers=basic("earmark:another"))
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) > 0
+        assert client.post("/webhook", json=EVENT, headers=right).status_code == 201
         assert client.get("/health").status_code == 200
+    assert stored(services) == GUESSES_AT_ONCE + 1
+
+
+@pytest.mark.parametrize("stranger", [{}, basic("earmark:wrong")])
+def test_a_flood_of_strangers_takes_no_request_from_who_signs_in(
+    settings: Settings, stranger: dict[str, str]
+) -> None:
+    guarded = changed(settings, api_password=PASSWORD, max_requests_per_second=1e-6)
+    with TestClient(create_app(guarded)) as client:
+        statuses = [client.get("/versions", headers=stranger).status_code for _ in range(3)]
+        assert statuses == [401, 429, 429]
+        right = basic(f"earmark:{PASSWORD}")
+        assert client.post("/webhook", json=EVENT, headers=right).status_code == 201
 
 
 def test_a_flood_is_told_when_to_come_back(settings: Settings, services: Services) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from backend.audio import downloads
 from backend.audio.source import SoundSource
-from tests.audio.sound_server import Server, settings_in
+from tests.audio.sound_server import Server, Trickle, settings_in
 
 
 @pytest.fixture
@@ -24,6 +24,13 @@ def elsewhere() -> Iterator[Server]:
     with Server() as running:
         yield running
         running.shutdown()
+
+
+@pytest.fixture
+def trickle() -> Iterator[Trickle]:
+    slow = Trickle()
+    yield slow
+    slow.enough.set()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import threading
@@ -75,6 +76,42 @@ def redirect(to: str) -> Answer:
 
 def truncated(handler: Handler) -> None:
     handler.give(200, SOUND[:1000], Content_Length=str(len(SOUND)))
+
+
+class Trickle:
+    """Answers that never end: a byte now and then, in the headers, between chunks, or in the body."""
+
+    PAUSE_SECONDS = 0.01
+
+    def __init__(self) -> None:
+        self.enough = threading.Event()
+
+    def headers(self, handler: Handler) -> None:
+        self._drip(handler, b"HTTP/1.1 200 OK\r\nX-Long: ")
+
+    def chunks(self, handler: Handler) -> None:
+        self._drip(handler, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=")
+
+    def body(self, handler: Handler) -> None:
+        self._drip(handler, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+
+    def endless(self, handler: Handler) -> None:
+        self._drip(handler, b"HTTP/1.0 200 OK\r\n\r\n")
+
+    def then(self, answer: Answer) -> Answer:
+        """Silence until there is enough of it, then another answer."""
+
+        def wait(handler: Handler) -> None:
+            assert self.enough.wait(60)
+            answer(handler)
+
+        return wait
+
+    def _drip(self, handler: Handler, beginning: bytes) -> None:
+        with contextlib.suppress(OSError):  # the client has cut the connection
+            handler.wfile.write(beginning)
+            while not self.enough.wait(self.PAUSE_SECONDS):
+                handler.wfile.write(b"x")
 
 
 def in_turn(*answers: Answer) -> Answer:

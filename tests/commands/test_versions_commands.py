@@ -90,11 +90,16 @@ def test_a_number_that_two_projects_have_is_asked_about(trained: Services) -> No
 
 
 def test_the_learning_curve(trained: Services) -> None:
-    text = run(trained, "progress", "1")
-    rows = [line.split() for line in text.splitlines()]
-    assert ["logmel-v1", "label", "2"] in [row[:3] for row in rows]
+    text = run(trained, "progress", "1", COLUMNS="80", FORCE_COLOR="1", TERM="xterm")
+    rows = [line.split() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+    assert [row[0] for row in rows if row and row[0].isdecimal()] == [*map(str, range(1, 11)), "1"]
+    assert "logmel" not in text, "no row for each version"
+    assert max(len(line) for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()) <= 90
     curve = json.loads(run(trained, "progress", "1", "--json"))["learning_curve"]
     assert [point["name"] for point in curve["versions"]] == ["logmel-v0", "logmel-v1", "logmel-v2"]
+    assert [(step["first"], step["last"]) for step in curve["steps"]] == [(n, n) for n in range(1, 11)]
+    assert curve["steps"][0]["suggestions"] == 0, "nothing was shown before the first training"
+    assert curve["steps"][-1]["tags_f1"] == 1.0
 
 
 def test_nothing_yet(services: Services) -> None:

@@ -59,8 +59,7 @@ class Locked:
         backends = [b.model_dump(exclude=times) for b in self.client.ml.list(project=self.project.id)]
         hooks = [h.model_dump(exclude=times) for h in self.client.webhooks.list(project=self.project.id)]
         project = self.client.projects.get(id=self.project.id)
-        shown = project.model_version, project.evaluate_predictions_automatically
-        return [backends, hooks, shown, project.show_collab_predictions]
+        return [backends, hooks, project.model_version, project.show_collab_predictions]
 
     def events(self, action: str) -> int:
         """Webhooks that arrived."""

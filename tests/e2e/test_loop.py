@@ -21,6 +21,7 @@ from scripts.demo_clips import DemoClip, Event, make_clips
 from scripts.demo_project import connect, import_clips
 from tests.running import RunningBackend as Backend
 from tests.running import running_backend
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +45,11 @@ def connected_loop(
     return connect(client, url, project, backend.url, tasks)
 
 
+def titles(loop: Loop) -> list[str]:
+    """Names of the backends that are connected to the project."""
+    return [backend.title for backend in loop.client.ml.list(project=loop.project_id)]
+
+
 def test_regions_and_tags_of_sample_clips(label_studio: Any, backend: Backend, tmp_path: Path) -> None:
     clips = make_clips(tmp_path, count=24, seed=5)
     config = (ROOT / "label_config.xml").read_text()
@@ -64,8 +70,7 @@ def test_regions_and_tags_of_sample_clips(label_studio: Any, backend: Backend, t
 
     # Open tasks hold the new predictions in Label Studio itself, under the name that it shows.
     loop.wait_for_predictions(version, judged)
-    (shown,) = loop.client.ml.list(project=loop.project_id)
-    assert shown.title == version
+    until(lambda: titles(loop) == [version], "the backend is renamed to the version")
     assert loop.client.projects.get(id=loop.project_id).model_version == version
 
     # Deleting what was learnt about is learnt too, down to two examples.
@@ -93,8 +98,8 @@ def test_the_least_certain_task_comes_next(label_studio: Any, backend: Backend, 
         versions.append(loop.wait_for_training(8 if versions else 6))
         loop.wait_for_predictions(versions[-1], numbers[8:])
     newest = versions[-1]
+    until(lambda: titles(loop) == [newest], "the backend is renamed to the version")
     assert client.projects.get(id=project).model_version == newest
-    assert [shown.title for shown in client.ml.list(project=project)] == [newest]
 
     loop.wait_for_predictions_to_be_only({newest, "somebody"}, numbers[8:])
     assert client.predictions.get(id=foreign.id).model_version == "somebody"

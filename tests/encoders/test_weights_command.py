@@ -46,7 +46,7 @@ def run(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], zenodo: Zenodo
 ) -> Run:
     def run(*arguments: object, **changes: object) -> Said:
-        monkeypatch.setattr(backend.cli, "get_settings", lambda: settings.model_copy(update=changes))
+        monkeypatch.setattr(backend.cli, "command_settings", lambda *_: settings.model_copy(update=changes))
         monkeypatch.setattr(sys, "argv", ["backend", "weights", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.errors import FormatError
+from backend.export.annotated import path_beside
 from backend.export.formats import FORMATS
 from backend.export.records import ClipRecord, RegionRecord
 from tests.export.records import any_text, records, sounds
@@ -29,7 +30,8 @@ def written(name: str, found: Sequence[Sequence[ClipRecord]], folder: str | Path
     with FORMATS[name].load().writing(path) as add:
         for sound in found:
             add(sound)
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name], "nothing else is left"
+    beside = {path_beside(path, is_folder=False).name}
+    assert {entry.name for entry in path.parent.iterdir()} - beside == {path.name}, "nothing else is left"
     return path
 
 

@@ -13,13 +13,22 @@ from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
 import backend.jobs.tasks
-from backend.jobs.dispatcher import Dispatcher, due_jobs, is_due
+from backend.jobs.dispatcher import (
+    SHORTEST_DEBOUNCE_SECONDS,
+    Dispatcher,
+    debounce_seconds,
+    due_at,
+    due_jobs,
+    due_jobs_and_next_look,
+    is_due,
+)
 from backend.jobs.kinds import QueueKind
-from backend.jobs.queue import JobRequest, ensure_job, job_queue, live_workers
+from backend.jobs.queue import TAKEN_PREFIX, JobRequest, ensure_job, job_queue, live_workers
 from backend.jobs.worker import EnduringWorker
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.events import PendingWork, mark_handled, pending_events, record_event
+from backend.store.tables import Training
 
 KEY = "1.1795198673"
 REQUEST = JobRequest("learn", KEY, timeout_seconds=60, lease_seconds=30.0)
@@ -98,6 +107,38 @@ def test_waiting_is_debounced_but_not_for_ever(settings: Settings) -> None:
     assert is_due(work(moment - longest, moment, asked_at=moment - 4, **failed), settings, moment)
 
 
+def test_the_debounce_is_as_long_as_a_training_takes(settings: Settings) -> None:
+    longest = settings.train_debounce_seconds
+    assert debounce_seconds(settings, None) == longest
+    assert debounce_seconds(settings, 0.01) == SHORTEST_DEBOUNCE_SECONDS
+    assert debounce_seconds(settings, longest / 2) == longest / 2
+    assert debounce_seconds(settings, 10 * longest) == longest
+    never = settings.model_copy(update={"train_debounce_seconds": 0.0})
+    assert debounce_seconds(never, 1.0) == 0.0
+    work = PendingWork(KEY, 1, 1000.0, 1000.0, 0.0, 0.0, 0.0)
+    assert due_at(work, settings, 0.5) == 1000.5
+    assert due_at(work, settings) == 1000.0 + longest
+
+
+def test_a_training_waits_for_its_own_moment_and_the_next_look_is_then(
+    services: Services, settings: Settings
+) -> None:
+    with services.database.write() as session:
+        received_at = record_event(session, EVENT).received_at
+        session.add(
+            Training(
+                project_key=KEY, started_at=0.0, finished_at=0.4, outcome="registered", version="v1", events=1
+            )
+        )
+
+    def look(now: float) -> tuple[list[str], float]:
+        jobs, next_look = due_jobs_and_next_look(services.database, settings, now, 0.0)
+        return [request.function for request, _ in jobs], next_look
+
+    assert look(received_at) == ([], pytest.approx(received_at + 0.4))
+    assert look(received_at + 0.41)[0] == ["learn"]
+
+
 def test_a_flushed_redis_loses_no_work(
     redis_server: redis.Redis, services: Services, settings: Settings
 ) -> None:
@@ -151,6 +192,34 @@ def test_a_job_in_the_queue_of_another_release_is_moved(redis_server: redis.Redi
     old.enqueue_call("backend.jobs.tasks.learn", args=(KEY,), job_id=REQUEST.job_id)
     assert ensure_job(redis_server, REQUEST, 0.0)
     assert (old.count, job_queue(redis_server).job_ids) == (0, [REQUEST.job_id])
+
+
+@pytest.mark.parametrize("field", ["earmark_taken_at", "last_heartbeat", "status", "worker_name"])
+def test_a_field_that_outlived_its_job_does_not_block_the_next(redis_server: redis.Redis, field: str) -> None:
+    redis_server.hset(f"rq:job:{REQUEST.job_id}", field, "1")
+    assert ensure_job(redis_server, REQUEST, 0.0)
+    assert job_queue(redis_server).job_ids == [REQUEST.job_id]
+    assert fetch(redis_server).get_status() == JobStatus.QUEUED
+    assert not ensure_job(redis_server, REQUEST, 0.0)
+
+
+@pytest.mark.parametrize("command", ["SET {} x", "HSET {} data x started_at yesterday", "LPUSH {} x"])
+def test_what_is_no_job_under_its_key_does_not_block_it(redis_server: redis.Redis, command: str) -> None:
+    redis_server.execute_command(*command.format(f"rq:job:{REQUEST.job_id}").split())
+    assert ensure_job(redis_server, REQUEST, 0.0)
+    assert fetch(redis_server).get_status() == JobStatus.QUEUED
+
+
+def test_looking_at_a_job_that_was_taken_leaves_nothing_under_its_key(redis_server: redis.Redis) -> None:
+    ensure_job(redis_server, REQUEST, 0.0)
+    job = fetch(redis_server)
+    job_queue(redis_server).remove(job)
+    before = redis_server.hkeys(job.key)
+    assert not ensure_job(redis_server, REQUEST, 0.0), "a worker is about to start it"
+    assert redis_server.hkeys(job.key) == before
+    (noted,) = redis_server.keys(f"{TAKEN_PREFIX}*")
+    redis_server.set(noted, 0.0)
+    assert ensure_job(redis_server, REQUEST, 0.0), "the worker that took it died"
 
 
 def test_a_running_lease_speaks_for_a_job_that_redis_forgot(redis_server: redis.Redis) -> None:

@@ -2,107 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from backend import sync
+from backend.audio.source import LocatedSound
+from backend.deadline import Deadline
+from backend.embeddings import Ear, Sound
 from backend.errors import EarmarkError, LabelStudioError, SoundUnreachableError
 from backend.labelstudio.access import Credentials
 from backend.labelstudio.listing import Listing
-from backend.prediction import Predictor
 from backend.refresh import refresh_predictions
-from backend.services import Services
-from backend.settings import Settings
 from backend.store.events import pending_work
-from backend.store.tables import Project
 from backend.sync import sync_when_rested
-from backend.training import learn
-from benchmarks.simulated_label_studio import Notice, SimulatedLabelStudio, studio
-from tests.lessons import config, make_tones, receive, result_of
-
-TOKEN = "0123456789abcdef0123456789abcdef01234567"
-LABELS = ["Low", "High"] * 4
-
-
-@dataclass
-class Scene:
-    """A project of eight tones in a simulated Label Studio, and the backend that is connected to it."""
-
-    label_studio: SimulatedLabelStudio
-    services: Services
-    key: str
-    tasks: list[int]
-
-    def annotate(self, *places: int) -> None:
-        for place in places:
-            result = result_of(LABELS[place])
-            self.label_studio.create_annotation(self.tasks[place], result=result, lead_time=1.0)
-
-    def learn(self) -> str | None:
-        training = learn(self.services, self.key)
-        assert training is not None
-        return training.version
-
-    def shown(self, place: int) -> list[tuple[str, int]]:
-        """Version and number of items of each prediction of a task."""
-        held = self.label_studio.rows.predictions.where("task", self.tasks[place])
-        return [(row["model_version"], len(row["result"])) for row in held]
-
-    def project(self) -> Project:
-        with self.services.database.read() as session:
-            return session.get_one(Project, self.key)
-
-    @property
-    def title(self) -> str:
-        (backend,) = self.label_studio.rows.backends.where("project", 1)
-        return str(backend["title"])
-
-
-@pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    uploads = tmp_path / "uploads"
-    uploads.mkdir()
-    make_tones(uploads, LABELS)
-    monkeypatch.setattr(studio, "ask", lambda *_: {"model_version": "logmel-v0"})
-    with SimulatedLabelStudio(uploads, TOKEN) as running:
-        settings = Settings(
-            _env_file=None,
-            data_dir=tmp_path / "data",
-            encoder="logmel",
-            label_studio_url=running.url,
-            label_studio_api_key=TOKEN,  # type: ignore[arg-type]
-        )
-        with Services(settings) as services:
-            services.database.upgrade()
-
-            def send(notice: Notice) -> None:
-                receive(services, json.loads(notice.body))
-
-            running.send = send
-            project = running.create_project("Tones", config("Low", "High"))
-            running.connect({"url": "http://127.0.0.1:1", "project": project, "title": "logmel-v0"})
-            tasks = running.import_tasks(
-                project, [(f"{place + 1}.wav", None) for place in range(len(LABELS))]
-            )
-            yield Scene(running, services, running.project_uid(project), tasks)
+from tests.lessons import receive, result_of
+from tests.scene import Scene
 
 
 def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    hear = Predictor.hear
+    extract = Ear.extract
 
-    def sometimes(self: Predictor, task: Any, data_key: str, project: Project | None) -> Any:
-        if task["data"][data_key].rpartition("/")[2] in names:
+    def sometimes(self: Ear, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
+        if address.rpartition("/")[2] in names:
             raise SoundUnreachableError("The sound cannot be reached just now.")
-        return hear(self, task, data_key, project)
+        return extract(self, located, address, *deadline)
 
-    monkeypatch.setattr(Predictor, "hear", sometimes)
+    monkeypatch.setattr(Ear, "extract", sometimes)
 
 
 def test_a_sound_that_cannot_be_had_keeps_the_prediction_that_it_has(

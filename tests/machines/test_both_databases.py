@@ -27,7 +27,13 @@ from backend.store.registry import active_version, list_versions, promote, regis
 from backend.store.tables import Base, Project, Version
 from backend.training import learn
 from tests.lessons import KEY, PROJECT, config, make_tones, receive, webhook
-from tests.store.test_migrations import check_first_release, fill_first_release, migrate
+from tests.store.test_migrations import (
+    check_first_release,
+    check_versions_with_folds,
+    fill_first_release,
+    fill_versions_with_folds,
+    migrate,
+)
 
 ROOT = Path(__file__).parents[2]
 ENCODER = "logmel-1"
@@ -71,6 +77,16 @@ def test_a_database_of_the_first_release_keeps_everything(database_url: str) -> 
         fill_first_release(connection)
     database.upgrade()
     check_first_release(database)
+    database.close()
+
+
+def test_versions_of_an_earlier_release_keep_their_heads(database_url: str) -> None:
+    database = Database(database_url)
+    migrate(database, "0007")
+    with database.engine.begin() as connection:
+        fill_versions_with_folds(connection, 12, active=3)
+    database.upgrade()
+    check_versions_with_folds(database)
     database.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -20,13 +21,15 @@ KEY = "1.1795198673"
 ENCODER = "logmel-1"
 
 
-def migrate(database: Database, revision: str) -> None:
+def migrate(
+    database: Database, revision: str, direction: Callable[[Config, str], None] = command.upgrade
+) -> None:
     config = Config()
     folder = Path(backend.store.database.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     with database.engine.connect().execution_options(earmark_write=True) as connection, connection.begin():
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        direction(config, revision)
 
 
 def fill_first_release(connection: Connection) -> None:
@@ -95,10 +98,50 @@ def check_first_release(database: Database) -> None:
         assert active.name == "logmel-v1"
 
 
+def fill_versions_with_folds(connection: Connection, count: int, active: int) -> None:
+    """Versions as releases up to 0007 stored them, all with fold heads."""
+    query = text(
+        "INSERT INTO versions (project_key, encoder, number, name, head, folds, metrics, annotations,"
+        " created_at, active, status, reason) VALUES (:key, :encoder, :number, :name, :head, :folds, '{}', 1,"
+        " :at, :active, 'accepted', '')"
+    )
+    for number in range(1, count + 1):
+        row = {"key": KEY, "encoder": ENCODER, "number": number, "name": f"logmel-v{number}", "at": number}
+        arrays = {"head": b"head%d" % number, "folds": b"folds%d" % number}
+        connection.execute(query, {**row, **arrays, "active": number == active})
+
+
+def check_versions_with_folds(database: Database) -> None:
+    """All of twelve versions have their heads, the newest five and the active one their folds."""
+    with database.read() as session:
+        versions = {version.number: version for version in list_versions(session, KEY)}
+        assert {n: load_head(session, v.id) for n, v in versions.items()} == {
+            number: b"head%d" % number for number in range(1, 13)
+        }
+        with_folds = {n: found for n, v in versions.items() if (found := load_folds(session, v.id))}
+        assert with_folds == {number: b"folds%d" % number for number in (3, 8, 9, 10, 11, 12)}
+        assert {version.digest for version in versions.values()} == {""}
+
+
 def test_migrations_end_where_the_tables_are(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'earmark.db'}")
     database.upgrade()
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+    database.close()
+
+
+def test_superseded_versions_lose_their_folds_and_a_downgrade_brings_heads_back(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'earmark.db'}")
+    migrate(database, "0007")
+    with database.engine.begin() as connection:
+        fill_versions_with_folds(connection, 12, active=3)
+    database.upgrade()
+    check_versions_with_folds(database)
+    migrate(database, "0007", command.downgrade)
+    with database.engine.connect() as connection:
+        found = connection.execute(text("SELECT number, head, folds FROM versions ORDER BY number")).all()
+    assert found[0] == (1, b"head1", None)
+    assert found[2] == (3, b"head3", b"folds3")
     database.close()

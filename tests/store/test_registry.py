@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from backend.errors import VersionError
+from backend.errors import ProjectNameError, VersionError
 from backend.jobs.dispatcher import due_jobs
 from backend.services import Services
 from backend.store.database import Database
@@ -133,9 +133,10 @@ def test_a_version_or_a_project_that_is_not_there_is_answered_with_those_that_ar
             remember_project(session, key, title=title)
         assert find_project(session, "3").key == "3.5"
         assert find_project(session, "1.5").title == "Frogs"
-        with pytest.raises(VersionError, match=r"Several.*1\.1795198673 \(Owls\), 1\.5 \(Frogs\)"):
+        assert find_project(session, "bats").key == "3.5"
+        with pytest.raises(ProjectNameError, match=r"Several.*1\.1795198673 \(Owls\), 1\.5 \(Frogs\)"):
             find_project(session, "1")
-        with pytest.raises(VersionError, match=r"No project 9 .*3\.5 \(Bats\)"):
+        with pytest.raises(ProjectNameError, match=r"9.*3\.5 \(Bats\)"):
             find_project(session, "9")
         with pytest.raises(VersionError, match=r"no version “v7”.*\(logmel-v1\)"):
             find_version(session, KEY, "v7")

@@ -1,0 +1,46 @@
+"""What of an address may be shown, logged and stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.audio.addresses import shown
+from backend.audio.source import SoundSource
+from backend.errors import SoundNotFoundError, SoundUnreadableError
+from backend.services import Services
+from backend.store.faults import latest_faults, remember_fault
+
+
+@pytest.mark.parametrize(
+    ("address", "spelled"),
+    [
+        ("https://b.example/a.wav?X-Signature=s3cret", "https://b.example/a.wav"),
+        ("https://me:s3cret@b.example:8080/a.wav#s3cret", "https://b.example:8080/a.wav"),
+        ("https://me:s3c/ret@b.example/a.wav", "https://…"),
+        ("http://[s3cret", "http://…"),
+        ("http://[::1]:8080/a.wav?s3cret", "http://[::1]:8080/a.wav"),
+        ("http://ls/data/local-files/?d=owls/a.wav", "http://ls/data/local-files/?d=owls/a.wav"),
+        ("/data/upload/1/a.wav?token=s3cret", "/data/upload/1/a.wav"),
+        ("/data/local-files/?d=owls/a.wav", "/data/local-files/?d=owls/a.wav"),
+        ("/home/me/what?.wav", "/home/me/what?.wav"),
+        ("", ""),
+    ],
+)
+def test_secrets_of_an_address_are_not_shown(address: str, spelled: str) -> None:
+    assert shown(address) == spelled
+    assert shown(spelled) == spelled
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:s3cret@/a.wav?s3cret", "s3://me:s3cret@b/a?s3cret", "https://u:s3cret@[/?s3cret"]
+)
+def test_errors_and_faults_hold_no_secret(source: SoundSource, services: Services, address: str) -> None:
+    with pytest.raises(SoundNotFoundError) as caught:
+        source.locate(address, None)
+    assert "s3cret" not in str(caught.value)
+    with services.database.write() as session:
+        remember_fault(session, address, caught.value)
+        remember_fault(session, f"{address}2", SoundUnreadableError("no sound"))
+        (fault,) = latest_faults(session, 5)
+    assert "s3cret" not in fault.address
+    assert fault.reason == "unreadable", "the signature of an address is no part of it"

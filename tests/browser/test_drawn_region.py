@@ -1,0 +1,244 @@
+"""A region drawn in Label Studio's editor: the label picks itself, and a finished task stays as it is."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from label_studio_sdk import LabelStudio
+
+from backend.labelstudio.server import LabelStudioServer
+from backend.running import api_url, child_environment, start_backend
+from backend.settings import Settings
+from backend.store.database import Database
+from backend.store.tables import Project
+from backend.supervisor import supervised
+from scripts.demo_check import Loop
+from scripts.demo_clips import make_clips
+from scripts.demo_project import connect, import_clips
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",  # Chromium's sandbox does not run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+ACCOUNT = ("test@example.com", "a-test-password", "0123456789abcdef0123456789abcdef01234567")
+READY_SECONDS = 240.0
+WAIT_MS = 60_000
+TAUGHT = 16
+
+EDITOR_READY = """() => {
+  const annotation = window.Htx?.annotationStore?.selected;
+  return !!annotation?.names.get('audio')?._ws?.loaded;
+}"""
+RESULT = "() => window.Htx.annotationStore.selected.serializeAnnotation()"
+WAVEFORM = "() => {const r = document.querySelector('.lsf-audio-tag canvas').getBoundingClientRect(); \
+return [r.x, r.y, r.width, r.height]}"
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not CHROMIUM.is_file(), reason="Debian's chromium is not installed"),
+]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A browser page in Label Studio, and the project that it works on."""
+
+    page: Any
+    url: str
+    loop: Loop
+    settings: Settings
+
+    def open(self, task: int, auto_annotation: bool) -> None:
+        """Show a task in the editor, with Auto-Annotation on or off."""
+        self.page.evaluate(f"localStorage.setItem('autoAnnotation', '{str(auto_annotation).lower()}')")
+        self.page.goto(f"{self.url}/projects/{self.loop.project_id}/data?task={task}")
+        self.page.wait_for_function(EDITOR_READY, timeout=WAIT_MS)
+
+    def open_empty(self, task: int) -> None:
+        """Show a task, without what was predicted for it.
+
+        The label that asks does so with Auto-Annotation off, too; deleted regions would ask otherwise.
+        """
+        self.open(task, auto_annotation=False)
+        self.page.evaluate("() => window.Htx.annotationStore.selected.deleteAllRegions()")
+        assert self.result() == []
+
+    def at(self, seconds: float, duration: float) -> tuple[float, float]:
+        """Where a time is on the waveform."""
+        x, y, width, height = self.page.evaluate(WAVEFORM)
+        return x + width * seconds / duration, y + height * 0.6
+
+    def drag(self, start: float, end: float, duration: float) -> None:
+        """Draw over a stretch of time."""
+        mouse = self.page.mouse
+        mouse.move(*self.at(start, duration))
+        mouse.down()
+        for part in range(1, 11):
+            mouse.move(*self.at(start + (end - start) * part / 10, duration))
+        mouse.up()
+
+    def asked(self, act: Callable[[], None]) -> list[dict[str, Any]]:
+        """Do something that makes the editor ask; returns the backend's last answer, when it is shown."""
+        with self.page.expect_response(lambda r: "interactive-annotating" in r.url, timeout=WAIT_MS) as told:
+            act()
+        answer = told.value.json()
+        self.page.wait_for_function("() => !window.Htx.awaitingSuggestions", timeout=WAIT_MS)
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    def result(self) -> list[dict[str, Any]]:
+        """What the editor would submit."""
+        found: list[dict[str, Any]] = self.page.evaluate(RESULT)
+        return found
+
+    def labels(self) -> dict[str, list[str]]:
+        """By control, the labels of all regions in the editor."""
+        found: dict[str, list[str]] = {}
+        for item in self.result():
+            if item["type"] == "labels":
+                found.setdefault(item["from_name"], []).extend(item["value"]["labels"])
+        return found
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("drawn-region")
+    username, password, token = ACCOUNT
+    settings = Settings(_env_file=None, data_dir=folder / "backend", port=_free_port(), encoder="logmel")
+    with supervised(folder / "run") as supervisor:
+        server = LabelStudioServer(
+            ROOT / ".venv-label-studio" / "bin" / "label-studio",
+            folder / "label-studio",
+            _free_port(),
+            username,
+            password,
+            token,
+            folder / "served",
+            supervisor,
+        )
+        server.start()
+        clips = make_clips(folder / "clips", count=30, seed=5)
+        environment = {
+            **child_environment(settings),
+            "ENCODER": "logmel",
+            "LABEL_STUDIO_URL": server.url,
+            "LABEL_STUDIO_API_KEY": token,
+            "TRAIN_DEBOUNCE_SECONDS": "1",
+        }
+        start_backend(supervisor, settings, environment, folder / "logs")
+        server.wait_until_ready(READY_SECONDS)
+        client = LabelStudio(base_url=server.url, api_key=token)
+        config = (ROOT / "label_config.xml").read_text()
+        project = client.projects.create(title="Drawn regions", label_config=config)
+        tasks = import_clips(client, server.url, token, project.id, folder / "clips", clips)
+        loop = connect(client, server.url, project, api_url(settings), tasks)
+        loop.annotate(sorted(tasks)[:TAUGHT])
+        loop.wait_for_training(TAUGHT)
+        with playwright.sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
+            page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+            page.goto(f"{server.url}/user/login/")
+            page.fill("input[name=email]", username)
+            page.fill("input[name=password]", password)
+            page.click("button[type=submit]")
+            page.wait_for_url(lambda url: "login" not in url, wait_until="commit", timeout=WAIT_MS)
+            yield Desk(page, server.url, loop, settings)
+            browser.close()
+
+
+def fresh_clips(desk: Desk) -> list[int]:
+    """Tasks that were not annotated, with one sound each, well inside the clip."""
+    return [
+        number
+        for number in sorted(desk.loop.clips)[TAUGHT:]
+        if len(events := desk.loop.clips[number].events) == 1
+        and events[0].onset > 0.4
+        and events[0].offset < desk.loop.clips[number].duration - 0.4
+    ]
+
+
+def test_the_label_picks_itself_and_the_finished_task_is_left_alone(desk: Desk) -> None:
+    task = fresh_clips(desk)[0]
+    clip = desk.loop.clips[task]
+    (event,) = clip.events
+    page = desk.page
+    desk.open_empty(task)
+    desk.drag(event.onset - 0.15, event.offset + 0.15, clip.duration)
+    assert desk.result() == []  # a stretch without a label is no region yet
+
+    (answer,) = desk.asked(lambda: page.keyboard.press("q"))
+    assert answer["value"]["labels"] == [event.label]
+    assert desk.labels() == {"label": [event.label], "suggest": ["Suggest"]}
+    ids = {item["id"] for item in desk.result()}
+    assert ids == {answer["id"]}
+    for item in desk.result():
+        assert abs(item["value"]["start"] - event.onset) < 0.1
+        assert abs(item["value"]["end"] - event.offset) < 0.1
+
+    # The annotator's own label stays, whatever the model thinks
+    other = next(label for label in ("Bell", "Siren") if label != event.label)
+    assert desk.asked(lambda: page.locator(".lsf-label", has_text=other).first.click()) == []
+    assert desk.labels() == {"label": [other], "suggest": ["Suggest"]}
+
+    shown = desk.result()
+    with page.expect_response(
+        lambda r: r.request.method == "POST" and f"/tasks/{task}/annotations" in r.url, timeout=WAIT_MS
+    ) as submitted:
+        page.locator("button", has_text="Submit").click()
+    assert submitted.value.status == 201
+
+    desk.open(task, auto_annotation=True)
+    before = desk.result()
+    assert sorted(item["id"] for item in before) == sorted(item["id"] for item in shown)
+    middle = (before[0]["value"]["start"] + before[0]["value"]["end"]) / 2
+    assert desk.asked(lambda: page.mouse.click(*desk.at(middle, clip.duration))) == []
+    assert [(i["id"], i["value"]) for i in desk.result()] == [(i["id"], i["value"]) for i in before]
+    (stored,) = desk.loop.client.annotations.list(id=task)
+    assert len(stored.result) == len(before)
+
+
+def test_turned_off_without_a_restart(desk: Desk) -> None:
+    task = fresh_clips(desk)[1]
+    clip = desk.loop.clips[task]
+    (event,) = clip.events
+
+    def switch(on: bool) -> None:
+        database = Database(desk.settings.sqlalchemy_url)
+        with database.write() as session:
+            session.get_one(Project, desk.loop.project_key).assist = on
+        database.close()
+
+    switch(False)
+    desk.open_empty(task)
+    desk.drag(event.onset, event.offset, clip.duration)
+    assert desk.asked(lambda: desk.page.keyboard.press("q")) == []
+    assert desk.labels() == {"suggest": ["Suggest"]}
+    # Selecting the region again asks again
+    switch(True)
+    desk.page.keyboard.press("Escape")
+    middle = (event.onset + event.offset) / 2
+    (answer,) = desk.asked(lambda: desk.page.mouse.click(*desk.at(middle, clip.duration)))
+    assert answer["value"]["labels"] == [event.label]
+    assert json.dumps(desk.labels()).count(event.label) == 1
