@@ -145,20 +145,25 @@ class Annotator:
 
     def show_column(self, title: str) -> None:
         """Tick a column in the Data Manager's menu of columns."""
-        self.page.get_by_text("Columns", exact=True).first.click()
-        with self.page.expect_response(lambda answer: "/api/tasks?" in answer.url):
-            self.page.locator(".lsf-menu-dm__item").filter(has_text=title).first.click()
-        self.page.get_by_text("Columns", exact=True).first.click()
+        self.page.get_by_role("button", name="Columns").first.click()
+        self.page.locator(".lsf-menu-dm__item").get_by_text(title, exact=True).click()
+        header = self.page.locator(".lsf-table-head").get_by_text(title).first
+        expect(header).to_be_visible(timeout=STEP_MILLISECONDS)
 
-    def row(self, task: int) -> str:
-        """Text of a task's row in the Data Manager."""
-        rows = self.page.get_by_test_id("table-row")
-        return rows.filter(has_text=re.compile(rf"^\s*{task}\b")).first.inner_text()
+    def row(self, text: str) -> str:
+        """Whole text of the row in the Data Manager that contains a text, as the name of a file."""
+        return self.page.get_by_test_id("table-row").filter(has_text=text).first.inner_text()
 
     def turn_on_auto_annotation(self) -> None:
         """Turn on Auto-Annotation; the browser remembers it for the tasks that are opened later."""
-        switch = self.page.locator("label").filter(has_text="Auto-Annotation").locator("input")
-        switch.set_checked(True, force=True)
+        self.page.get_by_text("Auto-Annotation").first.click()
+
+    def click_waveform(self, place: float) -> None:
+        """Click on the waveform; ``place`` is from 0, the start of the clip, to 1, its end."""
+        waveform = self.page.locator(".lsf-audio-tag canvas").first
+        box = waveform.bounding_box()
+        assert box is not None
+        waveform.click(position={"x": box["width"] * place, "y": box["height"] * 0.6})
 
     # Annotating
 

@@ -22,7 +22,7 @@ from tests.browser.annotator import Annotator, Observed
 from tests.running import RunningBackend, RunningLabelStudio, running_backend
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIPS = 30
+CLIPS = 24
 """More than a test annotates, so that some tasks stay open."""
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
@@ -124,7 +124,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoClip
     return folder, make_clips(folder, count=CLIPS, seed=5)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_project(
     label_studio: RunningLabelStudio, backend: RunningBackend, clips: tuple[Path, list[DemoClip]]
 ) -> Callable[..., Loop]:
@@ -146,3 +146,9 @@ def make_project(
         return loop
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared_project(make_project: Callable[..., Loop]) -> Loop:
+    """A project for tests that annotate a clip or two, whatever others have annotated in it before."""
+    return make_project("Shared by tests")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,8 +9,6 @@ import pytest
 
 from scripts.demo_check import Loop
 from tests.browser.annotator import Annotator, tags_of
-
-ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -24,8 +20,8 @@ def held(loop: Loop, task: int) -> list[tuple[Any, ...]]:
     return [(each.id, each.result, each.updated_at) for each in annotations] + [("drafts", len(drafts))]
 
 
-def test_a_finished_task_is_as_it_was(annotator: Annotator, make_project: Callable[..., Loop]) -> None:
-    loop = make_project("Finished")
+def test_a_finished_task_is_as_it_was(annotator: Annotator, shared_project: Loop) -> None:
+    loop = shared_project
     clip = annotator.open_label_stream(loop.project_id)
     submission = annotator.submit()
     assert submission.status == httpx.codes.CREATED
@@ -36,3 +32,25 @@ def test_a_finished_task_is_as_it_was(annotator: Annotator, make_project: Callab
     assert len(annotator.regions()) == sum(item["type"] == "labels" for item in result)
     annotator.open_data_manager(loop.project_id)
     assert held(loop, clip.task) == before
+
+
+def test_auto_annotation_adds_nothing_to_a_finished_task(annotator: Annotator, shared_project: Loop) -> None:
+    """Selecting a region asks the backend for suggestions, and its answer changes no finished region."""
+    loop = shared_project
+    # One that was annotated when the project was made: it has the regions that really sound
+    task = min(set(loop.clips) - set(loop.open_tasks()))
+    before = held(loop, task)
+    annotator.open_task(loop.project_id, task)
+    annotator.turn_on_auto_annotation()
+    annotator.open_task(loop.project_id, task)
+    regions, tags = annotator.regions(), annotator.tags()
+    event = loop.clips[task].events[0]
+    middle = (event.onset + event.offset) / 2 / loop.clips[task].duration
+    with annotator.page.expect_response(lambda answer: "interactive-annotating" in answer.url) as asked:
+        annotator.click_waveform(middle)
+    assert asked.value.ok
+    annotator.page.wait_for_function("() => !window.Htx.awaitingSuggestions")
+    annotator.screenshot("finished-with-auto-annotation")
+    assert (annotator.regions(), annotator.tags()) == (regions, tags)
+    annotator.open_data_manager(loop.project_id)
+    assert held(loop, task) == before
