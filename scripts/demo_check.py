@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +72,31 @@ class Loop:
         """Submit the true regions and tags of clips, as an annotator would."""
         controls = parse_label_config(self.label_config)
         for number in task_ids:
-            result = true_result(self.clips[number], controls)
-            sent_at = time.monotonic()
-            made = self.client.annotations.create(id=number, result=result, lead_time=5.0)
-            if may_have_repeated(sent_at):
-                self._keep_only(made)
+            self._submit(number, true_result(self.clips[number], controls))
+
+    def submit_shown(self, task_id: int, prediction: int) -> bool:
+        """Submit a clip as the editor does, with the prediction that it was opened with.
+
+        Returns
+        -------
+        Whether Label Studio took it; it refuses one whose prediction was deleted meanwhile.
+        """
+        from label_studio_sdk.core.api_error import ApiError
+
+        result = true_result(self.clips[task_id], parse_label_config(self.label_config))
+        try:
+            self._submit(task_id, result, parent_prediction=prediction)
+        except ApiError as error:
+            if error.status_code != httpx.codes.BAD_REQUEST:
+                raise
+            return False
+        return True
+
+    def _submit(self, task_id: int, result: list[dict[str, Any]], **fields: Any) -> None:
+        sent_at = time.monotonic()
+        made = self.client.annotations.create(id=task_id, result=result, lead_time=5.0, **fields)
+        if may_have_repeated(sent_at):
+            self._keep_only(made)
 
     def _keep_only(self, annotation: Any) -> None:
         """Delete the like of an annotation on its task, which Label Studio made of the same request."""
@@ -148,14 +169,15 @@ class Loop:
         LoopBrokenError
             It did not in time.
         """
-        deadline = time.monotonic() + TRAINING_SECONDS
         for number in task_ids:
-            while {held.model_version for held in self.client.predictions.list(task=number)} - versions:
-                if time.monotonic() > deadline:
-                    raise LoopBrokenError(
-                        f"Task {number} still has superseded predictions: read worker-predict.log."
-                    )
-                time.sleep(POLL_SECONDS)
+            _wait_until(
+                lambda task=number: set(self.predictions(task).values()) <= versions,
+                f"Task {number} still has superseded predictions: read worker-predict.log.",
+            )
+
+    def predictions(self, task_id: int) -> dict[int, str]:
+        """Versions that made the predictions which Label Studio holds of a task, by their numbers."""
+        return {held.id: held.model_version for held in self.client.predictions.list(task=task_id)}
 
     def lwlrap(self, task_ids: list[int], items: list[dict[str, Any]]) -> float:
         """Label-weighted label-ranking average precision of the clip tags against the truth."""
@@ -168,6 +190,15 @@ class Loop:
             heard = item["probabilities"].get(tags.name, {})
             scores[row] = [heard.get(label, 0.0) for label in tags.labels]
         return float(lwlrap(truth, scores))
+
+
+def _wait_until(condition: Callable[[], bool], failure: str) -> None:
+    """Poll a condition; LoopBrokenError with this text when it does not hold in time."""
+    deadline = time.monotonic() + TRAINING_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LoopBrokenError(failure)
+        time.sleep(POLL_SECONDS)
 
 
 def true_result(clip: DemoClip, controls: tuple[Control, ...]) -> list[dict[str, Any]]:
@@ -228,8 +259,40 @@ def run_check(loop: Loop, seconds_setup: float, console: Console) -> bool:
         ),
         "trainings": int(loop.metric("earmark_trainings_total", outcome="registered") - trainings),
     }
+    with console.status("clips are submitted with the predictions that they were opened with …"):
+        accepted = submit_around_refresh(loop, judged[0], judged[1], version, len(taught))
+    report |= {"accepted_before_refresh": accepted[0], "accepted_after_refresh": accepted[1]}
     print(json.dumps(report), flush=True)
     return (
         report["version_after"] != report["version_before"]
         and report["lwlrap_after"] > report["lwlrap_before"]
+        and all(accepted)
     )
+
+
+def submit_around_refresh(
+    loop: Loop, first: int, second: int, version: str, annotations: int
+) -> tuple[bool, bool]:
+    """Open two clips, submit one, and the other one when what that taught has replaced its prediction.
+
+    Parameters
+    ----------
+    version
+        The one that answers, and whose predictions the clips have.
+    annotations
+        How many it has learnt from.
+
+    Returns whether Label Studio took the first, and the second.
+    """
+    shown = [
+        min(number for number, made_by in loop.predictions(task).items() if made_by == version)
+        for task in (first, second)
+    ]
+    before = loop.submit_shown(first, shown[0])
+    if before and (newer := loop.wait_for_training(annotations + 1)) != version:
+        loop.wait_for_predictions(newer, [second])
+        _wait_until(
+            lambda: loop.predictions(second).get(shown[1]) != version,
+            f"Task {second} still shows the prediction of {version}: read worker-predict.log.",
+        )
+    return before, loop.submit_shown(second, shown[1])
