@@ -19,7 +19,7 @@ demo-check: setup .venv-label-studio/.ready ## The demo without hands: annotate,
 	@DEMO_STARTED_AT=$(STARTED) $(BIN)/python -m scripts.demo --check
 
 run: setup ## The backend alone, for any Label Studio
-	@$(BIN)/python -m backend up
+	@$(BIN)/earmark up
 
 test: lint types unit ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
 
@@ -35,8 +35,9 @@ unit: setup .venv-label-studio/.ready
 
 setup: .venv/.ready
 
-.venv/.ready: requirements.txt
+.venv/.ready: requirements-dev.txt requirements.txt pyproject.toml
 	@$(PYTHON) scripts/make_environment.py .venv $< "the backend, about 2 GB"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv-label-studio/.ready: requirements-label-studio.txt

@@ -15,13 +15,13 @@ import soundfile
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from backend.api.app import create_app
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.events import KNOWN_ACTIONS, pending_work
-from backend.store.projects import known_projects
-from backend.store.tables import VersionHead
-from backend.training import learn
+from earmark.api.app import create_app
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import KNOWN_ACTIONS, pending_work
+from earmark.store.models import VersionHead
+from earmark.store.projects import known_projects
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
 KEY = "1.1795198673"

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.audio.source import LabelStudioAccess
-from backend.errors import LabelStudioError
-from backend.labelstudio.listing import ANNOTATED, OPEN, SKIPPED, Listing
 from benchmarks import chaos_annotators
 from benchmarks.chaos_annotators import Wire
 from benchmarks.simulated_label_studio import Notice, SimulatedLabelStudio, studio
+from earmark.audio.source import LabelStudioAccess
+from earmark.errors import LabelStudioError
+from earmark.labelstudio.task_pages import ANNOTATED, OPEN, SKIPPED, Listing
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

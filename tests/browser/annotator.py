@@ -1,7 +1,7 @@
 """Page object for Label Studio's labelling interface: an annotator who works in a real browser.
 
-Label Studio 1.23.2 is driven as a person sees it: by its buttons, check boxes and the list of regions. What its
-editor sends and gets is read from the requests of the page, never by requests of our own.
+Label Studio 1.23.2 is driven as a person sees it: by its buttons, check boxes and the list of regions. What
+its editor sends and gets is read from the requests of the page, never by requests of our own.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Annotator:
         return self._after_next_task(lambda: self.page.get_by_role("button", name="Label All Tasks").click())
 
     def reload(self) -> Clip:
-        """Load the page of the label stream again; Label Studio opens the task that is locked for its user."""
+        """Load the label stream's page again; Label Studio opens the task that is locked for its user."""
         return self._after_next_task(self.page.reload)
 
     def open_task(self, project: int, task: int) -> None:

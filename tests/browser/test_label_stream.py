@@ -1,4 +1,4 @@
-"""Annotators work through the label stream while versions are trained: what they submit is accepted and stored."""
+"""Annotators work through the label stream while versions are trained: every Submit is accepted."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ def test_clips_at_the_pace_of_a_person(
 
 
 def print_staleness(rows: list[tuple[int, str | None, int]], learnt: dict[str, int]) -> None:
-    """Print what each clip's suggestion had learnt from, against what had been submitted when it was shown."""
+    """Print what each clip's suggestion had learnt from, against what had been submitted by then."""
     print("\n task  shown version  learnt from  annotations then  behind")
-    for task, version, annotations in rows:
+    for task, version, submitted in rows:
         known = learnt.get(version or "", 0)
-        print(f"{task:5d}  {version!s:13s}  {known:11d}  {annotations:16d}  {annotations - known:6d}")
+        print(f"{task:5d}  {version!s:13s}  {known:11d}  {submitted:16d}  {submitted - known:6d}")
 
 
 def test_a_version_that_arrives_while_a_clip_is_open(
@@ -134,7 +134,7 @@ def test_a_draft_is_kept_and_accepted(annotator: Annotator, make_project: Callab
 
 
 def test_an_update_of_a_submitted_annotation(annotator: Annotator, make_project: Callable[..., Loop]) -> None:
-    """Going back and pressing Update is accepted, though a newer version came while the clip was open again."""
+    """Going back and pressing Update is accepted, though a newer version came while the clip was open."""
     loop = make_project("Going back", maximum_annotations=2, overlap_cohort_percentage=100)
     first = annotator.open_label_stream(loop.project_id)
     correct_one_tag(annotator, loop, first.task)
