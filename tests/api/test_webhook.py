@@ -35,7 +35,7 @@ from earmark.store.models import Event
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
 EVENT = {"action": "ANNOTATION_CREATED", "project": PROJECT}
-TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
+TRAFFIC = Path(__file__).parents[1] / "fixtures" / "label_studio_traffic.jsonl"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_bytes_that_are_not_json_get_one_sentence(shared_client: TestClient, bod
         assert answer.json()["detail"].startswith("The request cannot be read:")
 
 
-recorded = [json.loads(line) for line in (TRAFFIC.read_text().splitlines() if TRAFFIC.is_file() else [])]
+recorded = [json.loads(line) for line in TRAFFIC.read_text().splitlines()]
 
 
 def mutated(value: Any, draw: Any) -> Any:

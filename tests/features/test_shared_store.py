@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
-from tests.test_embeddings import DIGEST, frames
+from tests.features.test_extractor import DIGEST, frames
 
 from earmark.errors import ConfigurationError
 from earmark.features.extractor import FrameStore, Sound

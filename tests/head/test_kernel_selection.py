@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.head.test_landmarks import small
+from tests.head.test_rbf_features import small
 
 import earmark.head.model_selection as ways
 from earmark.head.cross_validated_head import Fitted

@@ -22,7 +22,7 @@ from earmark.prediction.postprocessing import (
 )
 
 RATE = 12.5
-SOUNDSCAPES = Path(__file__).parents[2] / "shared" / "audio" / "soundscapes"
+SOUNDSCAPES = Path(__file__).parents[3] / "shared" / "audio" / "soundscapes"
 
 
 def pool(frames):
