@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
-from tests.features.test_extractor import DIGEST, frames
 
 from earmark.errors import ConfigurationError
 from earmark.features.extractor import FrameStore, Sound
 from earmark.features.shared_store import BucketFrames, frame_store
 from earmark.settings import Settings
+from tests.features.test_extractor import DIGEST, frames
 from tests.importing.test_buckets import Bucket
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.head.test_rbf_features import small
 
 import earmark.head.model_selection as ways
 from earmark.head.cross_validated_head import Fitted
@@ -18,6 +17,7 @@ from earmark.head.regression_check import compare
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
+from tests.head.test_rbf_features import small
 
 RATE = 12.5
 CURVED = "discriminant on landmarks"
