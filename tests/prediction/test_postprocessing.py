@@ -179,10 +179,9 @@ def test_predictions_are_always_finite(frames, kind):
 
 
 def test_embeddings_are_pooled_once_for_all_controls():
-    controls = [
-        control(kind, name=f"{kind}{n}") for kind in ("regions", "single", "multiple") for n in (1, 2)
-    ]
-    heads = {one.name: head_of(one.kind, name=one.name).controls[one.name] for one in controls}
+    names = {"regions": ("x", "y"), "single": ("p", "q"), "multiple": ("u", "v")}  # none is shared
+    controls = [control(kind, labels, f"{kind}{n}") for kind, labels in names.items() for n in (1, 2)]
+    heads = {one.name: head_of(one.kind, one.labels, one.name).controls[one.name] for one in controls}
     pooled = []
 
     def counted(frames):

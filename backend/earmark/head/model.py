@@ -16,6 +16,7 @@ from scipy.special import expit, softmax
 
 from earmark.errors import HeadDamagedError
 from earmark.head.rbf_features import Landmarks
+from earmark.head.region_evidence import RegionEvidence
 from earmark.labels.controls import ControlKind
 
 _FORMAT = 1
@@ -23,6 +24,7 @@ _FORMAT_OF_LANDMARKS = 2
 """Only of heads that have any, so that who cannot read them says so."""
 _ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
 _LANDMARK_ARRAYS = ("mean", "directions", "points")
+_EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet")
 _LENGTH_BYTES = 8
 _KINDS = ("regions", "single", "multiple")
 
@@ -39,6 +41,10 @@ class ControlHead:
     likely as the likeliest of them. Empty, the usual case, is one column a label, K = C.
 
     ``landmarks``: where there are some, all of this applies to their features, and E is their number.
+
+    What annotations say of labels together, for post-processing; absent in heads of former releases:
+    ``overlap_factors`` (float32 ``[C, C]``, of regions): see `earmark.prediction.overlap.learn_overlap_factors`.
+    ``evidence`` (of tags): one `RegionEvidence` for each regions control that shares names with this one.
     """
 
     control: str
@@ -51,6 +57,8 @@ class ControlHead:
     thresholds: NDArray[np.float32]
     columns: tuple[int, ...] = ()
     landmarks: Landmarks | None = None
+    overlap_factors: NDArray[np.float32] | None = None
+    evidence: tuple[RegionEvidence, ...] = ()
 
     def logits(self, embeddings: NDArray[Any]) -> NDArray[Any]:
         """Log odds ``[n, C]`` of embeddings ``[n, E]``, in the precision of the embeddings."""
@@ -65,6 +73,7 @@ class ControlHead:
         """The head of some of its labels alone: those at ``places``, which are called ``labels`` then."""
         spans = self.spans()
         columns = [column for place in places for column in range(spans[place].start, spans[place].stop)]
+        factors = self.overlap_factors
         return replace(
             self,
             labels=labels,
@@ -72,6 +81,8 @@ class ControlHead:
             bias=self.bias[columns],
             thresholds=self.thresholds[list(places)],
             columns=tuple(self.columns[place] for place in places) if self.columns else (),
+            overlap_factors=None if factors is None else factors[np.ix_(list(places), list(places))],
+            evidence=tuple(each.picked(places) for each in self.evidence),
         )
 
     def spans(self) -> list[slice]:
@@ -115,6 +126,17 @@ class Head:
                 for name in _LANDMARK_ARRAYS:
                     values = np.ascontiguousarray(getattr(control.landmarks, name), dtype=np.float32)
                     arrays[f"{index}.landmarks.{name}"] = values
+            if control.overlap_factors is not None:
+                about["overlap_factors"] = True
+                arrays[f"{index}.overlap_factors"] = np.ascontiguousarray(
+                    control.overlap_factors, dtype=np.float32
+                )
+            if control.evidence:
+                about["evidence"] = [each.regions for each in control.evidence]
+                for number, each in enumerate(control.evidence):
+                    for name in _EVIDENCE_ARRAYS:
+                        values = np.ascontiguousarray(getattr(each, name), dtype=np.float32)
+                        arrays[f"{index}.evidence.{number}.{name}"] = values
             described.append(about)
             for name in _ARRAYS:
                 values = np.ascontiguousarray(getattr(control, name), dtype=np.float32)
@@ -144,6 +166,8 @@ class Head:
                     entry,
                     {name: arrays[f"{index}.{name}"] for name in _ARRAYS},
                     _landmarks(entry, index, arrays),
+                    arrays[f"{index}.overlap_factors"] if "overlap_factors" in entry else None,
+                    _evidence(entry, index, arrays),
                 )
                 for index, entry in enumerate(described["controls"])
             ]
@@ -173,8 +197,27 @@ def _landmarks(
     return Landmarks.checked(**{name: arrays[f"{index}.landmarks.{name}"] for name in _LANDMARK_ARRAYS})
 
 
+def _evidence(
+    described: dict[str, object], index: int, arrays: dict[str, NDArray[np.float32]]
+) -> tuple[RegionEvidence, ...]:
+    """A control's evidence from regions; none in heads of former releases. Errors: as `_landmarks`."""
+    names, labels = described.get("evidence", []), described["labels"]
+    if not isinstance(names, list) or not isinstance(labels, list):
+        raise ValueError("its evidence is not a list")
+    return tuple(
+        RegionEvidence.checked(
+            name, len(labels), *(arrays[f"{index}.evidence.{number}.{array}"] for array in _EVIDENCE_ARRAYS)
+        )
+        for number, name in enumerate(names)
+    )
+
+
 def _control_head(
-    described: dict[str, object], arrays: dict[str, NDArray[np.float32]], landmarks: Landmarks | None
+    described: dict[str, object],
+    arrays: dict[str, NDArray[np.float32]],
+    landmarks: Landmarks | None,
+    overlap_factors: NDArray[np.float32] | None,
+    evidence: tuple[RegionEvidence, ...],
 ) -> ControlHead:
     """One control from its description and arrays; ValueError where they contradict each other."""
     labels = described["labels"]
@@ -197,6 +240,8 @@ def _control_head(
         raise ValueError("its landmarks and its weights do not fit together")
     if shapes != wanted or len(owned) != len(labels) or sum(owned) != width:
         raise ValueError("its arrays do not fit together")
+    if overlap_factors is not None and overlap_factors.shape != (len(labels), len(labels)):
+        raise ValueError("its overlap factors and its labels do not fit together")
     return ControlHead(
         str(described["name"]),
         cast(ControlKind, kind),
@@ -204,4 +249,6 @@ def _control_head(
         **arrays,
         columns=tuple(columns),
         landmarks=landmarks,
+        overlap_factors=overlap_factors,
+        evidence=evidence,
     )

@@ -19,6 +19,7 @@ from earmark.labels.controls import Control
 from earmark.labelstudio.results import ReadResult
 from earmark.learning.annotated_clips import Heard
 from earmark.learning.prequential import Scorer
+from earmark.prediction.tag_agreement import linked_controls
 from earmark.services import Services
 from earmark.store.batched_writes import write_in_steps
 from earmark.store.models import Annotation
@@ -40,8 +41,8 @@ def with_cleared(
         return list(heard)
     if len(several) == len(controls):
         return [_without_any(one, several) for one in heard]
-    # Of the tags alone, a tenth of what scoring costs: many annotations may be scored after the new version
-    scorer = Scorer(services, key, several, names)
+    # Of the tags, and of the regions that tick them: many annotations may be scored after the new version
+    scorer = Scorer(services, key, linked_controls(controls, several), names)
     decided: list[tuple[Annotation, list[str]]] = []
     for one in heard:
         annotation = one.annotation

@@ -18,6 +18,7 @@ from earmark.labels.config_changes import names_now
 from earmark.labels.controls import Control, parse_label_config
 from earmark.learning.annotated_clips import Heard, annotated_clips, hear_annotations
 from earmark.learning.annotator_agreement import label_agreement
+from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.implicit_negatives import with_cleared
 from earmark.prediction.label_mapping import fitted_as_configured
 from earmark.services import Services
@@ -93,6 +94,7 @@ def fit_candidate(services: Services, lesson: Lesson, active: Version | None) ->
         _fitted_or_none(services, lesson, active),
         examples,
     )
+    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, lesson.clips, fitted)
     metrics: dict[str, Any] = {
         name: {**_finite(control.metrics), "per_class": {k: _finite(v) for k, v in control.per_class.items()}}
         for name, control in report.controls.items()

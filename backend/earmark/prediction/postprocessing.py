@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 from earmark.head.model import ControlHead, Head
 from earmark.head.windows import Pool, pool_windows, window_length, window_starts
 from earmark.labels.controls import Control
+from earmark.prediction.overlap import runs, suppress_overlaps
+from earmark.prediction.tag_agreement import (
+    RegionsFound,
+    TagsSaid,
+    agreed_choice,
+    agreed_tags,
+    doubted_labels,
+)
 
 WINDOWS_AT_ONCE = 2048
 """Windows whose embeddings are held at once: 16 MB for CNN14, whatever the recording's length."""
@@ -23,6 +31,8 @@ CHOICE_MARGIN = 0.1
 A guess costs more than an empty choice: it looks like an answer, tends to be submitted as it is, and
 then teaches what was guessed. An empty one takes the same one click as a wrong one.
 """
+SURE_SCORE = 0.5
+"""Mean probability from which a region is shown whatever the tags say: a clip's tags miss short sounds."""
 MERGE_GAP_SECONDS = 0.2
 MIN_REGION_SECONDS = 0.15
 
@@ -40,12 +50,13 @@ class DetectedRegion:
 
 @dataclass(frozen=True)
 class ClipPrediction:
-    """What a head hears in one recording.
+    """Prediction of one recording, in which the controls agree with each other.
 
     ``regions``: in order of time. ``tags``: for each control of the whole clip, labels with their
     probability, likeliest first. ``probabilities``: for each control, every learned label's
-    probability to be anywhere in the clip. ``score``: certainty in [0, 1], the mean over controls of
-    the distance between the two likeliest choices, or between the least certain label and a coin
+    probability to be anywhere in the clip; of tags in the light of regions of the same names.
+    ``score``: certainty in [0, 1], the mean over controls of the distance between the two likeliest
+    choices, or between the least certain label and a coin
     toss; 0 where nothing was learned.
     """
 
@@ -80,38 +91,108 @@ def predict_clip(
     regions: list[DetectedRegion] = []
     tags: dict[str, tuple[tuple[str, float], ...]] = {}
     probabilities: dict[str, dict[str, float]] = {}
-    certainties = []
     known = [
         (control, fitted)
         for control, fitted in ((control, head.controls.get(control.name)) for control in controls)
         if fitted is not None and fitted.kind == control.kind and set(fitted.labels) & set(control.labels)
     ]
     said = _probabilities([fitted for _, fitted in known], pool, frame_rate, frames)
+    tags_said = [
+        TagsSaid(control, fitted, _by_label(control, fitted, found[0]))
+        for (control, fitted), found in zip(known, said, strict=True)
+        if control.kind != "regions"
+    ]
+    found_regions: list[RegionsFound] = []
     for (control, fitted), found in zip(known, said, strict=True):
-        columns = [i for i, label in enumerate(fitted.labels) if label in control.labels]
-        labels = [fitted.labels[column] for column in columns]
-        thresholds = fitted.thresholds[columns]
         if control.kind == "regions":
-            each = found[:, columns]
-            for label, threshold, curve in zip(labels, thresholds, each.T, strict=True):
-                regions += [
-                    DetectedRegion(control.name, start, end, label, score)
-                    for start, end, score in find_regions(curve, float(threshold), frame_rate, duration)
-                ]
-            whole = each.max(axis=0)
-        else:
-            whole = found[0, columns]
-            if control.kind == "single":
-                taken = (np.arange(len(labels)) == whole.argmax()) & _tells_apart(control, fitted, whole)
-            else:
-                taken = whole >= thresholds
-            shown = [(labels[i], float(whole[i])) for i in np.flatnonzero(taken)]
-            tags[control.name] = tuple(sorted(shown, key=lambda tag: -tag[1]))
-        probabilities[control.name] = dict(zip(labels, whole.tolist(), strict=True))
-        certainties.append(_certainty(control, whole))
+            doubted = doubted_labels(control, tags_said)
+            detected, whole = _regions(control, fitted, found, doubted, frame_rate, duration)
+            regions += detected
+            probabilities[control.name] = whole
+            found_regions.append(RegionsFound(control, frozenset(whole), _strengths(detected)))
+    for (control, fitted), found in zip(known, said, strict=True):
+        if control.kind != "regions":
+            tags[control.name], whole = _tags(control, fitted, found[0], found_regions)
+            probabilities[control.name] = whole
+    # In the order of the controls, as if nothing depended on anything else
+    probabilities = {control.name: probabilities[control.name] for control, _ in known}
+    certainties = [
+        _certainty(control, np.array(list(probabilities[control.name].values()))) for control, _ in known
+    ]
     regions.sort(key=lambda region: (region.start, region.end, region.control, region.label))
     score = float(np.clip(np.mean(certainties), 0.0, 1.0)) if certainties else 0.0
     return ClipPrediction(tuple(regions), tags, probabilities, score)
+
+
+def _regions(
+    control: Control,
+    fitted: ControlHead,
+    found: NDArray[np.float32],
+    doubted: frozenset[str],
+    frame_rate: float,
+    duration: float,
+) -> tuple[list[DetectedRegion], dict[str, float]]:
+    """Regions of one control, and each label's probability anywhere, from those of each frame ``[T, C]``.
+
+    ``doubted``: labels whose regions are left out unless they are sure.
+    """
+    columns = _columns(control, fitted)
+    labels = [fitted.labels[column] for column in columns]
+    curves, thresholds = found[:, columns], fitted.thresholds[columns]
+    factors = fitted.overlap_factors
+    stretches = suppress_overlaps(
+        curves,
+        thresholds,
+        None if factors is None else factors[np.ix_(columns, columns)],
+        [
+            (column, first, last)
+            for column, (threshold, curve) in enumerate(zip(thresholds, curves.T, strict=True))
+            for first, last in find_stretches(curve, float(threshold), frame_rate)
+            if labels[column] not in doubted or curve[first:last].mean() >= SURE_SCORE
+        ],
+    )
+    detected = [
+        DetectedRegion(control.name, *span, labels[column], float(curves[first:last, column].mean()))
+        for column, first, last in stretches
+        if (span := _seconds(first, last, len(curves), frame_rate, duration))
+    ]
+    return detected, dict(zip(labels, curves.max(axis=0).tolist(), strict=True))
+
+
+def _tags(
+    control: Control, fitted: ControlHead, found: NDArray[np.float32], regions: Sequence[RegionsFound]
+) -> tuple[tuple[tuple[str, float], ...], dict[str, float]]:
+    """Tags of one control, likeliest first, and each label's probability, from those of the clip ``[C]``."""
+    columns = _columns(control, fitted)
+    labels, whole = [fitted.labels[column] for column in columns], found[columns]
+    said = _by_label(control, fitted, found)
+    if control.kind == "single":
+        likeliest = int(whole.argmax())
+        clear = _tells_apart(control, fitted, whole)[likeliest]
+        said, choice = agreed_choice(control, fitted, said, labels[likeliest] if clear else None, regions)
+        return ((choice, said[choice]),) if choice is not None else (), said
+    thresholds = dict(zip(labels, fitted.thresholds[columns].tolist(), strict=True))
+    said, ticked = agreed_tags(control, fitted, said, thresholds, regions)
+    shown = [(label, value) for label, value in said.items() if label in ticked or value >= thresholds[label]]
+    return tuple(sorted(shown, key=lambda tag: -tag[1])), said
+
+
+def _columns(control: Control, fitted: ControlHead) -> list[int]:
+    """Where the labels that the label config still has are among those of the head."""
+    return [column for column, label in enumerate(fitted.labels) if label in control.labels]
+
+
+def _by_label(control: Control, fitted: ControlHead, found: NDArray[np.float32]) -> dict[str, float]:
+    """Probabilities of the clip ``[C]``, by label."""
+    return {fitted.labels[column]: float(found[column]) for column in _columns(control, fitted)}
+
+
+def _strengths(regions: Sequence[DetectedRegion]) -> dict[str, float]:
+    """The best score of each label's regions."""
+    strengths: dict[str, float] = {}
+    for region in regions:
+        strengths[region.label] = max(region.score, strengths.get(region.label, 0.0))
+    return strengths
 
 
 def _probabilities(
@@ -167,29 +248,35 @@ def find_regions(
     threshold
         Probability that a stretch must reach somewhere.
     """
-    runs = _runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
-    runs = [run for run in runs if curve[slice(*run)].max() >= threshold]
+    return [
+        (*span, float(curve[first:last].mean()))
+        for first, last in find_stretches(curve, threshold, frame_rate)
+        if (span := _seconds(first, last, len(curve), frame_rate, duration))
+    ]
+
+
+def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: float) -> list[tuple[int, int]]:
+    """First frame and the one after the last of each stretch where a label sounds (see `find_regions`)."""
+    found = runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
     merged: list[tuple[int, int]] = []
-    for first, last in runs:
+    for first, last in found:
+        if curve[first:last].max() < threshold:
+            continue
         if merged and (first - merged[-1][1]) / frame_rate <= MERGE_GAP_SECONDS:
             merged[-1] = (merged[-1][0], last)
         else:
             merged.append((first, last))
-    found = []
-    for first, last in merged:
-        start = max(0.0, first / frame_rate)
-        # The last frame may reach past the end, or its rounded-down count end before it
-        end = duration if last == len(curve) else min(last / frame_rate, duration)
-        if end - start >= min(MIN_REGION_SECONDS, duration) and end > start:
-            found.append((start, end, float(curve[first:last].mean())))
-    return found
+    return merged
 
 
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First index and the one after the last of each stretch of true values."""
-    edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+def _seconds(
+    first: int, last: int, count: int, frame_rate: float, duration: float
+) -> tuple[float, float] | None:
+    """Onset and offset of a stretch of so many frames; None where it is too short to be shown."""
+    start = first / frame_rate
+    # The last frame may reach past the end, or its rounded-down count end before it
+    end = duration if last == count else min(last / frame_rate, duration)
+    return (start, end) if end - start >= min(MIN_REGION_SECONDS, duration) and end > start else None
 
 
 def _tells_apart(
