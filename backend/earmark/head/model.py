@@ -43,7 +43,7 @@ class ControlHead:
     ``landmarks``: where there are some, all of this applies to their features, and E is their number.
 
     What annotations say of labels together, for post-processing; absent in heads of former releases:
-    ``overlap_factors`` (float32 ``[C, C]``, of regions): see `earmark.prediction.overlap.learn_overlap_factors`.
+    ``overlap_factors`` (float32 ``[C, C]``, of regions): see `prediction.overlap.learn_overlap_factors`.
     ``evidence`` (of tags): one `RegionEvidence` for each regions control that shares names with this one.
     """
 

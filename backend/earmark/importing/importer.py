@@ -169,9 +169,10 @@ class Importer:
     def _complete(self, sounds: Sequence[Sound], outcome: Outcome) -> None:
         with self._turns.turn(self._held.arrived, self._held.remove_twins):
             self._held.look()
-            self._filled(sounds)
+            filled = {id(sound) for sound in self._filled(sounds)}
         for sound in sounds:
-            outcome.note(sound, "completed")
+            # Another import may have completed it, or an annotator annotated it, since the plan
+            outcome.note(sound, "completed" if id(sound) in filled else "already there")
 
     def _filled(self, sounds: Iterable[Sound]) -> list[Sound]:
         """Complete sounds that are there, but for tasks with other annotations; those that lacked labels."""

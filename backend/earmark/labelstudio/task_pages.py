@@ -175,7 +175,7 @@ def sdk_pages(
     after, last
         Ids between which the tasks are, the second one included.
     include
-        Fields beside ``id``; none for all.
+        Fields of the task itself beside ``id``; none for all, with annotations and predictions.
     """
     end: tuple[Filter, ...] = () if last is None else (("id", "less_or_equal", "Number", last),)
     while True:
@@ -185,7 +185,7 @@ def sdk_pages(
         page = client.tasks.list(
             project=project_id,
             query=json.dumps({**query, "ordering": ["tasks:id"]}),
-            fields="all",
+            fields="task_only" if include else "all",
             include=",".join(("id", *include)) if include else None,
             page=1,
             page_size=page_tasks,
