@@ -17,9 +17,10 @@ RUN useradd --create-home --uid 1000 earmark \
     && mkdir /data \
     && chown earmark:earmark /data
 
-COPY LICENSE label_config.xml model.py _wsgi.py ./
+COPY LICENSE README.md pyproject.toml label_config.xml model.py _wsgi.py ./
 COPY backend backend
 COPY scripts scripts
+RUN pip install --no-deps --editable .
 
 USER earmark
 ENV BIND=0.0.0.0 \
@@ -32,4 +33,4 @@ EXPOSE 9090
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=4)"]
 
-CMD ["python", "-m", "backend", "serve"]
+CMD ["earmark", "serve"]

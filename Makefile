@@ -4,10 +4,12 @@ RIGHT := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
 PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 	$$name -c '$(RIGHT)' >/dev/null 2>&1 && echo $$name && exit; done; echo python3)
 BIN := .venv/bin
+# What needs no server, no browser and no second environment.
+QUICK := $(filter-out tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts tests/fixtures,$(wildcard tests/[a-z]*))
 # When make began, so that the demo can say how long the whole set-up took.
 STARTED := $(shell date +%s)
 
-.PHONY: help demo demo-check run test lint types unit e2e setup clean
+.PHONY: help demo demo-check run test quick lint types unit setup clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,13 +21,17 @@ demo-check: setup .venv-label-studio/.ready ## The demo without hands: annotate,
 	@DEMO_STARTED_AT=$(STARTED) $(BIN)/python -m scripts.demo --check
 
 run: setup ## The backend alone, for any Label Studio
-	@$(BIN)/python -m backend up
+	@$(BIN)/earmark up
 
 test: lint types unit ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
+
+quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(QUICK)
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports pyproject.toml --no-cache
 
 types: setup
 	$(BIN)/mypy
@@ -35,8 +41,9 @@ unit: setup .venv-label-studio/.ready
 
 setup: .venv/.ready
 
-.venv/.ready: requirements.txt
+.venv/.ready: requirements-dev.txt requirements.txt pyproject.toml
 	@$(PYTHON) scripts/make_environment.py .venv $< "the backend, about 2 GB"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv-label-studio/.ready: requirements-label-studio.txt

@@ -31,8 +31,8 @@ class Application:
     @functools.cached_property
     def asgi(self) -> FastAPI:
         """The ASGI application."""
-        from backend.api.app import create_app
-        from backend.settings import get_settings
+        from earmark.api.app import create_app
+        from earmark.settings import get_settings
 
         return create_app(get_settings())
 
@@ -85,8 +85,8 @@ def main() -> None:
         if value is not None:
             os.environ[name] = str(value)
 
-    from backend.cli import app as command_line
-    from backend.cli import run_explained
+    from earmark.cli import app as command_line
+    from earmark.cli import run_explained
 
     run_explained(functools.partial(command_line, ["up"]))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
-from backend.hooks import Hooks
+from earmark.api.hooks import Hooks
 
 
 class EarmarkModel(LabelStudioMLBase):  # type: ignore[misc]

@@ -1,8 +1,10 @@
-"""``python -m backend``."""
+"""``python -m backend``: an alias of the command ``earmark`` for a clone that is not installed."""
 
-from backend.loading import loading
+from __future__ import annotations
 
-with loading():
-    from backend.cli import main
+import runpy
+import sys
+from pathlib import Path
 
-main()
+sys.path.insert(0, str(Path(__file__).parent))
+runpy.run_module("earmark", run_name="__main__")

@@ -26,19 +26,19 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from backend.labelstudio.client import client_for
-from backend.labelstudio.connecting import connect_backend
-from backend.logs import configure_logging
-from backend.running import api_url
-from backend.services import Services
-from backend.store.tables import Training, Version
-from backend.sync import sync
 from benchmarks.chaos_annotators import CLIPS, Annotators, Wire
 from benchmarks.chaos_backend import Backend
 from benchmarks.chaos_verdict import Standing, expected_annotations, found_by_comparison, judge, standing
 from benchmarks.common import progress, report
 from benchmarks.simulated_label_studio import SimulatedLabelStudio
 from benchmarks.webhook_load import CONFIG, make_clips
+from earmark.labelstudio.client import client_for
+from earmark.labelstudio.connection import connect_backend
+from earmark.learning.synchronization import sync
+from earmark.logs import configure_logging
+from earmark.processes.stack import api_url
+from earmark.services import Services
+from earmark.store.models import Training, Version
 
 PROJECTS, QUICK_PROJECTS = 2, 1
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -108,7 +108,7 @@ def run(folder: Path, seed: int, seconds: float, quick: bool) -> bool:
 
 
 def connect(backend: Backend, studio: SimulatedLabelStudio, projects: Sequence[int]) -> None:
-    """Connect the backend to each project, as ``python -m backend connect`` does."""
+    """Connect the backend to each project, as ``earmark connect`` does."""
     client = client_for(backend.settings)
     for project in projects:
         address, login = api_url(backend.settings), backend.settings.login
@@ -130,7 +130,7 @@ def annotate(
 
 
 def compare(services: Services, studio: SimulatedLabelStudio, projects: Sequence[int]) -> None:
-    """Ask for the comparison with Label Studio, as ``python -m backend sync`` does."""
+    """Ask for the comparison with Label Studio, as ``earmark sync`` does."""
     for project in projects:
         sync(services, studio.project_uid(project))
 

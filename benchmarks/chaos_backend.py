@@ -22,10 +22,10 @@ import httpx
 import psutil
 import redis
 
-from backend.jobs.redis_server import connect, redis_url
-from backend.running import api_url
-from backend.settings import Settings
 from benchmarks.common import environment_with, free_port
+from earmark.jobs.redis_server import connect, redis_url
+from earmark.processes.stack import api_url
+from earmark.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "of-the-benchmark"
@@ -51,7 +51,7 @@ HURRIED = {
 
 
 class Backend:
-    """``python -m backend up`` with Redis, database and everything else in a folder of its own.
+    """``earmark up`` with Redis, database and everything else in a folder of its own.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Backend:
         self.blows: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "backend", "up"]
+        command = [sys.executable, "-m", "earmark", "up"]
         with self.log.open("ab") as output:
             # In its own folder, where there is no .env
             self._process = subprocess.Popen(

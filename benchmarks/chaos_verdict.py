@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.head.fitted import Fitted
-from backend.lesson import fit_candidate, prepare_lesson
-from backend.services import Services
-from backend.store.events import ANNOTATIONS_SYNCED
-from backend.store.registry import list_versions, load_folds, load_head
-from backend.store.tables import Activation, Annotation, Event, Project, Task, Training, Version
+from earmark.head.cross_validated_head import Fitted
+from earmark.learning.training_set import fit_candidate, prepare_lesson
+from earmark.services import Services
+from earmark.store.events import ANNOTATIONS_SYNCED
+from earmark.store.models import Activation, Annotation, Event, Project, Task, Training, Version
+from earmark.store.registry import list_versions, load_folds, load_head
 
 
 @dataclass(frozen=True)

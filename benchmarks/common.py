@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 
-from backend.settings import Settings
+from earmark.settings import Settings
 
 _STARTED = time.monotonic()
 

@@ -23,12 +23,12 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from backend.audio.decode import read_blocks
-from backend.encoders.cnn14 import Cnn14Encoder
-from backend.encoders.engines.processor import has_bf16, usable_cores
-from backend.settings import Settings, get_settings
 from benchmarks.common import progress, report
 from benchmarks.reference import random_cnn14, save_checkpoint
+from earmark.audio.decode import read_blocks
+from earmark.encoders.cnn14 import Cnn14Encoder
+from earmark.encoders.engines.cpu_features import has_bf16, usable_cores
+from earmark.settings import Settings, get_settings
 
 RATE = 32_000
 SECONDS = 10.0

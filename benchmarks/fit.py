@@ -23,11 +23,11 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
-from backend.head.examples import Examples
-from backend.head.fit import fit_examples
-from backend.head.metrics import lwlrap
-from backend.labelstudio.config import Control
 from benchmarks.common import progress, report
+from earmark.head.examples import Examples
+from earmark.head.fit import fit_examples
+from earmark.head.metrics import lwlrap
+from earmark.labels.controls import Control
 
 ROWS, DIMENSIONS, LABELS = 10_000, 2048, 80
 SECOND_LABEL_SHARE = 0.2

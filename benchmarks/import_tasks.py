@@ -25,11 +25,11 @@ import numpy as np
 import soundfile
 from label_studio_sdk import LabelStudio
 
-from backend.labelstudio.config import parse_label_config
-from backend.labelstudio.results import region_item
-from backend.labelstudio.server import LabelStudioServer
-from backend.supervisor import supervised
 from benchmarks.common import free_port, progress, report
+from earmark.labels.controls import parse_label_config
+from earmark.labelstudio.results import region_item
+from earmark.processes.supervisor import supervised
+from scripts.label_studio_server import LabelStudioServer
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = ("benchmark@example.com", "a-benchmark-password", "0123456789abcdef0123456789abcdef01234567")
@@ -111,7 +111,7 @@ def loop(client: Any, project_id: int, table: Path, count: int) -> float:
 
 def import_all(url: str, project_id: int, table: Path, root: Path, data: Path, rows: int) -> float:
     """Rows a second of the command, from its start to its end."""
-    command = [sys.executable, "-m", "backend", "import", str(table), "--project", str(project_id)]
+    command = [sys.executable, "-m", "earmark", "import", str(table), "--project", str(project_id)]
     command += ["--start-column", "start", "--end-column", "end", "--labels-as", "predictions"]
     command += ["--local-files", "--document-root", str(root), "--url", url]
     environment = {**os.environ, "LABEL_STUDIO_API_KEY": ACCOUNT[2], "DATA_DIR": str(data)}

@@ -25,13 +25,13 @@ import httpx
 import numpy as np
 import soundfile
 
-from backend.export import jsonl
-from backend.export.records import ClipRecord, RegionRecord
-from backend.labelstudio.access import AccessBook
-from backend.labelstudio.listing import Listing
-from backend.settings import Settings
 from benchmarks.common import environment_with, progress, report
 from benchmarks.import_tasks import ACCOUNT, ROOT, label_studio
+from earmark.export import jsonl
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.labelstudio.credentials import AccessBook
+from earmark.labelstudio.task_pages import Listing
+from earmark.settings import Settings
 
 IMPORTS, CLIPS = 20, 200
 QUICK_IMPORTS, QUICK_CLIPS = 2, 60
@@ -126,7 +126,7 @@ def run_imports(url: str, sources: Sequence[Path], title: str, folder: Path) -> 
     environment = environment_with({"LABEL_STUDIO_API_KEY": ACCOUNT[2], "DATA_DIR": str(folder / "data")})
     running = []
     for source in sources:
-        command = [sys.executable, "-m", "backend", "import", str(source), "--project", title, "--create"]
+        command = [sys.executable, "-m", "earmark", "import", str(source), "--project", title, "--create"]
         command += ["--label-config", str(folder / "label-config.xml"), "--url", url]
         log = (folder / "import.log").open("a")
         running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))

@@ -30,12 +30,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from backend.encoders.logmel import LogmelEncoder
-from backend.head.examples import AnnotatedClip
-from backend.head.fit import fit_head
-from backend.head.metrics import calibration_error, lwlrap
-from backend.labelstudio.config import Control
 from benchmarks.common import progress, report
+from earmark.encoders.logmel import LogmelEncoder
+from earmark.head.examples import AnnotatedClip
+from earmark.head.fit import fit_head
+from earmark.head.metrics import calibration_error, lwlrap
+from earmark.labels.controls import Control
 
 INSTRUMENTS = Path(__file__).parents[2] / "shared" / "audio" / "instruments"
 FOLDS = 5

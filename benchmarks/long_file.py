@@ -19,12 +19,12 @@ import numpy as np
 import psutil
 import soundfile
 
-from backend.prediction import Predictor
-from backend.services import Services
-from backend.settings import Settings
 from benchmarks.common import progress, report
 from benchmarks.predict_http import CONFIG, KEY, LABELS, make_clips, train
 from benchmarks.reference import random_checkpoint
+from earmark.prediction.predictor import Predictor
+from earmark.services import Services
+from earmark.settings import Settings
 
 RATE = 44_100
 BLOCK_SECONDS = 10

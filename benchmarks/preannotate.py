@@ -25,23 +25,23 @@ import psutil
 import redis
 import soundfile
 
-from backend.jobs.kinds import QueueKind
-from backend.jobs.preannotation import ensure_preannotation
-from backend.jobs.queue import job_queue, live_workers
-from backend.jobs.redis_server import answers, connect, server_command
-from backend.label_changes import receive_webhook
-from backend.labelstudio.listing import Listing
-from backend.preannotation import Selection, plan_run
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.preannotations import run_progress
-from backend.store.projects import project_key
-from backend.store.tables import Project
-from backend.supervisor import Child, supervised
-from backend.training import learn
 from benchmarks.common import progress, report
 from benchmarks.import_tasks import ACCOUNT, label_studio
 from benchmarks.reference import random_checkpoint
+from earmark.jobs.preannotation import ensure_preannotation
+from earmark.jobs.queue import job_queue, live_workers
+from earmark.jobs.queues import QueueKind
+from earmark.jobs.redis_server import answers, connect, server_command
+from earmark.labels.config_changes import receive_webhook
+from earmark.labelstudio.task_pages import Listing
+from earmark.learning.training import learn
+from earmark.prediction.bulk import Selection, plan_run
+from earmark.processes.supervisor import Child, supervised
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.models import Project
+from earmark.store.preannotations import run_progress
+from earmark.store.projects import project_key
 
 CLIPS, QUICK_CLIPS = 200, 24
 SECONDS, RATE = 30.0, 44_100
@@ -147,7 +147,7 @@ def running(
         supervisor.start(server)
         supervisor.wait_until(server, lambda: answers(settings), READY_SECONDS)
         connection = connect(settings)
-        command = [sys.executable, "-m", "backend", "worker", "--queue", "predict"]
+        command = [sys.executable, "-m", "earmark", "worker", "--queue", "predict"]
         children = []
         for number in range(workers):
             name = f"worker-{number}"

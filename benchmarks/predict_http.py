@@ -24,12 +24,12 @@ import numpy as np
 import psutil
 import soundfile
 
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.events import record_event
-from backend.training import learn
 from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import record_event
 
 KEY = "1.1700000000"
 PROJECT = {"id": 1, "created_at": "2023-11-14T22:13:20Z"}
@@ -74,7 +74,7 @@ def measure(
 ) -> None:
     """Ask both servers, in turn, and report."""
     with (
-        server([sys.executable, "-m", "backend", "serve"], environment) as (ours, pid),
+        server([sys.executable, "-m", "earmark", "serve"], environment) as (ours, pid),
         server([sys.executable, "-m", "benchmarks.naive_server", str(checkpoint)], environment) as (naive, _),
     ):
         cold, theirs = [], []

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from backend.encoders.audioset import AUDIOSET_LABELS_CSV
+from earmark.encoders.audioset import AUDIOSET_LABELS_CSV
 
 
 def reference_class() -> Any:

@@ -23,14 +23,14 @@ from typing import Any
 
 import httpx
 
-from backend.labelstudio.server import LabelStudioServer
-from backend.running import api_url, start_backend
-from backend.settings import Settings
-from backend.supervisor import supervised
 from benchmarks.common import environment_with, free_port, progress, report
+from earmark.processes.stack import api_url, start_backend
+from earmark.processes.supervisor import supervised
+from earmark.settings import Settings
 from scripts.demo_check import Loop, first_of_each_sound
 from scripts.demo_clips import make_clips
 from scripts.demo_project import connect, import_clips
+from scripts.label_studio_server import LabelStudioServer
 
 ROOT = Path(__file__).parents[1]
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"

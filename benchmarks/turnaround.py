@@ -22,17 +22,17 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from backend.embeddings import FrameStore, Sound
-from backend.encoders import encoder_identity
-from backend.files import sha256_of
-from backend.running import api_url, start_backend
-from backend.settings import Settings
-from backend.store.database import Database
-from backend.store.projects import remember_project
-from backend.store.tables import Annotation, Task
-from backend.supervisor import supervised
 from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
+from earmark.encoders import encoder_identity
+from earmark.features.extractor import FrameStore, Sound
+from earmark.processes.stack import api_url, start_backend
+from earmark.processes.supervisor import supervised
+from earmark.settings import Settings
+from earmark.storage.atomic_files import sha256_of
+from earmark.store.database import Database
+from earmark.store.models import Annotation, Task
+from earmark.store.projects import remember_project
 
 LABELS = tuple(f"sound {number:02d}" for number in range(20))
 REGIONS_OF_CLIP = 10
@@ -193,7 +193,7 @@ def remember(database: Database, key: str, clips: list[Made]) -> None:
 
 
 def _logmel_shape() -> tuple[float, int]:
-    from backend.encoders.logmel import LogMelEncoder
+    from earmark.encoders.logmel import LogMelEncoder
 
     encoder = LogMelEncoder()
     return encoder.frame_rate, encoder.frame_dim

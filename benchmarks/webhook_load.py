@@ -25,13 +25,13 @@ import numpy as np
 import soundfile
 from sqlalchemy import select
 
-from backend.running import start_backend
-from backend.settings import Settings
-from backend.store.database import Database
-from backend.store.events import pending_work
-from backend.store.tables import Annotation, Event, Training
-from backend.supervisor import supervised
 from benchmarks.common import environment_with, free_port, progress, report
+from earmark.processes.stack import start_backend
+from earmark.processes.supervisor import supervised
+from earmark.settings import Settings
+from earmark.store.database import Database
+from earmark.store.events import pending_work
+from earmark.store.models import Annotation, Event, Training
 
 PROJECT = {"id": 1, "title": "Load", "created_at": "2023-11-14T22:13:20Z"}
 LABELS = ("Low", "Middle", "High")
@@ -206,7 +206,7 @@ def make_clips(folder: Path, count: int) -> list[Path]:
 
 @contextmanager
 def backend(folder: Path, changes: dict[str, int], max_wait_seconds: int) -> Iterator[Settings]:
-    """Redis, worker and API as ``python -m backend up`` starts them, in a folder of their own."""
+    """Redis, worker and API as ``earmark up`` starts them, in a folder of their own."""
     port = free_port()
     ours = {
         "DATA_DIR": str(folder / "data"),

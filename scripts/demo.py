@@ -24,15 +24,14 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from backend.cli import run_explained
-from backend.discovery import registered
-from backend.encoders import settled
-from backend.encoders.weights import cache_path
-from backend.labelstudio.server import ADDRESS, LabelStudioServer
-from backend.logs import configure_logging
-from backend.running import api_url, child_environment, start_backend
-from backend.settings import Settings, get_settings
-from backend.supervisor import Supervisor, check_ports_free, stop_left_behind, supervised
+from earmark.cli import run_explained
+from earmark.encoders import settled
+from earmark.encoders.weights import cache_path
+from earmark.logs import configure_logging
+from earmark.processes.discovery import registered
+from earmark.processes.stack import api_url, child_environment, start_backend
+from earmark.processes.supervisor import Supervisor, check_ports_free, stop_left_behind, supervised
+from earmark.settings import Settings, get_settings
 from scripts.demo_check import Loop, first_of_each_sound, run_check
 from scripts.demo_clips import make_clips
 from scripts.demo_project import (
@@ -42,6 +41,7 @@ from scripts.demo_project import (
     import_clips,
     serve_least_certain_first,
 )
+from scripts.label_studio_server import ADDRESS, LabelStudioServer
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL_STUDIO = ROOT / ".venv-label-studio" / "bin" / "label-studio"
@@ -249,7 +249,7 @@ def screen(loop: Loop, url: str, tab: int, login: Login, version: str) -> Panel:
         "3.",
         f"The tab [bold]{LEAST_CERTAIN}[/] lists the open clips by score, with the version that predicted "
         "each. How far suggestions and your labels lie apart shows, in another terminal,\n"
-        "[cyan].venv/bin/python -m backend progress 'Earmark demo'[/]",
+        "[cyan].venv/bin/earmark progress 'Earmark demo'[/]",
     )
     parts = Group(places, "", "[bold cyan]Three things to try[/]", steps)
     return Panel(parts, title="Earmark demo", border_style="green", width=min(WIDTH, console.width))

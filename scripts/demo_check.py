@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.progress import track
 
-from backend.errors import EarmarkError
-from backend.head.metrics import lwlrap
-from backend.labelstudio.config import Control, parse_label_config
-from backend.labelstudio.once import may_have_repeated
-from backend.labelstudio.results import choices_item, region_item
+from earmark.errors import EarmarkError
+from earmark.head.metrics import lwlrap
+from earmark.labels.controls import Control, parse_label_config
+from earmark.labelstudio.non_idempotent_requests import may_have_repeated
+from earmark.labelstudio.results import choices_item, region_item
 from scripts.demo_clips import DemoClip
 
 TRAINING_SECONDS = 180.0

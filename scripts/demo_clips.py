@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from backend.files import replacing
+from earmark.storage.atomic_files import replacing
 from scripts.demo_sounds import SOUNDS
 
 Samples = NDArray[np.float64]

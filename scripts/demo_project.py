@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.importing.checks import hear
-from backend.importing.importer import Importer
-from backend.importing.items import Sound
-from backend.importing.places import Uploads
-from backend.labelstudio.client import explained
-from backend.labelstudio.connecting import Login, connect_backend
+from earmark.importing.audio_checks import hear
+from earmark.importing.destinations import Uploads
+from earmark.importing.importer import Importer
+from earmark.importing.models import Sound
+from earmark.labelstudio.client import explained
+from earmark.labelstudio.connection import Login, connect_backend
 from scripts.demo_check import Loop
 from scripts.demo_clips import DemoClip
 

@@ -1,4 +1,4 @@
-"""``python scripts/preannotate.py PROJECT``: the same as ``python -m backend preannotate``."""
+"""``python scripts/preannotate.py PROJECT``: the same as ``earmark preannotate``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from backend.loading import loading
+    from earmark.processes.loading import loading
 
     with loading():
         import typer
 
-        from backend.cli import run_explained
-        from backend.commands.preannotate import preannotate
+        from earmark.cli import run_explained
+        from earmark.commands.preannotate import preannotate
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(preannotate)

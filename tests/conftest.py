@@ -8,8 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from backend.services import Services
-from backend.settings import Settings
+from earmark.services import Services
+from earmark.settings import Settings
 from tests.running import label_studio
 from tests.scene import scene
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from backend.label_changes import receive_webhook
-from backend.services import Services
-from backend.store.projects import remember_project
+from earmark.labels.config_changes import receive_webhook
+from earmark.services import Services
+from earmark.store.projects import remember_project
 
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z", "title": "Tones"}

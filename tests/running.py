@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.settings import Settings
+from earmark.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 240.0
@@ -68,8 +68,8 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLa
     """Start Label Studio, and stop it at the end; without one installed, the tests are skipped."""
     from label_studio_sdk import LabelStudio  # takes long to import, and few tests need it
 
-    from backend.labelstudio.server import LabelStudioServer
-    from backend.supervisor import supervised
+    from earmark.processes.supervisor import supervised
+    from scripts.label_studio_server import LabelStudioServer
 
     named = os.environ.get("LABEL_STUDIO_EXECUTABLE")
     executable = Path(named) if named else ROOT / ".venv-label-studio" / "bin" / "label-studio"
@@ -102,8 +102,8 @@ def running_backend(
     variables
         Further environment variables, as ``TRAIN_DEBOUNCE_SECONDS="1"``.
     """
-    from backend.running import api_url, child_environment, start_backend
-    from backend.supervisor import supervised
+    from earmark.processes.stack import api_url, child_environment, start_backend
+    from earmark.processes.supervisor import supervised
 
     settings = Settings(_env_file=None, data_dir=folder / "data", port=free_port(), encoder="logmel")
     environment = {

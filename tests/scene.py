@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.registry import promote
-from backend.store.tables import Project
-from backend.training import learn
 from benchmarks.simulated_label_studio import Notice, SimulatedLabelStudio, studio
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.models import Project
+from earmark.store.registry import promote
 from tests.lessons import config, make_tones, receive, result_of
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

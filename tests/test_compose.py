@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from backend.cli import app
-from backend.jobs.kinds import QueueKind
-from backend.labelstudio.server import LabelStudioServer
-from backend.settings import Settings
+from earmark.cli import app
+from earmark.jobs.queues import QueueKind
+from earmark.settings import Settings
+from scripts.label_studio_server import LabelStudioServer
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = ("worker-learn", "worker-predict")
@@ -78,13 +78,13 @@ def test_every_variable_of_the_backend_is_a_setting(services: dict[str, Any], na
 
 @pytest.mark.parametrize("name", BACKEND)
 def test_the_backend_runs_commands_that_exist(services: dict[str, Any], name: str) -> None:
-    *start, command = services[name]["command"][:4]
-    assert start == ["python", "-m", "backend"]
+    start, command = services[name]["command"][:2]
+    assert start == "earmark"
     assert command in {known.name or known.callback.__name__ for known in app.registered_commands}
 
 
 def test_each_queue_has_a_worker_of_its_own(services: dict[str, Any]) -> None:
-    commands = [services[name]["command"][3:] for name in WORKERS]
+    commands = [services[name]["command"][1:] for name in WORKERS]
     assert commands == [["worker", "--queue", kind.value] for kind in QueueKind]
 
 

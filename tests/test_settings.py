@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.errors import ConfigurationError
-from backend.settings import load_settings
+from earmark.errors import ConfigurationError
+from earmark.settings import load_settings
 
 
 def test_defaults_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

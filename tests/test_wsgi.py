@@ -20,8 +20,8 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.discovery import command_settings
-from backend.settings import get_settings
+from earmark.processes.discovery import command_settings
+from earmark.settings import get_settings
 from scripts.make_environment import install_command
 
 ROOT = Path(__file__).parents[1]

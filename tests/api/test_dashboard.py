@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.api.app import create_app
-from backend.api.dashboard import ago
-from backend.errors import SoundNotFoundError
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.events import record_event
-from backend.store.faults import remember_fault
-from backend.store.preannotations import ChunkDone, claim_chunk, create_run, finish_chunk
-from backend.store.projects import remember_project
-from backend.store.registry import register_version
-from backend.store.tables import Training
+from earmark.api.app import create_app
+from earmark.api.dashboard import ago
+from earmark.errors import SoundNotFoundError
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import record_event
+from earmark.store.models import Training
+from earmark.store.preannotations import ChunkDone, claim_chunk, create_run, finish_chunk
+from earmark.store.projects import remember_project
+from earmark.store.registry import register_version
+from earmark.store.sound_errors import remember_fault
 
 KEY = "7.1795198673"
 PROJECT = {"id": 7, "created_at": "2026-11-20T18:17:53.833098Z"}

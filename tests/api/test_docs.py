@@ -8,8 +8,8 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.api.app import create_app
-from backend.settings import Settings
+from earmark.api.app import create_app
+from earmark.settings import Settings
 
 
 @pytest.mark.parametrize("login", [None, "secret"])

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.api.app import create_app
-from backend.encoders import is_built, weights
-from backend.encoders.preparing import need_prepared
-from backend.errors import WeightsError
-from backend.jobs.dispatcher import TICK_SECONDS, Dispatcher
-from backend.prediction import Predictor
-from backend.services import Services
-from backend.settings import Settings
+from earmark.api.app import create_app
+from earmark.encoders import is_built, weights
+from earmark.encoders.background_fetch import need_prepared
+from earmark.errors import WeightsError
+from earmark.jobs.dispatcher import TICK_SECONDS, Dispatcher
+from earmark.prediction.predictor import Predictor
+from earmark.services import Services
+from earmark.settings import Settings
 from tests.encoders.zenodo import CONTENT, Server, Zenodo, closed_port, source_at, stalled
 from tests.waiting import until
 
@@ -113,7 +113,7 @@ def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder
         assert "out_of_time" not in client.get("/metrics").text
         said = client.get("/ready").json()["faults"]["encoder"]
         assert "CNN14's weights are being fetched, 0 of 0 MB are here" in said
-        assert "python -m backend weights --from FILE" in said
+        assert "earmark weights --from FILE" in said
         assert time.monotonic() - started < 10, "the server is silent for longer"
         zenodo.release.set()
         until(weights.cache_path(fetching).is_file, "the weights are here")
@@ -172,7 +172,7 @@ def test_the_first_prediction_reads_a_checkpoint_itself(
     """That takes seconds only, and an empty prediction would stay in Label Studio."""
     own = tmp_path / "own.pth"
     own.write_bytes(b"tuned")
-    monkeypatch.setattr("backend.api.app.prepare", lambda _: None)
+    monkeypatch.setattr("earmark.api.app.prepare", lambda _: None)
     mine = settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": own})
     with TestClient(create_app(mine)) as client:
         predict(client, 2)

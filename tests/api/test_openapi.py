@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 
-from backend.api.app import create_app
-from backend.settings import Settings
+from earmark.api.app import create_app
+from earmark.settings import Settings
 
 READY = "/ready"
 """Answers 503 by design, where a part is missing."""

@@ -15,15 +15,15 @@ import soundfile
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from backend.api.app import create_app
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.events import KNOWN_ACTIONS, pending_work
-from backend.store.projects import known_projects
-from backend.store.tables import VersionHead
-from backend.training import learn
+from earmark.api.app import create_app
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import KNOWN_ACTIONS, pending_work
+from earmark.store.models import VersionHead
+from earmark.store.projects import known_projects
 
-TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
+TRAFFIC = Path(__file__).parents[1] / "fixtures" / "label_studio_traffic.jsonl"
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
 CONFIG = (
@@ -84,7 +84,6 @@ def predict(client: TestClient, tasks: list[Any]) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.skipif(not TRAFFIC.is_file(), reason="the recorded requests are not beside the project")
 def test_every_recorded_request_gets_an_answer_that_label_studio_can_use(client: TestClient) -> None:
     requests = [json.loads(line) for line in TRAFFIC.read_text().splitlines()]
     assert len(requests) == 74

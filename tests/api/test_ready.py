@@ -18,21 +18,21 @@ from prometheus_client.parser import text_string_to_metric_families
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from backend.api.app import create_app
-from backend.encoders import weights
-from backend.errors import SoundUnreadableError
-from backend.jobs.kinds import QueueKind
-from backend.jobs.queue import job_queue
-from backend.jobs.redis_server import answers, connect, server_command
-from backend.metrics import FolderSizes
-from backend.readiness import ANSWER_SECONDS, Readiness
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.events import record_event
-from backend.store.faults import remember_fault
-from backend.store.registry import register_version
-from backend.store.tables import Training
-from backend.supervisor import Child, supervised
+from earmark.api.app import create_app
+from earmark.encoders import weights
+from earmark.errors import SoundUnreadableError
+from earmark.jobs.queue import job_queue
+from earmark.jobs.queues import QueueKind
+from earmark.jobs.redis_server import answers, connect, server_command
+from earmark.monitoring.prometheus import FolderSizes
+from earmark.monitoring.readiness import ANSWER_SECONDS, Readiness
+from earmark.processes.supervisor import Child, supervised
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import record_event
+from earmark.store.models import Training
+from earmark.store.registry import register_version
+from earmark.store.sound_errors import remember_fault
 from tests.encoders.zenodo import closed_port, source_at
 from tests.waiting import until
 
@@ -91,7 +91,7 @@ def test_each_missing_part_is_named(settings: Settings, monkeypatch: pytest.Monk
         answer = client.get("/ready")
     assert answer.status_code == 503
     assert set(answer.json()["faults"]) == {"redis", "encoder"}
-    assert "python -m backend weights" in answer.json()["faults"]["encoder"]
+    assert "earmark weights" in answer.json()["faults"]["encoder"]
 
 
 def test_a_checkpoint_that_is_no_good_is_named_and_nobody_waits(
@@ -113,7 +113,7 @@ def test_a_checkpoint_that_is_no_good_is_named_and_nobody_waits(
 
 
 def test_without_a_worker_nothing_is_ready(services: Services, redis_child: Child) -> None:
-    assert "python -m backend worker" in faults(services)["redis"]
+    assert "earmark worker" in faults(services)["redis"]
 
 
 def test_a_redis_that_hangs_is_not_waited_for(
@@ -216,8 +216,8 @@ def test_several_processes_behind_one_port_count_together(tmp_path: Path) -> Non
     shared = tmp_path / "metrics"
     shared.mkdir()
     code = (
-        "from fastapi.testclient import TestClient; from backend.api.app import create_app; "
-        "from backend.settings import load_settings; c = TestClient(create_app(load_settings())); "
+        "from fastapi.testclient import TestClient; from earmark.api.app import create_app; "
+        "from earmark.settings import load_settings; c = TestClient(create_app(load_settings())); "
         "c.get('/versions'); print(c.get('/metrics').text)"
     )
     environment = {
@@ -259,7 +259,7 @@ def logged(text: str, event: str) -> dict[str, Any]:
 def test_one_id_leads_from_the_webhook_to_the_training(
     settings: Settings, services: Services, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from backend.training import learn
+    from earmark.learning.training import learn
 
     with TestClient(create_app(settings.model_copy(update={"log_format": "json"}))) as client:
         event = {"action": "START_TRAINING", "project": PROJECT}

@@ -18,15 +18,15 @@ from rich.console import Console
 from sqlalchemy import func, select
 from starlette.types import Message
 
-from backend.api.app import create_app
-from backend.api.limits import CLIENTS, TokenBuckets, client_name
-from backend.api.security import GUESSES_AT_ONCE, Credentials, Guesses
-from backend.doctor import print_report
-from backend.doctor.machine import access, redis_answers
-from backend.errors import ConfigurationError
-from backend.services import Services
-from backend.settings import Settings, load_settings
-from backend.store.tables import Event
+from earmark.api.app import create_app
+from earmark.api.rate_limit import CLIENTS, TokenBuckets, client_name
+from earmark.api.security import GUESSES_AT_ONCE, Credentials, Guesses
+from earmark.errors import ConfigurationError
+from earmark.monitoring.doctor import print_report
+from earmark.monitoring.doctor.machine import access, redis_answers
+from earmark.services import Services
+from earmark.settings import Settings, load_settings
+from earmark.store.models import Event
 
 PASSWORD, TOKEN = "correct-horse", "a-bearer-token"
 EVENT = {"action": "ANNOTATION_CREATED", "project": {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}}

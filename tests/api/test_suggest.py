@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.api.app import create_app
-from backend.services import Services
-from backend.settings import Settings
-from backend.training import learn
+from earmark.api.app import create_app
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.settings import Settings
 from tests.lessons import KEY, config, make_tones, receive, webhook
 
 CONFIG = config("Low", "High")

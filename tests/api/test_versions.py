@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-import backend.lesson
-from backend.api.app import create_app
-from backend.head.comparison import Comparison
-from backend.project_state import NOTHING_YET
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.projects import remember_project
-from backend.training import learn
+import earmark.learning.training_set
+from earmark.api.app import create_app
+from earmark.head.regression_check import Comparison
+from earmark.learning.training import learn
+from earmark.monitoring.project_status import NOTHING_YET
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.projects import remember_project
 from tests.lessons import KEY, config, make_tones, receive, webhook
 
 
@@ -29,7 +29,9 @@ def test_versions_say_what_is_active_what_was_kept_and_why(
             remember_project(session, "2.5", title="Bats")
         receive(services, *(webhook(task, label_config) for task in tones[:6]))
         learn(services, KEY)
-        monkeypatch.setattr(backend.lesson, "compare", lambda *_: Comparison({}, {}, ("It is worse.",)))
+        monkeypatch.setattr(
+            earmark.learning.training_set, "compare", lambda *_: Comparison({}, {}, ("It is worse.",))
+        )
         receive(services, *(webhook(task, label_config) for task in tones[6:]))
         learn(services, KEY)
 

@@ -20,22 +20,22 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from backend.api.app import create_app
-from backend.api.bodies import read_json
-from backend.api.journal import EventJournal
-from backend.jobs.redis_server import answers, server_command
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.annotations import live_annotations
-from backend.store.events import pending_work
-from backend.store.tables import Event
-from backend.supervisor import Child, supervised
-from backend.training import learn
+from earmark.api.app import create_app
+from earmark.api.event_writer import EventJournal
+from earmark.api.json_body import read_json
+from earmark.jobs.redis_server import answers, server_command
+from earmark.learning.training import learn
+from earmark.processes.supervisor import Child, supervised
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.annotations import live_annotations
+from earmark.store.events import pending_work
+from earmark.store.models import Event
 
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
 EVENT = {"action": "ANNOTATION_CREATED", "project": PROJECT}
-TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
+TRAFFIC = Path(__file__).parents[1] / "fixtures" / "label_studio_traffic.jsonl"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_bytes_that_are_not_json_get_one_sentence(shared_client: TestClient, bod
         assert answer.json()["detail"].startswith("The request cannot be read:")
 
 
-recorded = [json.loads(line) for line in (TRAFFIC.read_text().splitlines() if TRAFFIC.is_file() else [])]
+recorded = [json.loads(line) for line in TRAFFIC.read_text().splitlines()]
 
 
 def mutated(value: Any, draw: Any) -> Any:
@@ -190,7 +190,7 @@ def test_a_label_config_that_breaks_our_reading_loses_no_webhook(
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("backend.api.journal.note_project", broken)
+    monkeypatch.setattr("earmark.api.event_writer.note_project", broken)
     assert client.post("/webhook", json=EVENT).status_code == 201
     assert len(payloads(services)) == 1
 
@@ -199,7 +199,7 @@ def test_a_database_that_fails_is_said_so(client: TestClient, monkeypatch: pytes
     def full(*_: object) -> None:
         raise OperationalError("INSERT", {}, Exception("disk full"))
 
-    monkeypatch.setattr("backend.api.journal.record_event", full)
+    monkeypatch.setattr("earmark.api.event_writer.record_event", full)
     answer = client.post("/webhook", json=EVENT)
     assert answer.status_code == 503
     assert "database" in answer.json()["detail"]

@@ -12,13 +12,13 @@ import soundfile
 import torch
 from fastapi.testclient import TestClient
 
-import backend.encoders
-from backend.api.app import create_app
-from backend.encoders.audioset import audioset_labels
-from backend.services import Services
-from backend.settings import Settings
-from backend.training import learn
+import earmark.encoders
 from benchmarks.reference import random_cnn14, save_checkpoint
+from earmark.api.app import create_app
+from earmark.encoders.audioset import audioset_labels
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.settings import Settings
 
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
@@ -95,7 +95,7 @@ def test_connecting_loads_nothing(client: TestClient, monkeypatch: pytest.Monkey
     def refuse(_settings: Settings) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(backend.encoders, "_build", refuse)
+    monkeypatch.setattr(earmark.encoders, "_build", refuse)
     assert connect(client) == "cnn14-v0"
     assert client.get("/labels", params={"project": KEY}).status_code == 200
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.audio import downloads
-from backend.audio.source import SoundSource
+from earmark.audio import downloads
+from earmark.audio.source import SoundSource
 from tests.audio.sound_server import Server, Trickle, settings_in
 
 

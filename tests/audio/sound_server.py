@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from backend.audio.source import LabelStudioAccess, LocatedSound
-from backend.settings import Settings
+from earmark.audio.source import LabelStudioAccess, LocatedSound
+from earmark.settings import Settings
 
 TOKEN = "Token 0123456789abcdef"
 SOUND = b"RIFF" + bytes(range(256)) * 300

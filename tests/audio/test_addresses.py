@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from backend.audio.addresses import shown
-from backend.audio.source import SoundSource
-from backend.errors import SoundNotFoundError, SoundUnreadableError
-from backend.services import Services
-from backend.store.faults import latest_faults, remember_fault
+from earmark.audio.addresses import shown
+from earmark.audio.source import SoundSource
+from earmark.errors import SoundNotFoundError, SoundUnreadableError
+from earmark.services import Services
+from earmark.store.sound_errors import latest_faults, remember_fault
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backend.audio.decode import LOUDEST, probe, read, read_blocks
-from backend.errors import SoundNotFoundError, SoundUnreadableError
+from earmark.audio.decode import LOUDEST, probe, read, read_blocks
+from earmark.errors import SoundNotFoundError, SoundUnreadableError
 
 RATE = 44100
 

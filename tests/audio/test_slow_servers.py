@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.audio.source import SoundSource
-from backend.audio.transfer_watch import TransferWatch
-from backend.errors import SoundUnreachableError
+from earmark.audio.source import SoundSource
+from earmark.audio.transfer_watch import TransferWatch
+from earmark.errors import SoundUnreachableError
 from tests.audio.sound_server import Server, Trickle, assert_is_sound, settings_in, sound
 
 pytestmark = pytest.mark.usefixtures("hasty")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from backend.audio.source import SoundSource
-from backend.errors import EarmarkError, SoundNotFoundError
+from earmark.audio.source import SoundSource
+from earmark.errors import EarmarkError, SoundNotFoundError
 from tests.audio.sound_server import SOUND, Server, access_to, assert_is_sound, settings_in, sound, with_token
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -43,7 +43,7 @@ def test_local_content_is_hashed_again_only_when_it_changed(
     path = library / "set/a b.wav"
     first = source.locate(str(path), None)
     with monkeypatch.context() as patch:
-        patch.setattr("backend.files.sha256_of", lambda path: pytest.fail("hashed again"))
+        patch.setattr("earmark.storage.atomic_files.sha256_of", lambda path: pytest.fail("hashed again"))
         assert source.locate(str(path), None) == first
     path.write_bytes(SOUND + b"more")
     assert_is_sound(source.locate(str(path), None), SOUND + b"more")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.audio.source import LocatedSound, SoundSource
+from earmark.audio.source import LocatedSound, SoundSource
 from tests.audio.sound_server import SOUND, Server, assert_is_sound, settings_in, sound
 
 DIGEST = hashlib.sha256(SOUND).hexdigest()

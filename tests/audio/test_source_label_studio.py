@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from backend.audio.source import LabelStudioAccess, SoundSource
-from backend.errors import LabelStudioError, SoundNotFoundError, SoundUnreachableError
+from earmark.audio.source import LabelStudioAccess, SoundSource
+from earmark.errors import LabelStudioError, SoundNotFoundError, SoundUnreachableError
 from tests.audio.sound_server import (
     TOKEN,
     Server,

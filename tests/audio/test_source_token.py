@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.audio.source import SoundSource
-from backend.errors import SoundNotFoundError, SoundUnreachableError
+from earmark.audio.source import SoundSource
+from earmark.errors import SoundNotFoundError, SoundUnreachableError
 from tests.audio.sound_server import (
     SOUND,
     TOKEN,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.audio.source import SoundSource
-from backend.errors import SoundUnreachableError
-from backend.settings import Settings
+from earmark.audio.source import SoundSource
+from earmark.errors import SoundUnreachableError
+from earmark.settings import Settings
 from tests.audio.sound_server import (
     Answer,
     Handler,

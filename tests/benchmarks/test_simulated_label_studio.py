@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.audio.source import LabelStudioAccess
-from backend.errors import LabelStudioError
-from backend.labelstudio.listing import ANNOTATED, OPEN, SKIPPED, Listing
 from benchmarks import chaos_annotators
 from benchmarks.chaos_annotators import Wire
 from benchmarks.simulated_label_studio import Notice, SimulatedLabelStudio, studio
+from earmark.audio.source import LabelStudioAccess
+from earmark.errors import LabelStudioError
+from earmark.labelstudio.task_pages import ANNOTATED, OPEN, SKIPPED, Listing
 
-TRAFFIC = Path(__file__).parents[3] / "shared" / "labelstudio" / "traffic.jsonl"
+TRAFFIC = Path(__file__).parents[1] / "fixtures" / "label_studio_traffic.jsonl"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = '<View><Audio name="audio" value="$audio"/></View>'
 TAG = [{"from_name": "tags", "to_name": "audio", "type": "choices", "value": {"choices": ["a"]}}]
@@ -154,8 +154,6 @@ def _access(running: SimulatedLabelStudio, token: str) -> LabelStudioAccess:
 
 def _recorded() -> dict[str, list[dict[str, Any]]]:
     """Bodies that the real one sent, by action, else by path."""
-    if not TRAFFIC.is_file():
-        pytest.skip(f"the recorded traffic is not here: {TRAFFIC.name} beside the project")
     bodies: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in TRAFFIC.read_text(encoding="utf-8").splitlines():
         request = json.loads(line)

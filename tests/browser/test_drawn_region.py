@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from label_studio_sdk import LabelStudio
 
-from backend.labelstudio.server import LabelStudioServer
-from backend.running import api_url, child_environment, start_backend
-from backend.settings import Settings
-from backend.store.database import Database
-from backend.store.tables import Project
-from backend.supervisor import supervised
+from earmark.processes.stack import api_url, child_environment, start_backend
+from earmark.processes.supervisor import supervised
+from earmark.settings import Settings
+from earmark.store.database import Database
+from earmark.store.models import Project
 from scripts.demo_check import Loop
 from scripts.demo_clips import make_clips
 from scripts.demo_project import connect, import_clips
+from scripts.label_studio_server import LabelStudioServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from backend.commands.common import find
-from backend.errors import ProjectNameError
-from backend.labelstudio.client import client_for
-from backend.labelstudio.projects import find_project, key_of_project
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.projects import remember_project
-from backend.store.tables import Project
 from benchmarks.simulated_label_studio import SimulatedLabelStudio
+from earmark.commands.common import find
+from earmark.errors import ProjectNameError
+from earmark.labelstudio.client import client_for
+from earmark.labelstudio.projects import find_project, key_of_project
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.models import Project
+from earmark.store.projects import remember_project
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 

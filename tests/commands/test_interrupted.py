@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "backend", "import", "nowhere", "--project", "1"],
-        ["-m", "backend", "export", "1", "--format", "jsonl", "--out", "nowhere"],
+        ["-m", "earmark", "import", "nowhere", "--project", "1"],
+        ["-m", "earmark", "export", "1", "--format", "jsonl", "--out", "nowhere"],
         ["scripts/bulk_import.py", "nowhere", "--project", "1"],
         ["scripts/preannotate.py", "1"],
     ],
@@ -45,7 +45,7 @@ def test_ctrl_c_while_modules_load_ends_with_130_and_no_traceback(command: list[
 def test_where_the_parent_ignores_ctrl_c_it_stays_ignored() -> None:
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from backend.loading import loading\n"
+        "from earmark.processes.loading import loading\n"
         "with loading(): signal.raise_signal(signal.SIGINT)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with loading(): pass\n"

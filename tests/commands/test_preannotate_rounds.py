@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 from rich.console import Console
 
-from backend import preannotation
-from backend.commands import preannotate
-from backend.preannotation import Need, Selection
-from backend.services import Services
-from backend.store.preannotations import (
+from earmark.commands import preannotate
+from earmark.prediction import bulk as preannotation
+from earmark.prediction.bulk import Need, Selection
+from earmark.services import Services
+from earmark.store.models import Project
+from earmark.store.preannotations import (
     ChunkDone,
     cancel_run,
     claim_chunk,
@@ -20,7 +21,6 @@ from backend.store.preannotations import (
     run_progress,
     tasks_of,
 )
-from backend.store.tables import Project
 from tests.lessons import KEY, know_project
 
 

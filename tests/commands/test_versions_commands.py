@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.services import Services
-from backend.store.projects import remember_project
-from backend.training import learn
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.store.projects import remember_project
 from tests.lessons import KEY, config, make_tones, receive, webhook
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def trained(services: Services, tmp_path: Path) -> Services:
 
 def run(services: Services, *arguments: str, code: int = 0, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "backend", *arguments],
+        [sys.executable, "-m", "earmark", *arguments],
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],

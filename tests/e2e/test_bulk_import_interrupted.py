@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.export.label_studio import TaskReader
-from backend.importing.checks import hear
-from backend.importing.folders import list_folder
-from backend.importing.importer import Importer
-from backend.importing.items import Sound
-from backend.importing.places import Uploads
-from backend.labelstudio.config import parse_label_config
+from earmark.export.label_studio import TaskReader
+from earmark.importing.audio_checks import hear
+from earmark.importing.destinations import Uploads
+from earmark.importing.folders import list_folder
+from earmark.importing.importer import Importer
+from earmark.importing.models import Sound
+from earmark.labels.controls import parse_label_config
 from tests.e2e import importing
 from tests.e2e.importing import CONFIG, run, start, tasks_of, write_sounds
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.export import jsonl
-from backend.export.label_studio import TaskReader
-from backend.export.records import ClipRecord
-from backend.labelstudio.config import parse_label_config
+from earmark.export import jsonl
+from earmark.export.label_studio import TaskReader
+from earmark.export.records import ClipRecord
+from earmark.labels.controls import parse_label_config
 from tests.e2e import importing
 from tests.e2e.importing import CONFIG, ROOT, run, tasks_of, write_sounds
 
@@ -140,7 +140,7 @@ def test_an_export_of_stretches_can_be_split_again_but_not_otherwise(
     environment = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
     environment |= {"NO_PROXY": "127.0.0.1", "PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data")}
     arguments = ["export", first, "--format", "jsonl", "--out", str(export)]
-    subprocess.run([sys.executable, "-m", "backend", *arguments], cwd=ROOT, env=environment, check=True)
+    subprocess.run([sys.executable, "-m", "earmark", *arguments], cwd=ROOT, env=environment, check=True)
     again = (export, "--audio-dir", tmp_path, "--project", second, "--create", "--split", "1")
     for imported in (3, 0):
         code, text = run(label_studio, *again)

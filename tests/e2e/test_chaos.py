@@ -18,13 +18,13 @@ import httpx
 import psutil
 import pytest
 
-from backend.labelstudio.config import parse_label_config
-from backend.running import api_url, child_environment
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.annotations import live_annotations
-from backend.store.events import pending_events
-from backend.store.registry import active_version
+from earmark.labels.controls import parse_label_config
+from earmark.processes.stack import api_url, child_environment
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.annotations import live_annotations
+from earmark.store.events import pending_events
+from earmark.store.registry import active_version
 from scripts.demo_check import true_result
 from scripts.demo_clips import make_clips
 from scripts.demo_project import connect, import_clips
@@ -108,9 +108,9 @@ def test_nothing_is_lost_whatever_is_killed(label_studio: Any, tmp_path: Path) -
 
 @contextlib.contextmanager
 def _running(environment: dict[str, str], log: Path) -> Iterator[int]:
-    """``python -m backend up``, as its users run it; its process id."""
+    """``earmark up``, as its users run it; its process id."""
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "backend", "up"]
+        command = [sys.executable, "-m", "earmark", "up"]
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         try:
             yield process.pid

@@ -1,4 +1,4 @@
-"""``python -m backend connect`` against a real Label Studio and a backend that asks for a password."""
+"""``earmark connect`` against a real Label Studio and a backend that asks for a password."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 import soundfile
 from sqlalchemy import select
 
-from backend.doctor import examine
-from backend.errors import LabelStudioError
-from backend.labelstudio.connecting import check_webhook
-from backend.running import api_url, child_environment, start_backend
-from backend.settings import Settings
-from backend.store.database import Database
-from backend.store.tables import Event
-from backend.supervisor import supervised
+from earmark.errors import LabelStudioError
+from earmark.labelstudio.connection import check_webhook
+from earmark.monitoring.doctor import examine
+from earmark.processes.stack import api_url, child_environment, start_backend
+from earmark.processes.supervisor import supervised
+from earmark.settings import Settings
+from earmark.store.database import Database
+from earmark.store.models import Event
 
 ROOT = Path(__file__).parents[2]
 LOGIN = ("annotators", "a-password:with-colon")
@@ -43,7 +43,7 @@ class Locked:
 
     def connect(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command."""
-        command = [sys.executable, "-m", "backend", "connect", str(self.project.id), *options]
+        command = [sys.executable, "-m", "earmark", "connect", str(self.project.id), *options]
         return subprocess.run(
             command,
             cwd=ROOT,
@@ -225,7 +225,7 @@ def test_each_hindrance_is_one_sentence(
 
 
 def test_an_unknown_project_is_said(locked: Locked) -> None:
-    command = [sys.executable, "-m", "backend", "connect", "No such title"]
+    command = [sys.executable, "-m", "earmark", "connect", "No such title"]
     failed = subprocess.run(
         command,
         cwd=ROOT,

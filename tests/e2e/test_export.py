@@ -1,4 +1,4 @@
-"""``python -m backend export`` against a real Label Studio: what was put in comes out, in every format."""
+"""``earmark export`` against a real Label Studio: what was put in comes out, in every format."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from backend.export.formats import FORMATS
-from backend.export.records import ClipRecord
+from earmark.export.formats import FORMATS
+from earmark.export.records import ClipRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """<View><Audio name="audio" value="$audio"/>
@@ -105,7 +105,7 @@ def project(label_studio: Any, tmp_path: Path) -> Any:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "backend", "export", *map(str, arguments)]
+    return [sys.executable, "-m", "earmark", "export", *map(str, arguments)]
 
 
 def environment(label_studio: Any, tmp_path: Path, **variables: str) -> dict[str, str]:

@@ -11,17 +11,17 @@ import httpx
 import pytest
 from label_studio_sdk import LabelStudio
 
-from backend.export import jsonl
-from backend.export.records import ClipRecord, RegionRecord
-from backend.importing.checks import hear
-from backend.importing.importer import OTHER_LABELS, Importer
-from backend.importing.items import Sound
-from backend.importing.labels import Marking
-from backend.importing.places import LocalFiles, Uploads
-from backend.labelstudio import once
-from backend.labelstudio.config import parse_label_config
-from backend.labelstudio.once import import_predictions
-from backend.labelstudio.projects import create_project
+from earmark.export import jsonl
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.importing.audio_checks import hear
+from earmark.importing.destinations import LocalFiles, Uploads
+from earmark.importing.importer import OTHER_LABELS, Importer
+from earmark.importing.labels import Marking
+from earmark.importing.models import Sound
+from earmark.labels.controls import parse_label_config
+from earmark.labelstudio import non_idempotent_requests as once
+from earmark.labelstudio.non_idempotent_requests import import_predictions
+from earmark.labelstudio.projects import create_project
 from tests.e2e import importing
 from tests.e2e.importing import run, tasks_of, write_sounds
 from tests.e2e.test_repeated_requests import Repeating

@@ -11,11 +11,11 @@ import httpx
 import pytest
 import soundfile
 
-from backend.doctor import examine
-from backend.errors import LabelStudioError
-from backend.jobs import redis_server
-from backend.labelstudio.connecting import check_webhook, connect_backend
-from backend.settings import Settings
+from earmark.errors import LabelStudioError
+from earmark.jobs import redis_server
+from earmark.labelstudio.connection import check_webhook, connect_backend
+from earmark.monitoring.doctor import examine
+from earmark.settings import Settings
 from scripts.demo_check import Loop
 from scripts.demo_clips import DemoClip, Event, make_clips
 from scripts.demo_project import connect, import_clips

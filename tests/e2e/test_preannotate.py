@@ -19,19 +19,19 @@ import pytest
 import soundfile
 from sqlalchemy import select
 
-from backend.jobs.kinds import QueueKind
-from backend.jobs.queue import job_queue, live_workers
-from backend.jobs.redis_server import answers, connect, server_command
-from backend.label_changes import receive_webhook
-from backend.labelstudio.listing import Listing
-from backend.preannotation import Selection, plan_run, work
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.preannotations import cancel_run, create_run, run_progress, unfinished_runs
-from backend.store.projects import project_key
-from backend.store.tables import PreannotationChunk, Project
-from backend.supervisor import Child, Supervisor, supervised
-from backend.training import learn
+from earmark.jobs.queue import job_queue, live_workers
+from earmark.jobs.queues import QueueKind
+from earmark.jobs.redis_server import answers, connect, server_command
+from earmark.labels.config_changes import receive_webhook
+from earmark.labelstudio.task_pages import Listing
+from earmark.learning.training import learn
+from earmark.prediction.bulk import Selection, plan_run, work
+from earmark.processes.supervisor import Child, Supervisor, supervised
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.models import PreannotationChunk, Project
+from earmark.store.preannotations import cancel_run, create_run, run_progress, unfinished_runs
+from earmark.store.projects import project_key
 
 pytestmark = pytest.mark.e2e
 
@@ -119,7 +119,7 @@ def start_worker(settings: Settings) -> Iterator[Callable[[], Child]]:
 def _start(supervisor: Supervisor, settings: Settings, environment: dict[str, str]) -> Child:
     queue = job_queue(connect(settings), QueueKind.PREDICT)
     before = live_workers(queue)
-    command = [sys.executable, "-m", "backend", "worker"]
+    command = [sys.executable, "-m", "earmark", "worker"]
     child = Child(f"worker-{before}", command, environment, settings.data_dir / "worker.log", restart=False)
     supervisor.start(child)
     supervisor.wait_until(child, lambda: live_workers(queue) > before, 60)

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from label_studio_sdk import LabelStudio
 
-from backend.labelstudio import once
-from backend.labelstudio.connecting import connect_backend
-from backend.labelstudio.once import import_predictions
+from earmark.labelstudio import non_idempotent_requests as once
+from earmark.labelstudio.connection import connect_backend
+from earmark.labelstudio.non_idempotent_requests import import_predictions
 from scripts.demo_clips import make_clips
 from scripts.demo_project import import_clips
 

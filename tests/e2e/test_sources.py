@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.audio.source import SoundSource
-from backend.errors import SoundNotFoundError, SoundUnreachableError
-from backend.importing.checks import hear
-from backend.importing.importer import Importer
-from backend.importing.items import Sound
-from backend.importing.places import LocalFiles, Uploads
-from backend.labelstudio.access import AccessBook
-from backend.settings import Settings
+from earmark.audio.source import SoundSource
+from earmark.errors import SoundNotFoundError, SoundUnreachableError
+from earmark.importing.audio_checks import hear
+from earmark.importing.destinations import LocalFiles, Uploads
+from earmark.importing.importer import Importer
+from earmark.importing.models import Sound
+from earmark.labelstudio.credentials import AccessBook
+from earmark.settings import Settings
 
 CONFIG = (
     '<View><Audio name="audio" value="$audio"/>'

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from backend.errors import LabelStudioError
-from backend.label_changes import receive_webhook
-from backend.labelstudio.listing import Listing
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.annotations import apply_event, live_annotations
-from backend.store.events import pending_events
-from backend.store.projects import project_key
-from backend.store.tables import Annotation, Project
-from backend.sync import Difference, sync
+from earmark.errors import LabelStudioError
+from earmark.labels.config_changes import receive_webhook
+from earmark.labelstudio.task_pages import Listing
+from earmark.learning.synchronization import Difference, sync
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.annotations import apply_event, live_annotations
+from earmark.store.events import pending_events
+from earmark.store.models import Annotation, Project
+from earmark.store.projects import project_key
 
 CONFIG = """<View><Audio name="audio" value="$audio"/><Choices name="tags" toName="audio" choice="multiple">
 <Choice value="a"/><Choice value="b"/></Choices></View>"""

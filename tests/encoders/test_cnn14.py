@@ -17,12 +17,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from backend.encoders import cnn14
-from backend.encoders.audioset import AUDIOSET_LABELS_CSV, audioset_labels
-from backend.encoders.cnn14 import FRAME_SAMPLES, SHORTEST, Cnn14Encoder
-from backend.encoders.engines import Plan, plans
-from backend.errors import WeightsError
-from backend.files import sha256_of
+from earmark.encoders import cnn14
+from earmark.encoders.audioset import AUDIOSET_LABELS_CSV, audioset_labels
+from earmark.encoders.cnn14 import FRAME_SAMPLES, SHORTEST, Cnn14Encoder
+from earmark.encoders.engines import Plan, plans
+from earmark.errors import WeightsError
+from earmark.storage.atomic_files import sha256_of
 
 PROJECT_ROOT = Path(__file__).parents[2]
 SHARED_CSV = PROJECT_ROOT.parent / "shared/audio/reference/class_labels_indices.csv"
@@ -286,7 +286,7 @@ def test_missing_file_is_a_weights_error(tmp_path: Path) -> None:
 
 
 def test_importing_encoders_imports_no_engine() -> None:
-    modules = "backend.encoders, backend.embeddings, backend.encoders.cnn14, backend.encoders.engines"
+    modules = "earmark.encoders, earmark.features.extractor, earmark.encoders.cnn14, earmark.encoders.engines"
     heavy = "{'torch', 'openvino', 'onnxruntime', 'onnx'}"
     code = f"import sys, {modules}; sys.exit(bool({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=False).returncode == 0
@@ -313,7 +313,7 @@ def test_published_output_with_the_real_weights() -> None:
     """PANNs' published probabilities for its example clip."""
     if not REAL_CHECKPOINT.is_file() or not REFERENCE_WAV.is_file():
         pytest.skip("the published weights or the reference clip are not on this machine")
-    from backend.audio.decode import read_blocks
+    from earmark.audio.decode import read_blocks
 
     encoder = Cnn14Encoder(REAL_CHECKPOINT)
     tags = encoder.tags(encoder.pool(encoder.frames(read_blocks(REFERENCE_WAV, encoder.sample_rate))))

@@ -15,15 +15,16 @@ import torch
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from backend.doctor.machine import encoder as doctor_on_encoder
-from backend.encoders import engines
-from backend.encoders.checkpoint import network_in
-from backend.encoders.cnn14 import Cnn14Encoder
-from backend.encoders.engines import EngineFaultError, Plan, first_that_starts, plans, processor
-from backend.encoders.engines.front_end import FrontEnd
-from backend.encoders.engines.torch_engine import TorchEngine
-from backend.errors import ConfigurationError
-from backend.settings import Settings
+from earmark.encoders import engines
+from earmark.encoders.checkpoint import network_in
+from earmark.encoders.cnn14 import Cnn14Encoder
+from earmark.encoders.engines import EngineFaultError, Plan, first_that_starts, plans
+from earmark.encoders.engines import cpu_features as processor
+from earmark.encoders.engines.front_end import FrontEnd
+from earmark.encoders.engines.torch_engine import TorchEngine
+from earmark.errors import ConfigurationError
+from earmark.monitoring.doctor.machine import encoder as doctor_on_encoder
+from earmark.settings import Settings
 from tests.encoders.no_network import can_forbid
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -257,7 +258,7 @@ socket.getaddrinfo = socket.gethostbyname = socket.create_connection = forbidden
 forbid_internet_sockets()
 
 import numpy as np
-from backend.encoders.cnn14 import Cnn14Encoder
+from earmark.encoders.cnn14 import Cnn14Encoder
 
 encoder = Cnn14Encoder(Path(sys.argv[1]), device="cpu", engine=sys.argv[2], precision=sys.argv[3])
 frames = encoder.frames([np.zeros(40_000, np.float32)])

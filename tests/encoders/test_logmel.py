@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.encoders.logmel import (
+from earmark.encoders.logmel import (
     ATTACK_LAGS,
     BANDS,
     FRAME_SAMPLES,

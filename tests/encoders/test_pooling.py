@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.encoders import pooling
-from backend.encoders.cnn14_network import build
-from backend.encoders.engines import Plan
-from backend.encoders.engines.processor import has_bf16
-from backend.encoders.pooling import Pooling
+from earmark.encoders import pooling
+from earmark.encoders.cnn14_network import build
+from earmark.encoders.engines import Plan
+from earmark.encoders.engines.cpu_features import has_bf16
+from earmark.encoders.pooling import Pooling
 
 FRAMES = np.maximum(np.random.default_rng(1).normal(0, 1, (40, 7, 2048)), 0).astype(np.float16)
 

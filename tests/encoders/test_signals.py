@@ -14,9 +14,9 @@ import faulthandler, gc, os, signal, sys
 from pathlib import Path
 faulthandler.enable()
 signal.signal(signal.SIGINT, lambda *_: print("seen", flush=True))
-from backend.encoders.checkpoint import network_in
-from backend.encoders.engines import Plan
-from backend.encoders.engines.openvino_engine import OpenvinoEngine
+from earmark.encoders.checkpoint import network_in
+from earmark.encoders.engines import Plan
+from earmark.encoders.engines.openvino_engine import OpenvinoEngine
 network = network_in(Path(sys.argv[1]))
 engines = [OpenvinoEngine(Plan("openvino", "fp32", "cpu", 1), network) for _ in range(2)]
 while engines:

@@ -14,18 +14,18 @@ import soundfile
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from backend import encoders
-from backend.api.app import create_app
-from backend.embeddings import FrameStore
-from backend.encoders.logmel import LogmelEncoder
-from backend.encoders.weights import identity_of
-from backend.files import sha256_of
-from backend.head.model import Head
-from backend.jobs.dispatcher import due_jobs
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.registry import active_version, list_versions, load_head
-from backend.training import learn
+from earmark import encoders
+from earmark.api.app import create_app
+from earmark.encoders.logmel import LogmelEncoder
+from earmark.encoders.weights import identity_of
+from earmark.features.extractor import FrameStore
+from earmark.head.model import Head
+from earmark.jobs.dispatcher import due_jobs
+from earmark.learning.training import learn
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.storage.atomic_files import sha256_of
+from earmark.store.registry import active_version, list_versions, load_head
 
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
@@ -65,8 +65,8 @@ class StandIn:
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has built no encoder yet."""
     monkeypatch.setattr(encoders, "_encoders", {})
-    monkeypatch.setattr("backend.encoders.cnn14.Cnn14Encoder", StandIn)
-    monkeypatch.setattr("backend.encoders.checkpoint.network_in", lambda *_, **__: None)
+    monkeypatch.setattr("earmark.encoders.cnn14.Cnn14Encoder", StandIn)
+    monkeypatch.setattr("earmark.encoders.checkpoint.network_in", lambda *_, **__: None)
     StandIn.heard = 0
 
 

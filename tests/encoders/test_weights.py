@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import backend.encoders as encoders
-from backend.encoders import choose_encoder, encoder_identity, get_encoder, settled, weights
-from backend.encoders.logmel import LogmelEncoder
-from backend.errors import WeightsError
-from backend.settings import Settings
+import earmark.encoders as encoders
+from earmark.encoders import choose_encoder, encoder_identity, get_encoder, settled, weights
+from earmark.encoders.logmel import LogmelEncoder
+from earmark.errors import WeightsError
+from earmark.settings import Settings
 from tests.encoders.zenodo import CONTENT, SHA256, Server, Zenodo, closed_port, source_at
 
 IDENTITY = f"cnn14-{SHA256[:12]}"
@@ -59,8 +59,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has decided nothing yet, small weights, and no way to the real ones."""
     monkeypatch.setattr(encoders, "_encoders", {})
-    monkeypatch.setattr("backend.encoders.cnn14.Cnn14Encoder", StandIn)
-    monkeypatch.setattr("backend.encoders.checkpoint.network_in", read_anything)
+    monkeypatch.setattr("earmark.encoders.cnn14.Cnn14Encoder", StandIn)
+    monkeypatch.setattr("earmark.encoders.checkpoint.network_in", read_anything)
     StandIn.built = 0
     monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -116,7 +116,7 @@ def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     first = encoder_identity(settings)
     assert first == f"cnn14-{hashlib.sha256(b'tuned').hexdigest()[:12]}"
     with monkeypatch.context() as patch:
-        patch.setattr("backend.files.sha256_of", lambda path: pytest.fail("hashed again"))
+        patch.setattr("earmark.storage.atomic_files.sha256_of", lambda path: pytest.fail("hashed again"))
         assert encoder_identity(settings) == first
     own.write_bytes(b"other")
     os.utime(own, (1, 1))
@@ -163,8 +163,8 @@ def test_cnn14_says_that_a_checkpoint_is_no_good(tmp_path: Path, content: bytes 
 def test_choosing_without_a_checkpoint_of_ones_own_loads_no_torch(tmp_path: Path) -> None:
     bring(settings_in(tmp_path))
     code = (
-        "import sys; from pathlib import Path; from backend.encoders import choose_encoder, weights\n"
-        "from backend.encoders.download import Source; from backend.settings import Settings\n"
+        "import sys; from pathlib import Path; from earmark.encoders import choose_encoder, weights\n"
+        "from earmark.encoders.download import Source; from earmark.settings import Settings\n"
         "folder, size, sha256 = sys.argv[1:]; settings = Settings(_env_file=None, data_dir=Path(folder))\n"
         "weights.ZENODO = Source('http://127.0.0.1:1/', int(size), sha256, 'cnn14.pth')\n"
         "assert choose_encoder(settings) == 'cnn14'; sys.exit('torch' in sys.modules)"

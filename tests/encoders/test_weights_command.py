@@ -1,4 +1,4 @@
-"""``python -m backend weights``: fetch, verify, install a copy; exit codes and sentences."""
+"""``earmark weights``: fetch, verify, install a copy; exit codes and sentences."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-import backend.cli
-from backend.encoders import weights
-from backend.encoders.download import part_path
-from backend.settings import Settings
+import earmark.cli
+from earmark.encoders import weights
+from earmark.encoders.download import part_path
+from earmark.settings import Settings
 from tests.encoders.zenodo import CONTENT, PAGE, SHA256, Server, Zenodo, closed_port, source_at
 
 IDENTITY = f"cnn14-{SHA256[:12]}"
@@ -46,11 +46,11 @@ def run(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], zenodo: Zenodo
 ) -> Run:
     def run(*arguments: object, **changes: object) -> Said:
-        monkeypatch.setattr(backend.cli, "command_settings", lambda *_: settings.model_copy(update=changes))
+        monkeypatch.setattr(earmark.cli, "command_settings", lambda *_: settings.model_copy(update=changes))
         monkeypatch.setattr(sys, "argv", ["backend", "weights", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            backend.cli.main()
+            earmark.cli.main()
         return Said(ended.value.code or 0, *capsys.readouterr())  # type: ignore[arg-type]
 
     return run
@@ -89,7 +89,9 @@ def test_what_rotted_unnoticed_is_found_and_fetched_again(
     run()
     path = weights.cache_path(settings)
     path.write_bytes(CONTENT[:-1] + b"!")
-    monkeypatch.setattr("backend.files.Notes.known_digest_of", lambda *_: SHA256)  # as if nothing changed
+    monkeypatch.setattr(
+        "earmark.storage.atomic_files.Notes.known_digest_of", lambda *_: SHA256
+    )  # as if nothing changed
     assert "already" in run().out
     said = run("--verify")
     assert said.code == 0
@@ -195,7 +197,9 @@ def test_verify_reads_ones_own_checkpoint_again(
     run: Run, brought: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(cnn14_checkpoint=brought)
-    monkeypatch.setattr("backend.files.Notes.known_digest_of", lambda *_: "f" * 64)  # as if nothing changed
+    monkeypatch.setattr(
+        "earmark.storage.atomic_files.Notes.known_digest_of", lambda *_: "f" * 64
+    )  # as if nothing changed
     assert f"sha256 {'f' * 64}" in run(cnn14_checkpoint=brought).out
     assert f"sha256 {SHA256}" in run("--verify", cnn14_checkpoint=brought).out
 
@@ -219,7 +223,7 @@ def test_a_checkpoint_is_read_once(
 ) -> None:
     assert run(cnn14_checkpoint=checkpoint).code == 0
     read: list[Path] = []
-    monkeypatch.setattr("backend.encoders.checkpoint.network_in", lambda path, **_: read.append(path))
+    monkeypatch.setattr("earmark.encoders.checkpoint.network_in", lambda path, **_: read.append(path))
     assert run(cnn14_checkpoint=checkpoint).code == 0
     assert read == []
     assert run("--verify", cnn14_checkpoint=checkpoint).code == 0

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from backend.encoders import weights
-from backend.encoders.download import part_path
-from backend.encoders.progress import Lines
-from backend.errors import WeightsError
-from backend.settings import Settings
+from earmark.encoders import weights
+from earmark.encoders.download import part_path
+from earmark.encoders.progress import Lines
+from earmark.errors import WeightsError
+from earmark.settings import Settings
 from tests.encoders.zenodo import (
     CONTENT,
     PAGE,
@@ -174,7 +174,7 @@ def test_what_failed_is_never_kept_and_said(
     assert zenodo.asked == 3
     assert "\n" not in str(caught.value)
     path = weights.cache_path(settings, zenodo.source)
-    for way_out in ("python -m backend weights", "--from FILE", str(path), "ENCODER=logmel"):
+    for way_out in ("earmark weights", "--from FILE", str(path), "ENCODER=logmel"):
         assert way_out in str(caught.value)
     assert {name for name in left_in(path.parent) if "part" not in name} == {"fetching-failed.json"}
     assert not part_path(zenodo.source, path).exists() or part_path(zenodo.source, path).stat().st_size == 0

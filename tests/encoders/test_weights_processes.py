@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from backend.encoders import network, weights
-from backend.encoders.cnn14 import Cnn14Encoder
-from backend.encoders.download import Source, part_path
-from backend.encoders.network import FailureNote, why_unreachable
-from backend.errors import WeightsError
-from backend.settings import Settings
+from earmark.encoders import network, weights
+from earmark.encoders.cnn14 import Cnn14Encoder
+from earmark.encoders.download import Source, part_path
+from earmark.encoders.network import FailureNote, why_unreachable
+from earmark.errors import WeightsError
+from earmark.settings import Settings
 from tests.encoders.zenodo import CONTENT, Server, Zenodo, closed_port, impatient, source_at, stalled
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +30,9 @@ HALF = len(CONTENT) // 2
 FETCH = """
 import sys
 from pathlib import Path
-from backend.encoders import weights
-from backend.encoders.download import Source
-from backend.settings import Settings
+from earmark.encoders import weights
+from earmark.encoders.download import Source
+from earmark.settings import Settings
 folder, url, size, sha256, name = sys.argv[1:]
 settings = Settings(_env_file=None, data_dir=Path(folder))
 say = lambda line: print(line, flush=True)
@@ -115,7 +115,7 @@ def test_importing_downloads_and_prints_nothing(tmp_path: Path) -> None:
         "import socket, sys\n"
         "def refuse(*_): raise AssertionError('network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "import backend.cli, backend.encoders, backend.encoders.install, backend.encoders.cnn14\n"
+        "import earmark.cli, earmark.encoders, earmark.encoders.install, earmark.encoders.cnn14\n"
         "sys.exit('torch' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA_DIR": str(tmp_path / "data")}

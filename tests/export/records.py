@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from backend.export.records import ClipRecord, RegionRecord
+from earmark.export.records import ClipRecord, RegionRecord
 
 AWKWARD = [
     "a b,c.wav",

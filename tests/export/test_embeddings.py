@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from backend.embeddings import Sound
-from backend.encoders import get_encoder
-from backend.errors import ConfigurationError, EarmarkError, SoundNotFoundError
-from backend.export.embeddings import GROUP_ROWS, writing
-from backend.export.records import ClipRecord, RegionRecord
-from backend.settings import Settings
+from earmark.encoders import get_encoder
+from earmark.errors import ConfigurationError, EarmarkError, SoundNotFoundError
+from earmark.export.embeddings import GROUP_ROWS, writing
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.features.extractor import Sound
+from earmark.settings import Settings
 
 REGIONS = (
     RegionRecord(0.8, 1.6, "Dog", 0.5, "anna", "r1"), RegionRecord(0.8, 1.6, "Rain, ü", 0.5, "anna", "r1"),

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.errors import FormatError
-from backend.export.annotated import path_beside
-from backend.export.formats import FORMATS
-from backend.export.records import ClipRecord, RegionRecord
+from earmark.errors import FormatError
+from earmark.export.annotated import path_beside
+from earmark.export.formats import FORMATS
+from earmark.export.records import ClipRecord, RegionRecord
 from tests.export.records import any_text, records, sounds
 
 MANY = settings(max_examples=25)
@@ -119,7 +119,7 @@ def test_jams_of_others_are_read(tmp_path: Path) -> None:
     annotation.append(time=1.0, duration=0.5, value="Cat", confidence=None)
     content.annotations.append(annotation)
     content.save(str(tmp_path / "x.jams"))
-    from backend.export.jams_files import read_file
+    from earmark.export.jams_files import read_file
 
     (record,) = read_file(tmp_path / "x.jams")
     assert record.file_name == "x.wav"
@@ -172,7 +172,7 @@ def test_a_raven_table_is_as_raven_writes_it(tmp_path: Path) -> None:
 
 
 def test_raven_tables_of_others_are_read(tmp_path: Path) -> None:
-    from backend.export.raven import read_table
+    from earmark.export.raven import read_table
 
     table = tmp_path / "x.txt"
     table.write_text(
@@ -187,7 +187,7 @@ def test_raven_tables_of_others_are_read(tmp_path: Path) -> None:
 
 
 def test_audacity_tracks_of_others_are_read(tmp_path: Path) -> None:
-    from backend.export.audacity import read_track
+    from earmark.export.audacity import read_track
 
     track = tmp_path / "x.txt"
     track.write_text("1.000000\t1.000000\tpoint\n\\\t6928.456055\t6928.456055\n2.0\t3.0\r\n")

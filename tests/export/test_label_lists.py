@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.export.formats import FORMATS
-from backend.export.records import ClipRecord, RegionRecord
+from earmark.export.formats import FORMATS
+from earmark.export.records import ClipRecord, RegionRecord
 from tests.export.records import line_text, records, sounds, weak_labels
 from tests.export.test_formats import MANY, flat, written
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from backend.export.label_studio import TaskReader, file_name_of
-from backend.export.records import RegionRecord
-from backend.export.running import Choice
-from backend.labelstudio.config import parse_label_config
+from earmark.export.export_run import Choice
+from earmark.export.label_studio import TaskReader, file_name_of
+from earmark.export.records import RegionRecord
+from earmark.labels.controls import parse_label_config
 
 CONFIG = """<View><Audio name="audio" value="$audio"/>
 <Labels name="label" toName="audio"><Label value="Dog"/></Labels>

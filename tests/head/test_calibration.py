@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from backend.head.calibration import ODD_SHARES, calibrate, frequencies
-from backend.head.measure import Data
+from earmark.head.calibration import ODD_SHARES, calibrate, frequencies
+from earmark.head.evaluation import Data
 
 
 def test_frequencies_that_differ_by_chance_are_taken_as_equal():

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.head import examples as module
-from backend.head.examples import AnnotatedClip, build_examples
-from backend.head.windows import frames_between, pool_stretches, pool_windows, window_length, window_starts
-from backend.labelstudio.config import Control
-from backend.regions import Region
+from earmark.head import examples as module
+from earmark.head.examples import AnnotatedClip, build_examples
+from earmark.head.windows import frames_between, pool_stretches, pool_windows, window_length, window_starts
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
 
 RATE = 12.5
 EVENTS = Control("events", "audio", "regions", ("dog", "bell"), "audio")
@@ -174,7 +174,7 @@ def test_a_stretch_of_time_always_holds_a_frame(count, start, end):
 
 
 def test_windows_cover_all_frames_and_batches_do_not_matter(monkeypatch):
-    from backend.head import windows
+    from earmark.head import windows
 
     assert window_length(12.5, 100) == 8
     assert window_length(3.125, 100) == 2
@@ -189,7 +189,7 @@ def test_windows_cover_all_frames_and_batches_do_not_matter(monkeypatch):
 
 
 def test_stretches_of_several_sounds_are_pooled_together_and_keep_their_order(monkeypatch):
-    from backend.head import windows
+    from earmark.head import windows
 
     sounds = [ramp(40), 100 + ramp(7), 200 + ramp(25)]
     stretches = [

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
-from backend.encoders.logmel import LogmelEncoder
-from backend.errors import NotEnoughAnnotationsError
-from backend.head.examples import AnnotatedClip
-from backend.head.fit import fit_control, fit_head
-from backend.head.folds import assign_folds
-from backend.head.measure import THRESHOLD_RANGE
-from backend.head.metrics import lwlrap
-from backend.head.model import Head
-from backend.head.solver import Basis, solve
-from backend.labelstudio.config import Control
-from backend.regions import Region
+from earmark.encoders.logmel import LogmelEncoder
+from earmark.errors import NotEnoughAnnotationsError
+from earmark.head.evaluation import THRESHOLD_RANGE
+from earmark.head.examples import AnnotatedClip
+from earmark.head.fit import fit_control, fit_head
+from earmark.head.folds import assign_folds
+from earmark.head.metrics import lwlrap
+from earmark.head.model import Head
+from earmark.head.solver import Basis, solve
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
 
 RATE = 12.5
 INSTRUMENTS = Path(__file__).parents[2].parent / "shared" / "audio" / "instruments"

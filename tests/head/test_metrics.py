@@ -12,7 +12,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from backend.head.metrics import auc, average_precision, best_f1, calibration_error, f1, lwlrap
+from earmark.head.metrics import auc, average_precision, best_f1, calibration_error, f1, lwlrap
 
 
 @st.composite

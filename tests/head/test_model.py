@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.errors import HeadDamagedError
-from backend.head.model import ControlHead, Head
+from earmark.errors import HeadDamagedError
+from earmark.head.model import ControlHead, Head
 
 
 def control_head(kind="multiple", labels=("dog", "köra «x»"), embedding_dim=5, seed=0):

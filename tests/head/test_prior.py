@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from backend.errors import NotEnoughAnnotationsError
-from backend.head.examples import AnnotatedClip
-from backend.head.fit import fit_control, fit_head
-from backend.head.metrics import lwlrap
-from backend.head.model import ControlHead, Head
-from backend.head.prior import Prior, fold_back
-from backend.head.solver import Basis, Linear
-from backend.labelstudio.config import Control
+from earmark.errors import NotEnoughAnnotationsError
+from earmark.head.examples import AnnotatedClip
+from earmark.head.fit import fit_control, fit_head
+from earmark.head.metrics import lwlrap
+from earmark.head.model import ControlHead, Head
+from earmark.head.prior import Prior, fold_back
+from earmark.head.solver import Basis, Linear
+from earmark.labels.controls import Control
 
 RATE = 12.5
 LABELS = ("a", "b", "c", "d")

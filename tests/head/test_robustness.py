@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from backend.head.examples import AnnotatedClip
-from backend.head.fit import fit_control
-from backend.head.metrics import calibration_error, lwlrap
-from backend.labelstudio.config import Control
+from earmark.head.examples import AnnotatedClip
+from earmark.head.fit import fit_control
+from earmark.head.metrics import calibration_error, lwlrap
+from earmark.labels.controls import Control
 
 LABELS = ("a", "b", "c", "d")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.export.records import ClipRecord
-from backend.importing.items import Facts, Sound
-from backend.settings import Settings
+from earmark.export.records import ClipRecord
+from earmark.importing.models import Facts, Sound
+from earmark.settings import Settings
 
 
 @pytest.fixture

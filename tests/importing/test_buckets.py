@@ -12,11 +12,11 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from backend.errors import ConfigurationError
-from backend.importing.checks import Checker, hear
-from backend.importing.items import Listed
-from backend.importing.sources import Source, list_sounds
-from backend.settings import Settings
+from earmark.errors import ConfigurationError
+from earmark.importing.audio_checks import Checker, hear
+from earmark.importing.models import Listed
+from earmark.importing.sources import Source, list_sounds
+from earmark.settings import Settings
 
 
 class Bucket(http.server.BaseHTTPRequestHandler):

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from backend.errors import FormatError
-from backend.export import annotated
-from backend.export.formats import FORMATS
-from backend.export.records import AnnotatedSpan, ClipRecord, RegionRecord
-from backend.export.unsplit import join
-from backend.importing.checks import Checked
-from backend.importing.items import Facts, Listed, Sound
-from backend.importing.judging import Rules, judge, sounds_of
-from backend.importing.labels import Marking, find_controls, groups_of
-from backend.importing.sources import Source, list_sounds
+from earmark.errors import FormatError
+from earmark.export import annotated
+from earmark.export.formats import FORMATS
+from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
+from earmark.export.rejoin_splits import join
+from earmark.importing.audio_checks import Checked
+from earmark.importing.labels import Marking, find_controls, groups_of
+from earmark.importing.models import Facts, Listed, Sound
+from earmark.importing.quality_rules import Rules, judge, sounds_of
+from earmark.importing.sources import Source, list_sounds
 
 SPLIT = 30.0
 ANNOTATED = {0: "anna@example.com", 1: "ben@example.com", 4: "anna@example.com"}
@@ -163,7 +163,7 @@ def test_a_control_whose_regions_are_all_lost_says_nothing_beside_tags() -> None
 
 
 def test_spans_survive_json_lines() -> None:
-    from backend.export.jsonl import line_of, record_of_line
+    from earmark.export.jsonl import line_of, record_of_line
 
     spans = (AnnotatedSpan(0.0, 30.0, "anna@example.com", {"tags": ("Rain",)}), AnnotatedSpan(60.0, 90.5))
     record = ClipRecord("night.wav", annotated=spans)

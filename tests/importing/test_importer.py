@@ -14,16 +14,16 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.errors import ConfigurationError, LabelStudioError, SoundNotFoundError
-from backend.export.records import Stretch
-from backend.importing import importer as importing
-from backend.importing import turns
-from backend.importing.importer import Importer
-from backend.importing.items import Sound
-from backend.importing.places import Addresses, LocalFiles, Uploads
-from backend.importing.splitting import stretches
-from backend.importing.turns import Turns
-from backend.labelstudio.projects import create_project
+from earmark.errors import ConfigurationError, LabelStudioError, SoundNotFoundError
+from earmark.export.records import Stretch
+from earmark.importing import import_lock as turns
+from earmark.importing import importer as importing
+from earmark.importing.destinations import Addresses, LocalFiles, Uploads
+from earmark.importing.import_lock import Turns
+from earmark.importing.importer import Importer
+from earmark.importing.models import Sound
+from earmark.importing.splitting import stretches
+from earmark.labelstudio.projects import create_project
 
 MakeSound = Callable[..., Sound]
 

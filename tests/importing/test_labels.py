@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from backend.errors import LabelConfigError
-from backend.export.label_studio import TaskReader
-from backend.export.records import ClipRecord, RegionRecord
-from backend.importing.items import Sound
-from backend.importing.labels import Marking, find_controls, groups_of, make_label_config
-from backend.labelstudio.config import parse_label_config
-from backend.labelstudio.projects import audio_data_key
+from earmark.errors import LabelConfigError
+from earmark.export.label_studio import TaskReader
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.importing.labels import Marking, find_controls, groups_of, make_label_config
+from earmark.importing.models import Sound
+from earmark.labels.controls import parse_label_config
+from earmark.labelstudio.projects import audio_data_key
 
 TWO_CHOICES = """<View><Audio name="audio" value="$audio"/>
 <Choices name="one" toName="audio"><Choice value="a"/><Choice value="b"/></Choices>

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from backend.errors import LabelConfigError
-from backend.importing import session
-from backend.importing.items import Sound
-from backend.importing.next_steps import next_steps
-from backend.importing.session import Request, run
-from backend.importing.sources import Source
-from backend.labelstudio.client import client_for
-from backend.labelstudio.projects import required_fields
-from backend.settings import Settings
 from benchmarks.simulated_label_studio import SimulatedLabelStudio, studio
+from earmark.errors import LabelConfigError
+from earmark.importing import import_run as session
+from earmark.importing.import_run import Request, run
+from earmark.importing.models import Sound
+from earmark.importing.next_steps import next_steps
+from earmark.importing.sources import Source
+from earmark.labelstudio.client import client_for
+from earmark.labelstudio.projects import required_fields
+from earmark.settings import Settings
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 TWO_SOUNDS = (

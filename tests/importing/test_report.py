@@ -14,14 +14,14 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.image import imread
 
-from backend.export.records import ClipRecord, RegionRecord
-from backend.importing import pictures
-from backend.importing.checks import Checked
-from backend.importing.importer import LeftOut, Outcome
-from backend.importing.items import Facts, Listed
-from backend.importing.judging import Rules, judge, sounds_of
-from backend.importing.report import write_report
-from backend.importing.spectrograms import examples
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.importing import charts as pictures
+from earmark.importing.audio_checks import Checked
+from earmark.importing.importer import LeftOut, Outcome
+from earmark.importing.models import Facts, Listed
+from earmark.importing.quality_rules import Rules, judge, sounds_of
+from earmark.importing.report import write_report
+from earmark.importing.spectrograms import examples
 
 
 def checked(name: str, labels: Sequence[str] = (), duration: float = 1.0) -> Checked:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.errors import ConfigurationError, EarmarkError
-from backend.export.records import RegionRecord
-from backend.importing.folders import list_folder
-from backend.importing.rows import Columns
-from backend.importing.sources import Source, list_sounds
+from earmark.errors import ConfigurationError, EarmarkError
+from earmark.export.records import RegionRecord
+from earmark.importing.folders import list_folder
+from earmark.importing.sources import Source, list_sounds
+from earmark.importing.table_rows import Columns
 
 
 def tags(path: Path, columns: Columns | None = None) -> dict[str, tuple[str, ...]]:

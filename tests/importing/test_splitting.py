@@ -12,12 +12,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.errors import SoundUnreadableError
-from backend.export.records import ClipRecord, RegionRecord
-from backend.importing import splitting
-from backend.importing.checks import hear
-from backend.importing.items import Facts, Sound, part_of
-from backend.importing.splitting import Cutter, stretches
+from earmark.errors import SoundUnreadableError
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.importing import splitting
+from earmark.importing.audio_checks import hear
+from earmark.importing.models import Facts, Sound, part_of
+from earmark.importing.splitting import Cutter, stretches
 
 
 def long_sound(seconds: float, rate: int = 1000, regions: tuple[RegionRecord, ...] = ()) -> Sound:

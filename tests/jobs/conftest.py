@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from backend.jobs.redis_server import answers, connect, server_command
-from backend.settings import Settings
-from backend.supervisor import Child, supervised
+from earmark.jobs.redis_server import answers, connect, server_command
+from earmark.processes.supervisor import Child, supervised
+from earmark.settings import Settings
 
 
 @pytest.fixture

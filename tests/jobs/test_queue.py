@@ -12,8 +12,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
-import backend.jobs.tasks
-from backend.jobs.dispatcher import (
+import earmark.worker.tasks
+from earmark.jobs.dispatcher import (
     SHORTEST_DEBOUNCE_SECONDS,
     Dispatcher,
     debounce_seconds,
@@ -22,13 +22,13 @@ from backend.jobs.dispatcher import (
     due_jobs_and_next_look,
     is_due,
 )
-from backend.jobs.kinds import QueueKind
-from backend.jobs.queue import TAKEN_PREFIX, JobRequest, ensure_job, job_queue, live_workers
-from backend.jobs.worker import EnduringWorker
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.events import PendingWork, mark_handled, pending_events, record_event
-from backend.store.tables import Training
+from earmark.jobs.queue import TAKEN_PREFIX, JobRequest, ensure_job, job_queue, live_workers
+from earmark.jobs.queues import QueueKind
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import PendingWork, mark_handled, pending_events, record_event
+from earmark.store.models import Training
+from earmark.worker.process import EnduringWorker
 
 KEY = "1.1795198673"
 REQUEST = JobRequest("learn", KEY, timeout_seconds=60, lease_seconds=30.0)
@@ -156,7 +156,7 @@ def test_a_flushed_redis_loses_no_work(
 def test_a_worker_trains_what_the_dispatcher_saw(
     redis_server: redis.Redis, services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backend.settings import get_settings
+    from earmark.settings import get_settings
 
     monkeypatch.setenv("DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("ENCODER", "logmel")
@@ -189,7 +189,7 @@ def test_a_flushed_redis_knows_its_workers_again(redis_server: redis.Redis) -> N
 
 def test_a_job_in_the_queue_of_another_release_is_moved(redis_server: redis.Redis) -> None:
     old = Queue("earmark", connection=redis_server, serializer=JSONSerializer)
-    old.enqueue_call("backend.jobs.tasks.learn", args=(KEY,), job_id=REQUEST.job_id)
+    old.enqueue_call("earmark.worker.tasks.learn", args=(KEY,), job_id=REQUEST.job_id)
     assert ensure_job(redis_server, REQUEST, 0.0)
     assert (old.count, job_queue(redis_server).job_ids) == (0, [REQUEST.job_id])
 
@@ -279,7 +279,7 @@ def test_projects_take_turns(
         annotate(1)
         dispatcher.tick(redis_server)
 
-    monkeypatch.setattr(backend.jobs.tasks, "learn", train)
+    monkeypatch.setattr(earmark.worker.tasks, "learn", train)
     for number in (1, 2, 3):
         annotate(number)
     dispatcher.tick(redis_server)

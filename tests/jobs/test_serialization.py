@@ -9,9 +9,9 @@ import redis
 from rq import Queue
 from rq.serializers import DefaultSerializer, JSONSerializer
 
-from backend.jobs.queue import JobRequest, ensure_job, job_queue
-from backend.jobs.worker import EnduringWorker
-from backend.settings import Settings
+from earmark.jobs.queue import JobRequest, ensure_job, job_queue
+from earmark.settings import Settings
+from earmark.worker.process import EnduringWorker
 
 REQUEST = JobRequest("learn", "1.1795198673", timeout_seconds=60)
 
@@ -29,7 +29,7 @@ class Hostile:
 def plant(client: redis.Redis, path: Path) -> None:
     """Enqueue a pickled job under the id that our own would have."""
     queue = Queue(job_queue(client).name, connection=client, serializer=DefaultSerializer)
-    queue.enqueue_call("backend.jobs.tasks.learn", args=(Hostile(path),), job_id=REQUEST.job_id)
+    queue.enqueue_call("earmark.worker.tasks.learn", args=(Hostile(path),), job_id=REQUEST.job_id)
 
 
 def test_a_pickled_job_is_refused_and_blocks_nothing(redis_server: redis.Redis, tmp_path: Path) -> None:

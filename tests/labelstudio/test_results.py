@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.labelstudio.config import Control
-from backend.labelstudio.results import ACCEPTED_WEIGHT, choices_item, read_result, region_item
-from backend.regions import Region
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
+from earmark.labelstudio.results import ACCEPTED_WEIGHT, choices_item, read_result, region_item
 
 REGIONS = Control("label", "audio", "regions", ("Flute", "Cello"), "audio")
 TAGS = Control("tags", "audio", "multiple", ("music", "noise"), "audio")

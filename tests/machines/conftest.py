@@ -15,10 +15,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from backend.jobs.redis_server import answers, server_command
-from backend.services import Services
-from backend.settings import Settings
-from backend.supervisor import Child, supervised
+from earmark.jobs.redis_server import answers, server_command
+from earmark.processes.supervisor import Child, supervised
+from earmark.services import Services
+from earmark.settings import Settings
 
 ORDINARY_USER = "postgres"
 """PostgreSQL refuses to run as root; Debian's package makes this user."""

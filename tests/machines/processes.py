@@ -26,12 +26,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def machine(folder: Path, environment: dict[str, str], *command: str) -> Iterator[psutil.Process]:
-    """``python -m backend COMMAND`` with ``folder`` as its data folder, ended with the block."""
+    """``earmark COMMAND`` with ``folder`` as its data folder, ended with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     own = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "ENCODER": "logmel", "DATA_DIR": str(folder)}
     with (folder / "log").open("wb") as log:
         process = psutil.Popen(
-            [sys.executable, "-m", "backend", *command],
+            [sys.executable, "-m", "earmark", *command],
             cwd=ROOT,
             env=own | environment,
             stdout=log,

@@ -15,17 +15,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 
-from backend.api.journal import EventJournal
-from backend.jobs.dispatcher import due_jobs
-from backend.prediction import Predictor
-from backend.services import Services
-from backend.store.annotations import apply_event, known_annotations, live_annotations
-from backend.store.database import Database
-from backend.store.events import mark_handled, pending_events, pending_work, record_event
-from backend.store.projects import acquire_lease, hold_lease, known_projects, release_lease, remember_project
-from backend.store.registry import active_version, list_versions, promote, register_version, roll_back
-from backend.store.tables import Base, Project, Version
-from backend.training import learn
+from earmark.api.event_writer import EventJournal
+from earmark.jobs.dispatcher import due_jobs
+from earmark.learning.training import learn
+from earmark.prediction.predictor import Predictor
+from earmark.services import Services
+from earmark.store.annotations import apply_event, known_annotations, live_annotations
+from earmark.store.database import Database
+from earmark.store.events import mark_handled, pending_events, pending_work, record_event
+from earmark.store.models import Base, Project, Version
+from earmark.store.projects import acquire_lease, hold_lease, known_projects, release_lease, remember_project
+from earmark.store.registry import active_version, list_versions, promote, register_version, roll_back
 from tests.lessons import KEY, PROJECT, config, make_tones, receive, webhook
 from tests.store.test_migrations import (
     check_first_release,
@@ -91,7 +91,7 @@ def test_versions_of_an_earlier_release_keep_their_heads(database_url: str) -> N
 
 
 def test_processes_that_start_together_migrate_once(database_url: str) -> None:
-    code = f"from backend.store.database import Database; Database({database_url!r}).upgrade()"
+    code = f"from earmark.store.database import Database; Database({database_url!r}).upgrade()"
     starts = [
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)
     ]

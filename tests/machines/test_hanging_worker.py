@@ -14,13 +14,13 @@ import redis
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from backend.doctor.projects import projects as project_findings
-from backend.jobs.dispatcher import Dispatcher, learn_request
-from backend.services import Services
-from backend.store.projects import remember_project
-from backend.store.registry import list_versions
-from backend.store.tables import Training
-from backend.training import learn
+from earmark.jobs.dispatcher import Dispatcher, learn_request
+from earmark.learning.training import learn
+from earmark.monitoring.doctor.projects import projects as project_findings
+from earmark.services import Services
+from earmark.store.models import Training
+from earmark.store.projects import remember_project
+from earmark.store.registry import list_versions
 from tests.lessons import KEY, config, make_tones, receive, webhook
 from tests.machines.processes import Sounds, machine
 from tests.waiting import until
@@ -134,10 +134,10 @@ def test_a_training_that_lost_its_lease_stores_nothing(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else took it, trained, and gave it back, all while this one was fitting its head."""
-    import backend.training
+    import earmark.learning.training
 
     receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
-    fit, inner = backend.training.fit_candidate, []
+    fit, inner = earmark.learning.training.fit_candidate, []
 
     def slow(*arguments: Any) -> Any:
         found = fit(*arguments)
@@ -148,7 +148,7 @@ def test_a_training_that_lost_its_lease_stores_nothing(
             inner[0] = learn(services, KEY)
         return found
 
-    monkeypatch.setattr(backend.training, "fit_candidate", slow)
+    monkeypatch.setattr(earmark.learning.training, "fit_candidate", slow)
     assert learn(services, KEY) is None
     assert inner[0].outcome == "registered"
     with services.database.read() as session:
@@ -159,7 +159,7 @@ def test_a_training_that_lost_its_lease_stores_nothing(
 def test_what_dies_again_and_again_is_tried_at_growing_intervals(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import backend.training
+    import earmark.learning.training
 
     class Killed(BaseException):
         """As if by the kernel: nothing after it is run, so the lease stays taken."""
@@ -169,8 +169,8 @@ def test_what_dies_again_and_again_is_tried_at_growing_intervals(
 
     receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
     with monkeypatch.context() as patch:
-        patch.setattr(backend.training, "prepare_lesson", die)
-        patch.setattr(backend.training.Lease, "release", lambda _self: None)
+        patch.setattr(earmark.learning.training, "prepare_lesson", die)
+        patch.setattr(earmark.learning.training.Lease, "release", lambda _self: None)
         for _ in range(3):
             with services.database.write() as session:
                 remember_project(session, KEY).lease_until = 0.0
@@ -200,13 +200,13 @@ def test_what_dies_again_and_again_is_tried_at_growing_intervals(
 def test_the_traceback_of_a_failure_is_stored_and_shown(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import backend.training
+    import earmark.learning.training
 
     def trip(*_: object) -> None:
         raise ArithmeticError("no such \x00 sum")
 
     receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
-    monkeypatch.setattr(backend.training, "fit_candidate", trip)
+    monkeypatch.setattr(earmark.learning.training, "fit_candidate", trip)
     with pytest.raises(ArithmeticError):
         learn(services, KEY)
     with services.database.read() as session:
@@ -222,7 +222,7 @@ def test_a_job_of_a_worker_that_died_before_it_began_is_asked_for_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Taken from the queue, and never started: it looks as if it waited, for ever."""
-    import backend.jobs.queue
+    import earmark.jobs.queue
 
     scene.tick()
     request = learn_request(KEY, scene.services.settings)
@@ -231,7 +231,7 @@ def test_a_job_of_a_worker_that_died_before_it_began_is_asked_for_again(
     scene.redis.delete(queue.key)
     scene.tick()
     assert queue.count == 0, "it may be about to start"
-    monkeypatch.setattr(backend.jobs.queue, "WORKER_SILENT_SECONDS", -1.0)
+    monkeypatch.setattr(earmark.jobs.queue, "WORKER_SILENT_SECONDS", -1.0)
     scene.tick()
     assert queue.job_ids == [request.job_id]
     job = Job.fetch(request.job_id, connection=scene.redis, serializer=JSONSerializer)

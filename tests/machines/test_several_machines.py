@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.services import Services
-from backend.settings import Settings
-from backend.store.events import pending_events
-from backend.store.registry import list_versions, roll_back
-from backend.store.tables import Training
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import pending_events
+from earmark.store.models import Training
+from earmark.store.registry import list_versions, roll_back
 from tests.lessons import config, make_tones, webhook
 from tests.machines.processes import Sounds, free_port, machine
 from tests.waiting import until

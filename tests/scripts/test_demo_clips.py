@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.labelstudio.config import parse_label_config
+from earmark.labels.controls import parse_label_config
 from scripts.demo_clips import SAMPLE_RATE, DemoClip, load_truth, make_clips, plan_clips
 from scripts.demo_sounds import SOUNDS
 

@@ -26,7 +26,7 @@ def test_the_screen_fits_80_columns(width: int, monkeypatch: pytest.MonkeyPatch)
         "http://127.0.0.1:58391/projects/12345/data?tab=12345",
         "http://127.0.0.1:59391",
         "a-password12",
-        ".venv/bin/python -m backend progress 'Earmark demo'",
+        ".venv/bin/earmark progress 'Earmark demo'",
     ):
         assert whole in text
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.services import Services
-from backend.store.annotations import apply_event, count_annotations, known_annotations, live_annotations
-from backend.store.database import Database
-from backend.store.events import record_event
-from backend.store.tables import Annotation, Base
+from earmark.services import Services
+from earmark.store.annotations import apply_event, count_annotations, known_annotations, live_annotations
+from earmark.store.database import Database
+from earmark.store.events import record_event
+from earmark.store.models import Annotation, Base
 
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
 KEY = "1.1795198673"

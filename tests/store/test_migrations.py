@@ -11,11 +11,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-import backend.store.database
-from backend.store.annotations import live_annotations
-from backend.store.database import Database
-from backend.store.registry import active_at, active_version, list_versions, load_folds, load_head, roll_back
-from backend.store.tables import Base
+import earmark.store.database
+from earmark.store.annotations import live_annotations
+from earmark.store.database import Database
+from earmark.store.models import Base
+from earmark.store.registry import active_at, active_version, list_versions, load_folds, load_head, roll_back
 
 KEY = "1.1795198673"
 ENCODER = "logmel-1"
@@ -25,7 +25,7 @@ def migrate(
     database: Database, revision: str, direction: Callable[[Config, str], None] = command.upgrade
 ) -> None:
     config = Config()
-    folder = Path(backend.store.database.__file__).parent / "migrations"
+    folder = Path(earmark.store.database.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     with database.engine.connect().execution_options(earmark_write=True) as connection, connection.begin():
         config.attributes["connection"] = connection

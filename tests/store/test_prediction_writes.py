@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from backend.services import Services
-from backend.store import prediction_writes
-from backend.store.prediction_writes import (
+from earmark.services import Services
+from earmark.store import prediction_writes
+from earmark.store.prediction_writes import (
     claim_writes,
     duplicated_tasks,
     mark_deduplicated,

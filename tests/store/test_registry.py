@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from backend.errors import ProjectNameError, VersionError
-from backend.jobs.dispatcher import due_jobs
-from backend.services import Services
-from backend.store.database import Database
-from backend.store.projects import find_project, remember_project
-from backend.store.registry import (
+from earmark.errors import ProjectNameError, VersionError
+from earmark.jobs.dispatcher import due_jobs
+from earmark.services import Services
+from earmark.store.database import Database
+from earmark.store.projects import find_project, remember_project
+from earmark.store.registry import (
     active_at,
     active_version,
     find_version,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.store.renames import follow_chain
+from earmark.store.renames import follow_chain
 
 
 @pytest.mark.parametrize(

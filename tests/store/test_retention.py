@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-import backend.store.registry
-import backend.store.retention
-from backend.errors import HeadDroppedError, VersionError
-from backend.services import Services
-from backend.store.database import Database
-from backend.store.registry import (
+import earmark.store.registry
+import earmark.store.retention
+from earmark.errors import HeadDroppedError, VersionError
+from earmark.services import Services
+from earmark.store.database import Database
+from earmark.store.models import Version
+from earmark.store.registry import (
     find_version,
     list_versions,
     load_folds,
@@ -22,8 +23,7 @@ from backend.store.registry import (
     register_version,
     roll_back,
 )
-from backend.store.retention import FOLDS_KEPT, has_head
-from backend.store.tables import Version
+from earmark.store.retention import FOLDS_KEPT, has_head
 
 KEY = "1.1795198673"
 ENCODER = "logmel-1"
@@ -32,11 +32,11 @@ HEAD_BYTES = 1000
 
 @pytest.fixture
 def database(services: Services, monkeypatch: pytest.MonkeyPatch) -> Database:
-    monkeypatch.setattr(backend.store.retention, "HEAD_BYTES", 20 * HEAD_BYTES)
-    monkeypatch.setattr(backend.store.retention, "HEADS_KEPT", 8)
+    monkeypatch.setattr(earmark.store.retention, "HEAD_BYTES", 20 * HEAD_BYTES)
+    monkeypatch.setattr(earmark.store.retention, "HEADS_KEPT", 8)
     ticks = itertools.count(1000.0, 10.0)
     # A version ten seconds after the one before
-    monkeypatch.setattr(backend.store.registry, "time", SimpleNamespace(time=lambda: next(ticks)))
+    monkeypatch.setattr(earmark.store.registry, "time", SimpleNamespace(time=lambda: next(ticks)))
     return services.database
 
 

@@ -1,0 +1,99 @@
+"""The HTTP application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from earmark import __version__
+from earmark.api.dashboard import dashboard_router
+from earmark.api.docs import docs_router
+from earmark.api.event_writer import EventJournal
+from earmark.api.health_routes import watching_router
+from earmark.api.labels import labels_router
+from earmark.api.protocol import protocol_router
+from earmark.api.request_middleware import Observer
+from earmark.api.security import Guard
+from earmark.api.suggest import suggest_router
+from earmark.encoders.background_fetch import prepare
+from earmark.errors import EarmarkError
+from earmark.jobs.dispatcher import Dispatcher
+from earmark.logs import configure_logging
+from earmark.monitoring.prometheus import ApiMetrics
+from earmark.monitoring.readiness import Readiness
+from earmark.services import Services
+from earmark.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application. The database is migrated here; no model is loaded; weights that are
+    not here are fetched in the background once the application runs.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    # Requests run side by side, and their matrix products are small: with threads of its own, each of
+    # them would fight for the cores with the others and with the encoder (measured: 2 to 3 times slower).
+    threadpool_limits(limits=1, user_api="blas")
+    if settings.open_to_others:
+        log.warning(
+            "open to everybody who reaches the port", bind=settings.bind, help="set API_PASSWORD; see README"
+        )
+    services = Services(settings)
+    services.database.upgrade()
+    metrics = ApiMetrics(settings, services.database)
+    journal = EventJournal(settings.sqlalchemy_url)
+    readiness = Readiness(services)
+    dispatcher = Dispatcher(settings, services.database)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        dispatcher.ensure_running()
+        prepare(settings)
+        yield
+        journal.close()
+        readiness.close()
+        dispatcher.stop()
+        services.close()
+
+    app = FastAPI(
+        title="Earmark",
+        version=__version__,
+        summary="Label Studio ML backend for sound that learns from every correction",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load their scripts from the internet
+        redoc_url=None,
+    )
+    app.include_router(protocol_router(services, metrics, dispatcher, journal))
+    app.include_router(watching_router(metrics, readiness))
+    app.include_router(labels_router(services))
+    app.include_router(suggest_router(services))
+    app.include_router(dashboard_router(services, readiness))
+    app.include_router(docs_router(app.title))
+
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Observer, metrics=metrics)  # the last one added is the first one met
+
+    @app.exception_handler(RequestValidationError)
+    async def explain(_request: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        return JSONResponse({"detail": f"The request cannot be read: {faults}. See /docs."}, 422)
+
+    @app.exception_handler(EarmarkError)
+    async def fail(_request: Request, error: EarmarkError) -> JSONResponse:
+        return JSONResponse({"detail": str(error), "reason": error.reason}, 503)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def no_database(_request: Request, error: SQLAlchemyError) -> JSONResponse:
+        log.error("database failed", exc_info=error)
+        detail = "The database does not answer: check DATABASE_URL, or DATA_DIR and its disk."
+        return JSONResponse({"detail": detail, "reason": "database"}, 503)
+
+    return app

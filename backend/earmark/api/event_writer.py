@@ -1,0 +1,139 @@
+"""Webhooks on their way into the database: many requests, few transactions.
+
+Each commit waits for the disk. While one is under way the webhooks that arrive gather, and the next
+transaction takes them all; so the time for an answer hardly grows with their number, and only one
+connection of this process stands in line for SQLite's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from earmark.labels.config_changes import note_project
+from earmark.store.database import Database
+from earmark.store.events import record_event
+
+log = structlog.get_logger(__name__)
+
+LARGEST_GROUP = 256
+TIDY_EVENTS = 200
+"""So many webhooks, a megabyte or so, before the database's log is tidied beside the writing."""
+
+_Waiting = tuple[dict[str, Any], "Future[int]"]
+
+
+class EventJournal:
+    """The one thread of a process that writes webhooks. It is started by the first of them.
+
+    Parameters
+    ----------
+    url
+        The database, which is to be migrated already; the journal has a connection of its own.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, tidy_on_commit=False)
+        self._tidying = threading.Thread()
+        self._untidy = 0
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    async def store(self, payload: dict[str, Any]) -> int:
+        """Return the number of the stored event, once it is committed.
+
+        Raises
+        ------
+        SQLAlchemyError
+            The database does not take it.
+        """
+        self._ensure_running()
+        stored: Future[int] = Future()
+        self._queue.put((payload, stored))
+        return await asyncio.wrap_future(stored)
+
+    def close(self) -> None:
+        """Write what waits, and end the thread."""
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                self._queue.put(None)
+                self._thread.join()
+            self._thread = None
+        self._database.close()
+
+    def _ensure_running(self) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group, ended = [first], False
+            while len(group) < LARGEST_GROUP and not self._queue.empty():
+                item = self._queue.get()
+                if item is None:
+                    ended = True
+                    break
+                group.append(item)
+            self._write(group)
+            self._tidy_after(len(group))
+            if ended:
+                return
+
+    def _write(self, group: Sequence[_Waiting], look: bool = True) -> None:
+        """Store a group; with ``look``, the label configs in it at once, as predictions follow them."""
+        try:
+            with self._database.write() as session:
+                events = [record_event(session, payload) for payload, _ in group]
+                numbers = [event.id for event in events]
+                if look:
+                    # Many webhooks of a project say the same of it: the last one of those will do. In one
+                    # order in all processes, or PostgreSQL has two wait for each other and refuses one.
+                    last = {repr(event.payload.get("project")): event for event in events}.values()
+                    for event in sorted(last, key=lambda event: event.project_key):
+                        note_project(session, event)
+        except Exception as error:  # whoever waits gets it, whatever it is
+            if isinstance(error, OperationalError) or (len(group) == 1 and not look):
+                for _, stored in group:
+                    _settle(stored, error=error)
+            elif len(group) > 1:
+                # One of them is odd; the others must not suffer for it.
+                for waiting in group:
+                    self._write([waiting], look)
+            else:
+                log.error("webhook kept without looking into it", exc_info=error)
+                self._write(group, look=False)
+        else:
+            for (_, stored), number in zip(group, numbers, strict=True):
+                _settle(stored, number)
+
+    def _tidy_after(self, events: int) -> None:
+        self._untidy += events
+        if self._untidy >= TIDY_EVENTS and not self._tidying.is_alive():
+            self._untidy = 0
+            self._tidying = threading.Thread(target=self._tidy, name="tidying", daemon=True)
+            self._tidying.start()
+
+    def _tidy(self) -> None:
+        try:
+            self._database.tidy()
+        except OperationalError as error:
+            log.warning("database not tidied", error=str(error))
+
+
+def _settle(stored: Future[int], number: int = 0, error: Exception | None = None) -> None:
+    if not stored.set_running_or_notify_cancel():
+        return  # the client has gone; the row stays
+    if error is None:
+        stored.set_result(number)
+    else:
+        stored.set_exception(error)

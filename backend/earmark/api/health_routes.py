@@ -1,0 +1,46 @@
+"""What load balancers, orchestrators and Prometheus look at."""
+
+from __future__ import annotations
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from earmark import __version__
+from earmark.api.schemas import HealthAnswer, ReadyAnswer
+from earmark.monitoring.prometheus import ApiMetrics
+from earmark.monitoring.readiness import Readiness
+
+WATCHING_THREADS = 4
+"""Apart from those of the protocol, which a scrape must never keep waiting."""
+
+
+def watching_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:
+    """Return the routes, bound to the services of this process."""
+    router = APIRouter()
+    threads = CapacityLimiter(WATCHING_THREADS)
+
+    @router.get("/health")
+    async def health() -> HealthAnswer:
+        """Say that the process is up. Touches nothing."""
+        return HealthAnswer(status="UP", version=__version__)
+
+    @router.get(
+        "/ready",
+        response_model=ReadyAnswer,
+        responses={503: {"model": ReadyAnswer, "description": "a part is not ready"}},
+    )
+    async def ready() -> Response:
+        """Say whether all parts work: database, Redis, a worker, the encoder's weights."""
+        faults = await to_thread.run_sync(readiness.faults, limiter=threads)
+        answer = ReadyAnswer(ready=not faults, faults=faults, notes=readiness.notes())
+        return JSONResponse(answer.model_dump(), 503 if faults else 200)
+
+    @router.get("/metrics", response_class=Response)
+    async def prometheus() -> Response:
+        """Prometheus metrics."""
+        text = await to_thread.run_sync(metrics.exposition, limiter=threads)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    return router

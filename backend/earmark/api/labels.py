@@ -1,0 +1,78 @@
+"""Which AudioSet classes a project's labels start from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import BaseModel, Field
+
+from earmark.errors import LabelConfigError
+from earmark.head.zero_shot import hears_audioset
+from earmark.labels.class_matching import match_labels
+from earmark.labels.controls import parse_label_config
+from earmark.services import Services
+from earmark.store.models import Project
+
+
+class ControlLabels(BaseModel):
+    """The labels of one control tag."""
+
+    name: str = Field(examples=["label"])
+    kind: str = Field(description="`regions`, `single` or `multiple`")
+    labels: dict[str, list[str] | None] = Field(
+        description="AudioSet's names for each label, or null: it is heard after its first annotation only, "
+        "unless `predicted_values` on the label names AudioSet classes",
+        examples=[{"Dog": ["Dog"], "Xyzzy": None}],
+    )
+
+
+class LabelsAnswer(BaseModel):
+    """How a project's labels match AudioSet's 527 classes."""
+
+    project: str
+    encoder: str = Field(description="identity of the encoder that hears now")
+    used: bool = Field(description="whether that encoder knows AudioSet, so that the matches have an effect")
+    controls: list[ControlLabels]
+
+
+def labels_router(services: Services) -> APIRouter:
+    """Return the route, bound to the services of this process."""
+    router = APIRouter()
+
+    @router.get(
+        "/labels",
+        responses={
+            404: {"description": "no such project has connected"},
+            409: {"description": "its label config cannot be used"},
+        },
+    )
+    def labels(
+        project: Annotated[str, Query(description="`<id>.<created>`", examples=["1.1795198673"])],
+    ) -> LabelsAnswer:
+        """Tell for each label which AudioSet classes predict it before there is any annotation."""
+        with services.database.read() as session:
+            row = session.get(Project, project)
+        if row is None:
+            raise HTTPException(404, f"No project {project!r} has connected: connect it in Label Studio.")
+        try:
+            controls = parse_label_config(row.label_config)
+        except LabelConfigError as error:
+            raise HTTPException(409, str(error)) from error
+        matches = [(control, match_labels(control)) for control in controls]
+        identity = services.encoder_identity()
+        return LabelsAnswer(
+            project=project,
+            encoder=identity,
+            used=hears_audioset(identity),
+            controls=[
+                ControlLabels(
+                    name=control.name,
+                    kind=control.kind,
+                    labels={label: list(match.names(label) or ()) or None for label in control.labels},
+                )
+                for control, match in matches
+            ],
+        )
+
+    return router

@@ -1,0 +1,177 @@
+"""Label Studio's protocol for ML backends: /setup, /predict, /webhook, /versions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, BackgroundTasks, Query
+
+from earmark.api.event_writer import EventJournal
+from earmark.api.json_body import JsonRoute
+from earmark.api.schemas import (
+    PredictAnswer,
+    PredictRequest,
+    SetupAnswer,
+    SetupRequest,
+    VersionsAnswer,
+    WebhookAnswer,
+    WebhookRequest,
+)
+from earmark.api.versions import read_versions
+from earmark.concurrency.deadline import Deadline
+from earmark.concurrency.fair_pool import FairPool
+from earmark.concurrency.single_flight import SingleFlight
+from earmark.jobs.dispatcher import Dispatcher
+from earmark.labels.config_changes import note_label_config
+from earmark.labelstudio.host_moves import confirm_offer
+from earmark.monitoring.prometheus import ApiMetrics
+from earmark.prediction.assistant import Assistant
+from earmark.prediction.bulk import plan_rest
+from earmark.prediction.deduplication import record_predictions, task_number
+from earmark.prediction.drawn_regions import interactive_context
+from earmark.prediction.predictor import Predictions, Predictor
+from earmark.services import Services
+from earmark.store.access import remember_access
+from earmark.store.events import KNOWN_ACTIONS
+from earmark.store.projects import UNKNOWN_PROJECT, project_key
+
+log = structlog.get_logger(__name__)
+
+PREDICT_THREADS, PREDICT_THREADS_A_PROJECT = 64, 8
+"""Requests at a time. Most of them wait for sounds; ``COMPUTE_SLOTS`` limits those that compute."""
+GRACE_SECONDS = 5.0
+"""After its budget, a request whose thread hangs is answered without it."""
+MOVE_THREADS = 2
+"""Projects whose Label Studio is asked at a time whether it moved."""
+SMALL_THREADS = 16
+"""Threads for /setup and /versions, which predictions can never use up."""
+
+
+def protocol_router(
+    services: Services, metrics: ApiMetrics, dispatcher: Dispatcher, journal: EventJournal
+) -> APIRouter:
+    """Return the routes, bound to the services of this process."""
+    router = APIRouter(route_class=JsonRoute)
+    predictor, assistant = Predictor(services), Assistant(services)
+    predict_pool: FairPool[Predictions] = FairPool(PREDICT_THREADS, PREDICT_THREADS_A_PROJECT, "predict")
+    moves: FairPool[bool] = FairPool(MOVE_THREADS, 1, "move")
+    small = CapacityLimiter(SMALL_THREADS)
+    flight = SingleFlight()
+
+    @router.post("/setup")
+    async def setup(request: SetupRequest) -> SetupAnswer:
+        """Remember what Label Studio says of the project; answer with its active version."""
+
+        def remember() -> str:
+            key = project_key(request.project)
+            if key != UNKNOWN_PROJECT:
+                with services.database.write() as session:
+                    offered = remember_access(
+                        session, key, request.hostname, request.access_token, services.cipher
+                    )
+                    note_label_config(session, key, request.schema_, time.time())
+                if offered:  # asking takes longer than Label Studio waits
+                    moves.submit(key, key, lambda: confirm_offer(services.database, key, services.cipher))
+            return services.version_name(key)
+
+        dispatcher.ensure_running()
+        return SetupAnswer(model_version=await to_thread.run_sync(remember, limiter=small))
+
+    async def in_pool(
+        key: str, deadline: Deadline, work: Callable[[], Predictions], otherwise: Callable[[], Predictions]
+    ) -> Predictions:
+        """Run work in the project's share of threads; what stands in for it when the time is used up."""
+        context = contextvars.copy_context()  # log lines of the thread carry the request's id
+        ticket = predict_pool.submit(key, object(), lambda: context.run(work))
+        try:
+            seconds = GRACE_SECONDS + (deadline.remaining() or 0.0)
+            return await asyncio.wait_for(asyncio.wrap_future(ticket.future), seconds)
+        except TimeoutError:
+            if ticket.future.done() and not ticket.future.cancelled():
+                raise  # the work's own
+            log.warning("request cut short", project=key)
+            return await to_thread.run_sync(otherwise, limiter=small)
+        finally:
+            predict_pool.release(ticket)
+
+    @router.post("/predict")
+    async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
+        """Predict tasks: one item for each, in order, whatever is wrong with some of them.
+
+        With `params.context`, which the editor sends of a drawn region, the answer is about that region
+        alone: an item with its id, its likeliest label and refined edges. It is empty for regions that
+        are finished or were answered before.
+        """
+        deadline, key = Deadline(services.settings.predict_budget_seconds), project_key(request.project)
+        label_config = request.label_config if isinstance(request.label_config, str) else ""
+        context = interactive_context(request.params)
+        if context is not None:
+            answer = await in_pool(
+                key,
+                deadline,
+                lambda: assistant.predict(request.tasks, key, label_config, context, deadline),
+                lambda: assistant.unanswered(request.tasks, key),
+            )
+            count(metrics, answer)
+            return PredictAnswer(results=answer.items, model_version=answer.version)
+        numbers = [task_number(task) for task in request.tasks]
+        entered = {number for number in numbers if number is not None}
+        taken = flight.begin(key, entered)
+        elsewhere = taken if len(request.tasks) > 1 else set()
+        tasks = [task for task, n in zip(request.tasks, numbers, strict=True) if n not in elsewhere]
+        try:
+            answer = await in_pool(
+                key,
+                deadline,
+                lambda: predictor.predict(tasks, request.project, label_config, deadline),
+                lambda: predictor.left_out(tasks, request.project),
+            )
+        finally:
+            flight.end(key, entered - taken)
+        if answer.left:
+            rest = [tasks[position] for position in answer.left]
+            await to_thread.run_sync(plan_rest, services, key, answer.version, rest, limiter=small)
+        # After the answer, so that it does not wait for the database; Label Studio stores it later than that
+        background.add_task(record_predictions, services, key, tasks, answer)
+        count(metrics, answer)
+        items = iter(answer.items)
+        left_out = {"model_version": answer.version}
+        results = [left_out if number in elsewhere else next(items) for number in numbers]
+        return PredictAnswer(results=results, model_version=answer.version)
+
+    @router.post("/webhook", status_code=201)
+    async def webhook(request: WebhookRequest) -> WebhookAnswer:
+        """Store the event and answer. Training follows from the stored row."""
+        # As it came: pydantic's own copy would refuse what is nested deeply.
+        payload: dict[str, Any] = {**request.__dict__, **(request.model_extra or {})}
+        event = await journal.store(payload)
+        known = request.action in KNOWN_ACTIONS
+        metrics.webhooks.labels(request.action if known else "other").inc()
+        log.info("webhook stored", event_id=event, action=request.action[:64], known=known)
+        dispatcher.ensure_running()
+        dispatcher.wake()
+        return WebhookAnswer(event=event)
+
+    @router.get("/versions")
+    async def versions(
+        project: Annotated[
+            str | None, Query(description="`<id>.<created>`: this one alone, with its learning curve")
+        ] = None,
+    ) -> VersionsAnswer:
+        """List the trained versions of every project, the newest first, and how each project stands."""
+        return await to_thread.run_sync(read_versions, services, project, limiter=small)
+
+    return router
+
+
+def count(metrics: ApiMetrics, answer: Predictions) -> None:
+    """Add a request's tasks to the metrics, by what came of them."""
+    for reason, tasks in answer.failures.items():
+        metrics.tasks.labels(reason).inc(tasks)
+    metrics.tasks.labels("predicted").inc(max(0, len(answer.items) - sum(answer.failures.values())))

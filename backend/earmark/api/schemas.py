@@ -1,0 +1,208 @@
+"""Bodies of Label Studio's requests and our answers, as OpenAPI shows them.
+
+Requests are read leniently: only what cannot be done without is demanded, and unknown fields are
+kept, because Label Studio's releases differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SetupRequest(BaseModel):
+    """What Label Studio says of a project before it asks anything."""
+
+    model_config = ConfigDict(extra="allow")
+
+    project: Any = Field(None, description="`<id>.<created>`", examples=["1.1795198673"])
+    schema_: Any = Field(None, alias="schema", description="the label config, XML")
+    hostname: Any = Field(None, description="Label Studio's address")
+    access_token: Any = Field(None, description="legacy token of the backend's creator")
+
+
+class SetupAnswer(BaseModel):
+    """The version that answers for the project now."""
+
+    model_version: str = Field(examples=["cnn14-v3"])
+
+
+class PredictRequest(BaseModel):
+    """Tasks to predict."""
+
+    model_config = ConfigDict(extra="allow")
+
+    tasks: list[Any] = Field(description="tasks with `id` and `data`")
+    project: Any = Field(None, examples=["1.1795198673"])
+    label_config: Any = Field(None, description="the label config, XML")
+    params: Any = Field(
+        None,
+        description="with `context`, the regions drawn in the editor: the answer is about them alone",
+    )
+
+
+class PredictAnswer(BaseModel):
+    """One item for each task, in order."""
+
+    results: list[dict[str, Any]] = Field(
+        description="`result`, `score` (0 uncertain to 1 certain) and `model_version`; `probabilities` "
+        "has every label of every control; an item without `result` was not reached in time"
+    )
+    model_version: str
+
+
+class SuggestRequest(BaseModel):
+    """A stretch of a sound that somebody marked."""
+
+    audio: str = Field(
+        description="address of the sound, as tasks hold it", examples=["/data/upload/1/a.wav"]
+    )
+    start: float = Field(description="seconds", ge=0, allow_inf_nan=False, examples=[1.5])
+    end: float = Field(description="seconds, after `start`", gt=0, allow_inf_nan=False, examples=[2.5])
+    project: str | int = Field(
+        description="`<id>.<created>`, or Label Studio's number where one project alone has it",
+        examples=["1.1795198673"],
+    )
+    label_config: str = Field("", description="the label config, XML; empty takes the project's own")
+
+
+class LabelScore(BaseModel):
+    """A label and its probability."""
+
+    label: str
+    score: float = Field(ge=0, le=1)
+
+
+class SuggestAnswer(BaseModel):
+    """What the marked stretch is, and where it starts and ends."""
+
+    label: str | None = Field(description="the likeliest label; null where none is likelier than chance")
+    labels: list[LabelScore] = Field(
+        description="all that reach their threshold, likeliest first; else the likeliest alone, or none"
+    )
+    start: float = Field(description="seconds, moved to the largest change of level within 0.3 s")
+    end: float
+    model_version: str
+
+
+class WebhookRequest(BaseModel):
+    """An event of Label Studio."""
+
+    model_config = ConfigDict(extra="allow")
+
+    action: str = Field(examples=["ANNOTATION_CREATED", "START_TRAINING"])
+    project: Any = None
+    task: Any = None
+    annotation: Any = None
+
+
+class WebhookAnswer(BaseModel):
+    """The event is stored; training follows by itself."""
+
+    event: int = Field(description="number of the stored event")
+
+
+class VersionDetail(BaseModel):
+    """A trained version."""
+
+    project: str
+    name: str
+    active: bool
+    encoder: str
+    annotations: int
+    created_at: float = Field(description="seconds since the epoch, UTC")
+    status: str = Field(description="`accepted`, or `kept`: measured worse than the active one of its time")
+    reason: str = Field(description="why it was kept, else empty")
+    promotable: bool = Field(description="whether its head is kept; of many old versions only figures are")
+    metrics: dict[str, Any] = Field(
+        description="by control, measured on recordings that were left out: `lwlrap`, `map`, `f1` or "
+        "`accuracy`, `ece`; `per_class`; `agreement` of annotators, Krippendorff's alpha of each label"
+    )
+
+
+class CurvePoint(BaseModel):
+    """How far predictions lay from the annotations that followed them."""
+
+    name: str = Field(description="a version's name, or an annotator's number in Label Studio")
+    controls: dict[str, dict[str, float]] = Field(
+        description="by control: `annotations`, `f1`, `error_rate` (DCASE, segment-based) and `lwlrap`"
+    )
+
+
+class CurveStep(BaseModel):
+    """The same of some annotations that followed each other; what cannot be told is null."""
+
+    first: int = Field(description="which annotation of the project was the first of these, counted from 1")
+    last: int
+    suggestions: int = Field(description="regions and tags that were shown and whose fate is known")
+    accepted: float | None = Field(description="share of them that was submitted as it was shown")
+    tags_f1: float | None = Field(description="F1 of tags; for a single choice, the share that was right")
+    region_f1: float | None = Field(description="F1 of seconds of regions")
+    edge_error_seconds: float | None = Field(description="median distance of found onsets and offsets")
+
+
+class LearningCurve(BaseModel):
+    """Every annotation against the prediction that was shown for it, before it was learnt from."""
+
+    steps: list[CurveStep] = Field(description="by number of annotations, at most 15 steps of equal size")
+    versions: list[CurvePoint]
+    annotators: list[CurvePoint]
+
+
+class ProjectStatement(BaseModel):
+    """One thing to know of a project, as the doctor and the page put it."""
+
+    kind: str = Field(description="`waiting`, `training`, `labels`, `renames` or `disagreement`")
+    level: str = Field(description="`fine`, `note` or `fault`")
+    text: str
+    remedy: str = Field(description="what to do about it, or empty")
+    tasks: list[int] = Field(description="Label Studio's numbers of the first ten tasks that it is about")
+    links: list[str] = Field(
+        description="where these tasks can be opened, if Label Studio's address is known"
+    )
+
+
+class ProjectVersions(BaseModel):
+    """How a project stands."""
+
+    project: str
+    title: str
+    active: str | None = Field(description="the version that answers; null before any training")
+    remark: str = Field(description="why the last training led to no new version that is served, or empty")
+    statements: list[ProjectStatement] = Field(
+        description="why it waits, labels without examples, renamed labels, annotators who disagree"
+    )
+    learning_curve: LearningCurve | None = Field(
+        description="when one project was asked for: what its annotators were shown, against what they said"
+    )
+
+
+class VersionsAnswer(BaseModel):
+    """All versions, the newest first; `versions` is what Label Studio reads."""
+
+    versions: list[str]
+    details: list[VersionDetail]
+    projects: list[ProjectVersions]
+
+
+class ReadyAnswer(BaseModel):
+    """Whether all parts work."""
+
+    ready: bool
+    faults: dict[str, str] = Field(
+        description="by part (`database`, `redis`, `encoder`), what is wrong and what to do",
+        examples=[{"redis": "No worker runs, so nothing is trained: earmark worker"}],
+    )
+    notes: dict[str, str] = Field(
+        default_factory=dict,
+        description="by part (`frames`), what slows answers down and keeps none back",
+    )
+
+
+class HealthAnswer(BaseModel):
+    """The process is up."""
+
+    status: str = Field(examples=["UP"])
+    model_class: str = "Earmark"
+    version: str

@@ -1,0 +1,185 @@
+"""Who may ask, and how much: passwords, tokens and limits, before any request is read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import math
+import time
+from collections import OrderedDict, deque
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from earmark.api.rate_limit import CLIENTS, TokenBuckets, client_name
+from earmark.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+OPEN_PATHS = frozenset({"/health"})
+"""Answered for everybody, always: what a load balancer or a container engine looks at."""
+MEGABYTE = 1_000_000
+BURST_SECONDS = 2.0
+GUESSES_AT_ONCE = 10
+REMEMBERED_GUESSES = 4
+WARN_EVERY_SECONDS = 10.0
+
+
+class Credentials:
+    """The user with a password and the token that let somebody in; without both, everybody is let in.
+
+    Only digests are kept, all of one length, and compared in constant time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        password, token = settings.api_password, settings.api_token
+        self._basic = _digest(f"{settings.api_user}:{password.get_secret_value()}") if password else None
+        self._bearer = _digest(token.get_secret_value()) if token else None
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything must be shown."""
+        return self._basic is not None or self._bearer is not None
+
+    def accept(self, authorization: str) -> bool:
+        """Whether an Authorization header lets its sender in."""
+        scheme, _, value = authorization.partition(" ")
+        value = value.strip()
+        if scheme.lower() == "basic":
+            try:
+                shown = base64.b64decode(value, validate=True)
+            except (binascii.Error, ValueError):
+                return False
+            return self._basic is not None and hmac.compare_digest(_digest(shown), self._basic)
+        if scheme.lower() == "bearer":
+            return self._bearer is not None and hmac.compare_digest(_digest(value), self._bearer)
+        return False
+
+
+class Guesses:
+    """Rate limit of wrong credentials by client. The same one again is a wrong setting, not another guess.
+
+    Beyond ``per_second``, wrong credentials get 429 instead of 401. Right ones are accepted all the same,
+    so what limits guessing is MAX_REQUESTS_PER_SECOND, and the length of the password.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._buckets = TokenBuckets(per_second, GUESSES_AT_ONCE)
+        self._seen: OrderedDict[str, deque[bytes]] = OrderedDict()
+
+    def wait(self, client: str) -> float:
+        """Seconds until the client may try again, 0.0 where it has not guessed too often."""
+        return self._buckets.wait(client) if client in self._seen else 0.0
+
+    def count(self, client: str, authorization: str) -> None:
+        """Remember a wrong credential."""
+        digest = _digest(authorization)
+        seen = self._seen.setdefault(client, deque(maxlen=REMEMBERED_GUESSES))
+        self._seen.move_to_end(client)
+        if digest not in seen:
+            seen.append(digest)
+            self._buckets.take(client)
+        if len(self._seen) > CLIENTS:
+            self._seen.popitem(last=False)
+
+
+class Guard:
+    """ASGI middleware that refuses strangers (401), floods (429) and what is too large (413).
+
+    A size that the request tells is looked at before anything is read; without one it is counted.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._credentials = Credentials(settings)
+        rate = settings.max_requests_per_second
+        self._requests = TokenBuckets(rate, rate * BURST_SECONDS)
+        self._guesses = Guesses(settings.max_failed_logins_per_second)
+        self._megabytes = settings.max_request_megabytes
+        self._largest = self._megabytes * MEGABYTE
+        self._warned_at = -WARN_EVERY_SECONDS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request pass, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._largest:
+                raise HTTPException(413, self._too_large)  # whoever reads the body hands it on
+            return message
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, counted, send)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        if scope["path"] in OPEN_PATHS:
+            return None
+        client = client_name(scope["client"][0]) if scope.get("client") else ""
+        headers = Headers(scope=scope)
+        authorization = headers.get("authorization", "")
+        # Looked at first, and counted apart: an address may be shared with strangers, by a reverse proxy
+        # for one, and Label Studio sends each webhook once.
+        accepted = not self._credentials.needed or self._credentials.accept(authorization)
+        if wait := self._requests.take(f"{client} accepted" if accepted else client):
+            return _too_many("More requests a second than MAX_REQUESTS_PER_SECOND allows", wait)
+        if accepted:
+            return self._oversize(headers)
+        if authorization:
+            if wait := self._guesses.wait(client):
+                return _too_many("Too many different wrong passwords or tokens", wait)
+            self._guesses.count(client, authorization)
+        self._warn(scope["path"], client, "wrong" if authorization else "no")
+        return _unauthorized("wrong ones" if authorization else "none")
+
+    def _oversize(self, headers: Headers) -> JSONResponse | None:
+        length = headers.get("content-length", "")
+        larger = length.isdecimal() and int(length) > self._largest
+        return JSONResponse({"detail": self._too_large}, 413) if larger else None
+
+    @property
+    def _too_large(self) -> str:
+        limit = f"{self._megabytes} MB"
+        return f"The request is larger than {limit}: send less at a time, or raise MAX_REQUEST_MEGABYTES."
+
+    def _warn(self, path: str, client: str, what: str) -> None:
+        if time.monotonic() - self._warned_at >= WARN_EVERY_SECONDS:
+            self._warned_at = time.monotonic()
+            hint = "'earmark connect PROJECT' gives Label Studio's webhooks theirs"
+            log.warning("request refused", path=path[:64], client=client, credentials=what, help=hint)
+
+
+def _unauthorized(sent: str) -> JSONResponse:
+    answer = JSONResponse(
+        {
+            "detail": "Sign in with API_USER and API_PASSWORD (basic authentication) or with API_TOKEN "
+            f"(bearer), as they are set where Earmark runs: {sent} came with the request.",
+            "reason": "unauthorized",
+        },
+        401,
+    )
+    # Both challenges (RFC 9110, 11.6.1); with the first, a browser asks for the password.
+    answer.headers["WWW-Authenticate"] = 'Basic realm="Earmark", charset="UTF-8"'
+    answer.headers.append("WWW-Authenticate", 'Bearer realm="Earmark"')
+    return answer
+
+
+def _too_many(what: str, wait: float) -> JSONResponse:
+    seconds = max(1, math.ceil(wait))
+    detail = f"{what}: try again in {seconds} s."
+    return JSONResponse({"detail": detail, "reason": "rate"}, 429, {"Retry-After": str(seconds)})
+
+
+def _digest(value: str | bytes) -> bytes:
+    content = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    return hashlib.sha256(content).digest()

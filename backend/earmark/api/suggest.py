@@ -1,0 +1,78 @@
+"""Suggestions for a drawn region, for any client: ``POST /suggest``."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from fastapi import APIRouter, HTTPException
+
+from earmark.api.json_body import JsonRoute
+from earmark.api.schemas import LabelScore, SuggestAnswer, SuggestRequest
+from earmark.errors import (
+    EarmarkError,
+    LabelConfigError,
+    RegionError,
+    SoundNotFoundError,
+    SoundUnreachableError,
+    SoundUnreadableError,
+)
+from earmark.prediction.assistant import Assistant
+from earmark.services import Services
+from earmark.store.projects import find_project
+
+SUGGEST_THREADS = 2
+"""Suggestions at a time, in threads of their own: a new sound must be fetched and encoded first."""
+
+
+def suggest_router(services: Services) -> APIRouter:
+    """Return the route, bound to the services of this process."""
+    router = APIRouter(route_class=JsonRoute)
+    assistant = Assistant(services)
+    pool = ThreadPoolExecutor(SUGGEST_THREADS, thread_name_prefix="suggest")
+
+    @router.post(
+        "/suggest",
+        responses={
+            404: {"description": "no such project has connected, or there is no such sound"},
+            422: {"description": "the body, the sound, the stretch or the label config cannot be used"},
+            503: {"description": "the encoder's weights or the database cannot be had"},
+        },
+    )
+    async def suggest(request: SuggestRequest) -> SuggestAnswer:
+        """Suggest the label of a stretch of a sound, and where exactly it starts and ends.
+
+        The answer is what Label Studio's editor gets for a region that somebody draws.
+        """
+        return await asyncio.get_running_loop().run_in_executor(pool, answer, request)
+
+    def answer(request: SuggestRequest) -> SuggestAnswer:
+        if request.end <= request.start:
+            raise HTTPException(
+                422,
+                f"The stretch ends at {request.end:g} s and starts at "
+                f"{request.start:g} s: give an end after the start.",
+            )
+        try:
+            with services.database.read() as session:
+                project = find_project(session, str(request.project))
+        except EarmarkError as error:
+            raise HTTPException(404, str(error)) from error
+        try:
+            suggested = assistant.suggest(
+                project, request.label_config, request.audio, request.start, request.end
+            )
+        except SoundNotFoundError as error:
+            raise HTTPException(404, str(error)) from error
+        except (LabelConfigError, RegionError, SoundUnreadableError, SoundUnreachableError) as error:
+            raise HTTPException(422, str(error)) from error
+        found = suggested.suggestion
+        return SuggestAnswer(
+            label=found.labels[0][0] if found.labels else None,
+            labels=[LabelScore(label=label, score=score) for label, score in found.labels],
+            start=round(found.start, 6),
+            end=round(found.end, 6),
+            model_version=suggested.version,
+        )
+
+    return router

@@ -1,0 +1,84 @@
+"""What ``/versions`` and ``earmark versions --json`` say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from earmark.api.schemas import (
+    CurvePoint,
+    CurveStep,
+    LearningCurve,
+    ProjectStatement,
+    ProjectVersions,
+    VersionDetail,
+    VersionsAnswer,
+)
+from earmark.errors import EarmarkError
+from earmark.learning.learning_curve import learning_curve
+from earmark.monitoring.project_statements import project_statements, task_address
+from earmark.monitoring.project_status import ProjectState, project_states
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.registry import list_versions, versions_with_heads
+from earmark.store.scores import list_scores
+
+
+def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
+    """Versions and state of one project, with its learning curve, or of all of them without."""
+    try:
+        identity: str | None = services.encoder_identity()
+    except EarmarkError:
+        identity = None  # the versions are there all the same, and /predict and the doctor say what is wrong
+    with services.database.read() as session:
+        rows, with_heads = list_versions(session, key), versions_with_heads(session)
+        states = [s for s in project_states(session, identity) if key in (None, s.project.key)]
+        curve = None
+        if key is not None:
+            found = learning_curve(list_scores(session, key))
+            curve = LearningCurve(
+                steps=[CurveStep(**asdict(step)) for step in found.steps],
+                versions=[CurvePoint(name=p.name, controls=p.figures()) for p in found.versions],
+                annotators=[CurvePoint(name=p.name, controls=p.figures()) for p in found.annotators],
+            )
+    details = [
+        VersionDetail(
+            project=row.project_key,
+            name=row.name,
+            active=row.answers(identity),
+            encoder=row.encoder,
+            annotations=row.annotations,
+            created_at=row.created_at,
+            status=row.status,
+            reason=row.reason,
+            promotable=row.id in with_heads,
+            metrics=row.metrics,
+        )
+        for row in rows
+    ]
+    return VersionsAnswer(
+        versions=list(dict.fromkeys(row.name for row in rows)),
+        details=details,
+        projects=[_project(state, services.settings, curve) for state in states],
+    )
+
+
+def _project(state: ProjectState, settings: Settings, curve: LearningCurve | None) -> ProjectVersions:
+    statements = [
+        ProjectStatement(
+            kind=statement.kind,
+            level=statement.level,
+            text=statement.text,
+            remedy=statement.remedy,
+            tasks=list(statement.tasks),
+            links=[link for task in statement.tasks if (link := task_address(state, settings, task))],
+        )
+        for statement in project_statements(state, settings)
+    ]
+    return ProjectVersions(
+        project=state.project.key,
+        title=state.project.title,
+        active=state.active.name if state.active else None,
+        remark=state.remark,
+        statements=statements,
+        learning_curve=curve,
+    )

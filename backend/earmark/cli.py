@@ -1,0 +1,234 @@
+"""The command line: ``earmark up | serve | worker | weights | doctor``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from earmark.commands import import_
+from earmark.commands.assist import assist
+from earmark.commands.common import DataDir
+from earmark.commands.connect import connect
+from earmark.commands.export import EXPORT_HELP, export
+from earmark.commands.preannotate import preannotate
+from earmark.commands.sync import sync
+from earmark.commands.versions import compare, progress, promote, rollback, versions
+from earmark.errors import EarmarkError
+from earmark.jobs.queues import QueueKind
+from earmark.processes.discovery import command_settings, registered
+from earmark.processes.loading import INTERRUPTED
+from earmark.settings import Settings, environment_of, get_settings
+
+app = typer.Typer(
+    name="earmark",
+    help="Earmark: a Label Studio ML backend for sound that learns from every correction.\n\n"
+    "Settings come from the environment or a .env file, else commands take those of the backend that runs "
+    "from this folder; 'doctor' lists what is configured, what is "
+    "reachable, and what to do about each fault.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Port = Annotated[int | None, typer.Option(help="Port of the API [default: PORT, or 9090]")]
+Bind = Annotated[str | None, typer.Option(help="Address to listen on [default: BIND, or 127.0.0.1]")]
+
+
+def main() -> None:
+    """Run a command of ``earmark``."""
+    run_explained(app)
+
+
+def run_explained(command_line: Callable[[], None]) -> None:
+    """Run a command line; an expected failure ends it with one sentence and exit code 2, Ctrl-C with 130."""
+    try:
+        _explained(command_line)
+    except KeyboardInterrupt:  # before or after the command itself, which says what it means there
+        sys.exit(INTERRUPTED)
+
+
+def _explained(command_line: Callable[[], None]) -> None:
+    try:
+        command_line()
+    except EarmarkError as error:
+        Console(stderr=True).print(f"[bold red]✗[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+@app.command()
+def up(port: Port = None, bind: Bind = None) -> None:
+    """Run the whole backend: private Redis (unless REDIS_URL is set), two workers, and the API.
+
+    Ctrl-C stops everything that was started here.
+    """
+    from earmark.encoders import settled
+    from earmark.logs import configure_logging
+    from earmark.processes.stack import api_url, child_environment, start_backend
+    from earmark.processes.supervisor import check_ports_free, stop_left_behind, supervised
+    from earmark.storage.atomic_files import needed
+
+    settings = _settings(port, bind)
+    configure_logging(settings.log_level, settings.log_format)
+    with needed(settings.data_dir):
+        stop_left_behind(settings.data_dir / "run")
+    check_ports_free({"PORT": (settings.bind, settings.port)})
+    chosen = settled(settings)  # this shows the progress of a download
+    with supervised(settings.data_dir / "run") as supervisor, registered(chosen):
+        start_backend(supervisor, chosen, child_environment(chosen), None)
+        _print_screen(chosen, api_url(chosen), stands_in=settings.encoder == "auto")
+        supervisor.watch()
+
+
+@app.command()
+def serve(port: Port = None, bind: Bind = None) -> None:
+    """Run the API alone; a worker and Redis run elsewhere."""
+    import uvicorn
+
+    from earmark.api.app import create_app
+
+    settings = _settings(port, bind)
+    uvicorn.run(
+        create_app(settings), host=settings.bind, port=settings.port, log_config=None, access_log=False
+    )
+
+
+@app.command()
+def worker(
+    burst: Annotated[bool, typer.Option(help="Work off what waits, then end")] = False,
+    queue: Annotated[
+        list[QueueKind] | None,
+        typer.Option(help="Take from this queue alone; may be given more than once [default: both]"),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run one worker; start as many as there should be trainings at a time.
+
+    The queue learn holds trainings, predict what follows them: fresh predictions for open tasks, and
+    comparing with Label Studio. A worker of both trains first, so have one for predict alone as well.
+    """
+    from earmark.logs import configure_logging
+    from earmark.worker.process import run_worker
+
+    settings = command_settings(data_dir)
+    os.environ.update(environment_of(settings))  # its jobs read the settings from there
+    configure_logging(settings.log_level, settings.log_format)
+    run_worker(settings, burst=burst, queues=queue or tuple(QueueKind))
+
+
+@app.command()
+def weights(
+    brought: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Install this copy instead of downloading")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read what is here again, every byte, instead of remembering")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch the weights of CNN14, the encoder that hears best: once, 327 MB, from Zenodo (CC BY 4.0).
+
+    They are kept in DATA_DIR. A download that was interrupted goes on where it ended, and nothing is
+    kept whose sha256 is wrong. Where they are here already, this says so.
+
+    Without network: download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 on another
+    machine, bring it here, and run 'earmark weights --from FILE'. A checkpoint of your own
+    needs no command: set CNN14_CHECKPOINT to its path.
+    """
+    from earmark.encoders.install import bring_weights
+    from earmark.logs import configure_logging
+
+    settings = command_settings(data_dir)
+    configure_logging(settings.log_level, settings.log_format)
+    for line in bring_weights(settings, brought, verify=verify, say=_plain):
+        console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(
+    accept_host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROJECT", help="Confirm that this project's Label Studio moved to the address it gave"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Say what is configured, what is reachable, and what to do about each fault.
+
+    Exit code 1 when something needs doing.
+    """
+    from earmark.monitoring.doctor import examine, print_report
+
+    if accept_host is not None:
+        _accept_host(accept_host, data_dir)
+        return
+    settings = command_settings(data_dir)
+    findings = examine(settings)
+    print_report(console, settings, findings)
+    if any(finding.level == "fault" for finding in findings):
+        raise typer.Exit(1)
+
+
+app.command()(versions)
+app.command()(progress)
+app.command()(assist)
+app.command()(promote)
+app.command()(rollback)
+app.command()(compare)
+app.command()(sync)
+app.command()(preannotate)
+app.command(help=EXPORT_HELP)(export)
+app.command()(connect)
+import_.register(app)
+
+
+def _plain(line: str) -> None:
+    console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _accept_host(name: str, data_dir: Path | None) -> None:
+    from earmark.audio.addresses import shown
+    from earmark.commands.common import find, opened
+    from earmark.store.access import accept_offer
+
+    with opened(data_dir) as services:
+        project = find(services, name)
+        with services.database.write() as session:
+            hostname = accept_offer(session, project.key)
+    console.print(
+        f"[green]✓[/] {escape(shown(project.hostname))} is left for {escape(shown(hostname))}, and the token "
+        "that came with it",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _settings(port: int | None, bind: str | None) -> Settings:
+    changes = {name: value for name, value in (("port", port), ("bind", bind)) if value is not None}
+    return get_settings().model_copy(update=changes)
+
+
+def _print_screen(settings: Settings, url: str, stands_in: bool) -> None:
+    from earmark.encoders import encoder_identity
+
+    console.print(
+        f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
+    )
+    if stands_in and settings.encoder == "logmel":
+        console.print(
+            "[yellow]![/] CNN14's weights cannot be had: the simpler logmel encoder stands in. "
+            "'earmark doctor' says how to get them."
+        )
+    console.print(
+        "  In Label Studio: your project, Settings, Model, Connect Model, and give it that address.\n"
+        "  API: /docs   metrics: /metrics   Ctrl-C stops everything.\n",
+        highlight=False,
+    )

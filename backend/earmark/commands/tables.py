@@ -1,0 +1,190 @@
+"""Versions, learning curves and comparisons, as the terminal shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from earmark.api.schemas import LearningCurve, VersionDetail, VersionsAnswer
+from earmark.learning.version_comparison import Pair, VersionComparison
+
+PIPED_WIDTH = 160
+"""Columns where the output is not a terminal: nothing is cut for whoever reads it by program."""
+METRICS = {"lwlrap": "lwlrap", "map": "mAP", "f1": "F1", "accuracy": "acc.", "ece": "ECE"}
+"""Columns of the table of versions."""
+FIGURES = {**METRICS, "auc": "AUC"}
+STEP_FIGURES = {
+    "accepted": "accepted",
+    "tags_f1": "tags right",
+    "region_f1": "region F1",
+    "edge_error_seconds": "edges off",
+}
+"""Columns of the learning curve."""
+VERSIONS_SHOWN = 20
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def say(sentence: str) -> None:
+    """Print one sentence."""
+    _console().print(escape(sentence), highlight=False, soft_wrap=True)
+
+
+def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) -> None:
+    """Print the newest versions of each project, at most so many, and what is to be said of it."""
+    console = _console()
+    for project in answer.projects:
+        title = f"{project.title or 'untitled'}, project {project.project}"
+        console.print(f"[bold]{escape(title)}[/]", highlight=False, soft_wrap=True)
+        every = [detail for detail in answer.details if detail.project == project.project]
+        rows = every[:most] + [row for row in every[len(every[:most]) :] if row.active]
+        if rows:
+            console.print(_versions_table(rows))
+            say("from: the number of annotations it learnt from; figures: on recordings that were left out.")
+        if any(not row.promotable for row in rows):
+            say("state “figures”: its head is not kept any more, so it cannot be promoted.")
+        if len(rows) < len(every):
+            say(f"{len(every) - len(rows)} older versions are not shown: --all lists them.")
+        for row in rows:
+            if row.reason:
+                say(f"{row.name} was kept: {row.reason}")
+        for statement in project.statements:
+            if statement.kind == "training" and rows and rows[0].reason:
+                continue  # its reason stands above
+            say(" ".join(filter(None, (statement.text, statement.remedy))))
+            for link in statement.links:
+                say(f"  {link}")
+        console.print()
+    if not answer.projects:
+        say("No project has connected yet: Settings, Model, Connect Model in Label Studio.")
+
+
+def print_curve(curve: LearningCurve) -> None:
+    """Print how far predictions lay from the annotations that followed, by their number and by annotator."""
+    if not curve.steps:
+        say("Nothing was annotated since this is measured: the next submitted annotation is the first.")
+        return
+    console = _console()
+    console.print("[bold]What annotators were shown, against what they submitted[/]")
+    table = _table("annotations", *STEP_FIGURES.values())
+    for step in curve.steps:
+        span = str(step.first) if step.first == step.last else f"{step.first}–{step.last}"
+        table.add_row(span, *(_step_figure(name, getattr(step, name)) for name in STEP_FIGURES))
+    console.print(table)
+    for name, heading in STEP_FIGURES.items():
+        values = [getattr(step, name) for step in curve.steps]
+        known = [value for value in values if value is not None]
+        if len(known) > 1:
+            top = (max(known) or 1.0) if name == "edge_error_seconds" else 1.0
+            say(
+                f"{heading:>10}  {sparkline(values, top)}  {_step_figure(name, known[0])} to begin with, now "
+                f"{_step_figure(name, known[-1])}"
+            )
+    points = [(point.name, point.controls) for point in curve.annotators]
+    console.print(_curve_table("annotator", points))
+    say("accepted: share of suggested regions and tags that were submitted as they were shown.")
+    say("tags right: their F1; for a single choice, the share that was right.")
+    say("region F1, error rate: of seconds. edges off: median distance of onsets and offsets.")
+
+
+def sparkline(values: Sequence[float | None], top: float) -> str:
+    """A curve as one line of block characters, from 0 to ``top``; a space for None."""
+    places = [None if value is None else round(value / top * (len(BLOCKS) - 1)) for value in values]
+    return "".join(" " if place is None else BLOCKS[place] for place in places)
+
+
+def print_comparison(compared: VersionComparison) -> None:
+    """Print two versions beside each other."""
+    console = _console()
+    names = (compared.first, compared.second)
+    if compared.figures:
+        console.print("[bold]On the annotations of now, by recordings that neither has heard[/]")
+        console.print(_pairs_table("figure", names, compared.figures))
+    else:
+        say("There is no recording that neither of them has heard: nothing can be measured.")
+    for reason in compared.reasons:
+        say(reason)
+    if compared.labels:
+        console.print("[bold]Average precision of each label, as measured when each was trained[/]")
+        console.print(_pairs_table("label", names, compared.labels))
+    if compared.shown:
+        console.print("[bold]What annotators were shown, against what they submitted[/]")
+        console.print(_curve_table("version", list(compared.shown.items())))
+
+
+def _versions_table(rows: Sequence[VersionDetail]) -> Table:
+    used = [name for name in METRICS if any(name in m for row in rows for m in _controls(row).values())]
+    table = _table("version", "state", "from", "control", *(METRICS[name] for name in used), "when")
+    for row in rows:
+        state = "[green]active[/]" if row.active else "[yellow]kept[/]" if row.status == "kept" else ""
+        state += "" if row.promotable else " [dim]figures[/]"
+        lines = list(_controls(row).items()) or [("", {})]
+        for line, (control, figures) in enumerate(lines):
+            first = (escape(row.name), state, str(row.annotations)) if line == 0 else ("", "", "")
+            when = datetime.fromtimestamp(row.created_at).strftime("%Y-%m-%d %H:%M") if line == 0 else ""
+            table.add_row(*first, escape(control), *(_number(figures.get(name)) for name in used), when)
+    return table
+
+
+def _pairs_table(heading: str, names: Sequence[str], controls: Mapping[str, Mapping[str, Pair]]) -> Table:
+    table = _table("control", heading, *names)
+    for control, rows in controls.items():
+        for line, (name, pair) in enumerate(rows.items()):
+            shown = FIGURES.get(name, name) if heading == "figure" else name
+            table.add_row("" if line else escape(control), escape(shown), *map(_number, pair))
+    return table
+
+
+def _curve_table(heading: str, points: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]]) -> Table:
+    table = _table(heading, "control", "annotations", "F1", "error rate", "lwlrap")
+    for name, controls in points:
+        for line, (control, figures) in enumerate(controls.items()):
+            table.add_row(
+                "" if line else escape(name),
+                escape(control),
+                f"{figures['annotations']:.0f}",
+                *(_number(figures.get(metric)) for metric in ("f1", "error_rate", "lwlrap")),
+            )
+    return table
+
+
+def _step_figure(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name == "accepted":
+        return f"{value:.0%}"
+    return f"{value:.3f} s" if name == "edge_error_seconds" else f"{value:.3f}"
+
+
+def _controls(row: VersionDetail) -> dict[str, dict[str, Any]]:
+    return {name: figures for name, figures in row.metrics.items() if isinstance(figures, dict)}
+
+
+def _table(*headings: str) -> Table:
+    # What can be folded in 80 columns is folded; a figure that is cut is none
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for heading in headings:
+        left = heading in ("state", "version", "annotator", "control", "figure", "label", "when")
+        folds = heading in ("control", "label", "when")
+        table.add_column(
+            heading,
+            justify="left" if left else "right",
+            no_wrap=not folds,
+            overflow="fold",
+            min_width=len(heading) if folds else None,
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)

@@ -1,0 +1,193 @@
+"""Which encoder this machine hears with. Importing this imports no torch and reads nothing."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from earmark.encoders import weights
+from earmark.encoders.base import Encoder
+from earmark.encoders.custom_checkpoint import own_fault
+from earmark.errors import WeightsError
+from earmark.settings import Settings
+from earmark.storage.atomic_files import replacing
+
+__all__ = ["Encoder", "choose_encoder", "encoder_identity", "get_encoder", "is_built", "settled"]
+
+_Key = tuple[str, Path, Path | None, int, str, str]
+
+_log = structlog.get_logger(__name__)
+_encoders: dict[_Key, Encoder] = {}
+_lock = threading.Lock()
+
+
+def get_encoder(settings: Settings, at_once: bool = True) -> Encoder:
+    """Return this process's encoder, built on the first call; that may read or fetch the weights.
+
+    ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else logmel, with a
+    warning; ``ENCODER=cnn14`` never falls back. What was decided holds until the process ends, and is
+    written to ``encoder.json`` in the data folder for ``encoder_identity``. Without ``at_once`` CNN14's
+    engine starts with the first sound.
+
+    Raises
+    ------
+    WeightsError
+        ``ENCODER=cnn14``, and its weights are missing, damaged or cannot be fetched.
+    ConfigurationError
+        ``CNN14_ENGINE`` and ``CNN14_PRECISION`` ask for what this machine does not do.
+    """
+    key = _key(settings)
+    with _lock:  # held while building: a second thread wants the same encoder, not another one
+        encoder = _encoders.get(key)
+        if encoder is None:
+            encoder = _encoders[key] = _build(settings, at_once)
+            _write_decision(settings, encoder)
+        return encoder
+
+
+def choose_encoder(settings: Settings) -> Literal["cnn14", "logmel"]:
+    """Decide for ``ENCODER=auto``, fetching the weights if need be, and load nothing.
+
+    What CNN14_CHECKPOINT holds is read once, which imports torch. Where it is no good, ``auto`` takes the
+    weights in the cache, if they are there, else logmel; with a warning.
+
+    Raises
+    ------
+    WeightsError
+        ``ENCODER=cnn14``, and its weights are missing, damaged or cannot be fetched.
+    """
+    if settings.encoder == "logmel":
+        return "logmel"
+    try:
+        _check_own(settings)
+        weights.fetch_checkpoint(settings)
+    except WeightsError as error:
+        if settings.encoder == "cnn14":
+            raise
+        _log.warning(
+            "encoder_fallback",
+            encoder="logmel",
+            reason=str(error),
+            help="predictions are much weaker than with cnn14; ENCODER=logmel silences this",
+        )
+        return "logmel"
+    return "cnn14"
+
+
+def settled(settings: Settings) -> Settings:
+    """Settings with ``choose_encoder``'s choice in them, for processes that should not choose anew.
+
+    Raises
+    ------
+    WeightsError
+        See ``choose_encoder``.
+    """
+    found: dict[str, object] = {"encoder": choose_encoder(settings)}
+    if found["encoder"] == "cnn14" and own_fault(settings) is not None:
+        found["cnn14_checkpoint"] = weights.find_checkpoint(settings)  # what was taken in its place
+    return settings.model_copy(update=found)
+
+
+def is_built(settings: Settings) -> bool:
+    """Whether this process has its encoder already."""
+    return _key(settings) in _encoders
+
+
+def encoder_identity(settings: Settings) -> str:
+    """Return the identity that ``get_encoder`` has or would have, in milliseconds, loading nothing.
+
+    ``ENCODER=auto`` without weights here reports what ``get_encoder`` last decided in this data
+    folder, and logmel's identity before it ever did. A checkpoint that was put here by hand is hashed on
+    the first call (about a second for 327 MB), and again only when it changes.
+
+    Raises
+    ------
+    WeightsError
+        ``ENCODER=cnn14``, and CNN14_CHECKPOINT is no good.
+    """
+    built = _encoders.get(_key(settings))
+    if built is not None:
+        return built.identity
+    if settings.encoder == "logmel":
+        return _logmel_identity()
+    digest = weights.cheap_digest(settings)
+    if digest is not None:
+        return weights.identity_of(digest)
+    fault = own_fault(settings)
+    if settings.encoder == "auto":  # which never fetches what a checkpoint that is no good stands for
+        return (_read_decision(settings) if fault is None else None) or _logmel_identity()
+    if fault is not None:
+        raise fault
+    return weights.identity_of(weights.ZENODO.sha256)  # what will be fetched
+
+
+def _check_own(settings: Settings) -> None:
+    """Know what CNN14_CHECKPOINT holds; a fault of its own is no fault where the cache stands in."""
+    try:
+        weights.check_own(settings)
+    except WeightsError as error:
+        if settings.encoder == "cnn14":
+            raise
+        stands_in = weights.find_checkpoint(settings)
+        if stands_in is not None:
+            _log.warning("checkpoint_passed_over", reason=str(error), taken=str(stands_in))
+
+
+def _key(settings: Settings) -> _Key:
+    checkpoint = _resolved(settings.cnn14_checkpoint) if settings.cnn14_checkpoint else None
+    how = settings.torch_threads, settings.cnn14_engine, settings.cnn14_precision
+    return settings.encoder, _resolved(settings.data_dir), checkpoint, *how
+
+
+@functools.cache
+def _resolved(path: Path) -> Path:
+    """Followed to its end once: this is asked for several times in every prediction."""
+    return path.resolve()
+
+
+def _build(settings: Settings, at_once: bool) -> Encoder:
+    if choose_encoder(settings) == "cnn14":
+        checkpoint = weights.fetch_checkpoint(settings)
+        digest = weights.checkpoint_digest(settings, checkpoint)
+        from earmark.encoders.cnn14 import Cnn14Encoder
+
+        return Cnn14Encoder(
+            checkpoint,
+            digest=digest,
+            threads=settings.torch_threads,
+            engine=settings.cnn14_engine,
+            precision=settings.cnn14_precision,
+            at_once=at_once,
+        )
+    from earmark.encoders.logmel import LogmelEncoder
+
+    return LogmelEncoder()
+
+
+def _logmel_identity() -> str:
+    from earmark.encoders.logmel import LogmelEncoder
+
+    return LogmelEncoder.IDENTITY
+
+
+def _decision_path(settings: Settings) -> Path:
+    return settings.data_dir / "encoder.json"
+
+
+def _write_decision(settings: Settings, encoder: Encoder) -> None:
+    with replacing(_decision_path(settings)) as part:
+        part.write_text(json.dumps({"encoder": encoder.name, "identity": encoder.identity}), encoding="utf-8")
+
+
+def _read_decision(settings: Settings) -> str | None:
+    try:
+        decision = json.loads(_decision_path(settings).read_bytes())
+    except (OSError, ValueError):
+        return None
+    identity = decision.get("identity") if isinstance(decision, dict) else None
+    return identity if isinstance(identity, str) else None

@@ -1,0 +1,117 @@
+"""Large files: one writer at a time, on a disk that may fill up and that the database shares."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from earmark.encoders.progress import Display
+from earmark.errors import WeightsError
+
+LOOK_SECONDS = 0.5
+"""While another process writes, its progress is looked at this often."""
+SPARE_BYTES = 64_000_000
+"""Left free beside a large file."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 when it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def is_no_room(error: OSError) -> bool:
+    """Whether a disk or a quota is full."""
+    return error.errno in _NO_ROOM
+
+
+def need_room(folder: Path, size: int) -> None:
+    """Check that a folder's disk takes so many bytes.
+
+    Raises
+    ------
+    OSError
+        ENOSPC, saying what is free and what is needed.
+    """
+    free, needed = shutil.disk_usage(folder).free, size + SPARE_BYTES
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed")
+
+
+@contextmanager
+def giving_room_back(part: Path) -> Iterator[None]:
+    """Remove a file whose writing filled the disk: on a full disk, the database stops too."""
+    try:
+        yield
+    except OSError as error:
+        if is_no_room(error):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def put_in_place(part: Path, target: Path) -> None:
+    """Let a complete file take the place of ``target`` in one step, also if the power goes."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+
+
+@contextmanager
+def alone(target: Path, part: Path, size: int, shown: Display) -> Iterator[None]:
+    """Let one process at a time write ``target``; the others show how far its part is, and wait.
+
+    Raises
+    ------
+    WeightsError
+        As in ``explained``, for the whole block.
+    """
+    with explained(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.with_name(f"{target.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            shown.begin(f"waiting for another process to bring {target.name}", size_of(part), size)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=LOOK_SECONDS)
+            except Timeout:
+                shown.reach(size_of(part))
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one sentence.
+
+    Raises
+    ------
+    WeightsError
+        The block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if is_no_room(error):
+            raise WeightsError(
+                f"There is no room for CNN14's weights in {folder} ({reason}): free some space, or set "
+                "DATA_DIR to another disk."
+            ) from error
+        raise WeightsError(
+            f"CNN14's weights cannot be kept in {folder} ({reason}): make it writable, or set DATA_DIR to a "
+            "folder of yours."
+        ) from error

@@ -1,0 +1,110 @@
+"""``annotated.csv``: which parts of each sound were annotated, for formats with no place for it.
+
+RFC 4180 in UTF-8 with the columns of `COLUMNS`: a row for each part, in seconds of the sound; an empty
+``end`` is the end of the sound. In a folder it is called ``annotated.csv``, beside a file ``town.csv`` it is
+``town.annotated.csv``. Without it, a missing label cannot be told from a part that nobody listened to.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from earmark.errors import FormatError
+from earmark.export.records import AnnotatedSpan, ClipRecord
+
+NAME = "annotated.csv"
+COLUMNS = ("sound", "start", "end", "annotator")
+
+
+def path_beside(export: Path, is_folder: bool) -> Path:
+    """Return where the table of an export is."""
+    return export / NAME if is_folder else export.with_name(f"{export.stem}.{NAME}")
+
+
+class AnnotatedTable:
+    """Writer of the table."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._table = csv.writer(file)
+        self._table.writerow(COLUMNS)
+
+    def add(self, records: Iterable[ClipRecord]) -> None:
+        """Write the annotated parts of records; predictions have none."""
+        for record in records:
+            if record.source == "annotation":
+                self._table.writerows(_row(record, span) for span in record.annotated or (_whole(record),))
+
+
+@contextmanager
+def writing(export: Path) -> Iterator[AnnotatedTable]:
+    """Make the table beside a file; it appears when the context ends well, or not at all."""
+    from earmark.export.writers import writing_text
+
+    with writing_text(path_beside(export, is_folder=False)) as file:
+        yield AnnotatedTable(file)
+
+
+def read(table: Path) -> dict[str, list[AnnotatedSpan]]:
+    """Return the annotated parts by the name of the sound; none where there is no such table.
+
+    Raises
+    ------
+    FormatError
+        The file cannot be read, lacks a column, or a time is no number.
+    """
+    found: dict[str, list[AnnotatedSpan]] = {}
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if not set(COLUMNS) <= set(rows.fieldnames or ()):
+                raise FormatError(f"{table} must have the columns {', '.join(COLUMNS)}.")
+            for row in rows:
+                try:
+                    start, end = float(row["start"]), float(row["end"] or math.inf)
+                except (TypeError, ValueError):
+                    start = end = math.nan
+                if not 0 <= start <= end:
+                    raise FormatError(
+                        f"{table}, line {rows.line_num}: start and end must be seconds, start first."
+                    )
+                span = AnnotatedSpan(start, end, row["annotator"] or None)
+                found.setdefault(row["sound"], []).append(span)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{table} cannot be read as a UTF-8 CSV file: {error}.") from error
+    return found
+
+
+def with_spans(
+    records: Sequence[ClipRecord], spans: Mapping[str, Sequence[AnnotatedSpan]]
+) -> tuple[ClipRecord, ...]:
+    """Return the records of a sound with the parts that a table names, where they name none themselves."""
+    return tuple(replace(record, annotated=_spans_of(record, spans)) for record in records)
+
+
+def _spans_of(record: ClipRecord, spans: Mapping[str, Sequence[AnnotatedSpan]]) -> tuple[AnnotatedSpan, ...]:
+    if record.annotated or record.source == "prediction":
+        return record.annotated
+    return tuple(
+        span
+        for span in spans.get(record.file_name, ())
+        if record.annotator is None or span.annotator in (None, record.annotator)
+    )
+
+
+def _whole(record: ClipRecord) -> AnnotatedSpan:
+    return AnnotatedSpan(0.0, math.inf if record.duration is None else record.duration)
+
+
+def _row(record: ClipRecord, span: AnnotatedSpan) -> tuple[str, str, str, str]:
+    from earmark.export.writers import seconds_text
+
+    end = "" if math.isinf(span.end) else seconds_text(span.end)
+    return record.file_name, seconds_text(span.start), end, span.annotator or record.annotator or ""

@@ -1,0 +1,83 @@
+"""DCASE's strong labels: ``filename <tab> onset <tab> offset <tab> event_label`` with a header, in seconds.
+
+As in DESED and DCASE's Task 4; sed_eval (through dcase_util) and pandas read it. A sound in which
+somebody found nothing is a line of its name alone. Who said it, tags, scores and controls have no place.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from earmark.errors import FormatError
+from earmark.export import annotated
+from earmark.export.formats import Add
+from earmark.export.label_tracks import number
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.export.writers import OneEach, one_line, seconds_text, writing_text
+
+HEADER = ("filename", "onset", "offset", "event_label")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Add]:
+    """Make the table; see ``FormatModule``. Two sounds of one name cannot both be in it."""
+    with writing_text(path) as file, annotated.writing(path) as spans:
+        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+        table.writerow(HEADER)
+        names = OneEach()
+
+        def add(records: Sequence[ClipRecord]) -> int:
+            heard = [record for record in records if record.regions]
+            if not heard:
+                return 0
+            name = one_line(heard[0].file_name, "The file name")
+            rows = [
+                (name, seconds_text(region.start), seconds_text(region.end), _label(region))
+                for record in heard
+                for regions in record.regions.values()
+                for region in regions
+            ]
+            names.take(name)
+            table.writerows(rows or [(name, "", "", "")])
+            spans.add(heard)
+            return len(rows)
+
+        yield add
+
+
+def read(path: Path, control: str = "label") -> Iterator[ClipRecord]:
+    """Read such a table, of whatever origin; a sound's lines follow each other or not.
+
+    Parameters
+    ----------
+    control
+        Name of the control that the records' regions get.
+
+    Raises
+    ------
+    FormatError
+        The file cannot be read, lacks a column, or a time is no number.
+    """
+    found: dict[str, list[RegionRecord]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t")
+            if not set(HEADER) <= set(rows.fieldnames or ()):
+                raise FormatError(f"{path} is no list of events: its first line must be {' '.join(HEADER)}.")
+            for line, row in enumerate(rows, 2):
+                where = f"{path}, line {line}"
+                regions = found.setdefault(row["filename"] or "", [])
+                if row["onset"] or row["offset"] or row["event_label"]:
+                    onset, offset = number(row["onset"] or "", where), number(row["offset"] or "", where)
+                    regions.append(RegionRecord(onset, offset, row["event_label"] or ""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{path} cannot be read as a list of events: {error}.") from error
+    for name, regions in found.items():
+        yield ClipRecord(name, regions={control: tuple(regions)})
+
+
+def _label(region: RegionRecord) -> str:
+    return one_line(region.label, "The label")

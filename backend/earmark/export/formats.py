@@ -1,0 +1,72 @@
+"""The formats by name: what each holds, and the module that writes and reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from earmark.export.records import ClipRecord
+
+FormatName = Literal["csv", "jsonl", "jams", "raven", "audacity", "dcase", "fsdkaggle"]
+
+Add = Callable[[Sequence[ClipRecord]], int]
+"""Writes all records of one sound and returns the number of rows, or raises ``FormatError`` and writes
+nothing of it."""
+
+
+class FormatModule(Protocol):
+    """What the module of a format has."""
+
+    def writing(self, path: Path) -> AbstractContextManager[Add]:
+        """Open ``path`` for writing; it appears when the context ends well, or not at all."""
+        ...
+
+    def read(self, path: Path) -> Iterator[ClipRecord]:
+        """Read what was written; raises ``FormatError`` for anything else."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format. ``is_folder``: one file for each sound, in a folder."""
+
+    name: FormatName
+    about: str
+    module: str
+    is_folder: bool = False
+    holds_regions: bool = True
+    holds_tags: bool = True
+    holds_annotators: bool = True
+
+    def load(self) -> FormatModule:
+        """Its module; the libraries that it needs are imported only now."""
+        return cast(FormatModule, import_module(f"earmark.export.{self.module}"))
+
+
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        Format("jsonl", "JSON Lines, one annotation a line, with everything", "jsonl"),
+        Format("csv", "a table with a row for each region and tag, and all fields of the task", "csv_table"),
+        Format("jams", "a folder of JAMS files", "jams_files", is_folder=True),
+        Format("raven", "a folder of Raven Pro selection tables", "raven", is_folder=True, holds_tags=False),
+        Format("audacity", "a folder of Audacity label tracks", "audacity", is_folder=True, holds_tags=False),
+        Format(
+            "dcase",
+            "filename, onset, offset, event_label, as DCASE, sed_eval and psds_eval read them",
+            "dcase",
+            holds_tags=False,
+            holds_annotators=False,
+        ),
+        Format(
+            "fsdkaggle",
+            "fname,labels: which labels each sound has, without times",
+            "fsdkaggle",
+            holds_annotators=False,
+        ),
+    )
+}

@@ -1,0 +1,186 @@
+"""JAMS: one file for each sound, in a folder beside ``sounds.csv``, validated by the library ``jams``.
+
+Every record and control is a JAMS annotation: regions in the namespace ``segment_open``, tags of the
+whole sound in ``tag_open``, as soundata writes them; scores are confidences. What JAMS has no field for
+is in sandboxes under ``earmark``, so that nothing is lost. Source: Humphrey et al., "JAMS: a JSON
+annotated music specification for reproducible MIR research", ISMIR 2014.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jams
+
+from earmark.errors import FormatError
+from earmark.export import jsonl
+from earmark.export.formats import Add
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.export.writers import read_index, storable, writing_label_files
+
+REGIONS, TAGS = "segment_open", "tag_open"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Add]:
+    """Make a folder of JAMS files; see ``FormatModule``."""
+    with writing_label_files(path, ".jams") as files:
+
+        def add(records: Sequence[ClipRecord]) -> int:
+            for record in records:
+                storable(record.file_name + record.sound + (record.annotator or ""), "The name")
+            content = _checked(records)
+            target = files.new(records[0])
+            target.write_text(content, encoding="utf-8")
+            files.enter(target, records[0])
+            files.annotated.add(records)
+            return sum(len(found) for r in records for found in (*r.regions.values(), *r.tags.values()))
+
+        yield add
+
+
+def read(path: Path) -> Iterator[ClipRecord]:
+    """Read a folder that ``writing`` has made."""
+    for indexed in read_index(path):
+        yield from read_file(indexed.path)
+
+
+def read_file(path: Path) -> list[ClipRecord]:
+    """Read one JAMS file, of whatever origin: its annotations in open namespaces.
+
+    What no export of this tool has made becomes one record for each annotator, with controls named
+    after the namespaces.
+
+    Raises
+    ------
+    FormatError
+        The file cannot be read or breaks the schema.
+    """
+    try:
+        content = jams.load(str(path))
+    except (OSError, ValueError, TypeError, KeyError, jams.JamsError) as error:
+        raise FormatError(f"{path} cannot be read as JAMS: {error}.") from error
+    records: dict[str, ClipRecord] = {}
+    for number, base in enumerate(_of(content.sandbox).get("records", ())):
+        records[str(number)] = jsonl.record_of(base)
+    for annotation in content.annotations:
+        if annotation.namespace not in (REGIONS, TAGS):
+            continue
+        ours, annotator = _of(annotation.sandbox), _annotator(annotation)
+        key = str(ours.get("record", f"of {annotator}"))
+        record = records.get(key) or ClipRecord(
+            content.file_metadata.title or path.stem,
+            duration=content.file_metadata.duration,
+            annotator=annotator,
+        )
+        records[key] = _with(record, annotation, ours.get("control", annotation.namespace), ours)
+    return list(records.values())
+
+
+def _checked(records: Sequence[ClipRecord]) -> str:
+    """Return the file's content, which fits the schema.
+
+    Raises
+    ------
+    FormatError
+        A time is negative or not finite, which JAMS cannot hold.
+    """
+    first = records[0]
+    content = jams.JAMS()
+    content.file_metadata.title = first.file_name
+    content.file_metadata.duration = _extent(records)
+    bare = [replace(record, regions={}, tags={}, tag_scores={}) for record in records]
+    content.sandbox.earmark = {"records": [json.loads(jsonl.line_of(record)) for record in bare]}
+    for number, record in enumerate(records):
+        for control, regions in record.regions.items():
+            content.annotations.append(_regions(record, number, control, regions))
+        for control, tags in record.tags.items():
+            content.annotations.append(_tags(record, number, control, tags))
+    try:
+        content.validate(strict=True)
+        return json.dumps(content.__json__, indent=1, allow_nan=False)
+    except (jams.JamsError, ValueError) as error:
+        raise FormatError(f"{first.file_name}: JAMS has no place for it ({error}).") from error
+
+
+def _regions(record: ClipRecord, number: int, control: str, regions: Sequence[RegionRecord]) -> Any:
+    # The library sorts by time, and equal times stay in order: so do what is told of each.
+    ordered = sorted(regions, key=lambda region: region.start)
+    annotation = _annotation(REGIONS, record, number, control)
+    annotation.sandbox.earmark |= {
+        "ends": [region.end for region in ordered],
+        "ids": [region.id for region in ordered],
+        "annotators": [region.annotator for region in ordered],
+    }
+    for region in ordered:
+        length = max(0.0, region.end - region.start)
+        annotation.append(time=region.start, duration=length, value=region.label, confidence=region.score)
+    return annotation
+
+
+def _tags(record: ClipRecord, number: int, control: str, tags: Sequence[str]) -> Any:
+    annotation = _annotation(TAGS, record, number, control)
+    for tag in tags:
+        score = record.tag_scores.get(control)
+        annotation.append(time=0.0, duration=record.duration or 0.0, value=tag, confidence=score)
+    return annotation
+
+
+def _annotation(namespace: str, record: ClipRecord, number: int, control: str) -> Any:
+    annotation = jams.Annotation(namespace=namespace, time=0, duration=record.duration)
+    about = annotation.annotation_metadata
+    about.data_source = record.source
+    about.version = record.version or ""
+    if record.annotator:
+        about.annotator = jams.Sandbox(name=record.annotator)
+    annotation.sandbox.earmark = {"record": number, "control": control}
+    return annotation
+
+
+def _with(record: ClipRecord, annotation: Any, control: str, ours: Mapping[str, Any]) -> ClipRecord:
+    """The record with what one JAMS annotation says."""
+    data = list(annotation.data)
+    if annotation.namespace == TAGS:
+        known = [float(o.confidence) for o in data if o.confidence is not None]
+        return replace(
+            record,
+            tags={**record.tags, control: tuple(str(o.value) for o in data)},
+            tag_scores={**record.tag_scores, **({control: min(known)} if known else {})},
+        )
+    found = []
+    for number, o in enumerate(data):
+        annotator = _nth(ours, "annotators", number, record.annotator)
+        # A length is the difference of two rounded numbers, and so not always exactly the end.
+        end = _nth(ours, "ends", number, o.time + o.duration)
+        score = None if o.confidence is None else float(o.confidence)
+        found.append(
+            RegionRecord(o.time, end, str(o.value), score, annotator, _nth(ours, "ids", number, None))
+        )
+    return replace(record, regions={**record.regions, control: tuple(found)})
+
+
+def _extent(records: Sequence[ClipRecord]) -> float:
+    """Seconds of the sound, which JAMS insists on: where unknown, up to the last end."""
+    known = [record.duration for record in records if record.duration is not None]
+    ends = [region.end for record in records for regions in record.regions.values() for region in regions]
+    return max(known or ends, default=0.0)
+
+
+def _of(sandbox: Any) -> Mapping[str, Any]:
+    ours = getattr(sandbox, "earmark", {})
+    return ours if isinstance(ours, Mapping) else {}
+
+
+def _annotator(annotation: Any) -> str | None:
+    name = getattr(annotation.annotation_metadata.annotator, "name", None)
+    return str(name) if name else None
+
+
+def _nth(values: Mapping[str, Any], name: str, number: int, default: Any) -> Any:
+    found = values.get(name)
+    return found[number] if isinstance(found, list) and number < len(found) else default

@@ -1,0 +1,164 @@
+"""Tasks as Label Studio's API and its JSON exports have them, as ``ClipRecord``s."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from earmark.export.records import ClipRecord, RegionRecord, Source
+from earmark.labels.controls import Control
+
+FILE_NAME_FIELD = "fname"
+"""Field of a task's data with the name that a sound had before it was imported."""
+DURATION_FIELD = "duration"
+_UPLOAD = re.compile(r"/data/upload/.*/[0-9a-f]{8}-(?P<name>[^/]+)$")
+"""Label Studio puts eight digits before the name of an uploaded file."""
+
+
+@dataclass
+class TaskReader:
+    """Reads the tasks of one project.
+
+    Only results of ``controls`` are read, whatever their labels are; ``passed_over`` counts the
+    others by their type (text areas, ratings, choices for a single region, controls of text).
+    """
+
+    controls: tuple[Control, ...]
+    data_key: str
+    """Field of a task's data that holds the sound's address."""
+    annotators: Mapping[int, str] = field(default_factory=dict)
+    """E-mail addresses by Label Studio's number of a user."""
+    passed_over: dict[str, int] = field(default_factory=dict)
+
+    def annotations(self, task: Mapping[str, Any]) -> list[ClipRecord]:
+        """One record for each finished annotation; skipped ones say nothing."""
+        return [
+            self._record(task, annotation, "annotation")
+            for annotation in _objects(task.get("annotations"))
+            if not annotation.get("was_cancelled")
+        ]
+
+    def predictions(self, task: Mapping[str, Any], version: str | None = None) -> list[ClipRecord]:
+        """The task's newest prediction, or its newest of ``version``; at most one record."""
+        found = [
+            prediction
+            for prediction in _objects(task.get("predictions"))
+            if version is None or prediction.get("model_version") == version
+        ]
+        if not found:
+            return []
+        return [self._record(task, max(found, key=_age), "prediction")]
+
+    def _record(self, task: Mapping[str, Any], item: Mapping[str, Any], source: Source) -> ClipRecord:
+        data = task.get("data")
+        data = data if isinstance(data, dict) else {}
+        address = data.get(self.data_key)
+        address = address if isinstance(address, str) else ""
+        results = _objects(item.get("result"))
+        annotator = None if source == "prediction" else self._annotator(item.get("completed_by"))
+        regions, tags, scores = self._results(results, annotator)
+        return ClipRecord(
+            file_name=file_name_of(data, address),
+            sound=address,
+            task_id=_whole(task.get("id")),
+            data=data,
+            duration=_duration(results, data),
+            tags=tags,
+            tag_scores=scores,
+            regions=regions,
+            source=source,
+            version=_text(item.get("model_version")) if source == "prediction" else None,
+            annotator=annotator,
+            ground_truth=item.get("ground_truth") is True,
+            id=_whole(item.get("id")),
+        )
+
+    def _results(
+        self, results: Iterable[Mapping[str, Any]], annotator: str | None
+    ) -> tuple[dict[str, tuple[RegionRecord, ...]], dict[str, tuple[str, ...]], dict[str, float]]:
+        by_name = {control.name: control for control in self.controls}
+        regions: dict[str, list[RegionRecord]] = {c.name: [] for c in self.controls if c.kind == "regions"}
+        tags: dict[str, dict[str, None]] = {}
+        scores: dict[str, float] = {}
+        for item in results:
+            control, value = by_name.get(str(item.get("from_name"))), item.get("value")
+            if control is None or item.get("type") != control.result_type or not isinstance(value, dict):
+                kind = str(item.get("type", "unknown"))
+                self.passed_over[kind] = self.passed_over.get(kind, 0) + 1
+                continue
+            labels, score = _labels(value.get(control.result_type)), _finite(item.get("score"))
+            if control.kind != "regions":
+                tags.setdefault(control.name, {}).update(dict.fromkeys(labels))
+                if score is not None:
+                    scores[control.name] = score
+                continue
+            start, end = _finite(value.get("start")), _finite(value.get("end"))
+            if start is None or end is None or end < start:
+                self.passed_over["region without times"] = self.passed_over.get("region without times", 0) + 1
+                continue
+            name = _text(item.get("id"))
+            regions[control.name] += [
+                RegionRecord(max(0.0, start), max(0.0, end), label, score, annotator, name)
+                for label in labels
+            ]
+        ordered = {
+            name: tuple(sorted(found, key=lambda region: (region.start, region.end, region.label)))
+            for name, found in regions.items()
+        }
+        return ordered, {name: tuple(found) for name, found in tags.items()}, scores
+
+    def _annotator(self, completed_by: object) -> str | None:
+        if isinstance(completed_by, dict):
+            return _text(completed_by.get("email")) or _text(str(completed_by.get("id") or ""))
+        number = _whole(completed_by)
+        return None if number is None else self.annotators.get(number, str(number))
+
+
+def file_name_of(data: Mapping[str, Any], address: str) -> str:
+    """The name that people know a task's sound by: the field ``fname``, or what the address ends with."""
+    named = data.get(FILE_NAME_FIELD)
+    if isinstance(named, str) and named.strip():
+        return named
+    uploaded = _UPLOAD.search(address)
+    if uploaded:
+        return unquote(uploaded["name"])
+    parts = urlsplit(address)
+    path = parts.query.removeprefix("d=") if parts.path.rstrip("/").endswith("/local-files") else parts.path
+    return unquote(path).rpartition("/")[2] or address
+
+
+def _duration(results: Iterable[Mapping[str, Any]], data: Mapping[str, Any]) -> float | None:
+    """Seconds: as the interface measured them, else as the task's data has them."""
+    measured = [seconds for item in results if (seconds := _finite(item.get("original_length")))]
+    seconds = measured[0] if measured else _finite(data.get(DURATION_FIELD))
+    return seconds if seconds is not None and seconds > 0 else None
+
+
+def _age(prediction: Mapping[str, Any]) -> int:
+    return _whole(prediction.get("id")) or 0
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _labels(value: object) -> list[str]:
+    return [label for label in value if isinstance(label, str) and label] if isinstance(value, list) else []
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,286 @@
+"""Where an export goes: files and folders that appear whole or not at all, and safe names in them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import unicodedata
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TextIO
+
+from earmark.errors import ConfigurationError, FormatError
+from earmark.export.annotated import NAME as ANNOTATED
+from earmark.export.annotated import AnnotatedTable
+from earmark.export.records import ClipRecord
+from earmark.storage.atomic_files import replacing
+
+INDEX = "sounds.csv"
+"""In a folder of an export: which sound, task and annotator each file belongs to."""
+INDEX_COLUMNS = (
+    "label_file", "file_name", "sound", "task_id", "id", "source", "version", "annotator", "ground_truth",
+    "duration", "control",
+)  # fmt: skip
+_NAME_BYTES = 180
+"""File systems take 255 bytes; a suffix, an annotator and a number must fit, too."""
+_DISTINCTION = 40
+"""Letters of an annotator's name in that of a file."""
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+
+
+def check_target(path: Path, is_folder: bool, force: bool) -> None:
+    """Refuse to write over what is there, before any work is done.
+
+    Raises
+    ------
+    ConfigurationError
+        Something is at ``path``: without ``force`` anything, with it a folder that no export made.
+    """
+    if not path.exists():
+        return
+    if not force:
+        raise ConfigurationError(
+            f"{path} is there already: choose another --out, or replace it with --force."
+        )
+    if path.is_dir() != is_folder:
+        raise ConfigurationError(
+            f"{path} is a {'folder' if path.is_dir() else 'file'}, and this format makes a "
+            f"{'folder' if is_folder else 'file'}: choose another --out."
+        )
+    if is_folder and any(path.iterdir()) and not (path / INDEX).is_file():
+        raise ConfigurationError(
+            f"{path} holds other things than an export (there is no {INDEX}): choose another --out."
+        )
+
+
+@contextmanager
+def writing_text(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 file for writing, which appears at ``path`` when all went well.
+
+    Raises
+    ------
+    ConfigurationError
+        The disk is full, or the folder may not be written.
+    """
+    with (
+        explained_writing(path),
+        replacing(path) as part,
+        part.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
+
+
+@contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, which takes the place of ``path`` when all went well.
+
+    Raises
+    ------
+    ConfigurationError
+        The disk is full, or the folder may not be written.
+    """
+    with explained_writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.parent / f".part-{uuid.uuid4().hex}"
+        part.mkdir()
+        old = path.parent / f".old-{uuid.uuid4().hex}"
+        try:
+            yield part
+            if path.exists():
+                path.rename(old)
+            part.rename(path)
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            for folder in (part, old):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def explained_writing(path: Path) -> Iterator[None]:
+    """Turn what the disk says into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error}.") from error
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time as the shortest decimal number that reads back as the same, without an exponent."""
+    return format(Decimal(repr(float(seconds))), "f")
+
+
+def one_line(text: str, what: str) -> str:
+    """Return a text that a line of a table without escapes can hold.
+
+    Raises
+    ------
+    FormatError
+        It has a tab, the end of a line, or something that UTF-8 has no bytes for.
+    """
+    storable(text, what)
+    if any(character in text for character in "\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\x00"):
+        raise FormatError(
+            f"{what} {text!r} has a tab or the end of a line, which this format has no place for: "
+            "rename it, or use the format csv or jsonl."
+        )
+    return text
+
+
+def storable(text: str, what: str) -> str:
+    """Return a text that UTF-8 can hold.
+
+    Raises
+    ------
+    FormatError
+        It has half of a character, or a NUL.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise FormatError(
+            f"{what} {text!r} is no valid Unicode: rename it, or use the format jsonl."
+        ) from error
+    if "\x00" in text:
+        raise FormatError(f"{what} {text!r} has a NUL in it: rename it, or use the format jsonl.")
+    return text
+
+
+class LabelFiles:
+    """The files of a folder, one for each sound or more, and the index that says what each is.
+
+    Names follow the sounds' own, folders included, with what some file systems refuse replaced, and
+    are told apart by numbers where two would be the same for a file system that ignores case.
+    """
+
+    def __init__(self, folder: Path, suffix: str, index: TextIO, annotated: AnnotatedTable) -> None:
+        self._folder, self._suffix, self.annotated = folder, suffix, annotated
+        self._used: set[str] = {_folded(INDEX), _folded(ANNOTATED)}
+        self._numbers: Counter[str] = Counter()
+        self._index = csv.writer(index)
+        self._index.writerow(INDEX_COLUMNS)
+
+    def new(self, record: ClipRecord, distinction: str = "") -> Path:
+        """Return a path that no other sound has; its folder is there."""
+        parts = [_safe(part) for part in re.split(r"[/\\]", record.file_name) if part not in ("", ".", "..")]
+        *folders, name = parts or ["sound"]
+        while any(_folded("/".join(folders[:depth])) in self._used for depth in range(1, len(folders) + 1)):
+            folders = [f"{folder}_" for folder in folders]  # one bears the name of another sound's file
+        stem = "/".join([*folders, Path(name).stem])
+        stem += f" ({_safe(distinction)[:_DISTINCTION]})" if distinction else ""
+        while True:
+            self._numbers[_folded(stem)] += 1
+            number = self._numbers[_folded(stem)]
+            relative = f"{stem} ({number}){self._suffix}" if number > 1 else f"{stem}{self._suffix}"
+            path = self._folder / relative
+            if _folded(relative) not in self._used and not path.is_dir():
+                break
+        self._used.add(_folded(relative))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def enter(self, path: Path, record: ClipRecord, control: str = "") -> None:
+        """Write into the index what a file is."""
+        values: dict[str, Any] = {
+            "label_file": path.relative_to(self._folder).as_posix(),
+            "control": control,
+            **{name: getattr(record, name) for name in INDEX_COLUMNS[1:-1]},
+            "duration": "" if record.duration is None else seconds_text(record.duration),
+            "ground_truth": json.dumps(record.ground_truth),
+        }
+        self._index.writerow([values[name] for name in INDEX_COLUMNS])
+
+
+@contextmanager
+def writing_label_files(path: Path, suffix: str) -> Iterator[LabelFiles]:
+    """Make a folder of files named after sounds, with its index, in one step."""
+    with (
+        writing_folder(path) as folder,
+        (folder / INDEX).open("w", encoding="utf-8", newline="") as index,
+        (folder / ANNOTATED).open("w", encoding="utf-8", newline="") as annotated,
+    ):
+        yield LabelFiles(folder, suffix, index, AnnotatedTable(annotated))
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """One row of a folder's index: a file, and what is known of its record besides its labels."""
+
+    path: Path
+    record: ClipRecord
+    control: str
+
+
+def read_index(folder: Path) -> list[Indexed]:
+    """Return the files of an export's folder in the order in which they were written.
+
+    Raises
+    ------
+    FormatError
+        There is no such index, or it is damaged.
+    """
+    path = folder / INDEX
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [_indexed(folder, row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
+        raise FormatError(f"{path} cannot be read as the index of an export: {error!r}.") from error
+
+
+def _indexed(folder: Path, row: dict[str, str]) -> Indexed:
+    record = ClipRecord(
+        row["file_name"],
+        row["sound"],
+        int(row["task_id"]) if row["task_id"] else None,
+        duration=float(row["duration"]) if row["duration"] else None,
+        source="prediction" if row["source"] == "prediction" else "annotation",
+        version=row["version"] or None,
+        annotator=row["annotator"] or None,
+        ground_truth=row["ground_truth"] == "true",
+        id=int(row["id"]) if row["id"] else None,
+    )
+    path = folder / row["label_file"]
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{row['label_file']} leads out of the folder")
+    return Indexed(path, record, row["control"])
+
+
+def _safe(part: str) -> str:
+    """A name that every file system takes, not longer than `_NAME_BYTES`; its suffix is kept."""
+    text = _UNSAFE.sub("_", part.encode("utf-8", "replace").decode()).rstrip(" .") or "_"
+    suffix = Path(text).suffix[:16]
+    stem = text.removesuffix(suffix).encode()[: _NAME_BYTES - len(suffix.encode())]
+    return stem.decode("utf-8", "ignore") + suffix
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+class OneEach:
+    """Names of sounds in a format where the name is all that tells sounds apart."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, name: str) -> None:
+        """Take a name.
+
+        Raises
+        ------
+        FormatError
+            Another sound has it.
+        """
+        if name in self._taken:
+            raise FormatError(
+                f"Another sound is called {name!r}, too, and this format tells sounds apart by their names: "
+                "give the tasks' data a field fname, or use csv or jsonl."
+            )
+        self._taken.add(name)

@@ -1,0 +1,143 @@
+"""Prefetch queue: fetches the sounds of many tasks side by side, and yields tasks as their sounds arrive."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from types import TracebackType
+from typing import Self
+
+from earmark.audio.source import LabelStudioAccess, LocatedSound
+from earmark.concurrency.deadline import NO_DEADLINE, Deadline
+from earmark.concurrency.fair_pool import Ticket
+from earmark.errors import EarmarkError
+from earmark.features.extractor import Ear
+
+AT_ONCE = 8
+"""Tasks whose sounds are fetched ahead."""
+
+
+class Prefetch:
+    """Yields the positions of tasks: stored frames first, then files that are here, then as sounds arrive.
+
+    What is not yielded did not arrive in time. A context manager; ``locate`` belongs to the task that was
+    yielded last.
+
+    Parameters
+    ----------
+    addresses
+        Of each task's sounds; a task without any is yielded with the first ones.
+    deadline
+        Of the whole.
+    wait_seconds
+        Longest time, all together, that is spent on nothing but waiting for sounds; None for no limit.
+    """
+
+    def __init__(
+        self,
+        ear: Ear,
+        access: LabelStudioAccess | None,
+        addresses: Sequence[Sequence[str]],
+        deadline: Deadline = NO_DEADLINE,
+        wait_seconds: float | None = None,
+    ) -> None:
+        self._ear, self._access, self._addresses = ear, access, addresses
+        self._deadline, self._wait_seconds = deadline, wait_seconds
+        self._tickets: dict[str, Ticket[LocatedSound]] = {}
+        self._fetching: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._fetching = []
+        self._release()
+
+    def __iter__(self) -> Iterator[int]:
+        here, absent = self._look()
+        self._request(absent)
+        yield from here
+        while self._fetching:
+            position = self._next_arrived()
+            if position is None:
+                return
+            yield position
+            self._fetching.remove(position)
+            self._release()
+            self._request(absent)
+
+    def locate(self, address: str) -> LocatedSound:
+        """Return the file of a sound; errors as in ``Ear.hear``.
+
+        Raises
+        ------
+        OutOfTimeError
+            It did not arrive in time.
+        """
+        ticket = self._tickets.get(address)
+        if ticket is not None and ticket.future.done():
+            return ticket.future.result()
+        return self._ear.locate(address, self._access, self._deadline)
+
+    def finish(self) -> None:
+        """Wait for what is being fetched, however long it takes; what has not begun stays away."""
+        wait([ticket.future for ticket in self._tickets.values() if ticket.future.running()])
+
+    def all_here(self, addresses: Sequence[str]) -> bool:
+        """Whether these sounds are on this machine, or fail in another way than by their arrival."""
+        try:
+            return all(self._ear.located(address, self._access) is not None for address in addresses)
+        except EarmarkError:
+            return True
+
+    def _look(self) -> tuple[list[int], deque[int]]:
+        """Positions of the tasks whose sounds are here, and of the others; without network, or hashing."""
+        stored: list[int] = []
+        here: list[int] = []
+        absent: deque[int] = deque()
+        for position, addresses in enumerate(self._addresses):
+            if self._deadline.passed():
+                break
+            try:
+                if any(self._ear.located(address, self._access) is None for address in addresses):
+                    absent.append(position)
+                elif all(self._ear.has(address, self._access) for address in addresses):
+                    stored.append(position)
+                else:
+                    here.append(position)
+            except EarmarkError:
+                stored.append(position)  # its error is found at once as well
+        return stored + here, absent
+
+    def _request(self, absent: deque[int]) -> None:
+        while absent and len(self._fetching) < AT_ONCE:
+            position = absent.popleft()
+            self._fetching.append(position)
+            for address in self._addresses[position]:
+                if address not in self._tickets:
+                    self._tickets[address] = self._ear.request(address, self._access)
+
+    def _next_arrived(self) -> int | None:
+        """Wait for the first task whose sounds have all come, or failed; None when time is up."""
+        while True:
+            for position in self._fetching:
+                if all(self._tickets[address].future.done() for address in self._addresses[position]):
+                    return position
+            started, remaining = time.monotonic(), self._deadline.remaining()
+            limits = [limit for limit in (remaining, self._wait_seconds) if limit is not None]
+            pending = [ticket.future for ticket in self._tickets.values() if not ticket.future.done()]
+            done, _ = wait(pending, min(limits, default=None), FIRST_COMPLETED)
+            if self._wait_seconds is not None:
+                self._wait_seconds = max(0.0, self._wait_seconds - (time.monotonic() - started))
+            if not done:
+                return None
+
+    def _release(self) -> None:
+        """Give up the tickets of all tasks but those that are still being fetched."""
+        needed = {address for position in self._fetching for address in self._addresses[position]}
+        for address in [address for address in self._tickets if address not in needed]:
+            self._ear.release(self._tickets.pop(address))

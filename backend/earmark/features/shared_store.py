@@ -1,0 +1,118 @@
+"""Frames that several machines share through a bucket: what one of them heard, no other hears again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from earmark.errors import BucketError, ConfigurationError
+from earmark.features.store import FrameStore, Sound, frames_from_bytes, frames_path, frames_to_bytes
+from earmark.settings import Settings
+from earmark.storage.object_storage import BUCKETS, bucket_faults, bucket_files
+
+log = structlog.get_logger(__name__)
+
+WARN_EVERY_SECONDS = 60.0
+REST_SECONDS = 30.0
+"""A bucket that failed is left alone for this long, so that predictions do not wait for it each time."""
+
+
+def frame_store(settings: Settings) -> FrameStore:
+    """The store that ``FRAMES_URL`` names: in the data folder, in a folder that machines share, or a bucket.
+
+    Raises
+    ------
+    ConfigurationError
+        It is neither, or the library for its kind of bucket is missing.
+    """
+    url, local = settings.frames_url, settings.data_dir / "frames"
+    if url is None:
+        return FrameStore(local)
+    scheme = urlsplit(url).scheme
+    if scheme in BUCKETS:
+        return BucketFrames(local, bucket_files(scheme, hurry=True), url.partition("://")[2])
+    if scheme in ("", "file") and (folder := Path(url.removeprefix("file://"))).is_absolute():
+        return FrameStore(folder)
+    raise ConfigurationError(
+        f"FRAMES_URL={url} cannot be used: give a folder by its whole path, or {' or '.join(BUCKETS)}://bucket."
+    )
+
+
+class BucketFrames(FrameStore):
+    """Frames in a local folder first, and in a bucket for all machines.
+
+    What the bucket holds is copied to the folder when it is first asked for. The bucket never stands in
+    the way: without it each machine hears for itself, and what it heard meanwhile stays its own.
+
+    Parameters
+    ----------
+    files
+        An fsspec file system.
+    prefix
+        Bucket and folder in it, without a scheme.
+    """
+
+    def __init__(self, folder: Path, files: Any, prefix: str) -> None:
+        super().__init__(folder)
+        self._files, self._prefix = files, prefix.rstrip("/")
+        self._lock = threading.Lock()
+        self._rest_until = 0.0
+        self._warned_at = -WARN_EVERY_SECONDS
+
+    def load(self, digest: str, identity: str) -> Sound | None:
+        """Return the stored sound from the folder, else from the bucket; see ``FrameStore.load``."""
+        found = super().load(digest, identity)
+        if found is not None or self._resting():
+            return found
+        place = f"{self._prefix}/{frames_path(digest, identity)}"
+        try:
+            with bucket_faults(place):
+                content = self._files.cat_file(place)
+        except FileNotFoundError:
+            return None
+        except BucketError as error:
+            self._rest(error)
+            return None
+        found = frames_from_bytes(content, digest, identity)
+        if found is not None:
+            copy, save = found, super().save
+            self._try(lambda: save(copy, identity))
+        return found
+
+    def save(self, sound: Sound, identity: str) -> None:
+        """Store in the folder and in the bucket; only the folder's failures are raised."""
+        try:
+            super().save(sound, identity)
+        finally:
+            self._send(sound, identity)
+
+    def _send(self, sound: Sound, identity: str) -> None:
+        if self._resting():
+            return
+        place = f"{self._prefix}/{frames_path(sound.digest, identity)}"
+        try:
+            with bucket_faults(place):
+                self._files.pipe_file(place, frames_to_bytes(sound, identity))
+        except (BucketError, FileNotFoundError) as error:  # the second: there is no such bucket
+            self._rest(error)
+
+    def _resting(self) -> bool:
+        with self._lock:
+            return time.monotonic() < self._rest_until
+
+    def _rest(self, error: Exception) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._rest_until = now + REST_SECONDS
+            silent = now - self._warned_at < WARN_EVERY_SECONDS
+            if not silent:
+                self._warned_at = now
+        if not silent:
+            log.warning(
+                "the bucket of FRAMES_URL cannot be used: each machine hears for itself", detail=str(error)
+            )

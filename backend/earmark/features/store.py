@@ -1,0 +1,174 @@
+"""Frame store: the frames of sounds as files, by content and by the encoder that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from earmark.storage.atomic_files import replacing
+
+log = structlog.get_logger(__name__)
+
+_CHECKSUM_BYTES = 32
+_HEAD_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What was heard of one file.
+
+    Attributes
+    ----------
+    digest
+        sha256 of the file's content, in hexadecimal.
+    duration
+        Seconds, counted in decoded samples, so that a header cannot be wrong about it.
+    frames
+        float16 ``[T, D]``; their rate is the encoder's ``frame_rate``.
+    """
+
+    digest: str
+    duration: float
+    frames: NDArray[np.float16]
+
+
+class FrameStore:
+    """Frames on disk: ``<folder>/<identity>/<digest[:2]>/<digest>.frames``.
+
+    A file is a BLAKE2b digest of all that follows, a header in JSON, filled up with spaces to 1,024
+    bytes together, and the frames as little-endian float16. Threads and processes may share a folder:
+    nothing is ever half written, and what is damaged all the same counts as absent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.fault = ""
+        """One sentence on why sounds are not stored at present; empty where they are."""
+
+    def keep(self, sound: Sound, identity: str) -> None:
+        """Store a sound if the folder can be written; a failure is logged once, until one is stored again.
+
+        What is not stored is encoded again the next time, which costs time and no answer.
+        """
+        self._try(lambda: self.save(sound, identity))
+
+    def _try(self, save: Callable[[], None]) -> None:
+        try:
+            save()
+        except OSError as error:
+            if not self.fault:
+                log.warning("frames are not stored", folder=str(self._folder), error=str(error))
+            self.fault = _not_stored(self._folder, error)
+        else:
+            self.fault = ""
+
+    def probe(self) -> str:
+        """Try to write; return one sentence on why sounds cannot be stored, or an empty text."""
+        try:
+            with replacing(self._folder / ".probe") as part:
+                part.write_bytes(bytes(_HEAD_BYTES))
+            (self._folder / ".probe").unlink(missing_ok=True)
+        except OSError as error:
+            return _not_stored(self._folder, error)
+        return ""
+
+    def load(self, digest: str, identity: str) -> Sound | None:
+        """Return the stored sound, or None where there is none of this encoder, or a damaged one.
+
+        Raises
+        ------
+        ValueError
+            ``digest`` is no sha256, or ``identity`` is not safe as a folder name.
+        """
+        try:
+            content = np.fromfile(self._path(digest, identity), dtype=np.uint8)
+        except OSError:
+            return None
+        return frames_from_bytes(content, digest, identity)
+
+    def holds(self, digest: str, identity: str) -> bool:
+        """Whether there is a stored sound on this machine; whether it is sound, ``load`` tells."""
+        return self._path(digest, identity).is_file()
+
+    def save(self, sound: Sound, identity: str) -> None:
+        """Store, in one step, over whatever was there.
+
+        Raises
+        ------
+        ValueError
+            As in ``load``, or the frames are not float16 ``[T, D]`` with T >= 1.
+        OSError
+            The disk is full, or the folder may not be written.
+        """
+        path, content = self._path(sound.digest, identity), frames_to_bytes(sound, identity)
+        with replacing(path) as part:
+            part.write_bytes(content)
+
+    def _path(self, digest: str, identity: str) -> Path:
+        return self._folder / frames_path(digest, identity)
+
+
+def _not_stored(folder: Path, error: OSError) -> str:
+    return (
+        f"Frames cannot be stored in {folder} ({error.strerror or error}), so each sound is encoded anew: "
+        "free some space, or let this user write there."
+    )
+
+
+def frames_path(digest: str, identity: str) -> str:
+    """Where a sound's frames are in a store, relative to it.
+
+    Raises
+    ------
+    ValueError
+        ``digest`` is no sha256, or ``identity`` is not safe as a folder name.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"{digest!r} is no sha256 in hexadecimal")
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", identity):
+        raise ValueError(f"{identity!r} is not safe as a folder name")
+    return f"{identity}/{digest[:2]}/{digest}.frames"
+
+
+def frames_to_bytes(sound: Sound, identity: str) -> bytes:
+    """A sound as ``FrameStore`` keeps it.
+
+    Raises
+    ------
+    ValueError
+        The frames are not float16 ``[T, D]`` with T >= 1.
+    """
+    frames = sound.frames
+    if frames.dtype != np.float16 or frames.ndim != 2 or not frames.size:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape}, not float16 [T, D]")
+    header = {"digest": sound.digest, "identity": identity, "duration": sound.duration, "shape": frames.shape}
+    head = json.dumps(header).encode().ljust(_HEAD_BYTES - _CHECKSUM_BYTES)
+    body = head + frames.astype("<f2", copy=False).tobytes()
+    return _checksum(body) + body
+
+
+def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity: str) -> Sound | None:
+    """What ``frames_to_bytes`` made, or None where it is damaged, or of another sound or encoder."""
+    content = np.frombuffer(content, dtype=np.uint8)
+    if (
+        content.size <= _HEAD_BYTES
+        or _checksum(content[_CHECKSUM_BYTES:].data) != content[:_CHECKSUM_BYTES].tobytes()
+    ):
+        return None
+    header = json.loads(content[_CHECKSUM_BYTES:_HEAD_BYTES].tobytes())
+    if (header["digest"], header["identity"]) != (digest, identity):
+        return None
+    frames = content[_HEAD_BYTES:].view("<f2").reshape(header["shape"])
+    return Sound(digest, header["duration"], frames.astype(np.float16, copy=False))
+
+
+def _checksum(body: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(body, digest_size=_CHECKSUM_BYTES).digest()

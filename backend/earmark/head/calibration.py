@@ -1,0 +1,189 @@
+"""Making probabilities mean what they say, and telling how many labels are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, gammaln
+
+from earmark.head.evaluation import Data, probabilities
+from earmark.head.solver import Array
+
+TEMPERATURES = (0.5, 20.0)
+"""Softening is free, sharpening is not: a few easy clips must not make every answer look certain."""
+TEMPERATURE_GRID = np.geomspace(*TEMPERATURES, 64)
+ODD_SHARES = (0.0, 0.02, 0.05)
+"""Of clips that sound like another class, or are said to be: a few of them among sure answers must not make
+all others look unsure, as they would under a temperature alone."""
+BIAS_PULL = 1.0
+"""How strongly a label's bias is held, in recordings: a handful of them cannot move it far."""
+MAX_ROWS = 2000
+"""A bias and a temperature need no more; rows are evenly spread."""
+CONCENTRATIONS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+"""Recordings of each class that a prior stands for, from "anything goes" to "all equally common"."""
+NOISE_SHARES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+"""Fewer wrong labels than the second do little harm, and look like odd clips."""
+NOISE_EVIDENCE = 5.0
+"""Log likelihood that wrong labels must explain before anything is relabelled; random doubt gains less."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Logits that mean what they say: ``logits / temperature + bias``, bias ``[C]``."""
+
+    temperature: float
+    bias: Array
+
+    def __call__(self, logits: Array) -> Array:
+        """Of raw logits ``[n, C]``."""
+        return np.asarray(logits / self.temperature + self.bias)
+
+
+def calibrate(
+    data: Data, logits: Array, bias: Array, noise: float = 0.0, odd_shares: Sequence[float] = (0.0,)
+) -> Calibration:
+    """Fit a calibration to out-of-fold logits ``[n, C]`` (Guo et al., 2017; Platt, 1999).
+
+    A single choice gets a temperature. Other labels get a bias each, too, held near the given one by
+    `BIAS_PULL`. Cells whose label the fold's training never saw do not count.
+
+    Parameters
+    ----------
+    bias
+        ``[C]``: what the way of fitting left out on purpose, such as how common each label is.
+    noise
+        Share of wrong labels in a single choice.
+    odd_shares
+        Shares of odd clips beside these, of which the likeliest is taken.
+    """
+    if len(logits) > MAX_ROWS:
+        rows = np.linspace(0, len(logits) - 1, MAX_ROWS).astype(int)
+        data, logits = data.of(rows), logits[rows]
+    bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
+    if data.exclusive:
+        shares = [noise + odd * (1 - noise) for odd in odd_shares]
+        likely = _likelihoods(data, logits, bias, shares).max(axis=1)
+        if not likely.any():  # every label has one recording: nothing left out was ever learned
+            return Calibration(1.0, bias)
+        return Calibration(float(TEMPERATURE_GRID[likely.argmax()]), bias)
+    seen = np.isfinite(logits)
+    finite = np.where(seen, logits, 0.0)
+    weights = data.weights * seen * recordings_per_weight(data)
+    truth = data.targets.astype(np.float64)
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        slope = np.exp(-parameters[0])
+        moved = finite * slope + bias + parameters[1:]
+        residual = weights * (expit(moved) - truth)
+        value = (weights * (np.logaddexp(0, moved) - truth * moved)).sum()
+        value += BIAS_PULL / 2 * np.square(parameters[1:]).sum()
+        gradient = np.append(
+            -(residual * finite).sum() * slope, residual.sum(axis=0) + BIAS_PULL * parameters[1:]
+        )
+        return float(value), gradient
+
+    limits = [bounds] + [(None, None)] * len(bias)
+    start = np.zeros(1 + len(bias))
+    fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x
+    return Calibration(float(np.exp(fitted[0])), bias + fitted[1:])
+
+
+def recordings_per_weight(data: Data) -> float:
+    """Factor after which the weights of an average recording sum to 1."""
+    known = data.weights.max(axis=1).sum()
+    return float(len(np.unique(data.groups)) / known) if known else 0.0
+
+
+def log_likelihood(data: Data, logits: Array, calibration: Calibration, noise: float) -> float:
+    """Of what was annotated, in recordings.
+
+    ``noise``: share of labels of a single choice that were replaced by any other one.
+    """
+    if not data.exclusive:
+        seen = np.isfinite(logits)
+        moved = calibration(np.where(seen, logits, 0.0))
+        cells = np.where(data.targets, moved, 0.0) - np.logaddexp(0, moved)
+        return float((data.weights * seen * cells).sum() * recordings_per_weight(data))
+    moved = calibration(logits)
+    own, weights = _found(data, moved)
+    others = max(1, data.targets.shape[1] - 1)
+    return float((weights * np.log((1 - noise) * own + noise * (1 - own) / others + 1e-12)).sum())
+
+
+def _likelihoods(data: Data, logits: Array, bias: Array, shares: Sequence[float]) -> Array:
+    """`log_likelihood` at every temperature of the grid and every share: ``[len(grid), len(shares)]``."""
+    wrong = np.array(shares)[:, None]
+    others = max(1, data.targets.shape[1] - 1)
+    found = np.zeros((len(TEMPERATURE_GRID), len(shares)))
+    for index, temperature in enumerate(TEMPERATURE_GRID):
+        own, weights = _found(data, logits / temperature + bias)
+        found[index] = np.log((1 - wrong) * own + wrong * (1 - own) / others + 1e-12) @ weights
+    return found
+
+
+def _found(data: Data, moved: Array) -> tuple[Array, Array]:
+    """Probability of each row's own label, and the row's weight where any label was seen."""
+    highest = moved.max(axis=1, keepdims=True)
+    known = np.isfinite(highest[:, 0])
+    odds = np.exp(moved - np.where(known[:, None], highest, 0.0))
+    own = np.where(data.targets, odds, 0.0).sum(axis=1)
+    seen = known & (own > 0)
+    weights = (data.weights * data.targets).sum(axis=1) * seen * recordings_per_weight(data)
+    return np.where(seen, own, 0.0) / np.where(seen, odds.sum(axis=1), 1.0), weights
+
+
+def noise_share(data: Data, logits: Array, bias: Array) -> float:
+    """Share of wrong labels in a single choice that explains out-of-fold logits best.
+
+    0 unless the evidence is clear (`NOISE_EVIDENCE`). Confident answers that the annotation
+    contradicts speak for it; where a clean but hard task makes mistakes, it is unsure of them.
+    """
+    if len(logits) > MAX_ROWS:
+        rows = np.linspace(0, len(logits) - 1, MAX_ROWS).astype(int)
+        data, logits = data.of(rows), logits[rows]
+    likely = _likelihoods(data, logits, bias, NOISE_SHARES).max(axis=0)
+    best = int(likely.argmax())
+    return NOISE_SHARES[best] if likely[best] > likely[0] + NOISE_EVIDENCE else 0.0
+
+
+def refined(data: Data, logits: Array, bias: Array, noise: float) -> Array:
+    """What was probably meant: soft targets ``[n, C]`` of a single choice with wrong labels.
+
+    Bayes' rule over what others say of a row out of fold, and how often an annotation is wrong.
+    """
+    found = probabilities(data.kind, calibrate(data, logits, bias, noise)(logits))
+    said = np.where(data.targets, 1 - noise, noise / max(1, data.targets.shape[1] - 1))
+    meant = found * said
+    return np.asarray(meant / meant.sum(axis=1, keepdims=True))
+
+
+def frequencies(counts: Array) -> Array:
+    """How common classes are that occurred ``counts`` times ``[C]``: shares, sum 1, none of them 0.
+
+    Posterior means under a symmetric Dirichlet prior, whose strength is the likeliest of
+    `CONCENTRATIONS` (Minka, Estimating a Dirichlet distribution, 2000): counts that differ by no more
+    than chance leave all classes equally likely, and counts that differ by more are believed.
+    """
+    prior = np.array(CONCENTRATIONS)[:, None]
+    total, classes = counts.sum(), len(counts)
+    evidence = gammaln(classes * prior[:, 0]) - gammaln(classes * prior[:, 0] + total)
+    evidence = evidence + (gammaln(prior + counts) - gammaln(prior)).sum(axis=1)
+    added = counts + CONCENTRATIONS[int(evidence.argmax())]
+    return np.asarray(added / added.sum())
+
+
+def left_out_bias(data: Data, balanced_weights: NDArray[np.float64] | None) -> Array:
+    """Bias ``[C]`` that undoes the weighting of a balanced fit; None: a fit that took none (log odds)."""
+    if data.exclusive:
+        sums = (data.weights * data.targets).sum(axis=0) * recordings_per_weight(data)
+        share = np.log(frequencies(sums))
+        return np.asarray(share - share.mean())
+    if balanced_weights is None:
+        return np.zeros(data.targets.shape[1])
+    positive = (data.weights * data.targets).sum(axis=0)
+    heavier = (balanced_weights * data.targets).sum(axis=0)
+    return np.asarray(-np.log(np.where(positive > 0, heavier / np.where(positive > 0, positive, 1.0), 1.0)))

@@ -1,0 +1,223 @@
+"""How good out-of-fold answers are, and the thresholds that are set by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from earmark.head.metrics import (
+    auc,
+    average_precision,
+    average_precisions,
+    best_f1,
+    calibration_error,
+    f1,
+    label_precisions,
+    lwlrap,
+)
+from earmark.head.solver import Array
+from earmark.labels.controls import ControlKind
+
+MIN_GROUPS_TO_TELL = 5
+"""Recordings with and without a label, each, before they decide on its threshold and its prior."""
+THRESHOLD_RANGE = (0.1, 0.9)
+MAX_CLASS_WEIGHT = 10.0
+
+
+@dataclass(frozen=True)
+class Data:
+    """One control's examples, of the labels that are fitted.
+
+    ``targets``, ``weights`` ``[n, C]``; ``groups``, ``is_unit`` ``[n]``:
+    see `Examples`; ``folds`` ``[n]``. ``offset``: the prior's logits ``[n, C]``, None without a prior;
+    ``anchored``: which labels it speaks for, bool ``[C]``.
+    """
+
+    kind: ControlKind
+    targets: NDArray[np.bool_]
+    weights: Array
+    groups: NDArray[np.str_]
+    folds: NDArray[np.intp]
+    is_unit: NDArray[np.bool_]
+    offset: Array | None
+    anchored: NDArray[np.bool_]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether exactly one label is true."""
+        return self.kind == "single"
+
+    def of(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Data:
+        """Some of the rows."""
+        return replace(
+            self,
+            targets=self.targets[rows],
+            weights=self.weights[rows],
+            groups=self.groups[rows],
+            folds=self.folds[rows],
+            is_unit=self.is_unit[rows],
+            offset=None if self.offset is None else self.offset[rows],
+        )
+
+
+def balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> Array:
+    """Weights under which rare labels show up: ``[n, C]``.
+
+    A single choice gives each class the same sum. Otherwise positives weigh more by the square root
+    of the odds against them, halfway to equal sums: probabilities keep some meaning.
+    """
+    positive = (weights * targets).sum(axis=0)
+    if kind == "single":
+        return np.asarray(weights / np.where(positive > 0, positive, 1.0))
+    negative = (weights * ~targets).sum(axis=0)
+    odds = negative / np.where(positive > 0, positive, 1.0)
+    return np.asarray(weights * np.where(targets, np.clip(np.sqrt(odds), 1.0, MAX_CLASS_WEIGHT), 1.0))
+
+
+def ranking_score(data: Data, logits: Array, columns: NDArray[np.bool_]) -> float:
+    """How well logits ``[n, C]`` rank, in [0, 1]: labels for a clip, or clips for each of ``columns``."""
+    return float(ranking_scores(data, logits, columns, np.ones((1, len(logits)), dtype=bool))[0])
+
+
+def ranking_scores(data: Data, logits: Array, columns: NDArray[np.bool_], parts: NDArray[np.bool_]) -> Array:
+    """`ranking_score` of several parts of the rows, bool ``[B, n]``: ``[B]``.
+
+    A label alone is always ranked first, so that there clips are ranked instead.
+    """
+    unit = data.is_unit
+    if ranks_labels(data) and columns.all():
+        sums, counts = label_precisions(data.targets[unit], logits[unit])
+        totals = parts[:, unit] @ counts
+        found = parts[:, unit] @ sums
+        return np.asarray(np.divide(found, totals, out=np.full(len(parts), np.nan), where=totals > 0))
+    each = [
+        average_precisions(
+            data.targets[unit, column], logits[unit, column], data.weights[unit, column] * parts[:, unit]
+        )
+        for column in np.flatnonzero(columns)
+    ]
+    means = np.array([_mean(found) for found in zip(*each, strict=True)] or np.zeros(len(parts)))
+    return np.where(np.isfinite(means), means, 0.0)
+
+
+def ranks_labels(data: Data) -> bool:
+    """Whether labels are ranked for each clip (lwlrap), and not clips for each label (average precision)."""
+    return data.kind != "regions" and data.targets.shape[1] > 1
+
+
+def decision_scores(data: Data, found: Array, limits: Array, parts: NDArray[np.bool_]) -> Array:
+    """F1 of what would be shown, over all labels together, of several parts of the rows ``[B, n]``: ``[B]``.
+
+    Of a single choice that is how often the likeliest label is right. 1 where nothing is there and nothing
+    is shown. ``found``, ``limits``: probabilities and thresholds ``[n, C]``.
+    """
+    unit = data.is_unit
+    truth, weights = data.targets[unit], data.weights[unit]
+    taken = _taken(data, found[unit], limits[unit])
+    right, sums = (
+        parts[:, unit] @ (weights * cells).sum(axis=1) for cells in (taken & truth, taken * 1 + truth)
+    )
+    return np.asarray(np.divide(2 * right, sums, out=np.ones(len(parts)), where=sums > 0))
+
+
+def probabilities(kind: ControlKind, logits: Array) -> Array:
+    """Of logits ``[n, C]``; rows in which no label was ever seen are a draw."""
+    if kind != "single":
+        return np.asarray(expit(logits))
+    any_seen = np.isfinite(logits).any(axis=1, keepdims=True)
+    return np.asarray(softmax(np.where(any_seen, logits, 0.0), axis=1))
+
+
+def tells(data: Data, column: int) -> bool:
+    """Whether there are enough recordings with and without a label to decide something about it."""
+    known, truth = data.is_unit & (data.weights[:, column] > 0), data.targets[:, column]
+    return min(len(np.unique(data.groups[known & side])) for side in (truth, ~truth)) >= MIN_GROUPS_TO_TELL
+
+
+def thresholds(data: Data, found: Array, defaults: Array, default: float) -> Array:
+    """For each label the probability with the best out-of-fold F1.
+
+    Where too few recordings tell, a label gets its own default, or a threshold that all labels share,
+    chosen in the same way on all of them. A label's own threshold is blended with that one, as far as
+    its recordings go.
+
+    Parameters
+    ----------
+    found
+        Out-of-fold probabilities ``[n, C]``.
+    defaults
+        ``[C]``, ``nan`` for labels without one.
+    default
+        Of last resort, when no recording tells anything.
+    """
+    known = data.is_unit[:, None] & (data.weights > 0)
+    best, _ = best_f1(data.targets[known], found[known], data.weights[known])
+    shared = float(np.clip(best, *THRESHOLD_RANGE)) if np.isfinite(best) else default
+    chosen = np.where(np.isfinite(defaults), defaults, shared)
+    for column in range(len(chosen)):
+        if tells(data, column):
+            rows, truth = known[:, column], data.targets[:, column]
+            own, _ = best_f1(truth[rows], found[rows, column], data.weights[rows, column])
+            carrying = len(np.unique(data.groups[rows & truth]))
+            share = carrying / (carrying + MIN_GROUPS_TO_TELL)
+            chosen[column] = share * np.clip(own, *THRESHOLD_RANGE) + (1 - share) * chosen[column]
+    return np.asarray(chosen)
+
+
+def metrics(data: Data, found: Array, limits: Array) -> dict[str, float]:
+    """What a report shows, of out-of-fold probabilities ``[n, C]`` at thresholds ``[C]``."""
+    unit = data.is_unit
+    every = np.arange(data.targets.shape[1])
+    truth, said, weights = data.targets[unit], found[unit], data.weights[unit]
+    taken = _taken(data, said, limits)
+    measured = {
+        "lwlrap": lwlrap(truth, said),
+        "map": _mean(average_precision(truth[:, k], said[:, k], weights[:, k]) for k in every),
+        "auc": _mean(auc(truth[:, k], said[:, k], weights[:, k]) for k in every),
+        "f1": _mean(f1(truth[:, k], taken[:, k], weights[:, k]) for k in every),
+    }
+    if data.exclusive:
+        right = truth[np.arange(len(truth)), said.argmax(axis=1)]
+        measured["accuracy"] = float(right.mean())
+        measured["ece"] = calibration_error(right, said.max(axis=1), (weights * truth).sum(axis=1))
+    else:
+        measured["ece"] = calibration_error(truth.ravel(), said.ravel(), weights.ravel())
+    return {name: value for name, value in measured.items() if np.isfinite(value)}
+
+
+def metrics_per_class(
+    data: Data, labels: tuple[str, ...], found: Array, limits: Array
+) -> dict[str, dict[str, float]]:
+    """The same for each label: ``ap``, ``auc``, ``f1``, ``ece``, ``threshold``, ``recordings``."""
+    unit = data.is_unit
+    truth, said, weights = data.targets[unit], found[unit], data.weights[unit]
+    taken = _taken(data, said, limits)
+    measured = {}
+    for k, label in enumerate(labels):
+        one = {
+            "ap": average_precision(truth[:, k], said[:, k], weights[:, k]),
+            "auc": auc(truth[:, k], said[:, k], weights[:, k]),
+            "f1": f1(truth[:, k], taken[:, k], weights[:, k]),
+            "ece": calibration_error(truth[:, k], said[:, k], weights[:, k]),
+            "recordings": float(len(np.unique(data.groups[unit][truth[:, k] & (weights[:, k] > 0)]))),
+        }
+        if not data.exclusive:
+            one["threshold"] = float(limits[k])
+        measured[label] = {name: value for name, value in one.items() if np.isfinite(value)}
+    return measured
+
+
+def _taken(data: Data, said: Array, limits: Array) -> NDArray[np.bool_]:
+    if data.exclusive:
+        return np.asarray(np.arange(said.shape[1]) == said.argmax(axis=1)[:, None])
+    return np.asarray(said >= limits)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Of those that can be told."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")

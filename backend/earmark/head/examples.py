@@ -1,0 +1,222 @@
+"""From annotated clips to training examples: embeddings, targets and weights for one control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.head.windows import Pool, frames_between, pool_stretches, window_length, window_starts
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
+
+PRESENT_SHARE = 0.6
+"""A label is in a window when this share of the window, or of a shorter region, is in both."""
+ABSENT_SHARE = 0.4
+"""Up to this share it is not; between the two, the window says nothing about the label. As far below
+one half as the other is above, so that probabilities pass one half at onset and offset."""
+MAX_WINDOWS = 1600
+"""Windows over all clips of a control; more of them are so alike that they only cost time."""
+MIN_WINDOWS_OF_CLIP = 16
+MAX_WINDOWS_OF_CLIP = 160
+REGION_WEIGHT_SHARE = 0.5
+"""Weight of a clip's regions, pooled each as a whole, relative to its windows."""
+EQUAL_WEIGHT_SECONDS = 10.0
+"""Longer clips weigh more by the square root: they hold more, and their windows are alike."""
+
+
+@dataclass(frozen=True)
+class AnnotatedClip:
+    """What one annotator submitted about one sound.
+
+    ``frames``: ``[T, D]`` of the whole sound. ``duration``: seconds. ``group``: the recording it was
+    cut from; clips of one group are never on both sides of an evaluation. ``regions`` has an entry
+    for each regions control of the annotation: an empty tuple says that nothing sounds here.
+    ``tags`` likewise for controls of the whole clip. ``weight`` is that of the whole annotation;
+    a region's own weight and ``tag_weights`` (of each tags control, 1 by default) multiply it.
+    """
+
+    frames: NDArray[np.floating[Any]]
+    duration: float
+    group: str
+    weight: float = 1.0
+    regions: dict[str, tuple[Region, ...]] = field(default_factory=dict)
+    tags: dict[str, frozenset[str]] = field(default_factory=dict)
+    tag_weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training matrices of one control.
+
+    ``embeddings`` float32 ``[n, E]``, ``targets`` bool ``[n, C]`` in the order of ``labels``,
+    ``weights`` float64 ``[n, C]`` (0 where a row says nothing about a label), ``groups`` ``[n]``
+    and ``is_unit`` bool ``[n]``: a window or clip as prediction meets it, not a whole region.
+    """
+
+    labels: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    targets: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    is_unit: NDArray[np.bool_]
+
+
+_Rows = tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]
+"""Of one clip: first frames and those after the last ``[n, 2]``, targets, weights, and `is_unit`."""
+
+
+def build_all(
+    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip]
+) -> dict[str, Examples | None]:
+    """`build_examples` of each control, by its name."""
+    return {control.name: build_examples(pool, frame_rate, control, clips) for control in controls}
+
+
+def build_examples(
+    pool: Pool, frame_rate: float, control: Control, clips: Sequence[AnnotatedClip]
+) -> Examples | None:
+    """Examples of ``control`` from every clip that was annotated for it, or None without any.
+
+    Regions: windows as at prediction time, and each region as a whole; time without a label is an
+    example of no label. Tags: one example for each clip. Several annotators of one sound together
+    weigh as much as one. The result depends on nothing but the arguments: subsampling is regular.
+
+    Parameters
+    ----------
+    pool
+        `Encoder.pool`.
+    frame_rate
+        Frames per second of the clips' frames.
+    """
+    name = control.name
+    if control.kind == "regions":
+        submitted = [clip for clip in clips if name in clip.regions and clip.weight > 0]
+    else:
+        submitted = [
+            clip
+            for clip in clips
+            if clip.weight > 0
+            and name in clip.tags
+            # A single choice that was left open says nothing; no tag at all says "none of these"
+            and (control.kind == "multiple" or clip.tags[name] & set(control.labels))
+        ]
+    if not submitted:
+        return None
+    most = int(np.clip(MAX_WINDOWS // len(submitted), MIN_WINDOWS_OF_CLIP, MAX_WINDOWS_OF_CLIP))
+    parts: list[_Rows] = []
+    for clip, weight in zip(submitted, _task_weights(submitted), strict=True):
+        if control.kind == "regions":
+            parts.append(_region_rows(frame_rate, control, clip, weight, most))
+        else:
+            trust = clip.tag_weights.get(name, 1.0)
+            parts.append(_tag_row(control, clip, weight * trust))
+    targets, weights, is_unit = (np.concatenate([part[k] for part in parts]) for k in (1, 2, 3))
+    embeddings = pool_stretches(pool, [clip.frames for clip in submitted], [part[0] for part in parts])
+    groups = np.repeat([clip.group for clip in submitted], [len(part[0]) for part in parts])
+    return Examples(control.labels, embeddings, targets, weights, groups, is_unit)
+
+
+def _task_weights(clips: Sequence[AnnotatedClip]) -> list[float]:
+    """Weights in which the annotators of one sound share the weight of one."""
+    shared: dict[tuple[str, int, float, bytes], list[AnnotatedClip]] = {}
+    keys = []
+    for clip in clips:
+        # One recording may be cut into several tasks, so its group alone does not tell a task
+        edge = np.ascontiguousarray(clip.frames[[0, len(clip.frames) // 2, -1]]).tobytes()
+        keys.append((clip.group, len(clip.frames), clip.duration, edge))
+        shared.setdefault(keys[-1], []).append(clip)
+    weights = []
+    for clip, key in zip(clips, keys, strict=True):
+        given = [other.weight for other in shared[key]]
+        weights.append(clip.weight * min(1.0, max(1.0, *given) / sum(given)))
+    return weights
+
+
+def _tag_row(control: Control, clip: AnnotatedClip, weight: float) -> _Rows:
+    chosen = clip.tags[control.name]
+    targets = np.array([[label in chosen for label in control.labels]], dtype=bool)
+    whole = np.array([[0, len(clip.frames)]], dtype=np.intp)
+    return whole, targets, np.full(targets.shape, weight), np.ones(1, dtype=bool)
+
+
+def _region_rows(frame_rate: float, control: Control, clip: AnnotatedClip, weight: float, most: int) -> _Rows:
+    """Windows, at most ``most`` of them, and regions of one clip, which together weigh ``weight``."""
+    count = len(clip.frames)
+    length = window_length(frame_rate, count)
+    regions = [r for r in clip.regions[control.name] if r.start < min(r.end, clip.duration)]
+    starts = window_starts(frame_rate, count)
+    begins, ends = starts / frame_rate, (starts + length) / frame_rate
+    present, unsure, trust = _labels_in(begins, ends, control, regions)
+    kept, shares = _thin_out(np.any(present | unsure, axis=1), most)
+    total = weight * np.sqrt(max(1.0, clip.duration / EQUAL_WEIGHT_SECONDS))
+    stretches = [np.stack([starts[kept], starts[kept] + length], axis=1)]
+    targets, known = [present[kept]], [~unsure[kept] * trust[kept] * (total * shares)[:, None]]
+
+    whole = [region for region in regions if region.labels & set(control.labels)]
+    if whole:
+        spans = [frames_between(region.start, region.end, frame_rate, count) for region in whole]
+        stretches.append(np.array(spans, dtype=np.intp))
+        region_present, region_unsure, region_trust = _labels_in(
+            np.array([region.start for region in whole]),
+            np.array([region.end for region in whole]),
+            control,
+            regions,
+        )
+        targets.append(region_present)
+        known.append(~region_unsure * region_trust * (total * REGION_WEIGHT_SHARE / len(whole)))
+    is_unit = np.arange(len(kept) + len(whole)) < len(kept)
+    return np.concatenate(stretches), np.concatenate(targets), np.concatenate(known), is_unit
+
+
+def _labels_in(
+    begins: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    control: Control,
+    regions: Sequence[Region],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
+    """Which labels sound in stretches of time, for which that is unclear, and trust: ``[n, C]`` each.
+
+    Trust is the weight of the most trusted region that makes a label present, and 1 elsewhere.
+    """
+    share = np.zeros((len(begins), len(control.labels)))
+    trust = np.zeros_like(share)
+    columns = {label: column for column, label in enumerate(control.labels)}
+    for region in regions:
+        common = np.minimum(ends, region.end) - np.maximum(begins, region.start)
+        needed = np.minimum(ends - begins, region.end - region.start)
+        part = np.clip(common / needed, 0.0, 1.0)
+        weight = np.where(part >= PRESENT_SHARE, region.weight, 0.0)
+        for label in region.labels & columns.keys():
+            column = columns[label]
+            share[:, column] = np.maximum(share[:, column], part)
+            trust[:, column] = np.maximum(trust[:, column], weight)
+    present = share >= PRESENT_SHARE
+    return present, (share > ABSENT_SHARE) & ~present, np.where(present, trust, 1.0)
+
+
+def _thin_out(sounding: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """At most ``most`` windows, evenly spread, and the share of the clip that each stands for.
+
+    Where both kinds are there, windows with and without a label get half of the places each.
+    """
+    kinds = [np.flatnonzero(sounding), np.flatnonzero(~sounding)]
+    smaller = min(len(kind) for kind in kinds)
+    places = [min(len(kind), max(most // 2, most - smaller)) for kind in kinds]
+    if len(sounding) <= most:
+        places = [len(kind) for kind in kinds]
+    kept, shares = [], []
+    for kind, count in zip(kinds, places, strict=True):
+        if count:
+            kept.append(kind[_evenly(len(kind), count)])
+            shares.append(np.full(count, len(kind) / count / len(sounding)))
+    order = np.argsort(np.concatenate(kept))
+    return np.concatenate(kept)[order], np.concatenate(shares)[order]
+
+
+def _evenly(available: int, count: int) -> NDArray[np.intp]:
+    """``count`` different indices spread over ``range(available)``."""
+    return ((np.arange(count) + 0.5) * available / count).astype(np.intp)

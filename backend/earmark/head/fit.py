@@ -1,0 +1,277 @@
+"""Fitting a head to annotated clips, and measuring it on recordings that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from earmark.errors import NotEnoughAnnotationsError
+from earmark.head.cross_validated_head import Fitted
+from earmark.head.evaluation import Data, metrics, metrics_per_class, probabilities, thresholds
+from earmark.head.examples import AnnotatedClip, Examples, build_all, build_examples
+from earmark.head.folds import assign_folds
+from earmark.head.model import ControlHead, Head
+from earmark.head.model_selection import best_way
+from earmark.head.prior import Prior, fold_back
+from earmark.head.solver import Linear
+from earmark.head.windows import Pool
+from earmark.labels.controls import Control
+
+FOLDS = 5
+MIN_GROUPS_TO_MEASURE = 5
+DEFAULT_THRESHOLD = 0.5
+MIN_EXAMPLES = 2
+"""With a single one, everything that is not silent would be taken for more of the same."""
+COMMON_RECORDINGS = 5
+
+
+@dataclass(frozen=True)
+class ControlReport:
+    """How one control's head was measured, on recordings left out of the fit.
+
+    ``metrics``: ``lwlrap``, ``map``, ``auc`` and ``f1`` (means over labels), ``ece`` (expected
+    calibration error), all in [0, 1]; for a single choice also ``accuracy``. ``per_class``: for each
+    label ``ap``, ``auc``, ``f1``, ``ece``, ``threshold`` and ``recordings`` (that carry it); what
+    cannot be told is left out. Both are empty when there are too few recordings. ``examples``: rows;
+    ``groups``: recordings. ``way``: what was fitted, in words. ``pull``: one of `PULLS`, None without
+    a prior. ``noise``: share of annotations of a single choice that look wrong.
+    """
+
+    metrics: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    examples: int
+    groups: int
+    way: str
+    pull: float | None = None
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """``controls``: what was fitted; ``skipped``: for each other control a sentence that says why."""
+
+    controls: dict[str, ControlReport] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def fit_head(
+    pool: Pool,
+    frame_rate: float,
+    identity: str,
+    controls: Sequence[Control],
+    clips: Sequence[AnnotatedClip],
+    prior: Head | None = None,
+    active: Fitted | None = None,
+    built: Mapping[str, Examples | None] | None = None,
+) -> tuple[Fitted, FitReport]:
+    """Fit every control that has something to learn from.
+
+    Parameters
+    ----------
+    pool, frame_rate, identity
+        Of the encoder that the clips' frames come from.
+    controls
+        The project's controls; their order, and that of the clips, are the only order there is.
+    prior
+        A head of the same encoder that answered before there was any annotation. A fit starts there
+        and is held there: with few annotations it stays near, with many it moves away. What it says
+        of labels and controls without any annotation goes on.
+    active
+        The version that is served now. Recordings keep its folds, so that both can be compared on
+        the same ones.
+    built
+        `build_all` of the same arguments, where the caller has it already.
+
+    Raises
+    ------
+    NotEnoughAnnotationsError
+        No control can be fitted.
+    """
+    if built is None:
+        built = build_all(pool, frame_rate, controls, clips)
+    assignment = _assign([examples for examples in built.values() if examples], active)
+    count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
+    served: dict[str, ControlHead] = {}
+    folds: list[dict[str, ControlHead]] = [{} for _ in range(count)]
+    reports, skipped = {}, {}
+    for control in controls:
+        before = prior.controls.get(control.name) if prior else None
+        try:
+            fitted = fit_examples(control, built[control.name], before, assignment)
+        except NotEnoughAnnotationsError as error:
+            skipped[control.name] = str(error)
+            if before is not None:
+                served[control.name] = before
+            continue
+        served[control.name] = fitted.head
+        reports[control.name] = fitted.report
+        for fold, head in zip(folds, fitted.folds, strict=True):
+            if head is not None:
+                fold[control.name] = head
+    if not reports:
+        raise NotEnoughAnnotationsError(" ".join(skipped.values()) or "There is no control to learn.")
+    heads = tuple(Head(identity, controls) for controls in folds)
+    return Fitted(Head(identity, served), heads, assignment), FitReport(reports, skipped)
+
+
+def _assign(built: Sequence[Examples], active: Fitted | None) -> dict[str, int]:
+    """One fold for each recording, whatever controls it was annotated for."""
+    if not built:
+        return {}
+    width = sum(len(examples.labels) for examples in built)
+    targets, first = [], 0
+    for examples in built:
+        wide = np.zeros((len(examples.groups), width), dtype=bool)
+        wide[:, first : first + len(examples.labels)] = examples.targets
+        targets.append(wide)
+        first += len(examples.labels)
+    groups = np.concatenate([examples.groups for examples in built])
+    return assign_folds(groups, np.concatenate(targets), FOLDS, active.assignment if active else None)
+
+
+@dataclass(frozen=True)
+class ControlFit:
+    """One control, fitted on everything and without each fold (None where too little was left)."""
+
+    head: ControlHead
+    folds: tuple[ControlHead | None, ...]
+    report: ControlReport
+
+
+def fit_control(
+    pool: Pool,
+    frame_rate: float,
+    control: Control,
+    clips: Sequence[AnnotatedClip],
+    prior: ControlHead | None = None,
+) -> tuple[ControlHead, ControlReport]:
+    """Fit and measure one control; parameters and errors are those of `fit_head`."""
+    examples = build_examples(pool, frame_rate, control, clips)
+    fitted = fit_examples(control, examples, prior)
+    return fitted.head, fitted.report
+
+
+def fit_examples(
+    control: Control,
+    examples: Examples | None,
+    prior: ControlHead | None = None,
+    assignment: dict[str, int] | None = None,
+) -> ControlFit:
+    """Fit and measure one control on its examples.
+
+    Labels with neither an example nor a prior are left out of the head.
+
+    Parameters
+    ----------
+    assignment
+        Fold of each recording; by default dealt anew.
+
+    Raises
+    ------
+    NotEnoughAnnotationsError
+        There is nothing to learn from.
+    """
+    before = Prior.of(prior, control)
+    learned = _learnable(control, examples, before)
+    if examples is None or not learned:
+        raise NotEnoughAnnotationsError(_why_not(control, examples))
+    if assignment is None:
+        assignment = _assign([examples], None)
+    # Hundreds of small products: BLAS threads that wait for busy cores made them 18 times slower,
+    # and one thread gives the same bits on every machine with the same BLAS kernel
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _fit(control, examples, learned, before, assignment)
+
+
+def _fit(
+    control: Control, examples: Examples, learned: tuple[str, ...], prior: Prior, assignment: dict[str, int]
+) -> ControlFit:
+    count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
+    folds = np.array([assignment[str(group)] for group in examples.groups])
+    fitted = prior.competing(learned) if control.kind == "single" else learned
+    columns = [examples.labels.index(label) for label in fitted]
+    targets, weights = examples.targets[:, columns], examples.weights[:, columns]
+    data = Data(
+        control.kind,
+        targets,
+        weights,
+        examples.groups,
+        folds,
+        examples.is_unit,
+        prior.logits(fitted, examples.embeddings),
+        prior.speaks_for(fitted),
+    )
+    groups = len(np.unique(examples.groups))
+    way = best_way(
+        data, examples.embeddings, prior, fitted, fitted == learned, groups >= MIN_GROUPS_TO_MEASURE
+    )
+    prior = way.prior
+    calibration, limits = way.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)
+    report = ControlReport({}, {}, len(targets), groups, way.name, way.pull, way.noise)
+    if way.logits is not None:
+        found = probabilities(data.kind, calibration(way.logits))
+        if control.kind != "single":
+            limits = thresholds(data, found, prior.thresholds(fitted, np.nan), DEFAULT_THRESHOLD)
+        report = replace(
+            report,
+            metrics=metrics(data, found, limits),
+            per_class=metrics_per_class(data, fitted, found, limits),
+        )
+
+    def head_without(fold: int | None) -> ControlHead | None:
+        rows = folds != (-1 if fold is None else fold)
+        seen = (targets[rows] & (weights[rows] > 0)).any(axis=0)
+        if not seen.any():
+            return prior.head
+        kept = seen | prior.speaks_for(fitted) if data.exclusive else seen
+        basis, linear = way.fit(fold, rows, kept)
+        moved = Linear(linear.weights, linear.bias + calibration.temperature * calibration.bias[kept])
+        names = tuple(np.array(fitted)[kept].tolist())
+        folded = fold_back(prior, names, basis, moved, calibration.temperature, limits[kept])
+        return replace(folded, landmarks=way.landmarks)
+
+    head = head_without(None)
+    assert head is not None
+    return ControlFit(head, tuple(head_without(fold) for fold in range(count)), report)
+
+
+def _learnable(control: Control, examples: Examples | None, prior: Prior) -> tuple[str, ...]:
+    """Labels that something can be learned about, in the control's order; none if that is too little.
+
+    A label that every example carries may be common, or all that was looked for so far: `COMMON_RECORDINGS`
+    tell, and so does a prior.
+    """
+    if examples is None or _count(control, examples) < MIN_EXAMPLES:
+        return ()
+    known = examples.weights > 0
+    carried = np.any(examples.targets & known, axis=0)
+    lacked = np.any(~examples.targets & known, axis=0) | prior.speaks_for(examples.labels)
+    common = len(np.unique(examples.groups)) >= COMMON_RECORDINGS
+    told = carried if control.kind == "single" or common else carried & lacked
+    found = tuple(label for label, is_told in zip(examples.labels, told, strict=True) if is_told)
+    return () if control.kind == "single" and len(found) < 2 else found
+
+
+def _count(control: Control, examples: Examples) -> int:
+    """How many labels were given: of regions each one's, of tags each clip's."""
+    given = ~examples.is_unit if control.kind == "regions" else examples.is_unit
+    return int((examples.targets & (examples.weights > 0))[given].sum())
+
+
+def _why_not(control: Control, examples: Examples | None) -> str:
+    if examples is None:
+        return f"Nothing was annotated for “{control.name}” yet: annotate a few tasks and submit them."
+    count = _count(control, examples)
+    if count == 0:
+        return f"No annotation of “{control.name}” holds any of its labels: annotate one that does."
+    if count < MIN_EXAMPLES:
+        return f"There is one example for “{control.name}” so far: annotate one more."
+    if control.kind == "single":
+        return f"Every annotation of “{control.name}” has the same choice: annotate one of another choice."
+    return (
+        f"Every annotation of “{control.name}” holds the same labels, and nothing tells what they are not: "
+        "annotate one without them."
+    )

@@ -1,0 +1,241 @@
+"""Discriminants with everything about them chosen: how much they are shrunken, and which labels are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from earmark.head.calibration import calibrate, left_out_bias, log_likelihood, noise_share, refined
+from earmark.head.evaluation import Data
+from earmark.head.folds import assign_folds
+from earmark.head.solver import Array, Basis, Coordinates, Linear
+from earmark.head.sufficient_statistics import MAX_ROTATED, Moments, span_of, sum_of
+
+SHRINKAGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+"""Variance added to every direction, of a total of 1."""
+LIKELIHOOD_SCALE = 20.0
+"""Nats by which a shrinkage must be more likely to count e times as much: folds of few recordings prefer one
+or another by chance, and an average of several is better than either."""
+SMALLEST_SHARE = 0.02
+REFINEMENTS = 2
+CUTS = ((400, 8), (1200, 2))
+"""Up to so many rows, each fold is cut into so many."""
+PIECES = 1000
+"""More than there are folds."""
+
+
+@dataclass(frozen=True)
+class Discriminant:
+    """An average of discriminants, each shrunken by one of `SHRINKAGES`: ``logits`` out of fold ``[n, C]``.
+
+    ``whole``: raw logits of a fit on everything, ``folds``: without each fold; ``nan`` for labels without an
+    example. ``noise``: share of wrong labels that was found, and out of which the targets were refined.
+    """
+
+    basis: Basis
+    whole: Linear
+    folds: dict[int, Linear]
+    logits: Array
+    noise: float
+
+    @classmethod
+    def chosen(cls, data: Data, embeddings: NDArray[np.float32]) -> Discriminant:
+        """Weigh the shrinkages by the likelihood of what was left out, and refine wrong labels.
+
+        Refining lets annotations speak about each other, so each fold's fit is then refined anew, without
+        the annotations that it is judged by.
+        """
+        basis = span_of(embeddings, data.weights.max(axis=1))
+        rows = _Rows.of(data, basis.coordinates(embeddings))
+        learnt = rows.learn()
+        numbers = np.unique(data.folds).tolist()
+        if not learnt.noise:
+            folds = {fold: learnt.without(fold) for fold in numbers if len(numbers) > 1}
+            return cls(basis, learnt.linear, folds, learnt.logits, 0.0)
+        folds, logits = {}, np.full(data.targets.shape, -np.inf)
+        for fold in numbers:
+            folds[fold] = rows.without(fold).learn().linear
+            own = data.folds == fold
+            logits[own] = _known(folds[fold].logits(rows.coordinates[own]))
+        return cls(basis, learnt.linear, folds, logits, learnt.noise)
+
+    def fit(self, without: int | None) -> Linear:
+        """On everything, or without one fold."""
+        return self.whole if without is None else self.folds.get(without, self.whole)
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What rows teach: their moments by piece, what the shrinkages share, and wrong labels refined away.
+
+    ``left_out``: fits without a piece, by piece and shrinkage.
+    """
+
+    moments: dict[int, Moments]
+    shares: Array
+    logits: Array
+    noise: float
+    linear: Linear
+    left_out: dict[tuple[int, float], Linear]
+    exclusive: bool
+
+    def without(self, fold: int) -> Linear:
+        """A fit without one fold."""
+        pieces = [piece for piece in self.moments if piece % PIECES == fold]
+        if len(pieces) == 1:  # it was left out already
+            return _averaged(lambda shrinkage: self.left_out[pieces[0], shrinkage], self.shares)
+        left = sum_of([part for piece, part in self.moments.items() if piece not in pieces])
+        return _averaged(lambda shrinkage: left.discriminant(shrinkage, self.exclusive), self.shares)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows that are learned from, with the pieces that they are cut into and the moments of each."""
+
+    data: Data
+    coordinates: Coordinates
+    pieces: NDArray[np.intp]
+    moments: dict[int, Moments]
+
+    @classmethod
+    def of(cls, data: Data, coordinates: Coordinates) -> _Rows:
+        targets = data.targets.astype(np.float64)
+        if not data.exclusive:  # where an annotation does not say whether a label is there, it is half there
+            targets[data.weights <= 0] = 0.5
+        pieces, weights = _pieces(data), data.weights.max(axis=1)
+        moments = {
+            piece: Moments.of(coordinates[own], targets[own], weights[own])
+            for piece, own in ((piece, pieces == piece) for piece in np.unique(pieces).tolist())
+        }
+        return cls(data, coordinates, pieces, moments)
+
+    def without(self, fold: int) -> _Rows:
+        """All rows but those of one fold."""
+        own = self.data.folds != fold
+        moments = {piece: part for piece, part in self.moments.items() if piece % PIECES != fold}
+        return _Rows(self.data.of(own), self.coordinates[own], self.pieces[own], moments)
+
+    def learn(self) -> _Learnt:
+        """Weigh the shrinkages and, where many labels look wrong, refine them and weigh again."""
+        data, moments, weights = self.data, dict(self.moments), self.data.weights.max(axis=1)
+        bias = left_out_bias(data, None)
+        logits, shares, left_out = self._average(moments, bias)
+        noise = 0.0
+        if data.exclusive and len(self.pieces) <= MAX_ROTATED:
+            noise = noise_share(data, logits, bias)
+        for _ in range(REFINEMENTS if noise else 0):
+            targets = refined(data, logits, bias, noise)
+            moments = {
+                piece: part.relabelled(self.coordinates[own], targets[own], weights[own])
+                for piece, part, own in (
+                    (piece, part, self.pieces == piece) for piece, part in moments.items()
+                )
+            }
+            logits, shares, left_out = self._average(moments, bias)
+            noise = noise_share(data, logits, bias) or noise
+        whole = sum_of(list(moments.values()))
+        linear = _averaged(lambda shrinkage: whole.discriminant(shrinkage, data.exclusive), shares)
+        return _Learnt(moments, shares, logits, noise, linear, left_out, data.exclusive)
+
+    def _average(
+        self, moments: dict[int, Moments], bias: Array
+    ) -> tuple[Array, Array, dict[tuple[int, float], Linear]]:
+        """Out-of-fold logits ``[n, C]``, averaged over the shrinkages, each one's share, and the fits.
+
+        With many rows one piece tells the shrinkages apart, and only the best is tried on the others.
+        """
+        pieces = list(moments) if len(moments) > 1 else []
+        screened = pieces[:1] if len(self.pieces) > MAX_ROTATED else pieces
+        total = sum_of(list(moments.values()))
+        logits = np.full((len(SHRINKAGES), *self.data.targets.shape), -np.inf)
+        left_out: dict[tuple[int, float], Linear] = {}
+
+        def leave_out(some: list[int], index: int) -> None:
+            for piece in some:
+                own, shrinkage = self.pieces == piece, SHRINKAGES[index]
+                linear = total.without(moments[piece]).discriminant(shrinkage, self.data.exclusive)
+                logits[index, own] = _known(linear.logits(self.coordinates[own]))
+                left_out[piece, shrinkage] = linear
+
+        def judged(index: int) -> tuple[float, float]:
+            leave_out(screened, index)
+            return self._likelihood(logits[index], bias, screened)
+
+        if screened == pieces:
+            found = dict(enumerate(map(judged, range(len(SHRINKAGES)))))
+        else:
+            found = _climbed(judged, len(SHRINKAGES))
+        tried = np.array(sorted(found))
+        shares, temperatures = np.zeros(len(SHRINKAGES)), np.ones(len(SHRINKAGES))
+        shares[tried] = softmax([found[index][0] / LIKELIHOOD_SCALE for index in tried])
+        temperatures[tried] = [found[index][1] for index in tried]
+        if screened != pieces:
+            best = int(shares.argmax())
+            shares = (np.arange(len(shares)) == best).astype(np.float64)
+            leave_out(pieces[1:], best)
+        shares[shares < SMALLEST_SHARE] = 0.0
+        shares = shares / shares.sum() / temperatures
+        used = np.flatnonzero(shares)
+        return np.asarray(sum(shares[index] * logits[index] for index in used)), shares, left_out
+
+    def _likelihood(self, logits: Array, bias: Array, pieces: list[int]) -> tuple[float, float]:
+        """Of what was annotated in some pieces, and the temperature at which that is reached."""
+        rows = np.isin(self.pieces, pieces)
+        if not rows.any():
+            return 0.0, 1.0
+        data, logits = self.data.of(rows), logits[rows]
+        noise = noise_share(data, logits, bias) if data.exclusive else 0.0
+        calibration = calibrate(data, logits, bias, noise)
+        return log_likelihood(data, logits, calibration, noise), calibration.temperature
+
+
+def _known(logits: Array) -> Array:
+    """Labels that were never seen are never ranked."""
+    return np.where(np.isfinite(logits), logits, -np.inf)
+
+
+def _pieces(data: Data) -> NDArray[np.intp]:
+    """A part for each row, ``[n]``: whole recordings of one fold, which is ``part % PIECES``.
+
+    Folds are cut further where that is cheap: what is left out is then judged by a fit on nearly
+    everything, as served, and a fit on four fifths is more sure of itself than it.
+    """
+    cuts = next((cuts for rows, cuts in CUTS if len(data.folds) <= rows), 1)
+    pieces = data.folds.copy()
+    for fold in np.unique(data.folds):
+        rows = data.folds == fold
+        dealt = assign_folds(data.groups[rows], data.targets[rows], cuts)
+        pieces[rows] += PIECES * np.array([dealt[str(group)] for group in data.groups[rows]])
+    return pieces
+
+
+def _climbed(judged: Callable[[int], tuple[float, float]], count: int) -> dict[int, tuple[float, float]]:
+    """Judgements of the middle one of ``count`` and of its neighbours, on to where they get worse.
+
+    How likely the rows left out are rises with the shrinkage up to one point, and then falls.
+    """
+    best = count // 2
+    found = {best: judged(best)}
+    for step in (-1, 1):
+        following = best + step
+        while 0 <= following < count and following not in found:
+            found[following] = judged(following)
+            if found[following][0] <= found[best][0]:
+                break
+            best, following = following, following + step
+    return found
+
+
+def _averaged(fit: Callable[[float], Linear], shares: Array) -> Linear:
+    """An average of fits at several of `SHRINKAGES`."""
+    linear = [
+        (share, fit(shrinkage)) for share, shrinkage in zip(shares, SHRINKAGES, strict=True) if share > 0
+    ]
+    return Linear(
+        np.asarray(sum(share * one.weights for share, one in linear)),
+        np.asarray(sum(share * one.bias for share, one in linear)),
+    )

@@ -1,0 +1,153 @@
+"""Logistic regression of one control, on top of a prior where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.head.evaluation import Data, balanced, ranking_score, tells
+from earmark.head.solver import BIAS_PENALTY, Array, Basis, Coordinates, Linear, solve
+
+STRENGTHS = (1e-4, 3e-4, 3e-3)
+CLEARLY_BETTER = 0.01
+"""Another strength is taken only when it is better by so much; less is noise in a few dozen clips."""
+CLEARLY_BETTER_ALONE = 0.05
+"""The same for a single label, whose few recordings tell less."""
+PULLS = (0.003, 0.3, 3.0)
+"""How strongly a label is held at its prior, divided by the number of recordings that carry it, so that
+evidence wins in time. As many as `STRENGTHS`."""
+DEFAULT_STEP = 1
+"""Of `STRENGTHS` and `PULLS`."""
+BIAS_PULL_SHARE = 0.1
+"""The bias moves more easily: projects differ more in how common a sound is than in how it sounds, and few
+recordings suffice to tell."""
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A fit with chosen regularisation: ``logits`` out of fold ``[n, C]``, None where not measured.
+
+    ``steps`` ``[C]``: indices into `STRENGTHS`, and `PULLS` for labels with a prior.
+    """
+
+    data: Data
+    basis: Basis
+    coordinates: Coordinates
+    steps: NDArray[np.intp]
+    logits: Array | None
+
+    @classmethod
+    def chosen(
+        cls, data: Data, embeddings: NDArray[np.float32], measured: bool, may_let_go: bool
+    ) -> Logistic:
+        """Choose by what was left out, if that is ``measured``; labels lose a bad prior if ``may_let_go``."""
+        basis = Basis.of(embeddings, data.weights.max(axis=1))
+        coordinates = basis.coordinates(embeddings)
+        if not measured:
+            return cls(data, basis, coordinates, np.full(data.targets.shape[1], DEFAULT_STEP), None)
+        steps, logits = _choose_steps(data, coordinates)
+        if may_let_go and data.anchored.any():
+            data, steps, logits = _let_go(data, coordinates, steps, logits)
+        return cls(data, basis, coordinates, steps, logits)
+
+    def fit(self, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Linear:
+        """What some rows teach about some labels, on top of the prior; raw logits."""
+        return _solve(self.data, self.coordinates, rows, columns, self.steps)
+
+
+def _choose_steps(data: Data, coordinates: Coordinates) -> tuple[NDArray[np.intp], Array]:
+    """Best regularisation of each label by grouped cross-validation, and out-of-fold logits ``[n, C]``.
+
+    Returns
+    -------
+    Indices into `STRENGTHS` and, for labels with a prior, `PULLS`: one for all labels with a prior
+    and one for the others, the same for both in a single choice; and the logits at these.
+    """
+    out_of_fold = [np.full(data.targets.shape, -np.inf) for _ in STRENGTHS]
+    for fold in np.unique(data.folds):
+        train, test = data.folds != fold, data.folds == fold
+        seen = (data.targets[train] & (data.weights[train] > 0)).any(axis=0)
+        if data.offset is not None:
+            for logits in out_of_fold:  # a label that was not annotated keeps its prior
+                logits[np.ix_(test, data.anchored)] = data.offset[np.ix_(test, data.anchored)]
+        if not seen.any():
+            continue
+        fitted = seen | data.anchored if data.exclusive else seen
+        start: Linear | None = None
+        for step in reversed(range(len(STRENGTHS))):  # from smooth to sharp, each from the last
+            start = _solve(data, coordinates, train, fitted, np.full(len(seen), step), start)
+            logits = start.logits(coordinates[test])
+            if data.offset is not None:
+                logits += data.offset[np.ix_(test, fitted)]
+            out_of_fold[step][np.ix_(test, fitted)] = logits
+    every = np.ones(len(data.anchored), dtype=bool)
+    parts = [every] if data.exclusive else [~data.anchored, data.anchored]
+    steps: NDArray[np.intp] = np.full(len(every), DEFAULT_STEP)
+    for part in parts:
+        scores = [ranking_score(data, logits, part) for logits in out_of_fold]
+        best = int(np.argmax(scores))
+        if scores[best] > scores[DEFAULT_STEP] + CLEARLY_BETTER:
+            steps[part] = best
+    chosen = np.stack(out_of_fold, axis=-1)[:, np.arange(len(every)), steps]
+    return steps, chosen
+
+
+def _let_go(
+    data: Data, coordinates: Coordinates, steps: NDArray[np.intp], logits: Array
+) -> tuple[Data, NDArray[np.intp], Array]:
+    """Drop the prior of each label, or of a whole single choice, that is clearly better without.
+
+    Parameters and returns: the data, and what `_choose_steps` found. A prior that is wrong where
+    no example lies cannot be corrected by examples; it can only be dropped.
+    """
+    free = replace(data, offset=None, anchored=np.zeros_like(data.anchored))
+    free_steps, free_logits = _choose_steps(free, coordinates)
+
+    def gain(columns: NDArray[np.bool_]) -> float:
+        return ranking_score(data, free_logits, columns) - ranking_score(data, logits, columns)
+
+    dropped = np.zeros_like(data.anchored)
+    if data.exclusive:
+        dropped[:] = gain(~dropped) > CLEARLY_BETTER
+    else:
+        for column in np.flatnonzero(data.anchored):
+            alone = np.arange(len(dropped)) == column
+            dropped[column] = tells(data, column) and gain(alone) > CLEARLY_BETTER_ALONE
+    if dropped[data.anchored].all():
+        return free, free_steps, free_logits
+    offset = None if data.offset is None else np.where(dropped, 0.0, data.offset)
+    data = replace(data, offset=offset, anchored=data.anchored & ~dropped)
+    return data, np.where(dropped, free_steps, steps), np.where(dropped, free_logits, logits)
+
+
+def _solve(
+    data: Data,
+    coordinates: Coordinates,
+    rows: NDArray[np.bool_],
+    columns: NDArray[np.bool_],
+    steps: NDArray[np.intp],
+    start: Linear | None = None,
+) -> Linear:
+    """What some rows teach about some labels, on top of the prior."""
+    cells = np.ix_(rows, columns)
+    targets, weights, steps = data.targets[cells], data.weights[cells], steps[columns]
+    cost = balanced(data.kind, targets, weights)
+    if data.offset is None:
+        return solve(coordinates[rows], targets, cost, STRENGTHS[steps[0]], data.exclusive, start)
+    recordings = [
+        max(1, len(np.unique(data.groups[rows][carried]))) for carried in (targets & (weights > 0)).T
+    ]
+    anchored = data.anchored[columns]
+    pull = np.take(PULLS, steps) / recordings
+    return solve(
+        coordinates[rows],
+        targets,
+        cost,
+        np.where(anchored, pull, np.take(STRENGTHS, steps)),
+        data.exclusive,
+        start,
+        offset=data.offset[cells],
+        bias_strength=np.where(anchored, np.maximum(BIAS_PENALTY, BIAS_PULL_SHARE * pull), BIAS_PENALTY),
+    )

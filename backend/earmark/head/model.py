@@ -1,0 +1,254 @@
+"""The trained head: one linear layer for each control, as plain arrays, on landmarks where that is better."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from scipy.special import expit, softmax
+
+from earmark.errors import HeadDamagedError
+from earmark.head.rbf_features import Landmarks
+from earmark.head.region_evidence import RegionEvidence
+from earmark.labels.controls import ControlKind
+
+_FORMAT = 1
+_FORMAT_OF_LANDMARKS = 2
+"""Only of heads that have any, so that who cannot read them says so."""
+_ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
+_LANDMARK_ARRAYS = ("mean", "directions", "points")
+_EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet")
+_LENGTH_BYTES = 8
+_KINDS = ("regions", "single", "multiple")
+
+
+@dataclass(frozen=True)
+class ControlHead:
+    """Linear classifier of one control over its C labels.
+
+    ``mean`` and ``scale`` (float32 ``[E]``) standardise embeddings, then ``weights`` (float32
+    ``[E, K]``) and ``bias`` (float32 ``[K]``) apply. A label counts as present from its entry in
+    ``thresholds`` (float32 ``[C]``, probabilities) on; a single choice ignores them.
+
+    ``columns``: how many of the K columns belong to each label, in their order; the label is as
+    likely as the likeliest of them. Empty, the usual case, is one column a label, K = C.
+
+    ``landmarks``: where there are some, all of this applies to their features, and E is their number.
+
+    What annotations say of labels together, for post-processing; absent in heads of former releases:
+    ``overlap_factors`` (float32 ``[C, C]``, of regions): see `prediction.overlap.learn_overlap_factors`.
+    ``evidence`` (of tags): one `RegionEvidence` for each regions control that shares names with this one.
+    """
+
+    control: str
+    kind: ControlKind
+    labels: tuple[str, ...]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    thresholds: NDArray[np.float32]
+    columns: tuple[int, ...] = ()
+    landmarks: Landmarks | None = None
+    overlap_factors: NDArray[np.float32] | None = None
+    evidence: tuple[RegionEvidence, ...] = ()
+
+    def logits(self, embeddings: NDArray[Any]) -> NDArray[Any]:
+        """Log odds ``[n, C]`` of embeddings ``[n, E]``, in the precision of the embeddings."""
+        if self.landmarks is not None:
+            embeddings = self.landmarks.features(embeddings)
+        logits = ((embeddings - self.mean) / self.scale) @ self.weights + self.bias
+        if self.columns:
+            logits = np.maximum.reduceat(logits, [span.start for span in self.spans()], axis=1)
+        return np.asarray(logits)
+
+    def picked(self, places: Sequence[int], labels: tuple[str, ...]) -> ControlHead:
+        """The head of some of its labels alone: those at ``places``, which are called ``labels`` then."""
+        spans = self.spans()
+        columns = [column for place in places for column in range(spans[place].start, spans[place].stop)]
+        factors = self.overlap_factors
+        return replace(
+            self,
+            labels=labels,
+            weights=self.weights[:, columns],
+            bias=self.bias[columns],
+            thresholds=self.thresholds[list(places)],
+            columns=tuple(self.columns[place] for place in places) if self.columns else (),
+            overlap_factors=None if factors is None else factors[np.ix_(list(places), list(places))],
+            evidence=tuple(each.picked(places) for each in self.evidence),
+        )
+
+    def spans(self) -> list[slice]:
+        """Where each label's columns are."""
+        ends = list(accumulate(self.columns or [1] * len(self.labels)))
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+    def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities float32 ``[n, C]`` of embeddings ``[n, E]``.
+
+        They sum to 1 in each row for a single choice and are independent of each other otherwise.
+        """
+        logits = self.logits(embeddings)
+        found = softmax(logits, axis=1) if self.kind == "single" else expit(logits)
+        return np.asarray(found, dtype=np.float32)
+
+
+class Head:
+    """What a project has learned: one `ControlHead` for each control, for one encoder identity."""
+
+    def __init__(self, identity: str, controls: Mapping[str, ControlHead]) -> None:
+        self.identity = identity
+        self.controls = dict(controls)
+
+    def to_bytes(self) -> bytes:
+        """Serialise as safetensors: arrays, and one JSON text in the metadata. Equal heads, equal bytes."""
+        arrays = {}
+        described = []
+        version = _FORMAT
+        for index, control in enumerate(self.controls.values()):
+            about: dict[str, object] = {
+                "name": control.control,
+                "kind": control.kind,
+                "labels": control.labels,
+            }
+            if control.columns:
+                about["columns"] = control.columns
+            if control.landmarks is not None:
+                about["landmarks"] = True
+                version = _FORMAT_OF_LANDMARKS
+                for name in _LANDMARK_ARRAYS:
+                    values = np.ascontiguousarray(getattr(control.landmarks, name), dtype=np.float32)
+                    arrays[f"{index}.landmarks.{name}"] = values
+            if control.overlap_factors is not None:
+                about["overlap_factors"] = True
+                arrays[f"{index}.overlap_factors"] = np.ascontiguousarray(
+                    control.overlap_factors, dtype=np.float32
+                )
+            if control.evidence:
+                about["evidence"] = [each.regions for each in control.evidence]
+                for number, each in enumerate(control.evidence):
+                    for name in _EVIDENCE_ARRAYS:
+                        values = np.ascontiguousarray(getattr(each, name), dtype=np.float32)
+                        arrays[f"{index}.evidence.{number}.{name}"] = values
+            described.append(about)
+            for name in _ARRAYS:
+                values = np.ascontiguousarray(getattr(control, name), dtype=np.float32)
+                arrays[f"{index}.{name}"] = values
+        text = json.dumps({"format": version, "identity": self.identity, "controls": described})
+        return bytes(save(arrays, metadata={"earmark": text}))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Head:
+        """Read what `to_bytes` wrote.
+
+        Raises
+        ------
+        HeadDamagedError
+            The bytes are cut short, are something else, or describe arrays that do not fit.
+        """
+        try:
+            arrays = load(data)
+            described = read_metadata(data)
+            if described["format"] not in (_FORMAT, _FORMAT_OF_LANDMARKS):
+                raise HeadDamagedError(
+                    f"The stored head has format {described['format']}, and this version of Earmark "
+                    f"reads {_FORMAT} and {_FORMAT_OF_LANDMARKS}: train the project again."
+                )
+            controls = [
+                _control_head(
+                    entry,
+                    {name: arrays[f"{index}.{name}"] for name in _ARRAYS},
+                    _landmarks(entry, index, arrays),
+                    arrays[f"{index}.overlap_factors"] if "overlap_factors" in entry else None,
+                    _evidence(entry, index, arrays),
+                )
+                for index, entry in enumerate(described["controls"])
+            ]
+            return cls(str(described["identity"]), {control.control: control for control in controls})
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise HeadDamagedError(
+                f"The stored head cannot be read ({error}): train the project again."
+            ) from error
+
+
+def read_metadata(data: bytes) -> dict[str, Any]:
+    """The JSON text that safetensors bytes carry beside their arrays; ValueError where it is none."""
+    header_length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + header_length])
+    described = json.loads(header["__metadata__"]["earmark"])
+    if not isinstance(described, dict):
+        raise ValueError("its metadata is not an object")
+    return described
+
+
+def _landmarks(
+    described: dict[str, object], index: int, arrays: dict[str, NDArray[np.float32]]
+) -> Landmarks | None:
+    """A control's landmarks; ValueError where they contradict each other, KeyError where some are missing."""
+    if "landmarks" not in described:
+        return None
+    return Landmarks.checked(**{name: arrays[f"{index}.landmarks.{name}"] for name in _LANDMARK_ARRAYS})
+
+
+def _evidence(
+    described: dict[str, object], index: int, arrays: dict[str, NDArray[np.float32]]
+) -> tuple[RegionEvidence, ...]:
+    """A control's evidence from regions; none in heads of former releases. Errors: as `_landmarks`."""
+    names, labels = described.get("evidence", []), described["labels"]
+    if not isinstance(names, list) or not isinstance(labels, list):
+        raise ValueError("its evidence is not a list")
+    return tuple(
+        RegionEvidence.checked(
+            name, len(labels), *(arrays[f"{index}.evidence.{number}.{array}"] for array in _EVIDENCE_ARRAYS)
+        )
+        for number, name in enumerate(names)
+    )
+
+
+def _control_head(
+    described: dict[str, object],
+    arrays: dict[str, NDArray[np.float32]],
+    landmarks: Landmarks | None,
+    overlap_factors: NDArray[np.float32] | None,
+    evidence: tuple[RegionEvidence, ...],
+) -> ControlHead:
+    """One control from its description and arrays; ValueError where they contradict each other."""
+    labels = described["labels"]
+    kind = described["kind"]
+    if kind not in _KINDS or not isinstance(labels, list) or arrays["weights"].ndim != 2:
+        raise ValueError("its description is not one of a head")
+    embedding_dim, width = arrays["weights"].shape
+    columns = described.get("columns", [])
+    if not isinstance(columns, list) or not all(type(count) is int and count > 0 for count in columns):
+        raise ValueError("its columns are not counts")
+    shapes = {name: arrays[name].shape for name in _ARRAYS if name != "weights"}
+    wanted = {
+        "mean": (embedding_dim,),
+        "scale": (embedding_dim,),
+        "bias": (width,),
+        "thresholds": (len(labels),),
+    }
+    owned = columns or [1] * len(labels)
+    if landmarks is not None and landmarks.width != embedding_dim:
+        raise ValueError("its landmarks and its weights do not fit together")
+    if shapes != wanted or len(owned) != len(labels) or sum(owned) != width:
+        raise ValueError("its arrays do not fit together")
+    if overlap_factors is not None and overlap_factors.shape != (len(labels), len(labels)):
+        raise ValueError("its overlap factors and its labels do not fit together")
+    return ControlHead(
+        str(described["name"]),
+        cast(ControlKind, kind),
+        tuple(str(label) for label in labels),
+        **arrays,
+        columns=tuple(columns),
+        landmarks=landmarks,
+        overlap_factors=overlap_factors,
+        evidence=evidence,
+    )

@@ -1,0 +1,141 @@
+"""Which way of fitting a control gets: the one that answers best about recordings it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.head.calibration import ODD_SHARES, Calibration, calibrate, left_out_bias
+from earmark.head.evaluation import Data, balanced, ranking_score
+from earmark.head.kernel_selection import is_clearly_better, is_worth_trying, landmarks_among
+from earmark.head.lda import Discriminant
+from earmark.head.logistic import CLEARLY_BETTER, PULLS, Logistic
+from earmark.head.prior import Prior
+from earmark.head.rbf_features import Landmarks
+from earmark.head.solver import Array, Basis, Linear
+
+MIN_RECORDINGS = 2
+MAX_LOGISTIC_CELLS = 40_000
+"""With more rows times labels and no prior, the discriminant alone is fitted, in seconds: it uses all
+dimensions, where the logistic regression has a basis of 256."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of fitting with everything about it chosen.
+
+    ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
+    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: of
+    whose features the fits are, instead of the embeddings themselves.
+    """
+
+    name: str
+    prior: Prior
+    fit: Callable[[int | None, NDArray[np.bool_], NDArray[np.bool_]], tuple[Basis, Linear]]
+    logits: Array | None
+    calibration: Calibration
+    pull: float | None = None
+    noise: float = 0.0
+    landmarks: Landmarks | None = None
+
+
+def best_way(
+    data: Data,
+    embeddings: NDArray[np.float32],
+    prior: Prior,
+    labels: tuple[str, ...],
+    may_let_go: bool,
+    measured: bool,
+) -> Way:
+    """Fit in every way that may suit, and return the best.
+
+    Parameters
+    ----------
+    labels
+        Of the C columns.
+    may_let_go
+        Every label has an example, so that the prior can be done without.
+    measured
+        There are recordings enough to measure; otherwise the usual logistic regression is taken.
+    """
+    anchored = bool(data.anchored.any())
+    ways = []
+    discriminated = measured and may_let_go and not anchored and _repeated(data)
+    if discriminated:
+        ways.append(_discriminant(data, embeddings, prior))
+    if not ways or data.targets.size <= MAX_LOGISTIC_CELLS:
+        ways.append(_logistic(data, embeddings, prior, labels, may_let_go, measured))
+    best = ways[0]
+    for way in ways[1:]:
+        if _score(data, way) > _score(data, best) + CLEARLY_BETTER:
+            best = way
+    if discriminated and is_worth_trying(data, prior, _score(data, best)):
+        best = _curved(data, embeddings, prior, best)
+    return best
+
+
+def _repeated(data: Data) -> bool:
+    """Whether most labels have recordings enough to leave one out."""
+    carried = data.targets & (data.weights > 0)
+    recordings = [len(np.unique(data.groups[column])) for column in carried.T]
+    return float(np.median(recordings)) >= MIN_RECORDINGS
+
+
+def _score(data: Data, way: Way) -> float:
+    if way.logits is None:
+        return 0.0
+    return ranking_score(data, way.calibration(way.logits), np.ones(data.targets.shape[1], dtype=bool))
+
+
+def _curved(data: Data, embeddings: NDArray[np.float32], prior: Prior, straight: Way) -> Way:
+    """A discriminant on nearness to landmarks where that is clearly better, else what there is."""
+    landmarks = landmarks_among(embeddings, data.weights.max(axis=1))
+    way = _discriminant(data, landmarks.features(embeddings), prior)
+    assert way.logits is not None
+    assert straight.logits is not None  # there are recordings enough to measure
+    if is_clearly_better(data, way.calibration(way.logits), straight.calibration(straight.logits)):
+        return replace(way, name="discriminant on landmarks", landmarks=landmarks)
+    return straight
+
+
+def _logistic(
+    data: Data,
+    embeddings: NDArray[np.float32],
+    prior: Prior,
+    labels: tuple[str, ...],
+    may_let_go: bool,
+    measured: bool,
+) -> Way:
+    found = Logistic.chosen(data, embeddings, measured, may_let_go)
+    data = found.data
+    anchored = data.anchored
+    if measured and may_let_go:
+        prior = prior.without(tuple(np.array(labels)[~anchored].tolist()))
+    bias: Array = np.zeros(len(anchored))
+    calibration = Calibration(1.0, bias)
+    if found.logits is not None:
+        if not anchored.any():
+            bias = left_out_bias(data, balanced(data.kind, data.targets, data.weights))
+        calibration = calibrate(data, found.logits, bias, odd_shares=ODD_SHARES)
+    return Way(
+        "logistic regression",
+        prior,
+        lambda fold, rows, columns: (found.basis, found.fit(rows, columns)),
+        found.logits,
+        calibration,
+        PULLS[found.steps[anchored][0]] if anchored.any() else None,
+    )
+
+
+def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> Way:
+    found = Discriminant.chosen(data, embeddings)
+
+    def fit(fold: int | None, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> tuple[Basis, Linear]:
+        linear = found.fit(fold)
+        return found.basis, Linear(linear.weights[:, columns], linear.bias[columns])
+
+    calibration = calibrate(data, found.logits, left_out_bias(data, None), found.noise, ODD_SHARES)
+    return Way("discriminant", prior, fit, found.logits, calibration, None, found.noise)

@@ -1,0 +1,135 @@
+"""What a head said before there was any annotation, as the point where fitting starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.head.model import ControlHead
+from earmark.head.solver import Array, Basis, Linear
+from earmark.labels.controls import Control
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The prior of one control: ``head`` is None where there is none, and then nothing here matters."""
+
+    control: Control
+    head: ControlHead | None
+
+    @classmethod
+    def of(cls, head: ControlHead | None, control: Control) -> Prior:
+        """The prior of a control; a head of another kind, or of none of its labels, is none."""
+        usable = head is not None and head.kind == control.kind and set(head.labels) & set(control.labels)
+        return cls(control, head if usable else None)
+
+    def without(self, labels: tuple[str, ...]) -> Prior:
+        """A prior that no longer speaks for some labels."""
+        if self.head is None:
+            return self
+        kept = [index for index, label in enumerate(self.head.labels) if label not in labels]
+        head = self.head.picked(kept, tuple(self.head.labels[index] for index in kept))
+        return Prior.of(head, self.control)
+
+    def competing(self, learned: tuple[str, ...]) -> tuple[str, ...]:
+        """Labels of a single choice, in order: those with examples, and those that the prior adds.
+
+        All of them share one softmax, so corrections also tell when the others are too likely.
+        """
+        return tuple(label for label in self.control.labels if label in learned or self._index(label) >= 0)
+
+    def speaks_for(self, labels: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Which labels it has an opinion of: bool ``[C]``."""
+        return np.array([self._index(label) >= 0 for label in labels], dtype=bool)
+
+    def logits(self, labels: tuple[str, ...], embeddings: NDArray[np.float32]) -> Array | None:
+        """What it says of embeddings ``[n, E]``: float64 ``[n, C]``, or None where it says nothing.
+
+        A label that it does not know gets 0, even odds, as it would without any prior. In a single
+        choice even odds are those of "none of the labels that the prior knows" (see
+        `zero_label`), and the labels that it does not know share them.
+        """
+        known = self.speaks_for(labels)
+        if self.head is None or not known.any():
+            return None
+        said = self.head.logits(embeddings.astype(np.float64))
+        logits = np.full((len(embeddings), len(labels)), self._unknown(labels))
+        logits[:, known] = said[:, [self._index(label) for label in labels if self._index(label) >= 0]]
+        return logits
+
+    def thresholds(self, labels: tuple[str, ...], default: float) -> Array:
+        """Its thresholds ``[C]``, and the default for labels that it does not know."""
+        known = {} if self.head is None else dict(zip(self.head.labels, self.head.thresholds, strict=True))
+        return np.array([known.get(label, default) for label in labels], dtype=np.float64)
+
+    def columns(self, label: str, labels: tuple[str, ...], basis: Basis) -> tuple[Array, Array]:
+        """Of one of ``labels``: weights ``[E, k]`` and bias ``[k]``, for standardised embeddings."""
+        index = self._index(label)
+        if self.head is None or index < 0:
+            return np.zeros((len(basis.mean), 1)), np.array([self._unknown(labels)])
+        if self.head.landmarks is not None:
+            raise ValueError("a head with landmarks cannot be folded into a linear one")
+        span = self.head.spans()[index]
+        weights = self.head.weights[:, span].astype(np.float64) / self.head.scale[:, None]
+        bias = self.head.bias[span] + (basis.mean - self.head.mean) @ weights
+        return weights * basis.scale[:, None], bias
+
+    def _index(self, label: str) -> int:
+        return self.head.labels.index(label) if self.head and label in self.head.labels else -1
+
+    def _unknown(self, labels: tuple[str, ...]) -> float:
+        if self.head is None or self.control.kind != "single":
+            return 0.0
+        return -float(np.log(max(1, (~self.speaks_for(labels)).sum())))
+
+
+def fold_back(
+    prior: Prior,
+    labels: tuple[str, ...],
+    basis: Basis,
+    difference: Linear,
+    temperature: float,
+    thresholds: NDArray[np.floating[Any]],
+) -> ControlHead:
+    """One head that says what the prior and the fitted difference say together.
+
+    The highest of several columns, all moved by the same difference, is the highest moved by it; so
+    a label's columns stay apart and the sum is exact.
+
+    Parameters
+    ----------
+    labels
+        What was fitted, C labels; others that the prior knows are kept as they are.
+    difference, temperature, thresholds
+        Logits are ``(prior + difference) / temperature``; thresholds ``[C]``.
+    """
+    control = prior.control
+    slopes = basis.slopes(difference.weights) / temperature
+    steps = difference.bias / temperature
+    kept = tuple(label for label in control.labels if label in labels or prior.speaks_for((label,))[0])
+    weights, biases, limits = [], [], []
+    for label in kept:
+        weight, bias = prior.columns(label, labels, basis)
+        if label in labels:
+            column = labels.index(label)
+            weight, bias = weight / temperature + slopes[:, [column]], bias / temperature + steps[column]
+            limits.append(thresholds[column])
+        else:
+            limits.extend(prior.thresholds((label,), 1.0))
+        weights.append(weight)
+        biases.append(bias)
+    widths = tuple(len(bias) for bias in biases)
+    return ControlHead(
+        control.name,
+        control.kind,
+        kept,
+        basis.mean.astype(np.float32),
+        basis.scale.astype(np.float32),
+        np.concatenate(weights, axis=1).astype(np.float32),
+        np.concatenate(biases).astype(np.float32),
+        np.array(limits, dtype=np.float32),
+        widths if max(widths) > 1 else (),
+    )

@@ -1,0 +1,88 @@
+"""Before the first annotation: CNN14's own AudioSet classifier as a project's head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from earmark.encoders.base import Encoder, Tagger
+from earmark.head.model import ControlHead, Head
+from earmark.labels.class_matching import Match, match_labels
+from earmark.labels.controls import Control
+
+log = structlog.get_logger(__name__)
+
+AUDIOSET_THRESHOLD = 0.2
+"""Probability from which a sound counts as heard, in place of one half.
+
+CNN14 learned from labels of which many are missing and most are rare, so it is sure of little: in
+the example that PANNs publish, a telephone rings while somebody speaks in a small room, and after
+0.89 and 0.75 for the two sounds comes 0.24 for the room, then 0.09 and less for what is not there
+(and 0.18 for "Telephone"). Deleting a wrong region is a key press; a missed one has to be drawn.
+"""
+NONE_OF_THESE = ""
+"""In a single choice the event that no matched label sounds. No label config has a label of this name,
+so it takes its share of the probability and is never shown."""
+
+
+def hears_audioset(identity: str) -> bool:
+    """Whether the encoder of this identity is a `Tagger`, told without loading it."""
+    return identity.partition("-")[0] == "cnn14"
+
+
+def zero_label_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None:
+    """Build a head from the AudioSet classes that the labels stand for.
+
+    Labels without a match are left out and logged; a control or a project without any match stays
+    silent.
+
+    Returns
+    -------
+    A head for the encoder's embeddings, or None: nothing matches, or the encoder is no `Tagger`.
+    """
+    if not isinstance(encoder, Tagger):
+        return None
+    weights, bias = encoder.audioset_layer()
+    heads = {}
+    for control in controls:
+        match = match_labels(control)
+        if match.unmatched:
+            log.info("labels without an AudioSet class", control=control.name, labels=match.unmatched)
+        if match.classes:
+            heads[control.name] = _control_head(control, match, weights, bias)
+    return Head(encoder.identity, heads) if heads else None
+
+
+def _control_head(
+    control: Control, match: Match, weights: NDArray[np.float32], bias: NDArray[np.float32]
+) -> ControlHead:
+    """One control's share of the AudioSet layer.
+
+    Regions and several tags keep CNN14's independent probabilities. For a single choice they are
+    taken as given that exactly one of the choices is true: then each is as likely as its odds
+    relative to the sum of all odds, which is the softmax of CNN14's logits. Where some labels have
+    no match, "none of the matched ones" is a possibility too, with odds of 1 (a logit of 0).
+    """
+    classes = [index for indices in match.classes.values() for index in indices]
+    labels, columns = list(match.classes), [len(indices) for indices in match.classes.values()]
+    picked, offsets = weights[:, classes], bias[classes]
+    if control.kind == "single" and match.unmatched:
+        labels.append(NONE_OF_THESE)
+        columns.append(1)
+        picked = np.pad(picked, ((0, 0), (0, 1)))
+        offsets = np.pad(offsets, (0, 1))
+    width = len(weights)
+    return ControlHead(
+        control.name,
+        control.kind,
+        tuple(labels),
+        np.zeros(width, np.float32),
+        np.ones(width, np.float32),
+        np.ascontiguousarray(picked),
+        offsets,
+        np.full(len(labels), AUDIOSET_THRESHOLD, np.float32),
+        tuple(columns) if max(columns) > 1 else (),
+    )

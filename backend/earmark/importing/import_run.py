@@ -1,0 +1,305 @@
+"""One run of the import, from the list of sounds to the report."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, ProjectNameError
+from earmark.importing import annotators
+from earmark.importing.console import counting, say, summary
+from earmark.importing.destinations import Addresses, LocalFiles, Place, Uploads
+from earmark.importing.importer import OTHER_LABELS, Importer, Outcome
+from earmark.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
+from earmark.importing.models import STRETCH_FIELDS, Sound
+from earmark.importing.next_steps import next_steps
+from earmark.importing.parallel_checks import check_all
+from earmark.importing.quality_rules import Rules, Verdict, judge, sounds_of
+from earmark.importing.report import reasons_of, state_of, write_report
+from earmark.importing.sources import Source, kind_of, list_sounds
+from earmark.labelstudio.client import client_for, explained
+from earmark.labelstudio.projects import audio_data_key, create_project, find_project, required_fields
+from earmark.settings import Settings
+from earmark.storage.atomic_files import key_of
+
+ALL_IN, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
+IN_PARTS = (
+    "It was annotated in other parts than it comes in now: what was annotated only in part has no "
+    "annotation, and a tag of a longer part is left out. Give the --split that it was annotated with."
+)
+Where = Literal["uploads", "local-files", "urls"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. ``where`` None takes URLs for lists of URLs and buckets, else uploads."""
+
+    source: Source
+    project: str
+    create: bool = False
+    label_config: Path | None = None
+    labels_as: LabelsAs = "as-given"
+    where: Where | None = None
+    split_seconds: float | None = None
+    rules: Rules = field(default_factory=Rules)
+    dry_run: bool = False
+    report: Path | None = None
+
+
+def run(request: Request, settings: Settings) -> int:
+    """Import, and return the exit code: 0 all is in, 1 some is left out, 130 stopped by Ctrl-C.
+
+    Raises
+    ------
+    EarmarkError
+        Nothing could be done, or the import broke off; running it again goes on.
+    """
+    session = _Session(request, settings)
+    with _stoppable() as should_stop:
+        return session.run(should_stop)
+
+
+class _Session:
+    def __init__(self, request: Request, settings: Settings) -> None:
+        self._request, self._settings = request, settings
+        self._folder = settings.data_dir / "imports"
+        self._url = str(settings.label_studio_url)
+        self._passed_over: list[str] = []
+
+    def run(self, should_stop: Callable[[], bool]) -> int:
+        request = self._request
+        where = request.where or _usual_place(request.source)
+        _agrees(request, where)
+        with explained(self._url):  # an expired token shows already here
+            self._client = client_for(self._settings)
+        # The project first: a wrong token shows at once, not after a thousand files were read.
+        found = self._find()
+        if found is None and not request.create:
+            raise ProjectNameError(
+                f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
+            )
+        if found is not None:
+            _takes_uploads(found.label_config or "<View/>", where)
+        listed = list_sounds(request.source, self._passed_over.append)
+        with counting("checking", len(listed)) as count:
+            checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
+        if checked is None:
+            say("Stopped while checking; nothing was written. Run it again: what was checked is remembered.")
+            return INTERRUPTED
+        verdicts = judge(checked, request.rules)
+        sounds = sounds_of(verdicts, request.rules, request.split_seconds)
+        new = f"a new project '{request.project}'"
+        if found is None and not sounds:  # what is wrong with the files matters more than labels now
+            return self._end(new, verdicts, Outcome())
+        if found is None:
+            config = self._new_config(sounds)
+        else:
+            config = found.label_config
+            if request.label_config is not None:
+                say("The project is there already: its label config stays as it is.")
+        marking, data_key = self._marking(config, sounds)
+        _fields_are_free(sounds, data_key)
+        _fields_are_filled(config, where, sounds, data_key)
+        if found is None and not request.dry_run:
+            found = self._create(config)
+        number = found.id if found else None
+        place = self._place(where, number)
+        copies = "duplicate" in request.rules.keep
+        importer = Importer(self._client, self._url, number, data_key, place, self._folder, marking, copies)
+        todo, outcome = importer.plan(sounds)
+        _remark_parts(sounds, outcome)
+        if not request.dry_run:
+            try:
+                with counting("importing", len(todo), "tasks") as count:
+                    importer.run(todo, outcome, on_progress=count, should_stop=should_stop)
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+            except EarmarkError:
+                say(f"{outcome.imported} tasks were imported before this; run it again to go on.")
+                raise
+        code = self._end(f"'{found.title}' (project {number})" if found else new, verdicts, outcome)
+        if found is not None and not request.dry_run:
+            say(f"  project {self._url}/projects/{found.id}/data")
+            if outcome.imported or outcome.already_there:
+                annotated = any("annotations" in marking.part(sound) for sound in todo) if marking else False
+                for line in next_steps(self._client, self._url, found.id, found.title, annotated=annotated):
+                    say(f"  {line}")
+        return code
+
+    def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
+        """Say how it went, write the report, and return the exit code."""
+        faulty = reasons_of(verdicts, outcome)
+        summary(name, outcome, faulty, dry_run=self._request.dry_run)
+        lost = sum(v.lost for v in verdicts if state_of(v, outcome.states) in ("imported", "to import"))
+        if lost:
+            say(f"  {lost} regions beyond the end of their sounds left out; the report lists the sounds")
+        unplaced = outcome.labels_lost
+        if unplaced:
+            say(f"  {unplaced} labels of parts left out that were annotated otherwise; see the report")
+        others = sum(OTHER_LABELS in remarks for remarks in outcome.remarks.values())
+        if others:
+            say(f"  {others} sounds are there with other annotations, which stay; the report lists them")
+        for sentence in self._passed_over:
+            say(f"  ! {sentence}")
+        folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
+        try:
+            report = write_report(folder, name, verdicts, outcome, self._passed_over)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The report cannot be written to {folder} ({error.strerror}): "
+                "give another folder by --report."
+            ) from error
+        say(f"  report  {report.page} and {report.table.name}")
+        if outcome.interrupted:
+            return INTERRUPTED
+        return SOME_LEFT_OUT if faulty or outcome.left_out or lost or unplaced else ALL_IN
+
+    def _new_config(self, sounds: Sequence[Sound]) -> str:
+        given = self._request.label_config
+        if given is not None:
+            try:
+                return given.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"The label config {given} cannot be read: {error}.") from error
+        groups = groups_of(sounds)
+        if not any(group.files for group in groups.values()):
+            raise ConfigurationError(
+                "A new project needs labels: give --label-config FILE, such as label_config.xml, "
+                "or a source with labels."
+            )
+        return make_label_config(groups)
+
+    def _marking(self, config: str, sounds: Sequence[Sound]) -> tuple[Marking | None, str]:
+        """How labels become part of tasks, and the field of a task that holds the address."""
+        labels_as, groups = self._request.labels_as, groups_of(sounds)
+        if labels_as == "none" or not any(sound.marks for sound in sounds):
+            return None, audio_data_key(config)
+        if not any(group.files for group in groups.values()):  # nothing was heard in any of them
+            return Marking({}, labels_as, self._accounts(sounds)), audio_data_key(config)
+        controls = find_controls(config, groups)
+        marking = Marking(controls, labels_as, self._accounts(sounds))
+        names = [record.annotator for sound in sounds for record in sound.marks if record.annotator]
+        if labels_as != "predictions":
+            self._passed_over += annotators.about(names, marking.accounts)
+        return marking, next(iter(controls.values())).data_key
+
+    def _accounts(self, sounds: Sequence[Sound]) -> annotators.Accounts:
+        named = any(record.annotator for sound in sounds for record in sound.marks)
+        return annotators.find_accounts(self._client, self._url) if named else annotators.NOBODY_KNOWN
+
+    def _find(self) -> Any | None:
+        """Find the project; one that another import of this machine is making is waited for."""
+        with self._titles() if self._request.create else nullcontext():
+            return find_project(self._client, self._url, self._request.project)
+
+    def _titles(self) -> FileLock:
+        """Lock of a project's title."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        title = key_of(f"{self._url} {self._request.project}")[:16]
+        return FileLock(self._folder / f"{title}.lock")
+
+    def _create(self, config: str) -> Any:
+        """Make the project, unless another import of this machine has made it in the meantime."""
+        title = self._request.project
+        with self._titles():
+            found = find_project(self._client, self._url, title)
+            return found or create_project(self._client, self._url, title, config)
+
+    def _place(self, where: Where, project_id: int | None) -> Place:
+        if where == "urls":
+            return Addresses()
+        if where == "uploads":
+            return Uploads(self._url, self._settings.api_key or "", project_id)
+        root = self._settings.label_studio_local_files_document_root
+        if root is None:
+            raise ConfigurationError(
+                "--local-files needs LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT or --document-root: "
+                "the folder that Label Studio serves local files from."
+            )
+        return LocalFiles(self._client, self._url, project_id, root)
+
+
+def _usual_place(source: Source) -> Where:
+    return "urls" if source.base_url or kind_of(source.name) in ("bucket", "urls") else "uploads"
+
+
+def _agrees(request: Request, where: Where) -> None:
+    if request.split_seconds is not None and where != "uploads":
+        raise ConfigurationError(
+            "--split cuts recordings into files that are uploaded: leave --local-files and --as-urls out, "
+            "and add --upload for sounds that are elsewhere."
+        )
+
+
+def _fields_are_free(sounds: Iterable[Sound], data_key: str) -> None:
+    """Make sure that no extra column is lost to a field that the import writes."""
+    for sound in sounds:
+        taken = sound.fields.keys() & ({data_key} | (STRETCH_FIELDS if sound.stretch else frozenset()))
+        if taken:
+            raise ConfigurationError(
+                f"The column {' and '.join(sorted(taken))} of {sound.listed_name} has the name of a field "
+                "that the import writes itself: rename it; nothing was imported."
+            )
+
+
+def _remark_parts(sounds: Iterable[Sound], outcome: Outcome) -> None:
+    """Remark sounds that come in without some annotation, which was about a part of them alone."""
+    for sound in sounds:
+        if sound.partly and outcome.states.get(sound.listed_name) in ("to import", "to complete"):
+            outcome.labels_lost += sound.lost
+            outcome.remark(sound, IN_PARTS)
+
+
+def _fields_are_filled(config: str, where: Where, sounds: Sequence[Sound], data_key: str) -> None:
+    """Make sure that each task has every field that the label config shows, or Label Studio refuses it."""
+    _takes_uploads(config, where)
+    for name, tag in required_fields(config).items():
+        lacking = [sound for sound in sounds if name != data_key and name not in sound.data()]
+        if lacking:
+            raise LabelConfigError(
+                f"The project's label config shows a second field, ${name} ({tag}), beside the sound in "
+                f"${data_key}, and {len(lacking)} of {len(sounds)} sounds have none, such as "
+                f"{lacking[0].listed_name}: import a table with a column {name}, or take that tag out of "
+                "the label config; nothing was imported."
+            )
+
+
+def _takes_uploads(config: str, where: Where) -> None:
+    """Refuse uploads to a project with several fields: Label Studio takes files for a single one alone."""
+    fields = [f"${name} ({tag})" for name, tag in required_fields(config).items()]
+    if where == "uploads" and len(fields) > 1:
+        raise LabelConfigError(
+            f"The project's label config shows {len(fields)} fields of each task, {', '.join(fields)}, and "
+            "Label Studio takes uploaded files only where there is one: import a table with a column for "
+            "each of the others by --local-files or --as-urls, or take their tags out of the label config; "
+            "nothing was imported."
+        )
+
+
+def _slug(project: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in project).strip("-")[:50] or "project"
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """Yield whether Ctrl-C was pressed; the work at hand is finished first, a second one ends it at once."""
+    asked = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        say("Stopping after this batch; Ctrl-C again stops at once.")
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)

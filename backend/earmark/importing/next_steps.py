@@ -1,0 +1,35 @@
+"""Next steps after an import: the commands that bring predictions to the project."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from earmark.labelstudio.client import explained
+
+COMMAND = ".venv/bin/earmark"
+
+
+def next_steps(client: Any, url: str, project_id: int, title: str, *, annotated: bool) -> list[str]:
+    """Return lines that say what to do with a project that sounds were imported into.
+
+    Parameters
+    ----------
+    annotated
+        Whether the import brought annotations, of which Label Studio sends no webhook.
+
+    Raises
+    ------
+    LabelStudioError
+        Label Studio cannot be reached or refuses.
+    """
+    with explained(url):
+        connected = bool(client.ml.list(project=project_id))
+    commands: tuple[str, ...]
+    if not connected:
+        heading, commands = "next, while the backend runs ('make run'):", ("connect", "preannotate")
+    elif annotated:
+        heading, commands = "next, to learn from the annotations at once:", ("sync", "preannotate")
+    else:
+        heading, commands = "next:", ("preannotate",)
+    return [heading, *(f"  {COMMAND} {command} {shlex.quote(title)}" for command in commands)]

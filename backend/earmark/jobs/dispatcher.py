@@ -1,0 +1,226 @@
+"""From waiting webhooks in the database to jobs in Redis.
+
+A webhook only writes its row. This thread, in every API process, sees what waits and asks for
+jobs; so a flushed or absent Redis loses nothing, and an answer to Label Studio never waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import redis
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from earmark.encoders import encoder_identity
+from earmark.errors import EarmarkError
+from earmark.jobs.preannotation import ensure_preannotation
+from earmark.jobs.queue import JobRequest, ensure_job
+from earmark.jobs.redis_server import connect
+from earmark.labelstudio.credentials import AccessBook
+from earmark.prediction.deduplication import SETTLE_SECONDS
+from earmark.settings import Settings
+from earmark.store.database import Database
+from earmark.store.dispatcher_queries import (
+    answering_versions,
+    last_activations,
+    projects_without_version,
+    training_seconds,
+)
+from earmark.store.events import PendingWork, pending_work
+from earmark.store.models import Activation, Project, Version
+from earmark.store.prediction_writes import projects_with_duplicates
+from earmark.store.projects import known_projects
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 0.5
+SHORTEST_TICK_SECONDS = 0.05
+"""Between two looks, however many webhooks come."""
+SHORTEST_DEBOUNCE_SECONDS = 0.3
+REFRESH_PAUSE_SECONDS = 2.0
+"""After a training, before the tasks that do not come next are refreshed."""
+WARN_EVERY_SECONDS = 60.0
+REDIS_SECONDS = 5.0
+REFRESH_TIMEOUT_SECONDS = 3600
+SYNC_TIMEOUT_SECONDS = 6 * 3600
+FETCH_TIMEOUT_SECONDS = 3600
+
+
+def learn_request(key: str, settings: Settings) -> JobRequest:
+    """The job that trains a project."""
+    return JobRequest("learn", key, settings.train_timeout_seconds, settings.train_lease_seconds)
+
+
+def debounce_seconds(settings: Settings, training_seconds: float | None) -> float:
+    """Quiet time after an annotation before training starts, in seconds.
+
+    Its purpose is that no training is wasted while annotations come in quick succession, so it need not be
+    longer than a training takes.
+
+    Parameters
+    ----------
+    training_seconds
+        How long the project's last training took; None before the first.
+    """
+    longest = settings.train_debounce_seconds
+    return (
+        longest
+        if training_seconds is None
+        else min(longest, max(SHORTEST_DEBOUNCE_SECONDS, training_seconds))
+    )
+
+
+def is_due(work: PendingWork, settings: Settings, now: float, training_seconds: float | None = None) -> bool:
+    """Whether a project's waiting webhooks should be learnt from now (``now`` since the epoch).
+
+    Who presses Start Training after a failure has mended something, and waits for no back-off.
+    """
+    return now >= due_at(work, settings, training_seconds)
+
+
+def due_at(work: PendingWork, settings: Settings, training_seconds: float | None = None) -> float:
+    """When a project's waiting webhooks should be learnt from, in seconds since the epoch."""
+    asked = work.asked_at > 0
+    debounced = min(
+        work.last_received_at + debounce_seconds(settings, training_seconds),
+        work.first_received_at + settings.train_max_wait_seconds,
+    )
+    wanted_at = work.asked_at if asked else debounced
+    return wanted_at if work.asked_at > work.failed_at else max(wanted_at, work.retry_after)
+
+
+def sync_due(project: Project, settings: Settings, up_since: float, now: float) -> bool:
+    """Whether a project should be compared with Label Studio: when it is new, on a timer, and after each
+    start, as nobody knows what was missed while this was down (all in seconds since the epoch).
+    """
+    if now < project.sync_after or project.synced_at >= max(up_since, now - settings.sync_interval_seconds):
+        return False
+    access = AccessBook(settings).for_project(project)
+    return access is not None and access.has_token
+
+
+def refresh_due(project: Project, version: Version | None, activation: Activation | None, now: float) -> bool:
+    """Whether the open tasks of a project should be given the active version's predictions.
+
+    A training has refreshed the tasks that come next already; while one version follows another, the
+    others wait. A promotion or a rollback refreshes them at once.
+    """
+    if version is None or version.name == project.refreshed_version or now < project.refresh_after:
+        return False
+    if activation is None or activation.cause != "trained":
+        return True
+    return now - activation.activated_at >= REFRESH_PAUSE_SECONDS
+
+
+def due_jobs(
+    database: Database, settings: Settings, now: float, up_since: float = 0.0
+) -> list[tuple[JobRequest, float]]:
+    """What should be in the queue at ``now``, with the end of each project's lease.
+
+    ``up_since``: start of this process, seconds since the epoch.
+    """
+    return due_jobs_and_next_look(database, settings, now, up_since)[0]
+
+
+def due_jobs_and_next_look(
+    database: Database, settings: Settings, now: float, up_since: float
+) -> tuple[list[tuple[JobRequest, float]], float]:
+    """``due_jobs``, and when to look again, in seconds since the epoch."""
+    next_look = now + TICK_SECONDS
+    with database.read() as session:
+        projects = {project.key: project for project in known_projects(session)}
+        jobs = []
+        waiting = pending_work(session)
+        durations = training_seconds(session, [work.project_key for work in waiting])
+        for work in waiting:
+            lease_until = projects[work.project_key].lease_until if work.project_key in projects else 0.0
+            due = due_at(work, settings, durations.get(work.project_key))
+            if now >= due:
+                jobs.append((learn_request(work.project_key, settings), lease_until))
+            else:
+                next_look = min(next_look, due)
+        identity = encoder_identity(settings)
+        active = answering_versions(session, identity)
+        activations = last_activations(session, identity)
+        switched = projects_without_version(session, identity)
+        asked = {request.project_key for request, _ in jobs}
+        for project in projects.values():
+            if project.key in switched and project.key not in asked and now >= project.retry_after:
+                jobs.append((learn_request(project.key, settings), project.lease_until))
+            if refresh_due(project, active.get(project.key), activations.get(project.key), now):
+                jobs.append((JobRequest("refresh", project.key, REFRESH_TIMEOUT_SECONDS), 0.0))
+            if project.sounds_awaited and now >= project.fetch_after:
+                jobs.append((JobRequest("fetch", project.key, FETCH_TIMEOUT_SECONDS), 0.0))
+            if sync_due(project, settings, up_since, now):
+                jobs.append((JobRequest("sync", project.key, SYNC_TIMEOUT_SECONDS), 0.0))
+        for key in projects_with_duplicates(session, answered_before=now - SETTLE_SECONDS):
+            if key in projects:
+                jobs.append((JobRequest("deduplicate", key, REFRESH_TIMEOUT_SECONDS), 0.0))
+    return jobs, next_look
+
+
+class Dispatcher:
+    """The thread that keeps the queue in step with the database."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._stop, self._woken = threading.Event(), threading.Event()
+        self._next_look = 0.0
+        self._thread: threading.Thread | None = None
+        self._process = 0
+        self._lock = threading.Lock()
+        self._warned_at = -WARN_EVERY_SECONDS
+        self._up_since = time.time()
+
+    def ensure_running(self) -> None:
+        """Start the thread, also anew in a forked process, where threads do not live on."""
+        with self._lock:
+            if self._thread is not None and self._process == os.getpid() and self._thread.is_alive():
+                return
+            self._process = os.getpid()
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+            self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once, as a webhook has come: a tick of waiting would be as much staleness."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stop.set()
+        self._woken.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def tick(self, connection: redis.Redis) -> int:
+        """Ask for every job that is due; returns how many were enqueued."""
+        jobs, self._next_look = due_jobs_and_next_look(
+            self._database, self._settings, time.time(), self._up_since
+        )
+        asked = sum(ensure_job(connection, request, lease_until) for request, lease_until in jobs)
+        return asked + ensure_preannotation(connection, self._database)
+
+    def _run(self) -> None:
+        # Limited, so that a Redis that hangs is tried again, and stopping never waits for it.
+        connection = connect(self._settings, answer_seconds=REDIS_SECONDS)
+        while not self._stop.wait(SHORTEST_TICK_SECONDS):
+            self._woken.wait(max(0.0, min(TICK_SECONDS, self._next_look - time.time())))
+            self._woken.clear()
+            if self._stop.is_set():
+                break
+            try:
+                self.tick(connection)
+            except (redis.RedisError, SQLAlchemyError, OSError) as error:
+                self._warn("training waits until Redis and the database answer", error)
+            except EarmarkError as error:  # the encoder's, as a rule; it is put right while this runs
+                self._warn("training waits until this is put right", error)
+        connection.close()
+
+    def _warn(self, what: str, error: Exception) -> None:
+        if time.monotonic() - self._warned_at >= WARN_EVERY_SECONDS:
+            self._warned_at = time.monotonic()
+            log.warning(what, error=str(error))

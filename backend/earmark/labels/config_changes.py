@@ -1,0 +1,106 @@
+"""What changes in a label config: seen as soon as Label Studio says so, whichever way it does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from earmark.errors import LabelConfigError
+from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.rename_detection import certain_renames
+from earmark.store.events import record_event
+from earmark.store.models import Event
+from earmark.store.projects import (
+    UNKNOWN_PROJECT,
+    epoch_seconds,
+    is_storable,
+    lock_project,
+    remember_project,
+)
+from earmark.store.renames import Names, add_rename, current_names, used_names
+
+log = structlog.get_logger(__name__)
+
+
+def receive_webhook(session: Session, payload: dict[str, Any]) -> Event:
+    """Store a webhook, and at once the label config in it: predictions follow it before any training."""
+    event = record_event(session, payload)
+    note_project(session, event)
+    return event
+
+
+def note_project(session: Session, event: Event) -> None:
+    """Take over what a webhook says of its project; older than what is known, it changes nothing."""
+    sent = event.payload.get("project")
+    if isinstance(sent, dict) and event.project_key != UNKNOWN_PROJECT:
+        remember_project(session, event.project_key, title=sent.get("title"))
+        changed_at = epoch_seconds(sent.get("updated_at"))
+        note_label_config(session, event.project_key, sent.get("label_config"), event.received_at, changed_at)
+
+
+def note_label_config(
+    session: Session, key: str, label_config: object, heard_at: float, changed_at: float = 0.0
+) -> None:
+    """Store a project's label config, and which of its labels were renamed.
+
+    Parameters
+    ----------
+    heard_at
+        When Label Studio said so (seconds since the epoch). A webhook that waited here is older than what
+        has been heard since, and must not bring a former config back.
+    changed_at
+        The project's ``updated_at`` where it was said (seconds since the epoch by Label Studio's clock), 0
+        where it was not: a webhook that waited on its way comes after those that were sent after it.
+    """
+    project = remember_project(session, key)
+    lock_project(session, key)
+    if (
+        not (is_storable(label_config) and isinstance(label_config, str))
+        or heard_at < project.label_config_at
+        or 0.0 < changed_at < project.changed_at
+    ):
+        return
+    project.changed_at = changed_at or project.changed_at
+    before, project.label_config_at = project.label_config, heard_at
+    if label_config == before:
+        return
+    project.label_config = label_config
+    session.flush()
+    old, new = _controls(before), _controls(label_config)
+    names = current_names(session, key, labels_of(old))
+    for rename in certain_renames(old, new):
+        control = rename.control
+        former = names.get(control.name, {})
+        used = used_names(session, key, control.name, control.result_type)
+        # A name that annotations use is a label of its own, unless it is a former name of this one
+        if rename.new in used and former.get(rename.new) != rename.old:
+            log.info("label not taken for a renamed one", control=control.name, label=rename.new)
+            continue
+        add_rename(session, key, control.name, rename.old, rename.new, heard_at)
+        log.info("label renamed", project=key, control=control.name, old=rename.old, new=rename.new)
+
+
+def names_now(session: Session, key: str, controls: Sequence[Control]) -> Names:
+    """What former names of a project's labels are called in these controls."""
+    return current_names(session, key, labels_of(controls))
+
+
+def labels_of(controls: Sequence[Control]) -> dict[str, tuple[str, ...]]:
+    """The labels of each control."""
+    return {control.name: control.labels for control in controls}
+
+
+def config_digest(label_config: str) -> str:
+    """By which two label configs are told apart: sha256 in hexadecimal."""
+    return hashlib.sha256(label_config.encode()).hexdigest()
+
+
+def _controls(label_config: str) -> tuple[Control, ...]:
+    try:
+        return parse_label_config(label_config)
+    except LabelConfigError:
+        return ()  # the training and the doctor say so; a config like this renames nothing

@@ -1,0 +1,140 @@
+"""Reading a label config: which controls are there, on which sound, with which labels."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from earmark.errors import LabelConfigError
+
+ControlKind = Literal["regions", "single", "multiple"]
+
+_AUDIO_TAGS = {"Audio", "AudioPlus"}
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control tag of a label config that sound can be predicted for.
+
+    ``kind`` is ``regions`` for ``Labels`` (onset, offset and labels), ``single`` or ``multiple``
+    for ``Choices`` (tags of the whole clip). ``labels`` are spelled as results spell them.
+    """
+
+    name: str
+    to_name: str
+    kind: ControlKind
+    labels: tuple[str, ...]
+    data_key: str
+    """Key of ``task["data"]`` that holds the sound's address."""
+    hints: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Other names of a label, from ``predicted_values`` (comma-separated) or its shown value."""
+    shown: dict[str, str] = field(default_factory=dict, hash=False)
+    """What the interface shows for a label whose results are spelled by an alias."""
+
+    @property
+    def result_type(self) -> Literal["labels", "choices"]:
+        """``type`` and value key of this control's results in Label Studio."""
+        return "labels" if self.kind == "regions" else "choices"
+
+
+@lru_cache(maxsize=256)
+def parse_label_config(label_config: str) -> tuple[Control, ...]:
+    """Find every control that Earmark can serve, in document order.
+
+    ``Labels`` and ``Choices`` that point to an ``Audio`` tag are taken; a ``Choices`` for each
+    region (``perRegion``), suggestion tools and controls of other data are left alone.
+
+    Raises
+    ------
+    LabelConfigError
+        The text is not XML, or no control in it points to audio.
+    """
+    try:
+        root = ElementTree.fromstring(label_config)
+    except ElementTree.ParseError as error:
+        raise LabelConfigError(
+            f"The label config is not valid XML ({error}): correct it under Settings, Labeling Interface."
+        ) from error
+    sounds = {
+        tag.get("name", ""): tag.get("value", "").lstrip("$") for tag in root.iter() if tag.tag in _AUDIO_TAGS
+    }
+    controls = []
+    tools = set(_tools(root))
+    for tag in root.iter():
+        kind = _kind(tag) if tag not in tools else None
+        to_name = next((name for name in tag.get("toName", "").split(",") if name in sounds), None)
+        if kind is None or to_name is None or not sounds[to_name] or not tag.get("name"):
+            continue
+        label_tag = "Label" if kind == "regions" else "Choice"
+        labels, hints = _labels(tag, label_tag)
+        if labels:
+            shown = {label.get("alias", ""): label.get("value", "") for label in tag.iter(label_tag)}
+            shown.pop("", None)
+            control = Control(tag.get("name", ""), to_name, kind, labels, sounds[to_name], hints, shown)
+            controls.append(control)
+    if not controls:
+        raise LabelConfigError(
+            "The label config has no Labels or Choices with at least one label for an Audio tag: "
+            "add one, as label_config.xml shows."
+        )
+    return tuple(controls)
+
+
+@lru_cache(maxsize=256)
+def suggestion_tools(label_config: str) -> frozenset[str]:
+    """Names of the ``Labels`` that mark a region only to ask for its label; see `_tools`."""
+    try:
+        return frozenset(tag.get("name", "") for tag in _tools(ElementTree.fromstring(label_config)))
+    except ElementTree.ParseError:
+        return frozenset()  # parse_label_config raises on it
+
+
+@lru_cache(maxsize=256)
+def several_labels(label_config: str) -> frozenset[str]:
+    """Names of the ``Labels`` whose regions may carry more than one label (``choice="multiple"``)."""
+    try:
+        root = ElementTree.fromstring(label_config)
+    except ElementTree.ParseError:
+        return frozenset()  # parse_label_config raises on it
+    return frozenset(tag.get("name", "") for tag in root.iter("Labels") if tag.get("choice") == "multiple")
+
+
+def _tools(root: ElementTree.Element) -> list[ElementTree.Element]:
+    """``Labels`` with ``smartOnly="true"`` beside others on the same sound: their labels are never learned.
+
+    Label Studio's editor writes the label that is selected over the one that a backend answers with. So
+    the label that asks for a suggestion must be of another tag than the labels that are suggested.
+    """
+    labels = [tag for tag in root.iter("Labels") if tag.get("toName")]
+    ordinary = {tag.get("toName") for tag in labels if not _flag(tag, "smartOnly")}
+    return [tag for tag in labels if _flag(tag, "smartOnly") and tag.get("toName") in ordinary]
+
+
+def _flag(tag: ElementTree.Element, name: str) -> bool:
+    """Whether an attribute is true; the editor takes attribute names in any case."""
+    return any(k.lower() == name.lower() and v.lower() == "true" for k, v in tag.attrib.items())
+
+
+def _kind(tag: ElementTree.Element) -> ControlKind | None:
+    if tag.tag == "Labels":
+        return "regions"
+    if tag.tag == "Choices" and tag.get("perRegion", "false").lower() != "true":
+        return "multiple" if tag.get("choice") == "multiple" else "single"
+    return None
+
+
+def _labels(
+    control: ElementTree.Element, label_tag: str
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Label names as results spell them (the alias wins over the value), and their other names."""
+    hints: dict[str, tuple[str, ...]] = {}
+    for tag in control.iter(label_tag):
+        value, alias = tag.get("value", ""), tag.get("alias", "")
+        name = alias or value
+        if name and name not in hints:
+            others = [part.strip() for part in tag.get("predicted_values", "").split(",")]
+            others += [value] if alias else []
+            hints[name] = tuple(other for other in others if other)
+    return tuple(hints), {name: others for name, others in hints.items() if others}

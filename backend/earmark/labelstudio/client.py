@@ -1,0 +1,60 @@
+"""Label Studio's API through its SDK, with failures as one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from earmark.errors import LabelStudioError
+from earmark.labelstudio.credentials import address_and_token
+from earmark.settings import Settings
+from earmark.store.models import Project
+
+REQUEST_TIMEOUT_SECONDS = 60.0
+
+
+def client_for(settings: Settings, project: Project | None = None) -> Any:
+    """Return an SDK client (``label_studio_sdk.LabelStudio``); nothing is sent yet.
+
+    For whom which token is, ``address_and_token`` says.
+
+    Raises
+    ------
+    LabelStudioError
+        No address and token are known.
+    """
+    url, key = address_and_token(settings, project)
+    if not (url and key):
+        raise LabelStudioError(
+            "No Label Studio is known: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY "
+            "(Account & Settings, Access Token)."
+        )
+    from label_studio_sdk import LabelStudio
+
+    with explained(url):  # the SDK looks at a token's age at once
+        return LabelStudio(base_url=url, api_key=key, timeout=REQUEST_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def explained(url: str | None) -> Iterator[None]:
+    """Turn the SDK's and the network's exceptions into ``LabelStudioError``."""
+    from label_studio_sdk.core.api_error import ApiError
+
+    try:
+        yield
+    except ApiError as error:
+        if error.status_code in (401, 403):
+            raise LabelStudioError(
+                f"Label Studio at {url} refuses the token (HTTP {error.status_code}): make one under "
+                "Account & Settings and set LABEL_STUDIO_API_KEY."
+            ) from error
+        raise LabelStudioError(
+            f"Label Studio at {url} answered HTTP {error.status_code}: {str(error.body)[:300]}"
+        ) from error
+    except httpx.HTTPError as error:
+        raise LabelStudioError(
+            f"Label Studio at {url} cannot be reached ({error}): check LABEL_STUDIO_URL and that it runs."
+        ) from error

@@ -1,0 +1,1 @@
+"""From annotation events to a served version."""

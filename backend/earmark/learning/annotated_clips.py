@@ -1,0 +1,150 @@
+"""A project's annotations with the sounds that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from earmark.audio.addresses import shown
+from earmark.audio.source import LocatedSound
+from earmark.errors import EarmarkError, SoundTooSlowError
+from earmark.features.extractor import Sound
+from earmark.features.prefetch import Prefetch
+from earmark.head.examples import AnnotatedClip
+from earmark.labels.controls import Control
+from earmark.labelstudio.results import ReadResult, read_result
+from earmark.prediction.predictor import sound_addresses
+from earmark.services import Services
+from earmark.store.models import Annotation, Project, Task
+from earmark.store.renames import Names
+
+log = structlog.get_logger(__name__)
+
+AWAITED = frozenset({"too_slow", "unreachable", "label_studio"})
+"""Reasons for which a sound is asked for again later."""
+GROUND_TRUTH_WEIGHT = 2.0
+"""A ground-truth annotation counts as much as two that were only submitted."""
+REVIEWED_WEIGHT = 1.5
+"""Accepted by a second person: between the two."""
+TRUST_WEIGHTS = {"curated": 1.5, "noisy": 0.5}
+"""What the import said of labels that nobody has worked on since: ``label_trust`` in the task's data."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One annotation, read, and its sounds by data key; those that cannot be heard are missing."""
+
+    annotation: Annotation
+    task: Task
+    read: ReadResult
+    sounds: dict[str, Sound] = field(default_factory=dict)
+
+
+def hear_annotations(
+    services: Services,
+    project: Project,
+    controls: Sequence[Control],
+    names: Names,
+    annotations: Sequence[tuple[Annotation, Task]],
+) -> tuple[list[Heard], dict[int, str]]:
+    """Read every annotation and encode each sound once; what cannot be used is logged and left out.
+
+    Returns
+    -------
+    The annotations; and why, by task, a sound could not be had now and may be had later.
+    """
+    tasks = list({task.task_id: task for _, task in annotations}.values())
+    sounds, awaited = _sounds(services, project, tasks, controls)
+    heard = [
+        Heard(annotation, task, read_result(annotation.result, controls, names), sounds[task.task_id])
+        for annotation, task in annotations
+    ]
+    return heard, awaited
+
+
+def annotated_clips(heard: Sequence[Heard], controls: Sequence[Control]) -> list[AnnotatedClip]:
+    """One clip for each annotation and sound, weighted by how far the annotation is trusted.
+
+    The annotators of one sound share the weight of one; `build_examples` sees to that.
+    """
+    clips = []
+    for one in heard:
+        for data_key, sound in one.sounds.items():
+            names = {control.name for control in controls if control.data_key == data_key}
+            read = one.read
+            clips.append(
+                AnnotatedClip(
+                    frames=sound.frames,
+                    duration=sound.duration,
+                    group=_recording(one.task, sound),
+                    weight=_weight(one.annotation, one.task),
+                    regions={name: found for name, found in read.regions.items() if name in names},
+                    tags={name: labels for name, labels in read.tags.items() if name in names},
+                    tag_weights={name: w for name, w in read.tag_weights.items() if name in names},
+                )
+            )
+    return clips
+
+
+def _weight(annotation: Annotation, task: Task) -> float:
+    trust = task.data.get("label_trust")
+    untouched = not (annotation.shown_at or annotation.worked_on)
+    if untouched and isinstance(trust, str) and trust in TRUST_WEIGHTS:
+        return TRUST_WEIGHTS[trust]
+    if annotation.ground_truth:
+        return GROUND_TRUTH_WEIGHT
+    return REVIEWED_WEIGHT if annotation.reviewed else 1.0
+
+
+def _recording(task: Task, sound: Sound) -> str:
+    """What a sound is a part of: copies and stretches of one recording never stand on both sides of a fold.
+
+    The import cuts long files and says of which; anything else is told by its content.
+    """
+    whole = task.data.get("source_sha256")
+    return whole if isinstance(whole, str) and whole else sound.digest
+
+
+def _sounds(
+    services: Services, project: Project, tasks: Sequence[Task], controls: Sequence[Control]
+) -> tuple[dict[int, dict[str, Sound]], dict[int, str]]:
+    """Sounds of tasks by task and data key, and what could not be had now, by task."""
+    sounds: dict[int, dict[str, Sound]] = {task.task_id: {} for task in tasks}
+    awaited: dict[int, str] = {}
+    if not tasks or not controls:
+        return sounds, awaited
+    ear, access = services.ear(), services.access.for_project(project)
+    addresses = [sound_addresses({"data": task.data}, controls) for task in tasks]
+    wait_seconds, left = services.settings.train_fetch_seconds, set(range(len(tasks)))
+
+    def use(position: int, locate: Callable[[str], LocatedSound]) -> None:
+        task = tasks[position]
+        for data_key, address in addresses[position].items():
+            try:
+                with services.faults_of(address):
+                    sound = ear.extract(locate(address), address)
+            except EarmarkError as error:
+                log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
+                if error.reason in AWAITED:
+                    awaited[task.task_id] = str(error)
+            else:
+                sounds[task.task_id][data_key] = sound
+
+    def located(address: str) -> LocatedSound:
+        found = ear.located(address, access)
+        if found is None:
+            raise SoundTooSlowError(
+                f"{shown(address)} did not arrive within {wait_seconds:g} s: it is asked for again by itself."
+            )
+        return found
+
+    of_tasks = [tuple(of_task.values()) for of_task in addresses]
+    with Prefetch(ear, access, of_tasks, wait_seconds=wait_seconds) as prefetch:
+        for position in prefetch:
+            use(position, prefetch.locate)
+            left.discard(position)
+    for position in sorted(left):
+        use(position, located)
+    return sounds, awaited

@@ -1,0 +1,82 @@
+"""Annotation summary: how often each label was used, and which annotators disagree, kept with the project.
+
+It is made at each training, which reads every annotation anyway, so that the page, the doctor and
+``versions`` need not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from earmark.labels.controls import Control
+from earmark.learning.annotated_clips import Heard
+from earmark.learning.annotator_agreement import disagreements
+from earmark.learning.training_set import Lesson
+from earmark.store.models import Event
+
+
+def summarized(lesson: Lesson, events: Sequence[Event], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Summarize the annotations of a project as JSON holds them.
+
+    Parameters
+    ----------
+    events
+        What Label Studio sent since the last training; it may hold names of annotators.
+    before
+        The summary before this one, whose names are kept.
+
+    Returns
+    -------
+    ``labels``: for each control the number of annotations with each of its labels, in a sound that can be
+    decoded. ``removed``: the same of labels that the label config does not have any more. ``disagreements``:
+    see `Disagreement`. ``annotators``: number in Label Studio, as text, to name.
+    """
+    labels: dict[str, Counter[str]] = {control.name: Counter() for control in lesson.controls}
+    removed: dict[str, Counter[str]] = {control.name: Counter() for control in lesson.controls}
+    for one in lesson.heard:
+        for control in lesson.controls:
+            if control.data_key in one.sounds:
+                labels[control.name].update(_used(control, one))
+                removed[control.name].update(_removed(control, one, lesson.names.get(control.name, {})))
+    return {
+        "labels": labels,
+        "removed": {name: counts for name, counts in removed.items() if counts},
+        "disagreements": [asdict(pair) for pair in disagreements(lesson.controls, lesson.heard)],
+        "annotators": {**(before or {}).get("annotators", {}), **_annotator_names(events)},
+    }
+
+
+def _used(control: Control, one: Heard) -> set[str]:
+    if control.kind == "regions":
+        return {label for region in one.read.regions[control.name] for label in region.labels}
+    return set(one.read.tags.get(control.name, ()))
+
+
+def _removed(control: Control, one: Heard, names: Mapping[str, str]) -> set[str]:
+    """Labels of an annotation that are none of the control's, and are not former names of any."""
+    found: set[str] = set()
+    for item in one.annotation.result:
+        value = item.get("value")
+        labels = value.get(control.result_type) if isinstance(value, dict) else None
+        if item.get("from_name") == control.name and isinstance(labels, list):
+            found.update(label for label in labels if isinstance(label, str))
+    return {label for label in found if names.get(label, label) not in control.labels}
+
+
+def _annotator_names(events: Sequence[Event]) -> dict[str, str]:
+    """Names that Label Studio sends as ``created_username``: ``Ann Lee ann@example.org, 7``."""
+    names = {}
+    for event in events:
+        for sent in (event.payload.get("annotation"), event.payload.get("annotations")):
+            for annotation in sent if isinstance(sent, list) else [sent]:
+                if not isinstance(annotation, dict):
+                    continue
+                number, text = annotation.get("completed_by"), annotation.get("created_username")
+                if isinstance(number, int) and isinstance(text, str):
+                    name, _, own_number = text.rpartition(",")
+                    if name.strip() and own_number.strip() == str(number):
+                        names[str(number)] = name.strip()
+    return names

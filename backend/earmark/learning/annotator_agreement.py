@@ -1,0 +1,154 @@
+"""Annotator agreement: how far several annotators of the same tasks agree, and where two of them do not."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import krippendorff
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
+from earmark.learning.annotated_clips import Heard
+
+BIN_SECONDS = 1.0
+"""Regions are compared as present or absent in each second, the segment length of sed_eval: shorter
+ones would count differences at the edges, on which nobody agrees, as disagreement about the label."""
+
+LEAST_COMMON = 0.5
+"""Two annotators agree on the regions of a task where both mark this share of what either marks."""
+TASKS_LISTED = 100
+PAIRS_LISTED = 20
+
+
+@dataclass
+class Disagreement:
+    """Two annotators who differ on a control.
+
+    ``annotators``: their numbers in Label Studio, None where that is unknown. ``shared``: how many tasks
+    both annotated. ``differing``: on how many of them they differ, of which ``tasks`` names at most
+    `TASKS_LISTED`. ``labels``: on how many tasks they differ about each label.
+    """
+
+    control: str
+    annotators: tuple[int | None, int | None]
+    shared: int = 0
+    differing: int = 0
+    tasks: list[int] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+def disagreements(controls: Sequence[Control], heard: Sequence[Heard]) -> list[Disagreement]:
+    """Every two annotators who differ on tasks that both annotated, those who differ most often first.
+
+    Tags differ where other ones were chosen, regions where less than `LEAST_COMMON` of the marked seconds
+    and labels is common to both.
+    """
+    pairs: dict[tuple[str, int | None, int | None], Disagreement] = {}
+    for task, annotators in sorted(_by_task(heard).items()):
+        for control in controls:
+            for one, other in combinations(sorted(annotators, key=_number), 2):
+                labels = _differing_labels(control, one, other)
+                if labels is None:
+                    continue
+                who = one.annotation.completed_by, other.annotation.completed_by
+                pair = pairs.setdefault((control.name, *who), Disagreement(control.name, who))
+                pair.shared += 1
+                if labels:
+                    pair.differing += 1
+                    pair.labels.update({label: pair.labels.get(label, 0) + 1 for label in labels})
+                    if len(pair.tasks) < TASKS_LISTED:
+                        pair.tasks.append(task)
+    found = sorted(pairs.values(), key=lambda pair: -pair.differing)
+    return [pair for pair in found[:PAIRS_LISTED] if pair.differing]
+
+
+def label_agreement(controls: Sequence[Control], heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
+    """Krippendorff's alpha of each label, over tasks with two annotators or more.
+
+    Units are tasks for tags and seconds of tasks for regions; each annotator's value is whether the
+    label is there (nominal). 1 is perfect agreement, 0 that of chance, below it is systematic
+    disagreement. Who annotated a task twice counts with the later annotation.
+
+    Returns
+    -------
+    Alpha by control and label; labels on which it is not defined, because all values are the same
+    or nothing was annotated twice, are left out.
+    """
+    shared = list(_by_task(heard).values())
+    found = {}
+    for control in controls:
+        counts = [_counts(control, annotators) for annotators in shared]
+        units = [count for count in counts if count is not None]
+        if units:
+            found[control.name] = _alphas(control, np.concatenate(units))
+    return {name: alphas for name, alphas in found.items() if alphas}
+
+
+def _by_task(heard: Sequence[Heard]) -> dict[int, list[Heard]]:
+    """The latest annotation of each annotator, of tasks that have several annotators."""
+    tasks: dict[int, dict[object, Heard]] = defaultdict(dict)
+    for one in heard:
+        annotator = one.annotation.completed_by
+        key = ("annotation", one.annotation.annotation_id) if annotator is None else annotator
+        tasks[one.task.task_id][key] = one
+    return {task: list(annotators.values()) for task, annotators in tasks.items() if len(annotators) > 1}
+
+
+def _number(one: Heard) -> tuple[int, int]:
+    annotator = one.annotation.completed_by
+    return (-1 if annotator is None else annotator, one.annotation.annotation_id)
+
+
+def _differing_labels(control: Control, one: Heard, other: Heard) -> list[str] | None:
+    """Labels about which two annotators of a task disagree; None where it cannot be told."""
+    counts = _counts(control, [one, other])
+    if counts is None:
+        return None
+    common, marked = counts[..., 0] == 2, counts[..., 0] > 0
+    least = LEAST_COMMON if control.kind == "regions" else 1.0
+    agree = common.sum() >= least * marked.sum()
+    columns = np.flatnonzero((common != marked).any(axis=0))
+    return [] if agree else [control.labels[column] for column in columns]
+
+
+def _alphas(control: Control, counts: NDArray[np.int64]) -> dict[str, float]:
+    """Alpha of each label from ``counts`` ``[units, labels, 2]``: how many said present, and absent."""
+    alphas = {}
+    for column, label in enumerate(control.labels):
+        values = counts[:, column]
+        if (values.sum(axis=0) > 0).all():
+            alpha = krippendorff.alpha(value_counts=values, level_of_measurement="nominal")
+            if math.isfinite(alpha):
+                alphas[label] = float(alpha)
+    return alphas
+
+
+def _counts(control: Control, annotators: Sequence[Heard]) -> NDArray[np.int64] | None:
+    """Present and absent in each unit of one task ``[units, labels, 2]``; None for fewer than two."""
+    if control.kind == "regions":
+        sounds = [one.sounds[control.data_key] for one in annotators if control.data_key in one.sounds]
+        if len(sounds) < len(annotators):
+            return None
+        bins = math.ceil(sounds[0].duration / BIN_SECONDS)
+        values = [_presence(control, one.read.regions[control.name], bins) for one in annotators]
+    else:
+        chosen = [one.read.tags[control.name] for one in annotators if control.name in one.read.tags]
+        values = [np.array([[label in tags for label in control.labels]]) for tags in chosen]
+    if len(values) < 2:
+        return None
+    present = np.sum(values, axis=0, dtype=np.int64)
+    return np.stack([present, len(values) - present], axis=-1)
+
+
+def _presence(control: Control, regions: Sequence[Region], bins: int) -> NDArray[np.bool_]:
+    present = np.zeros((bins, len(control.labels)), dtype=bool)
+    for region in regions:
+        first, last = int(region.start / BIN_SECONDS), math.ceil(region.end / BIN_SECONDS)
+        present[first:last, [control.labels.index(label) for label in region.labels]] = True
+    return present

@@ -1,0 +1,90 @@
+"""Background fetch of the sounds that a training left out, because they did not arrive in time.
+
+When some have come, an event in the table has the project trained anew. What does not come is asked for
+again after a pause, without end, as annotations without their sounds are worth nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import structlog
+from sqlalchemy import select
+
+from earmark.errors import LabelConfigError
+from earmark.features.prefetch import Prefetch
+from earmark.labels.controls import parse_label_config
+from earmark.prediction.predictor import sound_addresses
+from earmark.services import Services
+from earmark.store.events import SOUNDS_FETCHED, record_own_event
+from earmark.store.models import Project, Task, Training
+from earmark.store.projects import remember_project
+
+log = structlog.get_logger(__name__)
+
+NAMED_TASKS = 10
+
+
+def await_sounds(
+    project: Project, training: Training, awaited: Mapping[int, str], pause_seconds: float
+) -> None:
+    """Write down which tasks' sounds a training left out, and why; they are fetched after a pause."""
+    project.sounds_awaited = sorted(awaited) or None
+    project.fetch_after = time.time() + pause_seconds if awaited else 0.0
+    training.detail = " ".join(filter(None, (training.detail, awaited_sentence(awaited))))
+
+
+def awaited_sentence(awaited: Mapping[int, str]) -> str:
+    """Say which tasks a training left out for want of their sounds, and why; empty where none."""
+    if not awaited:
+        return ""
+    numbers = sorted(awaited)
+    more = f" and {len(numbers) - NAMED_TASKS} more" if len(numbers) > NAMED_TASKS else ""
+    named = ", ".join(map(str, numbers[:NAMED_TASKS])) + more
+    return f"Left out until their sounds can be had: those of tasks {named} ({awaited[numbers[0]]})"
+
+
+def fetch_awaited(services: Services, key: str) -> int:
+    """Fetch what a project's last training left out; tells for how many tasks the sounds are here now.
+
+    Begins with no further sound after ``train_fetch_seconds``, so that other projects get their turn, and
+    waits for those that are under way, which either arrive or turn out to be too slow.
+    """
+    settings = services.settings
+    with services.database.read() as session:
+        project = session.get(Project, key)
+        numbers = list(project.sounds_awaited or ()) if project else []
+        chosen = (Task.project_key == key, Task.task_id.in_(numbers), Task.deleted.is_(False))
+        tasks = list(session.scalars(select(Task).where(*chosen).order_by(Task.task_id)))
+    if project is None or not numbers:
+        return 0
+    arrived, left = _fetch(services, project, tasks)
+    with services.database.write() as session:
+        row = remember_project(session, key)
+        row.sounds_awaited = left
+        row.fetch_after = time.time() + settings.train_longest_retry_seconds
+        if arrived:
+            record_own_event(session, key, SOUNDS_FETCHED, tasks=arrived)
+    log.info("awaited sounds fetched", project=key, arrived=len(arrived), left=len(left))
+    return len(arrived)
+
+
+def _fetch(services: Services, project: Project, tasks: list[Task]) -> tuple[list[int], list[int]]:
+    """Numbers of the tasks whose sounds came, and of the others."""
+    try:
+        controls = parse_label_config(project.label_config)
+    except LabelConfigError:
+        return [], [task.task_id for task in tasks]
+    access = services.access.for_project(project)
+    addresses = [tuple(sound_addresses({"data": task.data}, controls).values()) for task in tasks]
+    arrived: list[int] = []
+    ear, seconds = services.ear(), services.settings.train_fetch_seconds
+    with Prefetch(ear, access, addresses, wait_seconds=seconds) as prefetch:
+        for _ in prefetch:
+            pass
+        prefetch.finish()
+    for task, of_task in zip(tasks, addresses, strict=True):
+        if prefetch.all_here(of_task):
+            arrived.append(task.task_id)
+    return arrived, [task.task_id for task in tasks if task.task_id not in arrived]

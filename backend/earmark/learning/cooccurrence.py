@@ -1,0 +1,174 @@
+"""Co-occurrence learned from annotations: which regions overlap, and which tags go with regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.head.cross_validated_head import Fitted
+from earmark.head.examples import AnnotatedClip
+from earmark.head.model import ControlHead, Head
+from earmark.head.region_evidence import (
+    DEFAULT_AGREED,
+    DEFAULT_CHOSEN,
+    DEFAULT_MISSED,
+    DEFAULT_QUIET,
+    RegionEvidence,
+)
+from earmark.head.windows import Pool
+from earmark.labels.controls import Control
+from earmark.prediction.overlap import learn_overlap_factors
+from earmark.prediction.postprocessing import predict_clip
+from earmark.prediction.tag_agreement import shared_labels
+
+DEFAULT_STRENGTH = 4.0
+"""Annotations that a default stands for."""
+POOLED_STRENGTH = 4.0
+"""Annotations of one label that the figure of all labels together stands for."""
+MOST_CLIPS = 60
+MOST_SECONDS = 300.0
+"""Sound that is predicted again to see where regions are missed; more of it takes time and tells the same."""
+
+Counts = NDArray[np.float64]
+
+
+def learn_cooccurrence(
+    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
+) -> Fitted:
+    """Return the same, its head with overlap factors and with the evidence of regions about tags.
+
+    How often regions are missed is counted on recordings that the predicting head was not fitted to; where
+    there are no such heads, defaults stand.
+
+    Parameters
+    ----------
+    pool, frame_rate
+        Of the encoder that the clips' frames come from.
+    """
+    heads = [fitted.head, *fitted.folds]
+    for control in controls:
+        own = fitted.head.controls.get(control.name)
+        if control.kind == "regions" and own is not None and own.kind == "regions":
+            factors = learn_overlap_factors(control.name, own.labels, clips)
+            heads = [_with_factors(head, own, factors) for head in heads]
+    served = heads[0]
+    links = [
+        Link(regions, tags, shared)
+        for tags in controls
+        for regions in controls
+        if regions.name in served.controls
+        and tags.name in served.controls
+        and (shared := shared_labels(regions, tags))
+    ]
+    judges = replace(fitted, head=served, folds=tuple(heads[1:]))
+    predicted = _predicted(pool, frame_rate, [link.regions for link in links], clips, judges) if links else {}
+    evidence: dict[str, list[RegionEvidence]] = {}
+    for link in links:
+        labels = served.controls[link.tags.name].labels
+        evidence.setdefault(link.tags.name, []).append(_evidence(link, labels, clips, predicted))
+    with_evidence = {
+        name: replace(head, evidence=tuple(evidence.get(name, ()))) for name, head in served.controls.items()
+    }
+    return replace(fitted, head=Head(served.identity, with_evidence))
+
+
+@dataclass(frozen=True)
+class Link:
+    """A regions control, a tags control, and from labels of the first to those of the second."""
+
+    regions: Control
+    tags: Control
+    shared: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Labels with predicted regions, and labels that could have been predicted, by control, of one clip."""
+
+    shown: Mapping[str, frozenset[str]]
+    known: Mapping[str, frozenset[str]]
+
+
+def _with_factors(head: Head, own: ControlHead, factors: NDArray[np.float32]) -> Head:
+    """The head with the factors of its own labels, which are some of those of ``own``."""
+    control = head.controls.get(own.control)
+    if control is None or not set(control.labels) <= set(own.labels):
+        return head
+    places = [own.labels.index(label) for label in control.labels]
+    changed = replace(control, overlap_factors=factors[np.ix_(places, places)])
+    return Head(head.identity, {**head.controls, own.control: changed})
+
+
+def _predicted(
+    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
+) -> dict[int, Predicted]:
+    """Out-of-fold predictions of regions, by the clip's position; of evenly spread clips."""
+    names = {control.name for control in controls}
+    usable = [
+        position
+        for position, clip in enumerate(clips)
+        if clip.weight > 0 and clip.tags and names & clip.regions.keys()
+    ]
+    step = max(
+        1.0,
+        len(usable) / MOST_CLIPS,
+        sum(clips[position].duration for position in usable) / MOST_SECONDS,
+    )
+    found = {}
+    for position in (usable[int(place)] for place in np.arange(0, len(usable), step)):
+        clip = clips[position]
+        head = fitted.unseen_by(clip.group)
+        if head is None or clip.duration > MOST_SECONDS:
+            continue
+        said = predict_clip(head, list(dict.fromkeys(controls)), pool, frame_rate, clip.frames, clip.duration)
+        found[position] = Predicted(
+            {name: frozenset(r.label for r in said.regions if r.control == name) for name in names},
+            {name: frozenset(said.probabilities.get(name, ())) for name in names},
+        )
+    return found
+
+
+def _evidence(
+    link: Link, labels: tuple[str, ...], clips: Sequence[AnnotatedClip], predicted: Mapping[int, Predicted]
+) -> RegionEvidence:
+    """Count, over annotations that answer both controls, how regions and tags of one name go together."""
+    places = {label: place for place, label in enumerate(labels)}
+    other, size = len(labels), len(labels) + 1
+    # Cases, and those among them that agree, are missed, or are quiet
+    agreed, same, missed, quiet = np.zeros((4, 2, size))
+    for position, clip in enumerate(clips):
+        regions, chosen = clip.regions.get(link.regions.name), clip.tags.get(link.tags.name)
+        if regions is None or chosen is None or clip.weight <= 0:
+            continue
+        weight = clip.weight * clip.tag_weights.get(link.tags.name, 1.0)
+        drawn = frozenset().union(*(region.labels for region in regions))
+        named = {link.shared[label] for label in drawn & link.shared.keys()}
+        for tag in named:
+            place = places.get(tag, other)
+            right = bool(chosen & named) if link.tags.kind == "single" else tag in chosen
+            agreed[:, place] += weight, weight * right
+            same[:, place] += weight, weight * (tag in chosen)
+        if position not in predicted:
+            continue
+        shown = predicted[position].shown[link.regions.name]
+        for label in predicted[position].known[link.regions.name] & link.shared.keys():
+            tag = link.shared[label]
+            counted = missed if tag in chosen else quiet
+            counted[:, places.get(tag, other)] += weight, weight * (label not in shown)
+    return RegionEvidence(
+        link.regions.name,
+        _shares(agreed, DEFAULT_AGREED),
+        _shares(same, DEFAULT_CHOSEN if link.tags.kind == "single" else DEFAULT_AGREED),
+        _shares(missed, DEFAULT_MISSED),
+        _shares(quiet, DEFAULT_QUIET),
+    )
+
+
+def _shares(counts: Counts, default: float) -> NDArray[np.float32]:
+    """Shares ``[C + 1]`` from cases and hits ``[2, C + 1]``: each tag's is held near that of all tags."""
+    cases, hits = counts
+    pooled = (hits.sum() + DEFAULT_STRENGTH * default) / (cases.sum() + DEFAULT_STRENGTH)
+    return np.asarray((hits + POOLED_STRENGTH * pooled) / (cases + POOLED_STRENGTH), dtype=np.float32)

@@ -1,0 +1,166 @@
+"""How far a prediction lies from the annotation that followed it.
+
+Regions are measured in seconds and tags in pieces, label by label, as what was found, missed and
+extra. From the sums follow the segment-based F1 and error rate of DCASE (Mesaros, Heittola and
+Virtanen, "Metrics for Polyphonic Sound Event Detection", Applied Sciences 6, 2016; as sed_eval
+computes them), here with segments so short that only time counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.head.metrics import lwlrap
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
+from earmark.labelstudio.results import ReadResult
+
+SAME_SECONDS = 0.005
+"""An edge that was moved by less was not moved: Label Studio's interface draws nothing finer."""
+
+Parts = dict[str, float]
+"""``found``, ``missed`` and ``extra``: seconds of regions, or numbers of tags."""
+
+
+@dataclass
+class Distance:
+    """Sums over annotations of one control.
+
+    ``labels``: parts of each label that occurs. ``substituted``: how much was missed while another
+    label was extra. ``ranked``: sum of lwlrap over the true labels of annotations for which the
+    probabilities are known, ``ranked_labels`` their number. ``annotations``: how many are summed.
+    """
+
+    labels: dict[str, Parts] = field(default_factory=dict)
+    substituted: float = 0.0
+    ranked: float = 0.0
+    ranked_labels: float = 0.0
+    annotations: int = 0
+
+    def add(self, stored: Mapping[str, Any]) -> None:
+        """Add one annotation's distance, as `measure` returned it."""
+        for label, parts in stored["labels"].items():
+            sums = self.labels.setdefault(label, dict.fromkeys(parts, 0.0))
+            for part, value in parts.items():
+                sums[part] += value
+        self.substituted += stored["substituted"]
+        if "lwlrap" in stored:
+            true = sum(parts["found"] + parts["missed"] for parts in stored["labels"].values())
+            self.ranked += stored["lwlrap"] * true
+            self.ranked_labels += true
+        self.annotations += 1
+
+    def summary(self) -> dict[str, float]:
+        """``annotations``, and where they are defined ``f1``, ``error_rate`` and ``lwlrap``."""
+        found, missed, extra = (
+            sum(parts[name] for parts in self.labels.values()) for name in ("found", "missed", "extra")
+        )
+        figures = {"annotations": float(self.annotations)}
+        if found + missed + extra > 0:
+            figures["f1"] = 2 * found / (2 * found + missed + extra)
+        if found + missed > 0:
+            figures["error_rate"] = (missed + extra - self.substituted) / (found + missed)
+        if self.ranked_labels:
+            figures["lwlrap"] = self.ranked / self.ranked_labels
+        return figures
+
+
+def measure(
+    control: Control,
+    annotated: ReadResult,
+    predicted: ReadResult,
+    probabilities: Mapping[str, float] | None,
+) -> dict[str, Any] | None:
+    """Measure one control of one annotation; None where the annotation says nothing of it.
+
+    Parameters
+    ----------
+    probabilities
+        Of each label to be in the clip, where they are known: tags are then ranked, too.
+
+    Returns
+    -------
+    ``labels`` (`Parts` by label, those without any left out), ``substituted`` in the same unit, and
+    ``lwlrap`` in (0, 1] for tags with known probabilities. ``suggested``: how many regions or tags were
+    shown, ``accepted``: how many of them were submitted as they were. ``edges``: of regions whose label was
+    found, the distances of shown onsets and offsets from the annotated ones, in seconds.
+    """
+    if control.kind == "regions":
+        return _regions(annotated.regions[control.name], predicted.regions[control.name])
+    if control.name not in annotated.tags:
+        return None
+    wanted, given = annotated.tags[control.name], predicted.tags.get(control.name, frozenset())
+    labels = {
+        label: _parts(label in wanted and label in given, label in wanted - given, label in given - wanted)
+        for label in sorted(wanted | given)
+    }
+    stored = {
+        "labels": labels,
+        "substituted": float(min(len(wanted - given), len(given - wanted))),
+        "suggested": len(given),
+        "accepted": len(given & wanted),
+    }
+    if probabilities:
+        truth = np.array([[label in wanted for label in control.labels]])
+        scores = np.array([[probabilities.get(label, 0.0) for label in control.labels]])
+        stored["lwlrap"] = lwlrap(truth, scores)
+    return stored
+
+
+def _regions(wanted: Sequence[Region], given: Sequence[Region]) -> dict[str, Any]:
+    """Between two neighbouring edges nothing changes, so sums over these stretches are exact."""
+    edges = np.array(sorted({time for r in (*wanted, *given) for time in (r.start, r.end)}))
+    labels = sorted(frozenset().union(*(r.labels for r in (*wanted, *given))))
+    seconds = np.diff(edges)
+    true, told = (_sounding(regions, edges, labels) for regions in (wanted, given))
+    missed, extra = true & ~told, told & ~true
+    found = seconds @ (true & told), seconds @ missed, seconds @ extra
+    return {
+        "labels": {label: _parts(*parts) for label, *parts in zip(labels, *found, strict=True)},
+        "substituted": float(seconds @ np.minimum(missed.sum(axis=1), extra.sum(axis=1))),
+        **_edges(wanted, given),
+    }
+
+
+def _edges(wanted: Sequence[Region], given: Sequence[Region]) -> dict[str, Any]:
+    """Pair each shown region with the annotated one of the same labels that it overlaps most, each once."""
+    overlaps = sorted(
+        (
+            (min(one.end, other.end) - max(one.start, other.start), -place, -number)
+            for place, one in enumerate(given)
+            for number, other in enumerate(wanted)
+            if one.labels & other.labels and one.start < other.end and other.start < one.end
+        ),
+        reverse=True,
+    )
+    edges, accepted, shown, annotated = list[float](), 0, set[int](), set[int]()
+    for _, place, number in overlaps:
+        if place in shown or number in annotated:
+            continue
+        shown.add(place)
+        annotated.add(number)
+        one, other = given[-place], wanted[-number]
+        moved = [abs(one.start - other.start), abs(one.end - other.end)]
+        edges += [round(seconds, 3) for seconds in moved]
+        accepted += one.labels == other.labels and max(moved) < SAME_SECONDS
+    return {"suggested": len(given), "accepted": accepted, "edges": edges}
+
+
+def _sounding(
+    regions: Sequence[Region], edges: NDArray[np.float64], labels: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which label sounds between which edges: bool ``[len(edges) - 1, len(labels)]``."""
+    sounding = np.zeros((max(0, len(edges) - 1), len(labels)), dtype=bool)
+    for region in regions:
+        first, last = np.searchsorted(edges, (region.start, region.end))
+        sounding[first:last, [labels.index(label) for label in region.labels]] = True
+    return sounding
+
+
+def _parts(found: float, missed: float, extra: float) -> Parts:
+    return {"found": float(found), "missed": float(missed), "extra": float(extra)}

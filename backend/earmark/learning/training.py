@@ -1,0 +1,308 @@
+"""The way from webhooks to a new version: apply, hear, score what was shown, fit, compare, register.
+
+Safe to be killed at any line and to be run twice: until the one transaction that registers the
+version and marks its webhooks as handled, everything is repeated by the next run.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import structlog
+from sqlalchemy.orm import Session
+
+from earmark.errors import LabelConfigError, NotEnoughAnnotationsError
+from earmark.labels.config_changes import config_digest, note_project
+from earmark.learning.annotation_summary import summarized
+from earmark.learning.awaited_sounds import await_sounds
+from earmark.learning.prequential import Scorer
+from earmark.learning.synchronization import sync_when_rested
+from earmark.learning.training_digest import nothing_new, training_digest
+from earmark.learning.training_set import (
+    Candidate,
+    Lesson,
+    against_served,
+    fit_candidate,
+    prepare_lesson,
+    unmeasured,
+)
+from earmark.services import Services
+from earmark.store.annotations import apply_event, count_annotations
+from earmark.store.batched_writes import write_in_steps
+from earmark.store.events import (
+    ANNOTATION_ACTIONS,
+    SOUNDS_FETCHED,
+    START_TRAINING,
+    is_training_asked_for,
+    mark_handled,
+    pending_events,
+)
+from earmark.store.models import Event, PredictionScore, Project, Training
+from earmark.store.projects import remember_project
+from earmark.store.registry import active_version, needs_version, register_version
+from earmark.store.scores import add_scores, scored_annotations
+from earmark.store.training_lease import Lease, LeaseLostError
+
+log = structlog.get_logger(__name__)
+
+LONGEST_RETRY_AFTER_DEATH_SECONDS = 60.0
+"""Shorter: whoever kills workers, or restarts them, need not be a fault of the project."""
+MOST_DOUBLINGS = 30
+"""Of the pause; more make a number that is too large."""
+LONGEST_TRACEBACK = 20_000
+"""Characters; the end says where."""
+SCORED_BEFORE_SERVING = 32
+"""Annotations that are scored in the transaction of their training. There are hardly ever more; when
+there are, the annotator who waits for the new version does not wait for their scores."""
+
+
+def learn(services: Services, key: str) -> Training | None:
+    """Train a project on everything that its waiting webhooks changed.
+
+    Returns
+    -------
+    What came of it, as stored; None when another process trains this project, or nothing waits.
+    """
+    lease = Lease(services.database, key, services.settings.train_lease_seconds)
+    if not lease.acquire():
+        return None
+    try:
+        with lease.kept():
+            return _learn(services, key, lease) if _may_try_again(services, key, lease) else None
+    except LeaseLostError:
+        log.warning("training given up: another worker has taken over", project=key)
+        return None
+    finally:
+        lease.release()
+
+
+def needs_training_anew(services: Services, key: str) -> bool:
+    """Whether the project was trained, but never with the encoder that hears now."""
+    with services.database.read() as session:
+        return needs_version(session, key, services.encoder_identity())
+
+
+def learn_all(services: Services, key: str) -> None:
+    """Train until nothing waits, for callers without a dispatcher.
+
+    One that finds the project being trained leaves its webhook to the one who trains: that one
+    looks again after giving the lease back, so the webhook cannot slip between the two.
+    """
+    while True:
+        training = learn(services, key)
+        with services.database.read() as session:
+            waiting = pending_events(session, key)
+        if not waiting or training is None:
+            return
+
+
+def _learn(services: Services, key: str, lease: Lease) -> Training | None:
+    training = Training(project_key=key, started_at=time.time(), events=0, outcome="", detail="")
+    lesson: Lesson | None = None
+    candidate: Candidate | None = None
+    scores: list[PredictionScore] = []
+    digest = ""
+    try:
+        with services.database.read() as session:
+            asked_for = is_training_asked_for(session, key)
+        if asked_for:
+            # Whoever presses the button wants all of it; what no webhook spoke of, imports say, comes in here
+            sync_when_rested(services, key, asked_for=True)
+        project, events, worthwhile = _apply_pending(services, key)
+        training.events = len(events)
+        new_encoder = needs_training_anew(services, key)
+        if not events and not new_encoder:
+            return None
+        if not (worthwhile or new_encoder):
+            with services.database.write() as session:
+                lease.hold(session)
+                mark_handled(session, events)
+            return None
+        try:
+            lesson = prepare_lesson(services, project)
+            scores = _scores(services, key, lesson, SCORED_BEFORE_SERVING)
+            digest = training_digest(services, lesson)
+            training.detail = nothing_new(services, key, lesson, digest)
+            if training.detail:
+                training.outcome = "unchanged"
+            else:
+                candidate = fit_candidate(services, lesson, services.active(key))
+        except (NotEnoughAnnotationsError, LabelConfigError) as error:
+            training.outcome, training.detail = "nothing", str(error)
+        while not _settle(services, lease, project, training, events, lesson, candidate, digest, scores):
+            log.info("active version changed during the training: compared again", project=key)
+    except LeaseLostError:
+        raise
+    except Exception as error:
+        training.traceback = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+        _put_off(services, lease, training, f"{type(error).__name__}: {error}")
+        raise
+    (log.warning if training.outcome == "kept" else log.info)(
+        "training ended",
+        project=key,
+        outcome=training.outcome,
+        version=training.version,
+        detail=training.detail,
+        events=len(events),
+        # The numbers that the log gave these webhooks when they were stored.
+        event_ids=(events[0].id, events[-1].id) if events else None,
+        seconds=round(training.finished_at - training.started_at, 3),
+    )
+    if lesson is not None:
+        rest = _scores(services, key, lesson, len(lesson.heard))
+        if rest:
+            with services.database.write() as session:
+                add_scores(session, key, rest)
+    return training
+
+
+def _apply_pending(services: Services, key: str) -> tuple[Project, list[Event], bool]:
+    """Bring tasks, annotations and label config up to date; tell whether a head could change."""
+
+    def take_in(session: Session, event: Event) -> None:
+        apply_event(session, event)
+        note_project(session, event)
+
+    with services.database.read() as session:
+        events = pending_events(session, key)
+    write_in_steps(services.database, events, take_in)
+    with services.database.read() as session:
+        project = session.get_one(Project, key)
+        worthwhile = any(
+            event.action in ANNOTATION_ACTIONS or event.action in (START_TRAINING, SOUNDS_FETCHED)
+            for event in events
+        ) or (
+            project.learnt_config != config_digest(project.label_config)
+            and count_annotations(session, key) > 0
+        )
+    return project, events, worthwhile
+
+
+def _settle(
+    services: Services,
+    lease: Lease,
+    project: Project,
+    training: Training,
+    events: list[Event],
+    lesson: Lesson | None,
+    candidate: Candidate | None,
+    digest: str,
+    scores: list[PredictionScore],
+) -> bool:
+    """Compare the candidate, and store all that came of the training in one transaction.
+
+    Returns
+    -------
+    False, and nothing is stored, when another version became active while this one was compared.
+
+    Raises
+    ------
+    LeaseLostError
+        This process hung for so long that another one took over; nothing is stored.
+    """
+    key, encoder_identity = project.key, services.encoder_identity()
+    active, reason, doubt = services.active(key), "", ""
+    if lesson is not None and candidate is not None:
+        found = against_served(services, lesson, candidate, active)
+        reason, doubt = " ".join(found.reasons), unmeasured(services, found, active)
+    with services.database.write() as session:
+        lease.hold(session)
+        if candidate is not None and lesson is not None:
+            now = active_version(session, key, encoder_identity)
+            if (now and now.id) != (active and active.id):
+                return False
+            version = register_version(
+                session,
+                key,
+                services.encoder().name,
+                encoder_identity,
+                candidate.fitted.head.to_bytes(),
+                candidate.metrics,
+                len(lesson.heard),
+                candidate.fitted.folds_to_bytes(),
+                reason,
+                digest,
+            )
+            training.outcome, training.version = "kept" if reason else "registered", version.name
+            said = [reason or doubt, *candidate.report.skipped.values()]
+            training.detail = " ".join(sentence for sentence in said if sentence)
+        add_scores(session, key, scores)
+        mark_handled(session, events)
+        row = remember_project(session, key)
+        await_sounds(row, training, lesson.awaited if lesson else {}, services.settings.train_retry_seconds)
+        row.failures, row.failed_at, row.retry_after = 0, 0.0, 0.0
+        row.learnt_config = config_digest(project.label_config)
+        if lesson is not None:
+            row.annotated = summarized(lesson, events, row.annotated)
+        if training.outcome == "nothing" and needs_version(session, key, encoder_identity):
+            row.failed_at = time.time()
+            row.retry_after = row.failed_at + services.settings.train_longest_retry_seconds
+        training.finished_at = time.time()
+        session.add(training)
+    return True
+
+
+def _scores(services: Services, key: str, lesson: Lesson, most: int) -> list[PredictionScore]:
+    """Score at most so many of the annotations that were never scored, the oldest first."""
+    with services.database.read() as session:
+        done = scored_annotations(session, key)
+    new = [
+        one
+        for one in lesson.heard
+        if one.annotation.shown_at > 0 and one.annotation.annotation_id not in done
+    ]
+    return Scorer(services, key, lesson.controls, lesson.names).scores(new[:most])
+
+
+def _may_try_again(services: Services, key: str, lease: Lease) -> bool:
+    """Write down that the training before this one was killed or hung, where it was.
+
+    One may be an accident. What dies again, for want of memory say, is tried at growing intervals.
+    """
+    if not lease.taken_over:
+        return True
+    training = Training(project_key=key, started_at=time.time(), events=0, outcome="", detail="")
+    reason = "The worker was killed in the middle of it (by want of memory, perhaps), or hung."
+    return _put_off(services, lease, training, reason, LONGEST_RETRY_AFTER_DEATH_SECONDS) == 1
+
+
+def _put_off(
+    services: Services, lease: Lease, training: Training, reason: str, longest: float | None = None
+) -> int:
+    """Store a failure and when to try again; the webhooks go on waiting. Tells how many there were in a row.
+
+    Parameters
+    ----------
+    longest
+        Longest pause in seconds; the setting's by default.
+
+    Raises
+    ------
+    LeaseLostError
+        Another worker has taken over; how it fares is for that one to say.
+    """
+    with services.database.write() as session:
+        lease.hold(session)
+        project = remember_project(session, training.project_key)
+        settings = services.settings
+        doubled = settings.train_retry_seconds * 2 ** min(project.failures, MOST_DOUBLINGS)
+        delay = min(longest or settings.train_longest_retry_seconds, doubled)
+        project.failures += 1
+        project.failed_at = time.time()
+        project.retry_after = project.failed_at + delay
+        # PostgreSQL's texts hold no zero character
+        training.outcome, training.detail = "failed", reason.replace("\x00", "\ufffd")
+        training.traceback = (training.traceback or "").replace("\x00", "\ufffd")
+        training.finished_at = time.time()
+        session.add(training)
+        failures = project.failures
+    log.error(
+        "training failed",
+        project=training.project_key,
+        detail=training.detail,
+        retry_in_seconds=delay,
+        failures=failures,
+        exc_info=bool(training.traceback),
+    )
+    return failures

@@ -1,0 +1,107 @@
+"""Two versions of a project side by side, on the annotations that there are now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from earmark.errors import VersionError
+from earmark.learning.learning_curve import learning_curve
+from earmark.learning.training_set import compare_fitted, load_fitted, prepare_lesson
+from earmark.services import Services
+from earmark.store.models import Project, Version
+from earmark.store.registry import find_version
+from earmark.store.retention import FOLDS_KEPT
+from earmark.store.scores import list_scores
+
+Pair = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class VersionComparison:
+    """``first`` and ``second``: names. ``figures``: by control, then by metric, of both of them, None
+    where one has none. ``labels``: by control, then by label, the average precision that each was
+    measured to have when it was trained. ``shown``: by version, how far what it showed lay
+    from the annotations that followed. ``reasons``: in what the second is clearly worse than the first.
+    """
+
+    first: str
+    second: str
+    figures: dict[str, dict[str, Pair]]
+    labels: dict[str, dict[str, Pair]]
+    shown: dict[str, dict[str, dict[str, float]]]
+    reasons: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def compare_versions(services: Services, project: Project, first: str, second: str) -> VersionComparison:
+    """Compare two versions of the encoder that hears now.
+
+    Raises
+    ------
+    VersionError
+        One of them is not there, is of another encoder, or has no fold heads.
+    HeadDroppedError
+        One of them has kept its figures alone.
+    LabelConfigError
+        The project's label config cannot be used.
+    """
+    with services.database.read() as session:
+        versions = [find_version(session, project.key, name) for name in (first, second)]
+        curve = learning_curve(list_scores(session, project.key))
+    for version in versions:
+        _check(services, version)
+    lesson = prepare_lesson(services, project)
+    one, two = (load_fitted(services, lesson, version) for version in versions)
+    found = compare_fitted(services, lesson, candidate=two, active=one)
+    if not found.active:
+        for version, fitted in zip(versions, (one, two), strict=True):
+            if not fitted.folds:
+                raise VersionError(
+                    f"{version.name} has no folds, so how good it is on recordings that it was trained on "
+                    f"cannot be measured: the active version and the newest {FOLDS_KEPT} have them, where "
+                    "there were recordings enough. 'earmark versions' has its figures of that time."
+                )
+    names = [version.name for version in versions]
+    return VersionComparison(
+        first=names[0],
+        second=names[1],
+        figures=_side_by_side(found.active, found.candidate),
+        labels=_average_precisions(*versions),
+        shown={point.name: point.figures() for point in curve.versions if point.name in names},
+        reasons=found.reasons,
+    )
+
+
+def _check(services: Services, version: Version) -> None:
+    identity = services.encoder_identity()
+    if version.encoder != identity:
+        raise VersionError(
+            f"{version.name} was trained with {version.encoder} and the encoder is now {identity}: "
+            "only versions of one encoder can be compared."
+        )
+
+
+def _average_precisions(first: Version, second: Version) -> dict[str, dict[str, Pair]]:
+    one, two = (
+        {
+            control: {label: values["ap"] for label, values in known.items() if "ap" in values}
+            for control, figures in version.metrics.items()
+            if (known := figures.get("per_class"))
+        }
+        for version in (first, second)
+    )
+    return _side_by_side(one, two)
+
+
+def _side_by_side(
+    first: dict[str, dict[str, float]], second: dict[str, dict[str, float]]
+) -> dict[str, dict[str, Pair]]:
+    figures = {}
+    for control in dict.fromkeys([*first, *second]):
+        one, two = first.get(control, {}), second.get(control, {})
+        figures[control] = {name: (one.get(name), two.get(name)) for name in dict.fromkeys([*one, *two])}
+    return figures

@@ -1,0 +1,1 @@
+"""Readiness, metrics, project status and the doctor."""

@@ -1,0 +1,207 @@
+"""Label Studio and its projects: token, webhooks, trainings, bad sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from earmark.audio.addresses import shown
+from earmark.encoders import encoder_identity
+from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
+from earmark.head.zero_shot import hears_audioset
+from earmark.labels.class_matching import match_labels
+from earmark.labels.controls import Control, parse_label_config
+from earmark.labelstudio.client import client_for, explained
+from earmark.labelstudio.connection import check_webhook
+from earmark.labelstudio.credentials import Credentials, is_personal_access_token
+from earmark.monitoring.doctor.finding import Finding, Level
+from earmark.monitoring.project_statements import Statement, project_statements, task_address
+from earmark.monitoring.project_status import ProjectState, project_states
+from earmark.settings import Settings
+from earmark.store.access import accept_hint
+from earmark.store.database import Database
+from earmark.store.models import Project
+from earmark.store.sound_errors import latest_faults
+
+TIMEOUT_SECONDS = 5.0
+SHOWN_FAULTS = 5
+HEADLINES = ("waiting", "training")
+"""Kinds of statements that are said with the version that answers."""
+
+
+def label_studio(settings: Settings) -> Iterator[Finding]:
+    """Whether Label Studio answers, and what it says of the token."""
+    url, key = settings.label_studio_url, settings.api_key
+    if not url:
+        yield Finding(
+            "note",
+            "Label Studio",
+            "address not set: what Label Studio sends on connecting is used, with the creator's token",
+            "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY if sounds or predictions are refused.",
+        )
+        return
+    try:
+        health = httpx.get(f"{url}/health", timeout=TIMEOUT_SECONDS)
+    except httpx.HTTPError as error:
+        hint = (
+            "Inside Docker, localhost is the container: use the service's name. "
+            if "localhost" in url
+            else ""
+        )
+        yield Finding(
+            "fault", "Label Studio", f"{url} cannot be reached: {error}", f"{hint}Check LABEL_STUDIO_URL."
+        )
+        return
+    yield Finding("fine", "Label Studio", f"{url} answers HTTP {health.status_code}")
+    if not key:
+        yield Finding(
+            "fault", "token", "LABEL_STUDIO_API_KEY is not set", f"Make one at {url}/user/account and set it."
+        )
+        return
+    kind = "personal access token" if is_personal_access_token(key) else "legacy token"
+    try:
+        answer = httpx.get(
+            f"{url}/api/current-user/whoami", headers=Credentials(url, key).headers(), timeout=TIMEOUT_SECONDS
+        )
+    except (EarmarkError, httpx.HTTPError) as error:
+        yield Finding("fault", "token", f"{kind}: {error}", f"Make a new one at {url}/user/account.")
+        return
+    if answer.status_code == httpx.codes.OK:
+        yield Finding("fine", "token", f"{kind} of {answer.json().get('email', 'an unnamed user')}")
+    else:
+        legacy = " Legacy tokens are off by default in Label Studio: make a personal access token."
+        yield Finding(
+            "fault",
+            "token",
+            f"{kind} refused: HTTP {answer.status_code}",
+            f"Make a new one at {url}/user/account.{legacy if kind.startswith('legacy') else ''}",
+        )
+
+
+def projects(settings: Settings) -> Iterator[Finding]:
+    """What each project was last trained on, whether its webhooks arrive, and which sounds fail."""
+    try:
+        database = Database(settings.sqlalchemy_url)
+    except ConfigurationError:
+        return  # reported by the database's own check
+    try:
+        with database.read() as session:
+            states = project_states(session, _identity(settings))
+            faults = latest_faults(session, SHOWN_FAULTS)
+    except SQLAlchemyError:
+        return  # reported by the database's own check
+    finally:
+        database.close()
+    for state in states:
+        project = state.project
+        statements = project_statements(state, settings)
+        yield _training(state, [s for s in statements if s.kind in HEADLINES])
+        for statement in statements:
+            if statement.kind not in HEADLINES:
+                yield _finding(state, settings, statement)
+        yield from _labels(settings, project)
+        yield from _webhook(settings, project)
+        yield from _offer(project)
+    if not states:
+        remedy = "Settings, Model, Connect Model in Label Studio."
+        yield Finding("note", "projects", "none has connected yet", remedy)
+    for fault in faults:
+        yield Finding("note", "bad sound", fault.detail)
+
+
+def _training(state: ProjectState, statements: Sequence[Statement]) -> Finding:
+    """What answers for a project, and why nothing newer does."""
+    project, active = state.project, state.active
+    subject = f"project {project.project_id}"
+    answers = f"{active.name}, from {active.annotations} annotations" if active else "not trained yet"
+    text = f"{project.title or 'untitled'}: {answers}"
+    if project.failures:
+        text = f"{text}; the last {project.failures} trainings failed"
+        if state.training and state.training.outcome == "failed":
+            text = f"{text}: {state.training.traceback.strip() or state.training.detail}"
+        return Finding("fault", subject, text, "It is tried again by itself; report what is not your own.")
+    level: Level = (
+        "fault" if any(s.level == "fault" for s in statements) else "note" if statements else "fine"
+    )
+    remedy = " ".join(statement.remedy for statement in statements if statement.remedy)
+    return Finding(level, subject, "; ".join([text, *(s.text for s in statements)]), remedy)
+
+
+def _finding(state: ProjectState, settings: Settings, statement: Statement) -> Finding:
+    text = statement.text
+    if statement.tasks and (address := task_address(state, settings, statement.tasks[0])):
+        text = f"{text} ({address})"
+    return Finding(
+        statement.level, f"project {state.project.project_id} {statement.kind}", text, statement.remedy
+    )
+
+
+def _identity(settings: Settings) -> str | None:
+    try:
+        return encoder_identity(settings)
+    except EarmarkError:
+        return None  # reported by the encoder's own check
+
+
+def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
+    """Which AudioSet classes the labels start from; silent for an encoder that knows none."""
+    identity = _identity(settings)
+    if not project.label_config or identity is None or not hears_audioset(identity):
+        return
+    try:
+        controls = parse_label_config(project.label_config)
+    except LabelConfigError as error:
+        yield Finding("fault", f"project {project.project_id} labels", str(error))
+        return
+    for control in controls:
+        yield _control_labels(project, control)
+
+
+def _control_labels(project: Project, control: Control) -> Finding:
+    subject = f"project {project.project_id} {control.name}"
+    match = match_labels(control)
+    matched = "; ".join(f"{label} -> {', '.join(match.names(label) or ())}" for label in match.classes)
+    if not match.unmatched:
+        return Finding("fine", subject, matched)
+    unmatched = f"no AudioSet class has the name: {', '.join(match.unmatched)}"
+    tag = "Label" if control.kind == "regions" else "Choice"
+    return Finding(
+        "note",
+        subject,
+        f"{matched}; {unmatched}" if matched else unmatched,
+        f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
+        "from AudioSet's list (backend/encoders/audioset_labels.csv).",
+    )
+
+
+def _offer(project: Project) -> Iterator[Finding]:
+    """Whether a request named another address or token of Label Studio, which nothing confirmed."""
+    if not project.offered_hostname:
+        return
+    known, offered = shown(project.hostname), shown(project.offered_hostname)
+    what = f"its address as {offered}" if known != offered else "another token"
+    yield Finding(
+        "note",
+        f"project {project.project_id} address",
+        f"a request gave {what}, which was refused: {known} and its token are used",
+        f"If Label Studio moved there: {accept_hint(project)}; else see who reaches this port.",
+    )
+
+
+def _webhook(settings: Settings, project: Project) -> Iterator[Finding]:
+    """A backend that Label Studio shows as connected may still have no webhook (see check_webhook)."""
+    subject = f"project {project.project_id}"
+    url = settings.label_studio_url or project.hostname
+    try:
+        client = client_for(settings, project)
+        with explained(url):
+            backends = client.ml.list(project=project.project_id)
+        for backend in backends:
+            check_webhook(client, url, project.project_id, backend.url, settings.login)
+    except LabelStudioError as error:
+        yield Finding("fault", f"{subject} webhook", str(error))
+    else:
+        text = "registered in Label Studio" if backends else "no backend is connected in Label Studio"
+        yield Finding("fine" if backends else "note", f"{subject} webhook", text)

@@ -1,0 +1,84 @@
+"""Project state: which version answers, what the last training came to, and what waits to be learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from earmark.errors import LabelConfigError
+from earmark.labels.config_changes import names_now
+from earmark.labels.controls import Control, parse_label_config
+from earmark.store.annotations import count_annotations
+from earmark.store.events import PendingWork, pending_work
+from earmark.store.models import Project, Training, Version
+from earmark.store.projects import known_projects
+from earmark.store.registry import active_versions
+from earmark.store.renames import Names
+from earmark.store.trainings import latest_trainings
+
+NOTHING_YET = "Nothing was learnt yet: annotate a few tasks in Label Studio and submit them."
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """A project, the version that answers for it (None before any training), and its last training.
+
+    ``work``: webhooks that wait; None where none do. ``annotations``: how many are held. ``controls``: of
+    the label config as it is, empty where it cannot be used. ``names``: what former names of labels are now.
+    """
+
+    project: Project
+    active: Version | None
+    training: Training | None
+    work: PendingWork | None = None
+    annotations: int = 0
+    controls: tuple[Control, ...] = ()
+    names: Names = field(default_factory=dict)
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of the last training: why its version is not served, or served unmeasured."""
+        if self.training is None:
+            return "" if self.active or self.annotations or self.work else NOTHING_YET
+        if self.training.outcome == "kept":
+            return f"{self.training.version} was kept and is not served: {self.training.detail}"
+        if self.training.outcome == "failed":
+            return f"The last training failed and is tried again by itself: {self.training.detail}"
+        return self.training.detail
+
+
+def project_states(session: Session, encoder_identity: str | None) -> list[ProjectState]:
+    """The state of every known project with an encoder; with any where it is not known which one hears."""
+    trainings, active = latest_trainings(session), {}
+    for version in reversed(active_versions(session)):
+        if version.answers(encoder_identity):
+            active[version.project_key] = version
+    work = {waiting.project_key: waiting for waiting in pending_work(session)}
+    return [
+        _state(session, project, active.get(project.key), trainings.get(project.key), work)
+        for project in known_projects(session)
+    ]
+
+
+def _state(
+    session: Session,
+    project: Project,
+    active: Version | None,
+    training: Training | None,
+    work: Mapping[str, PendingWork],
+) -> ProjectState:
+    try:
+        controls = parse_label_config(project.label_config) if project.label_config else ()
+    except LabelConfigError:
+        controls = ()  # trainings, predictions and the doctor report it
+    return ProjectState(
+        project,
+        active,
+        training,
+        work.get(project.key),
+        count_annotations(session, project.key),
+        controls,
+        names_now(session, project.key, controls),
+    )

@@ -1,0 +1,130 @@
+"""Whether this backend can do all that it is for, now: asked by orchestrators, answered in bounded time."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTimeError
+
+import redis
+import structlog
+from sqlalchemy import delete
+from sqlalchemy.exc import SQLAlchemyError
+
+from earmark.encoders import encoder_identity
+from earmark.encoders.background_fetch import need_prepared, prepare
+from earmark.encoders.custom_checkpoint import looked_into, own_fault
+from earmark.encoders.weights import find_checkpoint
+from earmark.errors import EarmarkError
+from earmark.jobs.queue import job_queue, live_workers
+from earmark.jobs.queues import QueueKind
+from earmark.jobs.redis_server import connect
+from earmark.services import Services
+from earmark.store.models import Event
+
+log = structlog.get_logger(__name__)
+
+ANSWER_SECONDS = 2.0
+"""All checks together; what has not answered by then is not ready."""
+REDIS_SECONDS = 1.0
+FRESH_SECONDS = 1.0
+"""A finding this young is used again, so that questions cannot become a load."""
+LEAST_FREE_BYTES = 64 * 1024**2
+
+
+class Readiness:
+    """Looks at each part in a thread of its own; one that hangs is looked at by no second thread."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._checks: dict[str, Callable[[], str]] = {
+            "database": self._database,
+            "redis": self._redis,
+            "encoder": self._encoder,
+        }
+        self._pool = ThreadPoolExecutor(len(self._checks), thread_name_prefix="ready")
+        self._running: dict[str, Future[str]] = {}
+        self._found: dict[str, str] = {}
+        self._found_at = -FRESH_SECONDS
+        self._lock = threading.Lock()
+
+    def faults(self) -> dict[str, str]:
+        """One sentence for each part that is not ready, by its name; empty when all is well."""
+        with self._lock:
+            if time.monotonic() - self._found_at >= FRESH_SECONDS:
+                self._found = self._look()
+                self._found_at = time.monotonic()
+            return self._found
+
+    def notes(self) -> dict[str, str]:
+        """One sentence for each part that works less well than it could, and keeps no answer back."""
+        fault = self._services.frames_fault()
+        return {"frames": fault} if fault else {}
+
+    def close(self) -> None:
+        """Start no more checks."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> dict[str, str]:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        for name, check in self._checks.items():
+            if name not in self._running:
+                self._running[name] = self._pool.submit(check)
+        faults = {}
+        for name in self._checks:
+            try:
+                fault = self._running[name].result(max(0.0, deadline - time.monotonic()))
+            except NotInTimeError:
+                faults[name] = f"No answer within {ANSWER_SECONDS:.0f} s: see whether it hangs."
+                continue
+            del self._running[name]
+            if fault:
+                faults[name] = fault
+        return faults
+
+    def _database(self) -> str:
+        try:
+            with self._services.database.write() as session:
+                session.execute(delete(Event).where(Event.id == -1))  # takes the lock, changes nothing
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("database not ready", error=str(error))
+            return "The database cannot be written: check DATABASE_URL, or DATA_DIR and its disk."
+        free = shutil.disk_usage(self._services.settings.data_dir).free
+        return "" if free >= LEAST_FREE_BYTES else "The disk of DATA_DIR is full: free some space."
+
+    def _redis(self) -> str:
+        connection = connect(self._services.settings, answer_seconds=REDIS_SECONDS)
+        try:
+            workers = {kind: live_workers(job_queue(connection, kind)) for kind in QueueKind}
+        except redis.RedisError as error:
+            log.warning("redis not ready", error=str(error))
+            return "Redis does not answer, so nothing is trained: start it, or check REDIS_URL."
+        finally:
+            connection.close()
+        if not workers[QueueKind.LEARN]:
+            return "No worker runs, so nothing is trained: earmark worker"
+        if not workers[QueueKind.PREDICT]:
+            return "No worker refreshes predictions: earmark worker --queue predict"
+        return ""
+
+    def _encoder(self) -> str:
+        settings = self._services.settings
+        if settings.encoder == "logmel":
+            return ""
+        try:
+            encoder_identity(settings)
+            need_prepared(settings)
+        except EarmarkError as error:
+            return str(error)
+        fault = own_fault(settings)
+        if fault is not None:
+            return str(fault)
+        if not looked_into(settings):
+            prepare(settings)  # in a thread of its own, because torch alone takes seconds
+            return f"CNN14_CHECKPOINT is {settings.cnn14_checkpoint}, which is being read: ask again soon."
+        if settings.encoder == "cnn14" and find_checkpoint(settings) is None:
+            return "CNN14's weights are not here: earmark weights"
+        return ""

@@ -1,0 +1,1 @@
+"""From tasks to predictions, and into Label Studio."""

@@ -1,0 +1,226 @@
+"""Region assistance: the likeliest label and refined edges of a region that somebody has drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from earmark.concurrency.deadline import NO_DEADLINE, Deadline
+from earmark.errors import EarmarkError, LabelConfigError, RegionError
+from earmark.head.model import Head
+from earmark.head.windows import frames_between
+from earmark.labels.config_changes import names_now
+from earmark.labels.controls import Control, parse_label_config, several_labels, suggestion_tools
+from earmark.prediction.drawn_regions import DrawnRegion, drawn_regions
+from earmark.prediction.edge_refinement import refine_edges
+from earmark.prediction.predictor import Predictions, Predictor, sound_address
+from earmark.services import Services
+from earmark.store.models import Project
+from earmark.store.projects import project_key
+from earmark.store.registry import active_version
+
+log = structlog.get_logger(__name__)
+
+SHORTEST_SECONDS = 0.01
+"""A shorter stretch is a click of the mouse."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """``labels`` with their probability, likeliest first, maybe none; ``start`` and ``end`` in seconds."""
+
+    labels: tuple[tuple[str, float], ...]
+    start: float
+    end: float
+    duration: float
+    """Of the whole recording, in seconds."""
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """A suggestion, and the version that made it."""
+
+    version: str
+    suggestion: Suggestion
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What answers for a project now."""
+
+    version: str
+    project: Project | None
+    controls: tuple[Control, ...]
+    head: Head | None
+    tools: frozenset[str]
+    several: frozenset[str]
+    """Controls whose regions may carry more than one label."""
+
+
+class Assistant:
+    """Answers for drawn regions, with the head that predicts the project's tasks."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._predictor = services, Predictor(services)
+
+    def predict(
+        self,
+        tasks: Sequence[object],
+        project: object,
+        label_config: str,
+        context: object,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> Predictions:
+        """Answer an interactive request: one item a task, at most one result for each drawn region.
+
+        The context is about the first task. Its item is empty where nothing is to be answered: no region
+        waits for it, the project has its assistance turned off, or nothing was learned yet.
+        """
+        key = project_key(project)
+        failures: dict[str, int] = {}
+        failed: dict[int, str] = {}
+        name = self._services.untrained_name()
+        items: list[dict[str, Any]] = [{"score": 0.0, "result": []} for _ in tasks]
+        try:
+            model = self._model(key, label_config)
+            name = model.version
+            if tasks and (model.project is None or model.project.assist):
+                items[0] = self._item(model, tasks[0], context, deadline)
+        except EarmarkError as error:
+            # The editor cannot show an error status: the region stays as it was drawn.
+            log.warning("region left unanswered", project=key, reason=error.reason, detail=str(error))
+            failures, failed = {error.reason: 1}, {0: str(error)}
+        return Predictions(name, [{"model_version": name, **item} for item in items], failures, failed)
+
+    def unanswered(self, tasks: Sequence[object], key: str) -> Predictions:
+        """Return empty items, for a request whose time is used up: the region stays as it was drawn."""
+        name = self._services.version_name(key)
+        items = [{"model_version": name, "score": 0.0, "result": []} for _ in tasks]
+        return Predictions(name, items, {"out_of_time": 1})
+
+    def suggest(self, project: Project, label_config: str, audio: str, start: float, end: float) -> Suggested:
+        """Suggest a label for ``start`` to ``end`` (seconds) of the sound at an address.
+
+        Raises
+        ------
+        RegionError
+            The stretch is not in the sound, nothing was learned yet, or assistance is off.
+        LabelConfigError
+            The label config has no regions on audio, or cannot be read.
+        EarmarkError
+            The sound cannot be had or read, or the encoder's weights cannot be had.
+        """
+        if not project.assist:
+            raise RegionError(
+                f"Suggestions are off for project {project.key}: "
+                f"turn them on with 'earmark assist on {project.key}'."
+            )
+        model = self._model(project.key, label_config)
+        control = next((control for control in model.controls if control.kind == "regions"), None)
+        if control is None:
+            raise LabelConfigError(
+                "The label config has no Labels on an Audio tag, so it has no regions: "
+                "add some, as label_config.xml shows."
+            )
+        task = {"data": {control.data_key: audio}}
+        found = self._suggestion(model, task, control, start, end)
+        if found is None:
+            raise RegionError(
+                f"Nothing can be suggested for {start:g} to {end:g} s: choose a stretch that lies in the "
+                "recording, and annotate a few regions first if nothing was learned yet."
+            )
+        return Suggested(model.version, found)
+
+    def _model(self, key: str, label_config: str) -> _Model:
+        services = self._services
+        with services.database.read() as session:
+            project = session.get(Project, key)
+            version = active_version(session, key, services.encoder_identity())
+            text = label_config or (project.label_config if project else "")
+            controls = parse_label_config(text)
+            names = names_now(session, key, controls)
+        services.need_encoder_soon()
+        head = self._predictor.head_for(version, controls, names)
+        name = version.name if version else services.untrained_name()
+        return _Model(name, project, controls, head, suggestion_tools(text), several_labels(text))
+
+    def _item(self, model: _Model, task: object, context: object, deadline: Deadline) -> dict[str, Any]:
+        results, scores = [], []
+        for region in drawn_regions(context, task, model.controls, model.tools):
+            found = self._suggestion(model, task, region.control, region.start, region.end, deadline)
+            if found and found.labels:
+                results.append(_result(region, found, region.control.name in model.several))
+                scores.append(found.labels[0][1])
+        return {"score": round(min(scores, default=0.0), 6), "result": results}
+
+    def _suggestion(
+        self,
+        model: _Model,
+        task: object,
+        control: Control,
+        start: float,
+        end: float,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> Suggestion | None:
+        """Labels and edges; None where the head knows no label of the control, or the sound ends before."""
+        fitted = model.head.controls.get(control.name) if model.head else None
+        if model.head is None or fitted is None or fitted.kind != control.kind:
+            return None
+        address, access = (
+            sound_address(task, control.data_key),
+            self._services.access.for_project(model.project),
+        )
+        sound, encoder = self._services.ear().hear(address, access, deadline), self._services.encoder()
+        start, end = max(0.0, start), min(end, sound.duration)
+        if end - start < SHORTEST_SECONDS:
+            return None
+        first, last = frames_between(start, end, encoder.frame_rate, len(sound.frames))
+        said = fitted.probabilities(encoder.pool(sound.frames[first:last])[None])[0]
+        columns = [i for i, label in enumerate(fitted.labels) if label in control.labels]
+        labels = likeliest(
+            {fitted.labels[i]: float(said[i]) for i in columns},
+            {fitted.labels[i]: float(fitted.thresholds[i]) for i in columns},
+        )
+        path = self._services.sound_path(address, access)
+        return Suggestion(labels, *refine_edges(path, start, end, sound.duration), sound.duration)
+
+
+def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    """Labels from their thresholds on, likeliest first; else the likeliest one if it is above chance.
+
+    Somebody marked the stretch, so something sounds there: chance is one of the labels, or none of them.
+    """
+    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
+    reached = tuple(pair for pair in ranked if pair[1] >= thresholds[pair[0]])
+    if reached:
+        return reached
+    return tuple(pair for pair in ranked[:1] if pair[1] > 1 / (len(probabilities) + 1))
+
+
+def _result(region: DrawnRegion, found: Suggestion, several: bool) -> dict[str, Any]:
+    """The item that replaces a region in the editor, which goes by the id.
+
+    The origin says that the region was answered: it comes back with the next context. A label that the
+    annotator chose stays theirs, as the editor puts it back; so its region counts as changed by hand.
+    """
+    control, (label, score) = region.control, found.labels[0]
+    labels = [name for name, _ in found.labels] if several else [label]
+    item = {
+        "id": region.id,
+        "from_name": control.name,
+        "to_name": control.to_name,
+        "type": control.result_type,
+        "original_length": round(found.duration, 6),
+        "origin": "prediction-changed" if region.labels else "prediction",
+        "value": {
+            "start": round(found.start, 6),
+            "end": round(found.end, 6),
+            "channel": region.channel,
+            control.result_type: labels,
+        },
+    }
+    # The editor would show another label's score beside the annotator's own
+    return {**item, "score": round(score, 6)} if not region.labels or label in region.labels else item

@@ -1,0 +1,299 @@
+"""Predictions for many tasks at once, by all workers together, written back to Label Studio.
+
+A run is cut into chunks of a few minutes of sound. A task never gets two predictions of one version, so
+a chunk may be worked on twice: whoever comes second leaves out what the first one wrote.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from earmark.errors import LabelStudioError, NotEnoughAnnotationsError
+from earmark.labels.controls import parse_label_config
+from earmark.labelstudio.client import client_for, explained
+from earmark.labelstudio.task_pages import OPEN, Filter, Listing
+from earmark.prediction.predictor import Predictor
+from earmark.prediction.writer import PredictionWriter
+from earmark.services import Services
+from earmark.store.lease_renewal import kept
+from earmark.store.models import Preannotation, PreannotationChunk, Project
+from earmark.store.preannotations import (
+    ChunkDone,
+    claim_chunk,
+    create_run,
+    finish_chunk,
+    give_back_chunk,
+    keep_chunk,
+    planned_tasks,
+)
+from earmark.store.registry import version_names
+
+log = structlog.get_logger(__name__)
+
+CHUNK_SECONDS = 240.0
+"""Of sound: a second or two of work for CNN14 on a fast machine, a minute on a slow one."""
+CHUNK_TASKS = 50
+UNKNOWN_SECONDS = 10.0
+"""How long a sound is taken for whose task does not say."""
+LEASE_SECONDS = 15.0
+SHIFT_SECONDS = 60.0
+"""A job takes no further chunk after this time, so that other jobs get their turn; the next goes on."""
+RETRY_SECONDS = 15.0
+MOST_ATTEMPTS = 3
+"""At a chunk; a file that ends whoever hears it must not keep a run from ending."""
+PAGE_TASKS = 500
+
+
+class Selection(StrEnum):
+    """Which tasks a run is about; of all of them, only those without a prediction of the version."""
+
+    ALL = "all"
+    UNLABELLED = "unlabelled"
+    OUTDATED = "outdated"
+    """With a prediction, but of another version."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Tasks that need a prediction of ``version``, each with the seconds of its sound."""
+
+    version: str
+    tasks: dict[int, float]
+
+
+OnPage = Callable[[int, int], None]
+"""Gets the numbers of tasks looked at so far and of those that need a prediction."""
+
+
+def look_through(
+    services: Services, project: Project, selection: Selection, on_page: OnPage | None = None
+) -> Need:
+    """Look through a project's tasks for those that need a prediction.
+
+    Raises
+    ------
+    LabelStudioError
+        Label Studio refuses or cannot be reached.
+    LabelConfigError
+        The label config has no control to predict.
+    NotEnoughAnnotationsError
+        Nothing can be predicted yet.
+    """
+    version = services.active(project.key)
+    controls = parse_label_config(project.label_config)
+    if services.head_for(version, controls) is None:
+        raise NotEnoughAnnotationsError(
+            "Nothing can be predicted yet: annotate a few tasks and submit them, or use the encoder cnn14 "
+            "and labels that AudioSet has ('earmark doctor' lists them)."
+        )
+    need = Need(version.name if version else services.untrained_name(), {})
+    looked_at = 0
+    listing = Listing(services.access.required(project))
+    include = ("data", "predictions_model_versions", "is_labeled")
+    for page in listing.tasks(
+        project.project_id, *_filters(selection), page_tasks=PAGE_TASKS, include=include
+    ):
+        looked_at += len(page)
+        need.tasks.update((t["id"], _seconds(t)) for t in page if _needs(t, selection, need.version))
+        if on_page:
+            on_page(looked_at, len(need.tasks))
+    return need
+
+
+def plan_run(
+    services: Services, project: Project, selection: Selection, on_page: OnPage | None = None
+) -> Preannotation | None:
+    """Look through a project's tasks and store a run over those that need a prediction.
+
+    Returns
+    -------
+    The run; None when no task needs a prediction that no unfinished run will make.
+
+    Raises
+    ------
+    EarmarkError
+        As ``look_through`` does.
+    """
+    need = look_through(services, project, selection, on_page)
+    return store_run(services, project.key, selection, need.version, need.tasks)
+
+
+def store_run(
+    services: Services, key: str, selection: Selection, version: str, tasks: Mapping[int, float]
+) -> Preannotation | None:
+    """Store a run over the tasks, each with its seconds, that no unfinished run has; None if all are."""
+    with services.database.write() as session:
+        planned = planned_tasks(session, key)
+        new = [(number, seconds) for number, seconds in tasks.items() if number not in planned]
+        return create_run(session, key, selection.value, version, cut(new)) if new else None
+
+
+def plan_rest(services: Services, key: str, version: str, tasks: Iterable[object]) -> int:
+    """Store a run over the tasks of a request that there was no time for, unless a run has them already.
+
+    Returns
+    -------
+    Number of tasks that are done in the background now; 0 for a project that is not known, or without a
+    Label Studio to write them to.
+    """
+    with services.database.read() as session:
+        project = session.get(Project, key)
+    access = services.access.for_project(project)
+    if project is None or access is None or not access.has_token:
+        return 0
+    # A request may hold anything; what has no number of Label Studio's cannot be written back to it
+    rest = {
+        task["id"]: _seconds(task)
+        for task in tasks
+        if isinstance(task, dict) and type(task.get("id")) is int and task["id"] > 0
+    }
+    store_run(services, key, Selection.ALL, version, dict(sorted(rest.items())))
+    log.info("predicted in the background", project=key, tasks=len(rest))
+    return len(rest)
+
+
+def cut(tasks: Iterable[tuple[int, float]]) -> Iterator[list[int]]:
+    """Cut tasks, each with the seconds of its sound, into chunks."""
+    chunk: list[int] = []
+    seconds = 0.0
+    for number, length in tasks:
+        if chunk and (len(chunk) >= CHUNK_TASKS or seconds + length > CHUNK_SECONDS):
+            yield chunk
+            chunk, seconds = [], 0.0
+        chunk.append(number)
+        seconds += length
+    if chunk:
+        yield chunk
+
+
+def work(services: Services, run_id: int) -> int:
+    """Take chunks of a run, one after another, until none is left or others should have their turn.
+
+    Returns
+    -------
+    Number of chunks that were finished.
+    """
+    owner, until, finished = uuid.uuid4().hex, time.monotonic() + SHIFT_SECONDS, 0
+    while finished == 0 or time.monotonic() < until:
+        with services.database.write() as session:
+            chunk = claim_chunk(session, run_id, owner, LEASE_SECONDS)
+            run = session.get(Preannotation, run_id)
+        if chunk is None or run is None:
+            break
+        try:
+            done = _given_up(chunk) or _predict_chunk(services, run, chunk, owner)
+        except LabelStudioError as error:
+            log.warning("bulk predictions wait for Label Studio", run=run_id, detail=str(error))
+            with services.database.write() as session:
+                give_back_chunk(session, chunk, owner, RETRY_SECONDS)
+            break
+        if done is None:
+            break
+        with services.database.write() as session:
+            finish_chunk(session, chunk, owner, done)
+        finished += 1
+    return finished
+
+
+def _given_up(chunk: PreannotationChunk) -> ChunkDone | None:
+    """What is said of a chunk that nobody could finish; None while it may be tried."""
+    if chunk.attempts <= MOST_ATTEMPTS:
+        return None
+    sentence = (
+        f"Its worker died {MOST_ATTEMPTS} times over this task and its neighbours: read the worker's log, "
+        "then run preannotate again."
+    )
+    return ChunkDone(0, {}, {str(number): sentence for number in chunk.tasks})
+
+
+def _predict_chunk(
+    services: Services, run: Preannotation, chunk: PreannotationChunk, owner: str
+) -> ChunkDone | None:
+    """Predict and write; None when somebody else has the chunk by now, or the run was cancelled."""
+    with services.database.read() as session:
+        project = session.get_one(Project, run.project_key)
+
+    def keep() -> bool:
+        with services.database.write() as session:
+            return keep_chunk(session, chunk, owner, LEASE_SECONDS)
+
+    with kept(keep, LEASE_SECONDS / 4) as lost:
+        selection = Selection(run.selection)
+        version = services.active(project.key)
+        name = version.name if version else services.untrained_name()
+        tasks = [
+            task
+            for task in _tasks_of(Listing(services.access.required(project)), project, selection, chunk)
+            if _needs(task, selection, name)
+        ]
+        asked = [{"id": task["id"], "data": task.get("data")} for task in tasks]
+        answer = Predictor(services).predict(asked, project.key, project.label_config)
+        if lost.is_set() or not keep():
+            return None
+        items = [
+            (task, item)
+            for number, (task, item) in enumerate(zip(tasks, answer.items, strict=True))
+            if number not in answer.failed
+        ]
+        with services.database.read() as session:
+            ours = version_names(session, project.key) | {services.untrained_name()}
+        with explained(services.settings.label_studio_url or project.hostname):
+            client = client_for(services.settings, project)
+            written = PredictionWriter(services, client, project, ours).write(answer.version, items)
+    if written.deferred:
+        raise LabelStudioError(
+            f"{len(written.deferred)} tasks are given the same prediction by another worker, or by Label "
+            "Studio, at this moment: they are looked at again in a moment."
+        )
+    failed = {str(tasks[number]["id"]): sentence for number, sentence in answer.failed.items()}
+    labels = Counter(label for _, item in items for label in _labels(item["result"]))
+    return ChunkDone(len(items), dict(labels), failed)
+
+
+def _tasks_of(
+    listing: Listing, project: Project, selection: Selection, chunk: PreannotationChunk
+) -> Iterator[dict[str, Any]]:
+    """The chunk's tasks as they are now; those that no longer belong to the selection are left out."""
+    wanted = set(chunk.tasks)
+    between: tuple[Filter, ...] = (
+        ("id", "greater_or_equal", "Number", min(wanted)),
+        ("id", "less_or_equal", "Number", max(wanted)),
+    )
+    include = ("data", "predictions", "predictions_model_versions", "is_labeled")
+    for page in listing.tasks(project.project_id, *_filters(selection), *between, include=include):
+        yield from (task for task in page if task["id"] in wanted)
+
+
+def _filters(selection: Selection) -> tuple[Filter, ...]:
+    return (OPEN,) if selection is Selection.UNLABELLED else ()
+
+
+def _needs(task: dict[str, Any], selection: Selection, version: str) -> bool:
+    held = {name.strip() for name in str(task.get("predictions_model_versions") or "").split(",")} - {""}
+    if version in held or (selection is Selection.UNLABELLED and task.get("is_labeled")):
+        return False
+    return bool(held) or selection is not Selection.OUTDATED
+
+
+def _seconds(task: dict[str, Any]) -> float:
+    data = task.get("data")
+    duration = data.get("duration") if isinstance(data, dict) else None
+    return float(duration) if isinstance(duration, int | float) and duration > 0 else UNKNOWN_SECONDS
+
+
+def _labels(result: list[dict[str, Any]]) -> set[str]:
+    """Labels of one prediction: of its regions and of its tags."""
+    return {
+        label
+        for item in result
+        for name in ("labels", "choices")
+        for label in item.get("value", {}).get(name, [])
+    }

@@ -1,0 +1,127 @@
+"""Deduplication of predictions in Label Studio: one of ours for each task; superseded ones are deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from earmark.errors import LabelStudioError
+from earmark.labelstudio.client import client_for, explained
+from earmark.labelstudio.connection import OURS
+from earmark.labelstudio.model_versions import delete_model_version, list_model_versions
+from earmark.prediction.predictor import Predictions
+from earmark.prediction.writer import PredictionWriter, superseded_before
+from earmark.services import Services
+from earmark.store.models import Project
+from earmark.store.prediction_writes import duplicated_tasks, mark_deduplicated, record_answers
+from earmark.store.registry import version_names
+
+log = structlog.get_logger(__name__)
+
+SETTLE_SECONDS = 1.0
+"""Label Studio has stored most answers of ``/predict`` after this time."""
+LONGEST_SETTLE_SECONDS = 15.0
+"""And all of them after this one, also many tasks at once."""
+
+
+def record_predictions(services: Services, key: str, tasks: Sequence[object], answer: Predictions) -> None:
+    """Record what ``/predict`` returned, which Label Studio stores as predictions of its own.
+
+    Parameters
+    ----------
+    tasks
+        As Label Studio sent them, with the predictions that they have.
+    """
+    answered = {
+        number: task
+        for task, item in zip(tasks, answer.items, strict=True)
+        if "result" in item and (number := task_number(task)) is not None
+    }
+    if not answered:
+        return
+    superseding = {number for number in answered if _has_ours(answered[number])}
+    with services.database.write() as session:
+        if session.get(Project, key) is not None:
+            record_answers(session, key, answer.version, answered, superseding)
+
+
+def task_number(task: object) -> int | None:
+    """A task's number where Label Studio sent it, with its ``predictions``; None for other clients' tasks."""
+    if not isinstance(task, dict) or not isinstance(task.get("predictions"), list):
+        return None
+    number = task.get("id")
+    return number if type(number) is int and 0 < number < 2**63 else None
+
+
+def _has_ours(task: Any) -> bool:
+    return any(_is_ours(prediction) for prediction in task["predictions"])
+
+
+def _is_ours(prediction: object) -> bool:
+    version = prediction.get("model_version") if isinstance(prediction, dict) else None
+    return isinstance(version, str) and OURS.fullmatch(version) is not None
+
+
+def deduplicate(services: Services, key: str) -> int:
+    """Leave one prediction of ours on each task that was marked as duplicated: the newest.
+
+    Returns
+    -------
+    Number of predictions that were superseded; 0 where Label Studio cannot be reached.
+    """
+    with services.database.read() as session:
+        project = session.get_one(Project, key)
+        marked = duplicated_tasks(session, key, answered_before=time.time() - SETTLE_SECONDS)
+        ours = version_names(session, key) | {services.untrained_name()}
+    superseded, settled = 0, []
+    try:
+        client = client_for(services.settings, project)
+        writer = PredictionWriter(services, client, project, ours)
+        with explained(services.settings.label_studio_url or project.hostname):
+            for number, answered_at in marked:
+                rows = [_as_listed(row) for row in client.predictions.list(task=number)]
+                held = writer.held(rows)
+                for row in held[:-1]:
+                    writer.supersede(row["id"])
+                superseded += max(0, len(held) - 1)
+                if len(held) > 1 or time.time() - answered_at > LONGEST_SETTLE_SECONDS:
+                    settled.append((number, answered_at))
+    except LabelStudioError as error:
+        log.warning("duplicated predictions stay for now", project=key, detail=str(error))
+    with services.database.write() as session:
+        mark_deduplicated(session, key, settled)
+    if superseded:
+        log.info("predictions deduplicated", project=key, superseded=superseded)
+    return superseded
+
+
+def delete_superseded(services: Services, key: str) -> list[str]:
+    """Delete the predictions that were superseded so long ago that no browser has them open any more.
+
+    Returns
+    -------
+    The model versions that were deleted, each with all of its predictions.
+    """
+    with services.database.read() as session:
+        project = session.get_one(Project, key)
+    try:
+        access = services.access.required(project)
+        versions = list_model_versions(access, project.project_id)
+        days = services.settings.superseded_predictions_days
+        old = superseded_before(versions, datetime.now(UTC).date(), days)
+        for name in old:
+            delete_model_version(access, project.project_id, name)
+    except LabelStudioError as error:
+        log.warning("superseded predictions stay for now", project=key, detail=str(error))
+        return []
+    if old:
+        log.info("superseded predictions deleted", project=key, versions=old)
+    return old
+
+
+def _as_listed(prediction: Any) -> dict[str, Any]:
+    return {"id": prediction.id, "model_version": prediction.model_version}

@@ -1,0 +1,242 @@
+"""The way from tasks to predictions: exactly one item for each task, in order, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from earmark.concurrency.deadline import NO_DEADLINE, Deadline
+from earmark.errors import EarmarkError, OutOfTimeError, TaskError, WeightsAwaitedError, WeightsError
+from earmark.features.prefetch import Prefetch
+from earmark.head.model import Head
+from earmark.labels.config_changes import names_now
+from earmark.labels.controls import Control, parse_label_config
+from earmark.labelstudio.results import choices_item, region_item
+from earmark.prediction.label_mapping import as_configured
+from earmark.prediction.postprocessing import ClipPrediction, predict_clip
+from earmark.services import Services
+from earmark.store.models import Project, Version
+from earmark.store.projects import project_key
+from earmark.store.registry import active_version
+from earmark.store.renames import Names
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answer to a request: ``items`` as Label Studio takes them, one a task, in order."""
+
+    version: str
+    items: list[dict[str, Any]]
+    failures: dict[str, int]
+    """How many tasks failed for which reason."""
+    failed: dict[int, str] = field(default_factory=dict)
+    """The sentence that says why, by the task's position; its item is an empty prediction."""
+    left: tuple[int, ...] = ()
+    """Positions of the tasks that the time did not suffice for."""
+
+
+class Predictor:
+    """Predicts tasks of any project with that project's own head."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def predict(
+        self,
+        tasks: Sequence[object],
+        project: object,
+        label_config: str,
+        deadline: Deadline = NO_DEADLINE,
+        on_task: Callable[[], None] | None = None,
+    ) -> Predictions:
+        """Predict tasks.
+
+        Parameters
+        ----------
+        tasks
+            Tasks as Label Studio sends them. A bad one gets an empty prediction and spoils none
+            of the others.
+        project
+            Project key, or the project object of a webhook.
+        label_config
+            The project's label config, XML; empty takes the one that is known.
+        deadline
+            Tasks that are not done by then get an item without ``result``: Label Studio stores nothing for
+            them and asks again. Tasks whose sounds are here come first, and slow sounds hold up no others.
+            While the encoder's weights are on their way, that is all of them; without a deadline, they are
+            waited for.
+        on_task
+            Called after each task.
+        """
+        services, key = self._services, project_key(project)
+        row: Project | None = None
+        version: Version | None = None
+        controls: tuple[Control, ...] = ()
+        head: Head | None = None
+        failures: dict[str, int] = {}
+        failed: dict[int, str] = {}
+        left: list[int] = []
+        hopeless = False
+        try:
+            with services.database.read() as session:
+                row = session.get(Project, key)
+                version = active_version(session, key, services.encoder_identity())
+                controls = parse_label_config(label_config or (row.label_config if row else ""))
+                names = names_now(session, key, controls)
+            if deadline.limited:
+                services.need_encoder_soon()
+            head = self.head_for(version, controls, names)
+        except EarmarkError as error:
+            # Whatever it is, an error status would lose the answer: every task gets an empty item.
+            log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
+            hopeless = True
+            if tasks:
+                failures[error.reason] = len(tasks)
+            if isinstance(error, WeightsAwaitedError):
+                left = list(range(len(tasks)))
+            else:
+                failed = dict.fromkeys(range(len(tasks)), str(error))
+        name = version.name if version else services.untrained_name()
+        items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
+        if left:
+            return Predictions(name, items, failures, failed, tuple(left))
+        reached: set[int] = set()
+        prefetch = self._prefetch(tasks, row, controls, deadline) if head is not None and controls else None
+        with prefetch or nullcontext():
+            for position in prefetch or range(len(tasks)):
+                if deadline.passed() and not hopeless:
+                    break
+                try:
+                    item = self._predict_task(tasks[position], controls, head, prefetch, deadline)
+                except OutOfTimeError:
+                    continue
+                except EarmarkError as error:
+                    failures[error.reason] = failures.get(error.reason, 0) + 1
+                    failed[position] = str(error)
+                    task = _task_id(tasks[position])
+                    log.warning("task left empty", task=task, reason=error.reason, detail=str(error))
+                    item = _empty_item()
+                reached.add(position)
+                items[position].update(item)
+                if on_task:
+                    on_task()
+        left = [position for position in range(len(tasks)) if position not in reached]
+        if left:
+            failures["out_of_time"] = len(left)
+            log.warning("request cut short", project=key, left=len(left), budget_seconds=deadline.seconds)
+        return Predictions(name, items, failures, failed, tuple(left))
+
+    def head_for(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
+        """The head that answers; WeightsError when the encoder turns out to be another than its own."""
+        head = self._services.head_for(version, controls)
+        if head is not None and head.identity != self._services.encoder().identity:
+            raise WeightsError(
+                f"The head was trained with {head.identity}, and the encoder is now "
+                f"{self._services.encoder().identity}: restart Earmark, so that everything uses the same one."
+            )
+        if head is None or version is None:  # what answers before any training is made of these controls
+            return head
+        return as_configured(head, controls, names)
+
+    def _prefetch(
+        self,
+        tasks: Sequence[object],
+        project: Project | None,
+        controls: tuple[Control, ...],
+        deadline: Deadline,
+    ) -> Prefetch:
+        addresses = [tuple(sound_addresses(task, controls).values()) for task in tasks]
+        access = self._services.access.for_project(project)
+        return Prefetch(self._services.ear(), access, addresses, deadline)
+
+    def _predict_task(
+        self,
+        task: object,
+        controls: tuple[Control, ...],
+        head: Head | None,
+        prefetch: Prefetch | None,
+        deadline: Deadline,
+    ) -> dict[str, Any]:
+        if head is None or prefetch is None:
+            # Nothing is learnt or matched: an honest empty answer, and the file is not even fetched.
+            return _empty_item()
+        results: list[dict[str, Any]] = []
+        probabilities: dict[str, dict[str, float]] = {}
+        scores = []
+        for data_key in dict.fromkeys(control.data_key for control in controls):
+            same_sound = tuple(control for control in controls if control.data_key == data_key)
+            address, encoder = sound_address(task, data_key), self._services.encoder()
+            with self._services.faults_of(address):
+                located = prefetch.locate(address)
+                with self._services.compute_slot(deadline):
+                    sound = self._services.ear().extract(located, address, deadline)
+                    found = predict_clip(
+                        head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+                    )
+            results += result_items(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
+            probabilities.update(found.probabilities)
+            scores.append(found.score)
+        return {"score": min(scores), "result": results, "probabilities": probabilities}
+
+    def left_out(self, tasks: Sequence[object], project: object) -> Predictions:
+        """Answer for a request that no time is left for: an item without ``result`` for each task."""
+        name = self._services.version_name(project_key(project))
+        items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
+        return Predictions(name, items, {"out_of_time": len(tasks)}, {}, tuple(range(len(tasks))))
+
+
+def sound_addresses(task: object, controls: Sequence[Control]) -> dict[str, str]:
+    """Addresses of a task's sounds by data key; a field without one is left out."""
+    addresses = {}
+    for data_key in dict.fromkeys(control.data_key for control in controls):
+        with suppress(TaskError):
+            addresses[data_key] = sound_address(task, data_key)
+    return addresses
+
+
+def sound_address(task: object, data_key: str) -> str:
+    """Address of a task's sound.
+
+    Raises
+    ------
+    TaskError
+        The task has no such field, or no text in it.
+    """
+    data = task.get("data") if isinstance(task, dict) else None
+    address = data.get(data_key) if isinstance(data, dict) else None
+    if not isinstance(address, str) or not address.strip():
+        raise TaskError(
+            f"The task's data has no address of a sound under '{data_key}': "
+            "import it with that field, or change the Audio tag's value."
+        )
+    return address.strip()
+
+
+def result_items(
+    found: ClipPrediction, controls: tuple[Control, ...], duration: float, seed: str
+) -> list[dict[str, Any]]:
+    """A prediction as Label Studio takes it; ``seed`` tells the items of tasks apart."""
+    by_name = {control.name: control for control in controls}
+    items = [
+        region_item(by_name[r.control], r.start, r.end, r.label, r.score, duration, seed)
+        for r in found.regions
+    ]
+    for name, tags in found.tags.items():
+        if tags:
+            labels = [label for label, _ in tags]
+            items.append(choices_item(by_name[name], labels, min(score for _, score in tags), seed))
+    return items
+
+
+def _empty_item() -> dict[str, Any]:
+    return {"score": 0.0, "result": [], "probabilities": {}}
+
+
+def _task_id(task: object) -> object:
+    return task.get("id") if isinstance(task, dict) else None

@@ -1,0 +1,76 @@
+"""The processes of one backend: private Redis, workers and API."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import httpx
+
+from earmark.jobs.queues import QueueKind
+from earmark.jobs.redis_server import answers, server_command
+from earmark.processes.supervisor import Child, Supervisor
+from earmark.settings import Settings, environment_of
+from earmark.storage.token_cipher import TokenCipher
+from earmark.store.database import Database
+
+REDIS_READY_SECONDS = 20.0
+API_READY_SECONDS = 60.0
+PROBE_SECONDS = 1.0
+
+
+def api_url(settings: Settings) -> str:
+    """Address of the API as seen from this machine."""
+    host = "127.0.0.1" if settings.bind in ("0.0.0.0", "::") else settings.bind
+    return f"http://{host}:{settings.port}"
+
+
+def start_backend(
+    supervisor: Supervisor, settings: Settings, environment: dict[str, str], log_dir: Path | None
+) -> None:
+    """Start Redis (unless ``REDIS_URL`` names one), a worker for each queue and the API.
+
+    Returns when they answer.
+
+    Parameters
+    ----------
+    environment
+        Of the children; it must lead them to the same settings.
+    log_dir
+        Folder for their logs, or None for the terminal.
+
+    Raises
+    ------
+    ChildFailedError
+        One of them does not come up.
+    """
+    Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt).upgrade()
+
+    def child(name: str, *arguments: str) -> Child:
+        command = [sys.executable, "-m", "earmark", *arguments]
+        return Child(name, command, environment, log_dir / f"{name}.log" if log_dir else None)
+
+    if settings.redis_url is None:
+        log = (log_dir or settings.data_dir / "logs") / "redis.log"
+        redis = Child("redis", server_command(settings), environment, log)
+        supervisor.start(redis)
+        supervisor.wait_until(redis, lambda: answers(settings), REDIS_READY_SECONDS)
+    for kind in QueueKind:
+        supervisor.start(child(f"worker-{kind}", "worker", "--queue", kind))
+    api = child("api", "serve")
+    supervisor.start(api)
+    supervisor.wait_until(api, lambda: _healthy(api_url(settings)), API_READY_SECONDS)
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """Environment of child processes: this process's own, with exactly these settings."""
+    others = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    return {**others, **environment_of(settings)}
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=PROBE_SECONDS).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,233 @@
+"""Starting, watching and stopping the processes of one backend: children of our own, by id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import structlog
+
+from earmark.errors import EarmarkError, PortInUseError
+
+log = structlog.get_logger(__name__)
+
+STOP_SECONDS = 10.0
+"""How long a child may take to end after SIGTERM."""
+POLL_SECONDS = 0.1
+RESTART_SECONDS = 1.0
+
+
+class ChildFailedError(EarmarkError):
+    """A process that was started ended before it was ready."""
+
+    reason = "child"
+
+
+@dataclass
+class Child:
+    """One process to keep running.
+
+    ``log`` is the file that takes its output, or None for the terminal.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path | None = None
+    restart: bool = True
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+
+class Supervisor:
+    """A group of children that starts in order and stops in the opposite one."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._children: list[Child] = []
+
+    def start(self, child: Child) -> None:
+        """Start a child in a session of its own, so that Ctrl-C reaches the parent alone."""
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        self._launch(child)
+        self._children.append(child)
+
+    def wait_until(self, child: Child, ready: Callable[[], bool], timeout_seconds: float) -> None:
+        """Wait until ``ready()``.
+
+        Raises
+        ------
+        ChildFailedError
+            The child ended first, or the time is over; the end of its log is quoted.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not ready():
+            ended = child.process is None or child.process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                what = "ended" if ended else f"was not ready after {timeout_seconds:.0f} s"
+                raise ChildFailedError(f"{child.name} {what}{_last_lines(child.log)}")
+            time.sleep(POLL_SECONDS)
+
+    def watch(self) -> None:
+        """Start again whatever ends, until an exception (Ctrl-C) ends this call."""
+        while True:
+            for child in self._children:
+                if child.restart and child.process is not None and child.process.poll() is not None:
+                    log.warning("restarting", child=child.name, exit_code=child.process.returncode)
+                    time.sleep(RESTART_SECONDS)
+                    self._launch(child)
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End every child that was started here, the last one first."""
+        for child in reversed(self._children):
+            if child.process is not None:
+                _terminate(child.process)
+            self._pid_file(child).unlink(missing_ok=True)
+        self._children.clear()
+
+    def _launch(self, child: Child) -> None:
+        output = None
+        if child.log is not None:
+            child.log.parent.mkdir(parents=True, exist_ok=True)
+            output = child.log.open("ab")
+        child.process = subprocess.Popen(
+            list(child.command),
+            env=dict(child.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,
+        )
+        if output is not None:
+            output.close()
+        self._pid_file(child).write_text(f"{process_name(child.process.pid)} {process_name(os.getpid())}\n")
+
+    def _pid_file(self, child: Child) -> Path:
+        return self._run_dir / f"{child.name}.pid"
+
+
+def stop_left_behind(run_dir: Path) -> None:
+    """End the children of supervisors that were killed before they could stop them.
+
+    A pid file names child and supervisor with their start times, so a reused process id is left
+    alone, and so are the children of a supervisor that still runs.
+    """
+    for path in sorted(run_dir.glob("*.pid")):
+        try:
+            child, supervisor = (living_process(part) for part in path.read_text().split())
+        except (OSError, ValueError):
+            continue
+        if child is None or supervisor is not None:
+            continue
+        log.warning("stopping what an earlier run left behind", child=path.stem, pid=child.pid)
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except psutil.TimeoutExpired:
+            child.kill()
+        path.unlink(missing_ok=True)
+
+
+def process_name(pid: int) -> str:
+    """A process as pid files name it: with the start time, the id means that process for ever."""
+    return f"{pid}@{psutil.Process(pid).create_time()}"
+
+
+def living_process(name: str) -> psutil.Process | None:
+    """The process of that name, or None when it has ended; ValueError for no name at all."""
+    pid, _, started = name.partition("@")
+    try:
+        process = psutil.Process(int(pid))
+        return process if process.create_time() == float(started) else None
+    except psutil.Error:
+        return None
+
+
+@contextmanager
+def supervised(run_dir: Path) -> Iterator[Supervisor]:
+    """Give a group of children that is stopped at the end of the block, whatever ends it.
+
+    Ctrl-C, SIGTERM and a closed terminal end the block quietly; while the children are being
+    stopped they are ignored, so that a second Ctrl-C leaves nothing behind.
+    """
+    stop_left_behind(run_dir)
+    supervisor = Supervisor(run_dir)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, _interrupt) for number in numbers}
+    try:
+        yield supervisor
+    except KeyboardInterrupt:
+        log.info("stopping")
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        supervisor.stop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def check_ports_free(ports: Mapping[str, tuple[str, int]]) -> None:
+    """Make sure that nobody listens on the ports, before anything is started.
+
+    Parameters
+    ----------
+    ports
+        What each address and port is for, by the environment variable that changes it.
+
+    Raises
+    ------
+    PortInUseError
+        A port is taken; the message says by which program, where that can be seen, and what to do.
+    """
+    for variable, (host, port) in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                raise PortInUseError(
+                    f"Port {port} is in use{_listener(port)}: stop that program, "
+                    f"or choose another port, for example {variable}={port + 1}."
+                ) from None
+
+
+def _listener(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                name = psutil.Process(connection.pid).name() if connection.pid else "another user's program"
+                return f" by {name} (process {connection.pid})" if connection.pid else f" by {name}"
+    except psutil.Error:
+        return ""
+    return ""
+
+
+def _terminate(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        # The whole session of the child, which start_new_session made: its own children too.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_lines(path: Path | None, count: int = 5) -> str:
+    if path is None or not path.is_file():
+        return "."
+    lines = path.read_text(errors="replace").splitlines()[-count:]
+    return f". The end of {path}:\n  " + "\n  ".join(lines)

@@ -1,0 +1,279 @@
+"""Every setting, in one place, read from the environment or a ``.env`` file beside the project."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from earmark.errors import ConfigurationError
+
+ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
+"""Environment variable that names another settings file than ``.env``; empty: no file is read."""
+
+
+class Settings(BaseSettings):
+    """Settings and their defaults. The environment variable is the name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    # Where
+    data_dir: Path = Field(
+        default=Path("data"), description="folder for the database, frames, sounds, logs and Redis"
+    )
+    bind: str = Field(
+        default="127.0.0.1", description="address that the API listens on; 0.0.0.0 for every interface"
+    )
+    port: int = Field(default=9090, ge=1, le=65535, description="port that the API listens on")
+    redis_url: str | None = Field(default=None, description="Redis to use; empty starts a private one")
+    database_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL, such as postgresql+psycopg://…; empty keeps SQLite in DATA_DIR",
+    )
+    frames_url: str | None = Field(
+        default=None,
+        description="frames that machines share: a folder, or s3://bucket/prefix; empty: in DATA_DIR",
+    )
+
+    # Who may ask the API; without a password or a token, everybody who reaches the port
+    api_user: str = Field(default="earmark", description="user name that belongs to API_PASSWORD")
+    api_password: SecretStr | None = Field(
+        default=None, description="password that every request but /health must show (basic authentication)"
+    )
+    api_token: SecretStr | None = Field(
+        default=None, description="token that lets a request in as well (bearer), for scripts and Prometheus"
+    )
+
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        repr=False,
+        description="encrypts Label Studio's tokens in the database; empty makes a key in DATA_DIR",
+    )
+
+    # Label Studio
+    label_studio_url: str | None = Field(
+        default=None,
+        description="address of Label Studio as seen from here; empty takes what Label Studio says",
+    )
+    label_studio_api_key: SecretStr | None = Field(
+        default=None, description="access token of either kind, from Label Studio's Account & Settings"
+    )
+    label_studio_local_files_document_root: Path | None = Field(
+        default=None, description="the same folder that Label Studio serves local files from, read directly"
+    )
+    audio_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="folders that plain paths in tasks may point into, separated by ':'; empty allows any",
+    )
+
+    # Encoder
+    encoder: Literal["auto", "cnn14", "logmel"] = Field(
+        default="auto", description="auto takes cnn14 when its weights are there or can be had, else logmel"
+    )
+    cnn14_checkpoint: Path | None = Field(
+        default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"
+    )
+    cnn14_engine: Literal["auto", "openvino", "onnxruntime", "torch"] = Field(
+        default="auto", description="what runs CNN14; auto takes the fastest here, torch where there is a GPU"
+    )
+    cnn14_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="of CNN14's convolutions; auto takes bf16 where the processor has it, fp16 on GPUs",
+    )
+    torch_threads: int = Field(
+        default=0, ge=0, description="CPU threads for CNN14; 0 takes one for each core"
+    )
+
+    # Limits
+    download_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="longest silence while fetching a sound"
+    )
+    download_deadline_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="a sound arrives within this time, or at DOWNLOAD_LEAST_KILOBYTES_PER_SECOND over each "
+        "such stretch; a slower transfer is ended",
+    )
+    download_least_kilobytes_per_second: float = Field(
+        default=20.0, gt=0, description="least rate at which a sound must arrive"
+    )
+    max_sound_megabytes: int = Field(default=4096, gt=0, description="largest sound file that is fetched")
+    sound_cache_megabytes: int = Field(
+        default=20480,
+        gt=0,
+        description="fetched sounds kept in DATA_DIR; the least recently used go first",
+    )
+    predict_budget_seconds: float = Field(
+        default=80.0,
+        gt=0,
+        description="a request answers within this time; Label Studio gives up after 100 s",
+    )
+    train_fetch_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="a training waits this long for sounds; it leaves out the others until they are here",
+    )
+    max_request_megabytes: int = Field(
+        default=100, gt=0, description="largest request; Label Studio sends 1 MB for 1,000 tasks"
+    )
+    max_requests_per_second: float = Field(
+        default=1000.0, gt=0, description="requests of one client address, on average over 2 s"
+    )
+    max_failed_logins_per_second: float = Field(
+        default=1.0, gt=0, description="different wrong passwords of one client address, after the first 10"
+    )
+
+    # Learning
+    train_debounce_seconds: float = Field(
+        default=3.0,
+        ge=0,
+        description="longest quiet time after an annotation before training; as short as trainings are",
+    )
+    train_max_wait_seconds: float = Field(
+        default=30.0, ge=0, description="training starts at the latest this long after an annotation"
+    )
+    train_timeout_seconds: int = Field(default=3600, gt=0, description="longest a training may run")
+    train_lease_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="a training that is silent for this long was killed or hangs: another worker takes over",
+    )
+    train_retry_seconds: float = Field(
+        default=10.0, gt=0, description="pause after a training that failed; doubled with each further one"
+    )
+    train_longest_retry_seconds: float = Field(default=600.0, gt=0, description="longest of these pauses")
+    train_niceness: int = Field(
+        default=5,
+        ge=0,
+        le=19,
+        description="how far trainings stand back for predictions and webhooks on a busy machine (nice)",
+    )
+    refresh_limit_tasks: int = Field(
+        default=1000,
+        ge=0,
+        description="open tasks that get fresh predictions in Label Studio after a training",
+    )
+    refresh_retry_seconds: float = Field(
+        default=60.0, gt=0, description="pause after fresh predictions could not be written"
+    )
+    superseded_predictions_days: float = Field(
+        default=15.0,
+        gt=0,
+        description="how long superseded predictions stay valid; a session of Label Studio ends after 14",
+    )
+    sync_interval_seconds: float = Field(
+        default=900.0, gt=0, description="pause between comparisons of a project with Label Studio"
+    )
+    sync_retry_seconds: float = Field(default=600.0, gt=0, description="pause after a comparison that failed")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least level logged"
+    )
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="auto is pretty on a terminal, and JSON, one object a line, elsewhere"
+    )
+
+    @field_validator("audio_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _without_slash(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else None
+
+    @field_validator("api_user", "api_password", "api_token")
+    @classmethod
+    def _sendable(cls, value: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+        # Label Studio can send no other letters in a header (RFC 7617 has ':' end the user name).
+        if not re.fullmatch(r"[!-~]*", text) or (info.field_name == "api_user" and ":" in text):
+            raise ValueError("take letters without accents, digits and signs; no space, no ':' in the user")
+        return value
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User name and password for our own API in plain text, or None where it asks for none."""
+        return (self.api_user, self.api_password.get_secret_value()) if self.api_password else None
+
+    @property
+    def locked(self) -> bool:
+        """Whether the API asks for a password or a token."""
+        return self.api_password is not None or self.api_token is not None
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether other machines may reach the API, and it asks nobody for anything."""
+        if self.locked or self.bind == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.bind).is_loopback
+        except ValueError:
+            return True
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database, as SQLAlchemy spells it."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'earmark.db'}"
+
+    @property
+    def api_key(self) -> str | None:
+        """The access token in plain text, or None."""
+        return self.label_studio_api_key.get_secret_value() if self.label_studio_api_key else None
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown; any other text as it is."""
+    return re.sub(r"(?<=://)([^/@:]*:).*(?=@)", r"\1***", url)
+
+
+def plain_values(settings: Settings) -> dict[str, Any]:
+    """Every setting by field name as a JSON value, secrets in plain text, paths absolute."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if isinstance(value, Path):
+            return str(value.resolve())
+        return [plain(part) for part in value] if isinstance(value, tuple) else value
+
+    return {name: plain(getattr(settings, name)) for name in Settings.model_fields}
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Environment variables that lead another process to exactly these settings, whatever ``.env`` says."""
+    values = {
+        name.upper(): ":".join(value) if isinstance(value, list) else str(value)
+        for name, value in plain_values(settings).items()
+        if value is not None
+    }
+    return {**values, ENV_FILE_VARIABLE: ""}
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the environment and the ``.env`` file; values that are ``given`` count more.
+
+    Raises
+    ------
+    ConfigurationError
+        A variable holds something unusable; the message names it and says why.
+    """
+    try:
+        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)  # type: ignore[call-arg]
+    except ValidationError as error:
+        faults = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Settings of this process, read once."""
+    return load_settings()

@@ -1,0 +1,70 @@
+"""Buckets of clouds, as file systems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from earmark.errors import BucketError, ConfigurationError
+
+BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
+"""Schemes of buckets, and the library that fsspec reads each with."""
+CONNECT_SECONDS, ANSWER_SECONDS = 3, 10
+"""What does not answer in this time does not, for those who are in a hurry."""
+
+
+def bucket_files(scheme: str, hurry: bool = False) -> Any:
+    """The fsspec file system of a kind of bucket, with the keys that its own library finds.
+
+    Parameters
+    ----------
+    hurry
+        Whether somebody waits who can do without the bucket: it is asked once, and not for long.
+
+    Raises
+    ------
+    ConfigurationError
+        The library for this kind of bucket is missing.
+    """
+    import fsspec
+
+    library = BUCKETS[scheme]
+    options: dict[str, Any] = {}
+    if scheme == "s3":
+        if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+            options["endpoint_url"] = endpoint
+        if hurry:
+            limits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
+            options["config_kwargs"] = {**limits, "retries": {"max_attempts": 0}}
+    try:
+        files = fsspec.filesystem(scheme, **options)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{scheme}:// needs the library {library}: run '.venv/bin/pip install {library}'."
+        ) from error
+    if hurry:
+        files.retries = 1
+    return files
+
+
+@contextmanager
+def bucket_faults(place: str) -> Iterator[None]:
+    """Whatever goes wrong with a bucket is one kind of failure, but for what it does not hold.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such object.
+    BucketError
+        The bucket refuses or cannot be reached.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # the libraries of clouds raise what they like
+        raise BucketError(
+            f"{place} cannot be used ({type(error).__name__}: {error}): check the bucket's keys."
+        ) from error

@@ -1,0 +1,165 @@
+"""Connections, transactions and migrations: SQLite in WAL mode by default, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.orm import Session
+
+from earmark.storage.atomic_files import keep_private, needed
+
+SQLITE_BUSY_TIMEOUT_SECONDS = 30
+"""How long a writer waits for another one; each holds the lock for milliseconds."""
+SQLITE_LOOK_SECONDS = 0.001
+"""A waiting writer looks this often. SQLite's own waiting grows to 0.1 s a look, and to webhooks' delay."""
+
+
+class Database:
+    """One database, many short transactions.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL. The folder of an SQLite file is made when it is missing.
+    tidy_on_commit
+        Whether a commit now and then moves what was written from SQLite's log into its file, and waits
+        for the disk. Who says no calls ``tidy`` instead.
+
+    encrypt
+        How ``upgrade`` encrypts the tokens of a release that stored them as they were; None leaves them.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder cannot be made.
+    """
+
+    def __init__(
+        self, url: str, tidy_on_commit: bool = True, encrypt: Callable[[str], str] | None = None
+    ) -> None:
+        self.url, self._encrypt = make_url(url), encrypt
+        self._sqlite = self.url.get_backend_name() == "sqlite"
+        if self._sqlite and self.url.database:
+            with needed(Path(self.url.database).parent):
+                pass  # only made
+            _keep_private(Path(self.url.database))
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if self._sqlite:
+            options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+        self.engine: Engine = create_engine(self.url, **options)
+        # PostgreSQL's own default would show each query another moment; what only reads never fails for it
+        self._reading = (
+            self.engine if self._sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+        if self._sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            if not tidy_on_commit:
+                event.listen(self.engine, "connect", _never_tidy_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction that may write: committed on the way out, rolled back on an exception."""
+        with (
+            self.engine.connect().execution_options(earmark_write=True) as connection,
+            Session(connection, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent view of the data, which never waits for a writer."""
+        with Session(self._reading, expire_on_commit=False) as session:
+            yield session
+
+    def upgrade(self) -> None:
+        """Bring the schema to this release. Processes that start together do it once.
+
+        Raises
+        ------
+        ConfigurationError
+            The folder of an SQLite file cannot be written.
+        """
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        if self._sqlite and self.url.database:
+            path = Path(self.url.database)
+            with needed(path.parent), FileLock(f"{path}.migration.lock"):
+                self._upgrade(config)
+        else:
+            self._upgrade(config)
+
+    def _upgrade(self, config: Config) -> None:
+        with self.engine.connect().execution_options(earmark_write=True) as connection, connection.begin():
+            config.attributes.update(connection=connection, encrypt=self._encrypt)
+            command.upgrade(config, "head")
+
+    def tidy(self) -> None:
+        """Move what was written from SQLite's log into its file; nobody has to wait meanwhile."""
+        if self._sqlite:
+            with self.engine.connect() as connection:
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _keep_private(database: Path) -> None:
+    """Let only its owner read the database; SQLite gives its log the same permissions."""
+    with suppress(OSError):  # it is said where the database is used
+        database.touch(mode=0o600)
+        for name in (database.name, f"{database.name}-wal", f"{database.name}-shm"):
+            keep_private(database.with_name(name), 0o600)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling begins too late for a consistent read-then-write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # What was committed survives whatever is killed. After a power cut the last commits may be missing,
+    # never half there; Label Studio's export has what they held. FULL would wait for the disk each time.
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _never_tidy_sqlite(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if not connection.get_execution_options().get("earmark_write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # A writer takes its lock at once: upgrading a read lock later fails instead of waiting.
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
+        while not _try_begin(driver) and time.monotonic() < deadline:
+            time.sleep(SQLITE_LOOK_SECONDS)
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # in vain again, as SQLAlchemy's own error
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_SECONDS * 1000}")
+
+
+def _try_begin(driver: Any) -> bool:
+    """Whether to look no more: the lock is ours, or there is another failure, which the caller finds out."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+    return True

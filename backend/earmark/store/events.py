@@ -1,0 +1,138 @@
+"""The event table: each webhook becomes one row before it is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.orm import Session
+
+from earmark.store.models import Event, Project
+from earmark.store.projects import UNKNOWN_PROJECT, project_key
+
+START_TRAINING = "START_TRAINING"
+REVIEW_ACTIONS = frozenset({"REVIEW_CREATED", "REVIEW_UPDATED"})
+"""Of Label Studio Enterprise."""
+ANNOTATIONS_SYNCED = "ANNOTATIONS_SYNCED"
+"""No webhook: a difference that ``learning.synchronization`` found in Label Studio at ``observed_at``."""
+SOUNDS_FETCHED = "SOUNDS_FETCHED"
+"""No webhook: sounds that a training had left out have arrived since; ``tasks`` are their numbers."""
+DELETED = "ANNOTATIONS_DELETED"
+UPDATED = "ANNOTATION_UPDATED"
+ANNOTATION_ACTIONS = REVIEW_ACTIONS | {
+    ANNOTATIONS_SYNCED,
+    "ANNOTATION_CREATED",
+    "ANNOTATIONS_CREATED",
+    UPDATED,
+    DELETED,
+}
+KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
+    START_TRAINING,
+    SOUNDS_FETCHED,
+    "PROJECT_CREATED",
+    "PROJECT_UPDATED",
+    "PROJECT_DELETED",
+    "TASKS_CREATED",
+    "TASKS_DELETED",
+}
+_ACTION_CHARACTERS = 64
+_NUMBERS_AT_ONCE = 1000
+_PAYLOADS_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class PendingWork:
+    """Webhooks of one project that no head knows of yet. Times in seconds since the epoch."""
+
+    project_key: str
+    events: int
+    first_received_at: float
+    last_received_at: float
+    asked_at: float
+    """When somebody pressed Start Training last; 0 where nobody did."""
+    failed_at: float
+    """When a training failed last, since which none succeeded; then none is tried before ``retry_after``."""
+    retry_after: float
+
+
+def record_event(session: Session, payload: dict[str, Any]) -> Event:
+    """Store a webhook. One that no project can be found for is kept, and waits for nothing."""
+    now = time.time()
+    key = project_key(payload.get("project"))
+    event = Event(
+        project_key=key,
+        action=str(payload.get("action", ""))[:_ACTION_CHARACTERS],
+        payload=payload,
+        received_at=now,
+        handled_at=now if key == UNKNOWN_PROJECT else None,
+    )
+    session.add(event)
+    session.flush()
+    return event
+
+
+def record_own_event(session: Session, key: str, action: str, **payload: Any) -> None:
+    """Store an event of our own, which is handled like a webhook."""
+    fields = {"project_key": key, "action": action, "payload": {"action": action, **payload}}
+    session.add(Event(**fields, received_at=time.time(), handled_at=None))
+    session.flush()
+
+
+def pending_work(session: Session) -> list[PendingWork]:
+    """Projects with webhooks that wait, the longest waiting first."""
+    first = func.min(Event.received_at)
+    rows = session.execute(
+        select(
+            Event.project_key,
+            func.count(),
+            first,
+            func.max(Event.received_at),
+            func.max(case((Event.action == START_TRAINING, Event.received_at), else_=0.0)),
+            func.max(func.coalesce(Project.failed_at, 0.0)),
+            func.max(func.coalesce(Project.retry_after, 0.0)),
+        )
+        .outerjoin(Project, Project.key == Event.project_key)
+        .where(Event.handled_at.is_(None))
+        .group_by(Event.project_key)
+        .order_by(first)
+    )
+    return [PendingWork(*row) for row in rows]
+
+
+def pending_events(session: Session, key: str) -> list[Event]:
+    """The waiting webhooks of a project, in the order in which they came."""
+    query = select(Event).where(Event.project_key == key, Event.handled_at.is_(None)).order_by(Event.id)
+    return list(session.scalars(query))
+
+
+def pending_payloads(session: Session, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Action and payload of each of them, of which only a few are held in memory at a time."""
+    query = select(Event.action, Event.payload).where(Event.project_key == key, Event.handled_at.is_(None))
+    streamed = query.order_by(Event.id).execution_options(yield_per=_PAYLOADS_AT_ONCE)
+    yield from session.execute(streamed)
+
+
+def last_event_id(session: Session, key: str) -> int:
+    """Number of a project's latest webhook, 0 where none ever came."""
+    return session.scalar(select(func.max(Event.id)).where(Event.project_key == key)) or 0
+
+
+def is_training_asked_for(session: Session, key: str) -> bool:
+    """Whether somebody pressed Start Training, and that still waits."""
+    waiting = (Event.project_key == key, Event.handled_at.is_(None), Event.action == START_TRAINING)
+    return session.scalar(select(Event.id).where(*waiting).limit(1)) is not None
+
+
+def mark_handled(session: Session, events: Sequence[Event]) -> None:
+    """These events are answered by a decision.
+
+    By their numbers one by one: where several processes write, a lower number may be committed later.
+    """
+    now = time.time()
+    numbers = [event.id for event in events]
+    for first in range(0, len(numbers), _NUMBERS_AT_ONCE):
+        some = numbers[first : first + _NUMBERS_AT_ONCE]
+        session.execute(update(Event).where(Event.id.in_(some)).values(handled_at=now))

@@ -1,0 +1,318 @@
+"""The tables. Times are seconds since the epoch, UTC.
+
+Nothing here is derived from Redis: what is to be done is read from these rows alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Index, LargeBinary, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Shared metadata with predictable constraint names, which migrations need."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+class Project(Base):
+    """One Label Studio project, by the key ``<id>.<created, epoch seconds>`` that it sends.
+
+    The id alone would not do: two Label Studios both have a project 1.
+    """
+
+    __tablename__ = "projects"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    label_config: Mapped[str] = mapped_column(Text, default="")
+    label_config_at: Mapped[float] = mapped_column(default=0.0)
+    """When that label config was last heard of; what was heard before it changes nothing."""
+    changed_at: Mapped[float] = mapped_column(default=0.0)
+    """The project's ``updated_at`` then, by Label Studio's clock; what was sent before it changes nothing."""
+    learnt_config: Mapped[str] = mapped_column(String(64), default="")
+    """Digest of the label config that the last training knew."""
+    annotated: Mapped[dict[str, Any] | None]
+    """What the last training found in the annotations: see ``earmark.learning.annotation_summary``."""
+    title: Mapped[str] = mapped_column(Text, default="")
+    hostname: Mapped[str] = mapped_column(Text, default="")
+    access_token: Mapped[str] = mapped_column(Text, default="")
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    failures: Mapped[int] = mapped_column(default=0)
+    """Trainings that failed in a row."""
+    failed_at: Mapped[float] = mapped_column(default=0.0)
+    """When the last of them did."""
+    retry_after: Mapped[float] = mapped_column(default=0.0)
+    refreshed_version: Mapped[str] = mapped_column(String(128), default="")
+    """Version whose predictions Label Studio's open tasks were last given."""
+    shown_version: Mapped[str] = mapped_column(String(128), default="")
+    """Version whose predictions the tasks that are served next were last given, and whose name is shown."""
+    refresh_after: Mapped[float] = mapped_column(default=0.0)
+    """A refresh that failed is not tried again before this time."""
+    synced_at: Mapped[float] = mapped_column(default=0.0)
+    """When all was last compared with what Label Studio holds; 0 before the first time."""
+    sync_after: Mapped[float] = mapped_column(default=0.0)
+    """A comparison that failed, or took long, is not made again before this time."""
+    assist: Mapped[bool] = mapped_column(default=True)
+    """Whether regions that are drawn in the editor get suggestions."""
+    sync_seconds: Mapped[float] = mapped_column(default=0.0)
+    """How long the last comparison took; 0 where it failed, or was never made."""
+
+    sounds_awaited: Mapped[list[Any] | None]
+    """Tasks that the last training left out because their sounds could not be had in time."""
+    fetch_after: Mapped[float] = mapped_column(default=0.0)
+    """They are not asked for again before this time."""
+    offered_hostname: Mapped[str] = mapped_column(Text, default="")
+    """Another address that a request gave for this project's Label Studio, which nothing confirmed yet."""
+    offered_token: Mapped[str] = mapped_column(Text, default="")
+    """The token that came with it."""
+    offered_at: Mapped[float] = mapped_column(default=0.0)
+    offer_asked_at: Mapped[float] = mapped_column(default=0.0)
+    """When the known Label Studio was last asked about it."""
+
+    @property
+    def project_id(self) -> int:
+        """Label Studio's own number of the project."""
+        return int(self.key.partition(".")[0])
+
+
+class Event(Base):
+    """One webhook, as it came. ``handled_at`` is set when a head that knows of it was decided on."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_pending", "handled_at", "project_key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]]
+    received_at: Mapped[float]
+    handled_at: Mapped[float | None]
+
+
+class Task(Base):
+    """A task that annotations or webhooks spoke of."""
+
+    __tablename__ = "tasks"
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    data: Mapped[dict[str, Any]]
+    deleted: Mapped[bool] = mapped_column(default=False)
+    deleted_at: Mapped[float] = mapped_column(default=0.0)
+    """When that was heard of, on our own clock."""
+
+
+class Annotation(Base):
+    """The latest known state of an annotation; deleted ones stay as markers.
+
+    The marker keeps a late ``ANNOTATION_CREATED`` from raising the dead.
+    """
+
+    __tablename__ = "annotations"
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    task_id: Mapped[int | None] = mapped_column(BigInteger)
+    result: Mapped[list[Any]]
+    was_cancelled: Mapped[bool] = mapped_column(default=False)
+    ground_truth: Mapped[bool] = mapped_column(default=False)
+    reviewed: Mapped[bool] = mapped_column(default=False)
+    """A reviewer accepted it (Label Studio Enterprise)."""
+    completed_by: Mapped[int | None] = mapped_column(BigInteger)
+    updated_at: Mapped[float] = mapped_column(default=0.0)
+    """Label Studio's own clock, which orders updates that arrive out of order."""
+    deleted: Mapped[bool] = mapped_column(default=False)
+    deleted_at: Mapped[float] = mapped_column(default=0.0)
+    """When that was heard of, on our own clock."""
+    shown_at: Mapped[float] = mapped_column(default=0.0)
+    """When its annotator was shown a prediction; 0 where that is unknown or nobody looked."""
+    shown: Mapped[dict[str, Any] | None]
+    """That prediction, where the webhook carried it: ``version``, ``result`` and ``source``."""
+    worked_on: Mapped[bool] = mapped_column(default=False)
+    """Somebody saved it again after it came, so that what an import said of it no longer holds."""
+    cleared: Mapped[list[Any] | None]
+    """Controls whose shown tags the annotator took away; None where that was not looked into."""
+
+
+class Version(Base):
+    """A trained version. One active version for each project and encoder identity."""
+
+    __tablename__ = "versions"
+    __table_args__ = (
+        Index("uq_versions_number", "project_key", "number", unique=True),
+        Index("ix_versions_active", "project_key", "active"),  # asked for at every prediction
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64))
+    encoder: Mapped[str] = mapped_column(String(128))
+    number: Mapped[int]
+    name: Mapped[str] = mapped_column(String(128))
+    digest: Mapped[str] = mapped_column(String(64), default="")
+    """Of what it was trained on: see ``learning.training_digest``. Empty for versions of earlier releases."""
+    metrics: Mapped[dict[str, Any]]
+    annotations: Mapped[int]
+    created_at: Mapped[float]
+    active: Mapped[bool] = mapped_column(default=False)
+    status: Mapped[str] = mapped_column(String(16), default="accepted")
+    """``accepted``, or ``kept``: measured worse than the one that was active, and not served."""
+    reason: Mapped[str] = mapped_column(Text, default="")
+    """Why it was kept."""
+
+    def answers(self, encoder_identity: str | None) -> bool:
+        """Whether it is what answers with an encoder; with its own, where it is not known which one hears."""
+        return self.active and encoder_identity in (None, self.encoder)
+
+
+class VersionHead(Base):
+    """The arrays of a version, apart from its figures: SQLite reads past a large value page by page.
+
+    A version without such a row has kept its figures alone: see ``earmark.store.retention``.
+    """
+
+    __tablename__ = "version_heads"
+
+    version_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    head_bytes: Mapped[int] = mapped_column(BigInteger)
+    fold_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    head: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    folds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """What its measuring needs to be repeated; None where that is not kept, or never was."""
+
+
+class Activation(Base):
+    """Each time that a version became the one that answers; never changed, only added to."""
+
+    __tablename__ = "activations"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    encoder: Mapped[str] = mapped_column(String(128))
+    version_id: Mapped[int]
+    activated_at: Mapped[float]
+    cause: Mapped[str] = mapped_column(String(16))
+    """``trained``, ``promoted`` or ``rolled back``."""
+
+
+class PredictionWrite(Base):
+    """The prediction that a task was last given in Label Studio: deduplicates those who write them."""
+
+    __tablename__ = "prediction_writes"
+    __table_args__ = (Index("ix_prediction_writes_duplicated", "duplicated", "project_key"),)
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    version: Mapped[str] = mapped_column(String(128))
+    written_at: Mapped[float] = mapped_column(default=0.0)
+    """When a worker claimed the task, to write the prediction itself; 0 where none did."""
+    answered_at: Mapped[float] = mapped_column(default=0.0)
+    """When ``/predict`` last returned it, which Label Studio then stores; 0 where it never did."""
+    duplicated: Mapped[bool] = mapped_column(default=False)
+    """The task may hold more than one prediction of ours: see ``earmark.prediction.deduplication``."""
+
+
+class LabelRename(Base):
+    """A label that goes on under another name, in the order in which it was seen."""
+
+    __tablename__ = "label_renames"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    control: Mapped[str] = mapped_column(Text)
+    old: Mapped[str] = mapped_column(Text)
+    new: Mapped[str] = mapped_column(Text)
+    seen_at: Mapped[float]
+
+
+class PredictionScore(Base):
+    """How far an annotation lies from the prediction that was shown for it, once and for all."""
+
+    __tablename__ = "prediction_scores"
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    task_id: Mapped[int] = mapped_column(BigInteger)
+    annotator: Mapped[int | None] = mapped_column(BigInteger)
+    version: Mapped[str] = mapped_column(String(128))
+    source: Mapped[str] = mapped_column(String(16))
+    """``payload``, ``task`` (both: Label Studio sent it) or ``computed`` by the version of that time."""
+    shown_at: Mapped[float]
+    scored_at: Mapped[float]
+    distances: Mapped[dict[str, Any]]
+    """By control: see ``earmark.learning.segment_metrics``."""
+
+
+class Training(Base):
+    """One run of the learning job, whatever came of it."""
+
+    __tablename__ = "trainings"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    started_at: Mapped[float]
+    finished_at: Mapped[float]
+    outcome: Mapped[str] = mapped_column(String(16))
+    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from),
+    ``unchanged`` (nothing new to learn from) or ``failed``."""
+    detail: Mapped[str] = mapped_column(Text, default="")
+    traceback: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """Of one that failed: where, for whoever mends it."""
+    version: Mapped[str | None] = mapped_column(String(128))
+    events: Mapped[int] = mapped_column(default=0)
+    """Webhooks that this training answers."""
+
+
+class SoundFault(Base):
+    """A sound that could not be heard, for the doctor and the metrics; the latest reason wins."""
+
+    __tablename__ = "sound_faults"
+
+    address: Mapped[str] = mapped_column(String(1024), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(32))
+    detail: Mapped[str] = mapped_column(Text)
+    seen_at: Mapped[float]
+
+
+class Preannotation(Base):
+    """A run of bulk predictions over many tasks, which all workers share."""
+
+    __tablename__ = "preannotations"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_key: Mapped[str] = mapped_column(String(64), index=True)
+    selection: Mapped[str] = mapped_column(String(16))
+    """Which tasks: see ``earmark.prediction.bulk``."""
+    version: Mapped[str] = mapped_column(String(128))
+    """Version that was active when it was asked for; each chunk is predicted by that of its own time."""
+    created_at: Mapped[float]
+    cancelled_at: Mapped[float | None]
+
+
+class PreannotationChunk(Base):
+    """Some tasks of a run, which one worker predicts at a time."""
+
+    __tablename__ = "preannotation_chunks"
+
+    run_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tasks: Mapped[list[Any]]
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    done_at: Mapped[float | None]
+    predicted: Mapped[int] = mapped_column(default=0)
+    labels: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """How many of its tasks carry each label."""
+    failed: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Task to the sentence that says why it has no prediction."""

@@ -1,0 +1,79 @@
+"""Labels that were renamed: what an old name is called now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from earmark.store.events import pending_events
+from earmark.store.models import Annotation, LabelRename
+
+Names = Mapping[str, Mapping[str, str]]
+"""For each control the names that its labels once had, and what they are called now."""
+
+
+def add_rename(session: Session, key: str, control: str, old: str, new: str, seen_at: float) -> None:
+    """Write down that a label goes on under another name."""
+    session.add(LabelRename(project_key=key, control=control, old=old, new=new, seen_at=seen_at))
+    session.flush()
+
+
+def current_names(session: Session, key: str, labels: Mapping[str, Collection[str]]) -> Names:
+    """What every former name stands for now.
+
+    Parameters
+    ----------
+    labels
+        The labels of each control in the label config as it is. A name that is among them means
+        itself, as in Label Studio, whatever it once was renamed to.
+    """
+    query = select(LabelRename).where(LabelRename.project_key == key).order_by(LabelRename.id)
+    chains: dict[str, list[tuple[str, str]]] = {}
+    for row in session.scalars(query):
+        chains.setdefault(row.control, []).append((row.old, row.new))
+    return {
+        control: follow_chain(renames, labels[control])
+        for control, renames in chains.items()
+        if control in labels
+    }
+
+
+def follow_chain(renames: Sequence[tuple[str, str]], labels: Collection[str]) -> dict[str, str]:
+    """For each old name that is no label any more, the label that it has become, if any.
+
+    ``renames`` are ``(old, new)`` in order of time. Each step is the last renaming of a name, and
+    later than the step before it, so a renaming back and forth comes to an end.
+    """
+    found = {}
+    for old in {name for name, _ in renames} - set(labels):
+        name, after = old, 0
+        while name not in labels:
+            steps = [i for i in range(after, len(renames)) if renames[i][0] == name]
+            if not steps:
+                break
+            name, after = renames[steps[-1]][1], steps[-1] + 1
+        if name in labels:
+            found[old] = name
+    return found
+
+
+def used_names(session: Session, key: str, control: str, result_type: str) -> set[str]:
+    """Every label name that the project's annotations have under a control, waiting webhooks included."""
+    query = select(Annotation.result).where(Annotation.project_key == key, Annotation.deleted.is_(False))
+    names = {name for result in session.scalars(query) for name in _names(result, control, result_type)}
+    for event in pending_events(session, key):
+        for sent in (event.payload.get("annotation"), event.payload.get("annotations")):
+            for annotation in sent if isinstance(sent, list) else [sent]:
+                result = annotation.get("result") if isinstance(annotation, dict) else None
+                names.update(_names(result if isinstance(result, list) else [], control, result_type))
+    return names
+
+
+def _names(result: Iterable[object], control: str, result_type: str) -> Iterable[str]:
+    for item in result:
+        value = item.get("value") if isinstance(item, dict) and item.get("from_name") == control else None
+        labels = value.get(result_type) if isinstance(value, dict) else None
+        if isinstance(labels, list):
+            yield from (label for label in labels if isinstance(label, str))

@@ -1,0 +1,37 @@
+"""Sounds that could not be heard, kept for the doctor and the metrics."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from earmark.audio.addresses import shown
+from earmark.errors import EarmarkError
+from earmark.store.models import SoundFault
+
+_ADDRESS_CHARACTERS = 1024
+
+
+def remember_fault(session: Session, address: str, error: EarmarkError) -> None:
+    """Store the latest reason why a sound could not be had or read; the address without its secrets."""
+    session.merge(
+        SoundFault(
+            address=shown(address)[:_ADDRESS_CHARACTERS],
+            reason=error.reason,
+            detail=str(error),
+            seen_at=time.time(),
+        )
+    )
+
+
+def fault_counts(session: Session) -> dict[str, int]:
+    """How many sounds cannot be heard, by reason."""
+    rows = session.execute(select(SoundFault.reason, func.count()).group_by(SoundFault.reason))
+    return {reason: count for reason, count in rows}
+
+
+def latest_faults(session: Session, limit: int) -> list[SoundFault]:
+    """The sounds that failed last, the newest first."""
+    return list(session.scalars(select(SoundFault).order_by(SoundFault.seen_at.desc()).limit(limit)))

@@ -1,0 +1,71 @@
+"""What RQ runs. Each function takes a project key, or what else is named; all else is in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from earmark.learning.awaited_sounds import fetch_awaited
+from earmark.learning.synchronization import sync_when_rested
+from earmark.learning.training import learn as learn_project
+from earmark.logs import configure_logging
+from earmark.prediction.bulk import work
+from earmark.prediction.deduplication import deduplicate as deduplicate_predictions
+from earmark.prediction.deduplication import delete_superseded
+from earmark.prediction.refresh import refresh_next, refresh_predictions
+from earmark.services import Services
+from earmark.settings import get_settings
+
+
+def learn(project_key: str) -> None:
+    """Train the project's head on what the waiting webhooks changed, and show a new version at once.
+
+    Another job would begin half a second later, behind what else waits in its queue.
+    """
+    with _services() as services:
+        training = learn_project(services, project_key)
+        if training is not None and training.outcome == "registered":
+            refresh_next(services, project_key)
+
+
+def refresh(project_key: str) -> None:
+    """Give Label Studio's open tasks predictions of the active version."""
+    with _services() as services:
+        refresh_predictions(services, project_key)
+
+
+def sync(project_key: str) -> None:
+    """Compare the project with what Label Studio holds, and delete what was superseded long ago."""
+    with _services() as services:
+        sync_when_rested(services, project_key)
+        delete_superseded(services, project_key)
+
+
+def deduplicate(project_key: str) -> None:
+    """Leave one prediction of ours on tasks that Label Studio asked about while one was written."""
+    with _services() as services:
+        deduplicate_predictions(services, project_key)
+
+
+def fetch(project_key: str) -> None:
+    """Fetch the sounds that the project's last training left out."""
+    with _services() as services:
+        fetch_awaited(services, project_key)
+
+
+def preannotate(run_and_place: str) -> None:
+    """Predict chunks of a run of bulk predictions: ``<run>-<place>``, one place for each worker."""
+    with _services() as services:
+        work(services, int(run_and_place.partition("-")[0]))
+
+
+@contextmanager
+def _services() -> Iterator[Services]:
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    # A second BLAS thread doubled the processor time of logmel and saved nothing; workers are the threads
+    threadpool_limits(limits=1, user_api="blas")
+    with Services(settings, background=True) as services:
+        yield services

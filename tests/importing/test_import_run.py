@@ -1,0 +1,71 @@
+"""One run of the import, as far as it goes without a Label Studio."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from earmark.importing import import_run as session
+from earmark.importing.import_run import Request, run
+from earmark.importing.sources import Source
+from earmark.settings import Settings
+
+
+@pytest.fixture
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Of a Label Studio that has no project."""
+    monkeypatch.setattr(session, "client_for", lambda _: None)
+    monkeypatch.setattr(session, "find_project", lambda *_: None)
+    return settings.model_copy(update={"label_studio_url": "http://127.0.0.1:1"})
+
+
+def table_of(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "report.csv").open(newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("split", [None, 0.1])
+def test_a_dry_run_for_a_new_project_knows_what_has_no_place(
+    tmp_path: Path,
+    settings: Settings,
+    write_sound: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    split: float | None,
+) -> None:
+    write_sound(tmp_path / "in" / "dog" / "a.wav", 1)
+    write_sound(tmp_path / "in" / "dog" / "lo.aiff", 2)
+    source = Source(str(tmp_path / "in"), folder_labels=True)
+    request = Request(
+        source, "New one", create=True, dry_run=True, split_seconds=split, report=tmp_path / "report"
+    )
+    code = run(request, settings)
+    said = capsys.readouterr().out
+    rows = table_of(tmp_path / "report")
+    if split:  # stretches are uploaded as FLAC, whatever they were cut from
+        assert (code, rows["dog/lo.aiff"]["state"]) == (0, "to import")
+        return
+    assert code == 1
+    assert "1 files to import" in said
+    assert "1 left out" in said
+    assert (rows["dog/lo.aiff"]["state"], rows["dog/a.wav"]["state"]) == ("left out", "to import")
+    assert "takes no .aiff uploads" in rows["dog/lo.aiff"]["reason"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_when_no_sound_is_left_the_files_are_what_is_told(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str], dry_run: bool
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / "in" / name).write_bytes(b"no sound")
+    request = Request(
+        Source(str(tmp_path / "in")), "New one", create=True, dry_run=dry_run, report=tmp_path / "report"
+    )
+    assert run(request, settings) == 1
+    said = capsys.readouterr().out
+    assert "2 left out" in said
+    assert "a.wav" in said
+    assert {row["state"] for row in table_of(tmp_path / "report").values()} == {"left out"}

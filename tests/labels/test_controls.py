@@ -1,0 +1,69 @@
+"""Label configs in, controls out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earmark.errors import LabelConfigError
+from earmark.labels.controls import parse_label_config
+
+PROJECT_ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_config_has_regions_and_tags() -> None:
+    regions, tags = parse_label_config((PROJECT_ROOT / "label_config.xml").read_text())
+    assert (regions.kind, regions.name, regions.to_name, regions.data_key) == (
+        "regions",
+        "label",
+        "audio",
+        "audio",
+    )
+    assert (tags.kind, tags.name) == ("multiple", "tags")
+    assert regions.labels == tags.labels
+    assert len(regions.labels) == 6
+
+
+def test_single_choice_alias_and_other_names() -> None:
+    (control,) = parse_label_config(
+        '<View><Choices name="c" toName="a" choice="single-radio">'
+        '<Choice value="Dog barking" alias="dog" predicted_values="Bark, Bow-wow"/><Choice value="cat"/>'
+        '</Choices><AudioPlus name="a" value="$url"/></View>'
+    )
+    assert (control.kind, control.labels, control.data_key) == ("single", ("dog", "cat"), "url")
+    assert control.hints == {"dog": ("Bark", "Bow-wow", "Dog barking")}
+
+
+def test_controls_of_other_data_and_of_regions_are_left_alone() -> None:
+    (control,) = parse_label_config(
+        '<View><Audio name="a" value="$audio"/><Image name="i" value="$image"/>'
+        '<Labels name="pictures" toName="i"><Label value="x"/></Labels>'
+        '<Choices name="each" toName="a" perRegion="true"><Choice value="loud"/></Choices>'
+        '<TextArea name="note" toName="a"/>'
+        '<Labels name="sounds" toName="a"><Label value="y"/><Label value="y"/><Label value=""/></Labels>'
+        "</View>"
+    )
+    assert (control.name, control.labels) == ("sounds", ("y",))
+
+
+@pytest.mark.parametrize(
+    ("label_config", "hint"),
+    [
+        ("", "not valid XML"),
+        ("<View>", "not valid XML"),
+        ('<View><Audio name="a" value="$audio"/></View>', "no Labels or Choices"),
+        ('<View><Labels name="l" toName="a"><Label value="x"/></Labels></View>', "Audio tag"),
+    ],
+)
+def test_unusable_configs_say_what_to_do(label_config: str, hint: str) -> None:
+    with pytest.raises(LabelConfigError, match=hint):
+        parse_label_config(label_config)
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with pytest.raises(LabelConfigError):
+        parse_label_config(text)

@@ -1,0 +1,74 @@
+"""Krippendorff's alpha where its value is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from earmark.features.extractor import Sound
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
+from earmark.labelstudio.results import ReadResult
+from earmark.learning.annotated_clips import Heard
+from earmark.learning.annotator_agreement import label_agreement
+from earmark.store.models import Annotation, Task
+
+TAGS = Control("t", "audio", "multiple", ("x", "y"), "audio")
+REGIONS = Control("r", "audio", "regions", ("x", "y"), "audio")
+SOUND = Sound("0" * 64, 4.0, np.zeros((4, 1), np.float16))
+
+
+def heard(task: int, annotator: int | None, tags: str | None = None, *regions: Region) -> Heard:
+    read = ReadResult({"r": regions}, {} if tags is None else {"t": frozenset(tags)})
+    number = 1000 * task + (annotator or 0)
+    annotation = Annotation(annotation_id=number, completed_by=annotator, result=[])
+    return Heard(annotation, Task(task_id=task, data={}), read, {"audio": SOUND})
+
+
+def alpha_of_two(pairs: list[tuple[bool, bool]]) -> float:
+    """Nominal alpha of two coders without missing values (Krippendorff 2011, section A)."""
+    values = [value for pair in pairs for value in pair]
+    count = len(values)
+    ones = sum(values)
+    observed = sum(2 for one, other in pairs if one != other) / count
+    expected = 2 * ones * (count - ones) / (count * (count - 1))
+    return 1 - observed / expected
+
+
+def test_tags_of_two_annotators() -> None:
+    given = ["xy", "x", "y", "x", "y", "xy"]
+    others = ["x", "x", "y", "y", "y", "xy"]
+    pairs = [("x" in one, "x" in other) for one, other in zip(given, others, strict=True)]
+    annotations = [heard(task, 1, tags) for task, tags in enumerate(given)]
+    annotations += [heard(task, 2, tags) for task, tags in enumerate(others)]
+    found = label_agreement([TAGS], annotations)
+    assert found["t"]["x"] == pytest.approx(alpha_of_two(pairs))
+    assert set(found["t"]) == {"x", "y"}
+    # Who looked at a task alone agrees with nobody; an open choice says nothing
+    more = [heard(50, 1, "x"), heard(51, 1, "y"), heard(52, 1, "x"), heard(52, 2, None)]
+    assert label_agreement([TAGS], [*annotations, *more]) == found
+
+
+def test_regions_are_compared_second_by_second() -> None:
+    annotations = [
+        heard(1, 1, None, Region(0.2, 1.9, frozenset("x"))),  # seconds 0 and 1
+        heard(1, 2, None, Region(0.0, 2.1, frozenset("x"))),  # seconds 0, 1 and 2
+        heard(2, 1, None),
+        heard(2, 2, None),
+    ]
+    pairs = [(True, True), (True, True), (False, True), (False, False), *[(False, False)] * 4]
+    found = label_agreement([REGIONS], annotations)
+    assert found == {"r": {"x": pytest.approx(alpha_of_two(pairs))}}, "nobody used y: it has no agreement"
+
+
+def test_perfect_agreement_is_one_and_a_second_annotation_replaces_the_first() -> None:
+    annotations = [heard(task, who, "x" if task % 2 else "y") for task in range(4) for who in (1, 2)]
+    assert label_agreement([TAGS], annotations) == {"t": {"x": 1.0, "y": 1.0}}
+    assert label_agreement([TAGS], [heard(1, 2, "y"), *annotations]) == {"t": {"x": 1.0, "y": 1.0}}
+    assert label_agreement([TAGS], [heard(1, 1, "x"), heard(1, 1, "y")]) == {}
+
+
+def test_annotators_without_a_number_are_different_ones() -> None:
+    first, second = heard(1, None, "x"), heard(1, None, "y")
+    second.annotation.annotation_id = 7
+    assert label_agreement([TAGS], [first, second])["t"]["x"] < 0.1

@@ -1,0 +1,235 @@
+"""What is said of a project: why it waits, labels without examples, renames, annotators who disagree."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+import earmark.learning.training
+import earmark.monitoring.project_statements
+from earmark.api.app import create_app
+from earmark.api.versions import read_versions
+from earmark.commands.tables import print_versions
+from earmark.learning.training import learn
+from earmark.monitoring.doctor.projects import projects as project_findings
+from earmark.monitoring.project_statements import Statement, project_statements
+from earmark.monitoring.project_status import NOTHING_YET, project_states
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.events import ANNOTATIONS_SYNCED
+from earmark.store.projects import acquire_lease, remember_project
+from tests.lessons import KEY, PROJECT, config, make_tones, project_updated, receive, result_of, webhook
+
+CONFIG = config("Low", "High")
+ADDRESS = "http://studio.example:8080"
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> list[dict[str, Any]]:
+    return make_tones(tmp_path, ["Low", "High"] * 4)
+
+
+def statements(services: Services, kind: str = "", now: float | None = None) -> list[Statement]:
+    with services.database.read() as session:
+        (state,) = project_states(session, services.encoder_identity())
+    found = project_statements(state, services.settings, now)
+    return [statement for statement in found if kind in ("", statement.kind)]
+
+
+def everywhere(services: Services, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What the doctor, the page and ``versions`` say of the projects."""
+    doctor = " ".join(
+        " ".join((finding.text, finding.remedy)) for finding in project_findings(services.settings)
+    )
+    with TestClient(create_app(services.settings)) as client:
+        page = client.get("/").text
+    capsys.readouterr()
+    print_versions(read_versions(services))
+    return [doctor, page, capsys.readouterr().out]
+
+
+def synced(tones: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a comparison with Label Studio writes down about a project that was annotated before."""
+    return {
+        "action": ANNOTATIONS_SYNCED,
+        "project": {**PROJECT, "label_config": CONFIG},
+        "tasks": [{"id": task["id"], "data": task["data"]} for task in tones],
+        "annotations": [
+            {
+                **webhook(task, CONFIG)["annotation"],
+                "completed_by": 3,
+                "created_username": "Ann Lee ann@example.org, 3",
+            }
+            for task in tones
+        ],
+        "observed_at": 1.0,
+    }
+
+
+def test_a_project_that_was_annotated_before_it_connected_is_not_told_to_annotate(
+    services: Services, tones: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with services.database.write() as session:
+        remember_project(session, KEY, hostname=ADDRESS, access_token="token", label_config=CONFIG)
+    (waiting,) = statements(services)
+    assert "fetched" in waiting.text, "it was not compared with Label Studio yet"
+    receive(services, synced(tones))
+    for text in everywhere(services, capsys):
+        assert NOTHING_YET not in text
+        assert "training" in text
+    with services.database.write() as session:
+        assert acquire_lease(session, KEY, "a worker", 60)
+    (running,) = statements(services)
+    assert "runs now" in running.text
+    with services.database.write() as session:
+        remember_project(session, KEY).lease_until = 0.0
+    learn(services, KEY)
+    for text in everywhere(services, capsys):
+        assert NOTHING_YET not in text
+        assert "logmel-v1" in text
+
+
+def test_nothing_yet_is_said_where_nothing_was_annotated(services: Services) -> None:
+    with services.database.write() as session:
+        remember_project(session, KEY, label_config=CONFIG)
+    assert [statement.text for statement in statements(services)] == [NOTHING_YET]
+
+
+def test_why_webhooks_wait(
+    services: Services, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(services, webhook(tones[0], CONFIG))
+    now = time.time()
+    (pause,) = statements(services, now=now)
+    assert f"{services.settings.train_debounce_seconds:g} s without another" in pause.text
+    (due,) = statements(services, now=now + 10)
+    assert (due.level, "about to start" in due.text) == ("note", True)
+    (stale,) = statements(services, now=now + 200)
+    assert (stale.level, "worker" in stale.remedy) == ("fault", True)
+    monkeypatch.setattr(earmark.learning.training, "prepare_lesson", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        learn(services, KEY)
+    waiting, failed = statements(services)
+    assert "next try" in waiting.text
+    assert (failed.kind, failed.level) == ("training", "fault")
+
+
+def test_too_few_examples_and_nothing_new_are_reasons(
+    services: Services, tones: list[dict[str, Any]]
+) -> None:
+    receive(services, webhook(tones[0], CONFIG))
+    learn(services, KEY)
+    (few,) = statements(services, "training")
+    assert "one" in few.text
+    receive(services, webhook(tones[1], CONFIG))
+    learn(services, KEY)
+    receive(services, {**project_updated(CONFIG), "action": "START_TRAINING"})
+    learn(services, KEY)
+    assert "Nothing new" in next(iter(statements(services, "training"))).text
+
+
+def test_weights_on_their_way_are_a_reason(
+    services: Services, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(services, webhook(tones[0], CONFIG))
+    fetched = 10_000_000, 327_000_000
+    monkeypatch.setattr(earmark.monitoring.project_statements.weights, "fetched_bytes", lambda _: fetched)
+    assert not any("weights" in statement.text for statement in statements(services)), "logmel needs none"
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"encoder": "auto"}))
+    first, *_ = statements(services)
+    assert "10 of 327 MB" in first.text
+
+
+def test_a_new_label_without_an_example_is_named_everywhere(
+    services: Services, tones: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    receive(services, *(webhook(task, CONFIG) for task in tones[:4]))
+    learn(services, KEY)
+    assert statements(services, "labels") == []
+    more = config("Low", "High", "Owl")
+    receive(services, project_updated(more))
+    found = statements(services, "labels")
+    assert [("Owl" in one.text, "Low" in one.text) for one in found] == [(True, False)] * 2
+    learn(services, KEY)
+    for text in everywhere(services, capsys):
+        assert "Owl has no example yet" in text
+    receive(services, webhook({**tones[4], "label": "Owl"}, more))
+    learn(services, KEY)
+    assert statements(services, "labels") == []
+
+
+def test_renamed_and_removed_labels_are_named_everywhere(
+    services: Services, tones: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    receive(services, *(webhook(task, CONFIG) for task in tones[:4]))
+    learn(services, KEY)
+    renamed = config("Deep", "High")
+    receive(services, project_updated(renamed))
+    learn(services, KEY)
+    for text in everywhere(services, capsys):
+        assert "Low is now Deep" in text
+    assert statements(services, "labels") == [], "Low's examples are Deep's"
+    receive(services, project_updated(config("Deep")))
+    learn(services, KEY)
+    removed = statements(services, "labels")
+    assert all("High" in one.text and "4 uses" not in one.text for one in removed)
+    assert len(removed) == 2
+    receive(services, project_updated(renamed))
+    assert statements(services, "labels") == [], "it is back"
+
+
+def disagreeing(tones: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two annotators with opposite choices on every clip; the regions are the same."""
+    other = {"Low": "High", "High": "Low"}
+    seconds = []
+    for task in tones:
+        result = [result_of(task["label"])[0], result_of(other[task["label"]])[1]]
+        seconds.append(webhook(task, CONFIG, id=200 + task["id"], completed_by=7, result=result))
+    return [*(webhook(task, CONFIG, completed_by=3) for task in tones), *seconds]
+
+
+def test_two_annotators_who_contradict_each_other_are_named_with_their_tasks(
+    services: Services, tones: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with services.database.write() as session:
+        remember_project(session, KEY, hostname=ADDRESS)
+    receive(services, synced(tones), *disagreeing(tones))
+    learn(services, KEY)
+    (said,) = statements(services, "disagreement")
+    assert "8 of the 8 tasks" in said.text
+    assert "Ann Lee ann@example.org (user 3)" in said.text
+    assert "user 7" in said.text
+    assert "tags" in said.text
+    assert said.tasks == tuple(range(1, 9))
+    for text in everywhere(services, capsys):
+        assert "disagree on 8 of the 8 tasks" in text
+        assert f"{ADDRESS}/projects/1/data?task=1" in text
+    (state,) = read_versions(services, KEY).projects
+    (sent,) = [one for one in state.statements if one.kind == "disagreement"]
+    assert sent.links == [f"{ADDRESS}/projects/1/data?task={task}" for task in range(1, 9)]
+    # Corrected: nothing is left to say, although it makes a version whose labels the same annotators gave
+    agreeing = [
+        webhook(
+            task, CONFIG, "ANNOTATION_UPDATED", id=200 + task["id"], completed_by=7,
+            updated_at="2026-11-20T18:20:00Z",
+        )
+        for task in tones
+    ]  # fmt: skip
+    receive(services, *agreeing)
+    learn(services, KEY)
+    assert statements(services, "disagreement") == []
+
+
+def test_an_address_that_is_none_is_no_link(
+    settings: Settings, services: Services, tones: list[dict[str, Any]]
+) -> None:
+    with services.database.write() as session:
+        remember_project(session, KEY, hostname="javascript:alert(1)//")
+    receive(services, *disagreeing(tones))
+    learn(services, KEY)
+    with TestClient(create_app(settings)) as client:
+        assert "javascript:" not in client.get("/").text

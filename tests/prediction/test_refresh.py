@@ -1,0 +1,115 @@
+"""What a training, a comparison and a page that is no answer do to what Label Studio holds."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+
+from earmark.audio.source import LocatedSound
+from earmark.concurrency.deadline import Deadline
+from earmark.errors import EarmarkError, LabelStudioError, SoundUnreachableError
+from earmark.features.extractor import Ear, Sound
+from earmark.labelstudio.credentials import Credentials
+from earmark.labelstudio.task_pages import Listing
+from earmark.learning import synchronization as sync
+from earmark.learning.synchronization import sync_when_rested
+from earmark.prediction.refresh import refresh_predictions
+from earmark.store.events import pending_work
+from tests.lessons import receive, result_of
+from tests.scene import Scene
+
+
+def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    extract = Ear.extract
+
+    def sometimes(self: Ear, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
+        if address.rpartition("/")[2] in names:
+            raise SoundUnreachableError("The sound cannot be reached just now.")
+        return extract(self, located, address, *deadline)
+
+    monkeypatch.setattr(Ear, "extract", sometimes)
+
+
+def test_a_sound_that_cannot_be_had_keeps_the_prediction_that_it_has(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.annotate(0, 1, 2, 3)
+    assert scene.learn() == "logmel-v1"
+    assert refresh_predictions(scene.services, scene.key) == 4
+    assert [scene.shown(place) for place in (6, 7)] == [[("logmel-v1", 2)]] * 2
+    scene.annotate(4)
+    assert scene.learn() == "logmel-v2"
+    with monkeypatch.context() as patch:
+        fail_to_hear(patch, "7.wav")
+        assert refresh_predictions(scene.services, scene.key) == 2
+    assert [scene.shown(place) for place in (6, 7)] == [[("logmel-v1", 2)], [("logmel-v2", 2)]]
+    assert (scene.title, scene.project().refreshed_version) == ("logmel-v2", "logmel-v2")
+
+
+def test_where_nothing_can_be_predicted_nothing_changes_and_it_is_tried_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.annotate(0, 1, 2, 3)
+    scene.learn()
+    refresh_predictions(scene.services, scene.key)
+    scene.annotate(4, 5)
+    assert scene.learn() == "logmel-v2"
+    with monkeypatch.context() as patch:
+        fail_to_hear(patch, "7.wav", "8.wav")
+        assert refresh_predictions(scene.services, scene.key) == 0
+    assert [scene.shown(place) for place in (6, 7)] == [[("logmel-v1", 2)]] * 2
+    project = scene.project()
+    assert (scene.title, project.refreshed_version) == ("logmel-v1", "logmel-v1")
+    assert project.refresh_after > time.time()
+    assert refresh_predictions(scene.services, scene.key) == 2
+    assert scene.title == "logmel-v2"
+
+
+def test_start_training_takes_in_what_no_webhook_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync_when_rested(scene.services, scene.key)
+    annotated = ("1.wav", {"result": result_of("Low")})
+    scene.label_studio.import_tasks(1, [annotated, ("2.wav", {"result": result_of("High")})])
+    sync_when_rested(scene.services, scene.key)
+    assert scene.services.active(scene.key) is None
+    monkeypatch.setattr(sync, "SHORTEST_ASKED_REST_SECONDS", 0.0)
+    monkeypatch.setattr(sync, "ASKED_REST_SHARE", 0)
+    receive(scene.services, {"action": "START_TRAINING", "project": scene.label_studio.rows.project(1)})
+    assert scene.learn() == "logmel-v1"
+    with scene.services.database.read() as session:
+        assert pending_work(session) == []
+
+
+def test_what_failed_rests_also_for_those_who_ask(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def compare(*_: object) -> sync.Difference:
+        asked.append(1)
+        raise ValueError("Nobody expected it.")
+
+    monkeypatch.setattr(sync, "_compare", compare)
+    with pytest.raises(ValueError, match="Nobody"):
+        sync_when_rested(scene.services, scene.key, asked_for=True)
+    assert scene.project().sync_after > time.time()
+    sync_when_rested(scene.services, scene.key, asked_for=True)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("page", ["<html>Sign in</html>", "[]", "{}", '"text"'])
+def test_a_page_that_is_no_answer_is_an_error_with_a_remedy(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """A proxy that wants a login answers 200, too."""
+    listing = Listing(scene.services.access.required(None))
+    for method in ("get", "post"):
+        answer = httpx.Response(200, text=page, request=httpx.Request(method, "http://127.0.0.1"))
+        monkeypatch.setattr(httpx, method, lambda *_, answer=answer, **__: answer)
+    with pytest.raises(LabelStudioError, match="check LABEL_STUDIO_URL"):
+        next(listing.tasks(1))
+    if page != "{}":
+        with pytest.raises(LabelStudioError, match="check LABEL_STUDIO_URL"):
+            listing.project(1)
+    refresh_token = "eyJ0.e30.x"
+    with pytest.raises(EarmarkError, match="LABEL_STUDIO_URL"):
+        Credentials("http://127.0.0.1", refresh_token).headers()

@@ -1,0 +1,199 @@
+"""Tags and regions of the same names: which labels those are, and what a screen shows of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from earmark.head.model import ControlHead, Head
+from earmark.head.region_evidence import RegionEvidence
+from earmark.labels.controls import Control, parse_label_config
+from earmark.prediction.postprocessing import MIN_REGION_SECONDS, ClipPrediction, predict_clip
+from earmark.prediction.tag_agreement import linked_controls, shared_labels
+
+RATE = 12.5
+LABELS = ("x", "y", "z")
+SOURCES = 6
+"""Dimensions 0 to 2 are heard by the regions head, 3 to 5 by the tags head."""
+
+
+def control(name: str, kind: Literal["regions", "single", "multiple"]) -> Control:
+    return Control(name, "audio", kind, LABELS, "audio")
+
+
+def control_head(
+    name: str, kind: Literal["regions", "single", "multiple"], labels: tuple[str, ...] = LABELS
+) -> ControlHead:
+    """The log odds of label k are dimension k of the regions' or of the tags' half."""
+    weights = np.zeros((SOURCES, len(labels)), dtype=np.float32)
+    for column, label in enumerate(labels):
+        weights[LABELS.index(label) + (0 if kind == "regions" else 3), column] = 1
+    return ControlHead(
+        name,
+        kind,
+        labels,
+        np.zeros(SOURCES, np.float32),
+        np.ones(SOURCES, np.float32),
+        weights,
+        np.zeros(len(labels), np.float32),
+        np.full(len(labels), 0.4, np.float32),
+    )
+
+
+def pool(frames: np.ndarray) -> np.ndarray:
+    return frames.mean(axis=-2).astype(np.float32)
+
+
+def predict(
+    tags: Literal["single", "multiple"],
+    regions: dict[str, float],
+    said: dict[str, float],
+    known: tuple[str, ...] = LABELS,
+    evidence: tuple[RegionEvidence, ...] = (),
+) -> ClipPrediction:
+    """A clip of 6 s with regions from 2 to 4 s and tags of these probabilities; others are unlikely."""
+    frames = np.full((75, SOURCES), -6.0, dtype=np.float32)
+    for label, probability in regions.items():
+        frames[25:50, LABELS.index(label)] = np.log(probability / (1 - probability))
+    for label, probability in said.items():
+        frames[:, 3 + LABELS.index(label)] = np.log(probability / (1 - probability))
+    tags_head = control_head("t", tags, known)
+    tags_head = ControlHead(**{**vars(tags_head), "evidence": evidence})
+    head = Head("e-1", {"r": control_head("r", "regions"), "t": tags_head})
+    return predict_clip(head, [control("r", "regions"), control("t", tags)], pool, RATE, frames, 6.0)
+
+
+def tags_of(found: ClipPrediction) -> set[str]:
+    return {label for label, _ in found.tags["t"]}
+
+
+def test_names_are_shared_in_either_case_and_by_alias_on_one_sound() -> None:
+    config = """<View><Labels name="r" toName="a"><Label value="Dog "/><Label value="Katze" alias="cat"/>
+      <Label value="Rain"/></Labels><Audio name="a" value="$a"/><Audio name="b" value="$b"/>
+      <Choices name="t" toName="a" choice="multiple"><Choice value="dog"/><Choice value="KATZE"/>
+      <Choice value="wind"/></Choices>
+      <Choices name="u" toName="b" choice="multiple"><Choice value="dog"/></Choices></View>"""
+    regions, tags, elsewhere = parse_label_config(config)
+    assert shared_labels(regions, tags) == {"Dog ": "dog", "cat": "KATZE"}
+    assert shared_labels(regions, elsewhere) == {}
+    assert shared_labels(tags, regions) == {}
+    assert linked_controls((regions, tags, elsewhere), [tags]) == (regions, tags)
+    assert linked_controls((regions, tags, elsewhere), [elsewhere]) == (elsewhere,)
+
+
+def test_a_region_ticks_its_tag_with_its_score_at_least() -> None:
+    found = predict("multiple", {"x": 0.95}, {"x": 0.2})
+    (region,) = found.regions
+    assert tags_of(found) == {"x"}
+    assert found.probabilities["t"]["x"] == dict(found.tags["t"])["x"] >= region.score
+
+
+def test_a_region_ticks_a_tag_that_the_tags_head_has_not_learned() -> None:
+    found = predict("multiple", {"z": 0.9}, {}, known=("x", "y"))
+    assert tags_of(found) == {"z"}
+    assert found.probabilities["t"]["z"] == pytest.approx(found.regions[0].score)
+
+
+def test_a_tag_without_a_region_needs_a_surer_head() -> None:
+    assert tags_of(predict("multiple", {}, {"x": 0.55})) == set()
+    assert tags_of(predict("multiple", {}, {"x": 0.95})) == {"x"}
+    found = predict("multiple", {}, {"x": 0.55, "y": 0.95})
+    assert found.probabilities["t"]["x"] < 0.4 <= found.probabilities["t"]["y"]
+
+
+def test_a_tag_stays_as_it_is_where_no_region_of_it_was_learned() -> None:
+    frames = np.full((75, SOURCES), -6.0, dtype=np.float32)
+    frames[:, 5] = 0.0
+    head = Head("e-1", {"r": control_head("r", "regions", ("x",)), "t": control_head("t", "multiple")})
+    found = predict_clip(head, [control("r", "regions"), control("t", "multiple")], pool, RATE, frames, 6.0)
+    assert dict(found.tags["t"]) == {"z": pytest.approx(0.5)}
+
+
+def test_a_faint_region_whose_tag_is_ruled_out_goes_and_a_sure_one_stays() -> None:
+    assert predict("multiple", {"x": 0.45}, {"x": 0.01}).regions == ()
+    assert len(predict("multiple", {"x": 0.45}, {"x": 0.3}).regions) == 1
+    sure = predict("multiple", {"x": 0.95}, {"x": 0.01})
+    assert len(sure.regions) == 1
+    assert tags_of(sure) == {"x"}
+
+
+def test_tags_that_mean_something_else_are_left_alone() -> None:
+    third, none = np.full(4, 0.33, np.float32), np.full(4, 0.5, np.float32)
+    evidence = (RegionEvidence("r", third, third, none, none),)
+    found = predict("multiple", {"x": 0.95, "y": 0.45}, {"x": 0.1, "y": 0.01, "z": 0.5}, evidence=evidence)
+    assert tags_of(found) == {"z"}
+    assert "x" in {region.label for region in found.regions}
+    assert found.probabilities["t"]["x"] == pytest.approx(0.1, abs=1e-3)
+    single = predict("single", {"x": 0.95}, {"z": 0.99}, evidence=evidence)
+    assert tags_of(single) == {"z"}
+
+
+def test_a_single_choice_that_contradicts_follows_the_strongest_region_and_is_uncertain() -> None:
+    agreeing = predict("single", {"x": 0.95}, {"x": 0.99})
+    contradicting = predict("single", {"x": 0.95}, {"y": 0.99})
+    assert tags_of(agreeing) == tags_of(contradicting) == {"x"}
+    said = contradicting.probabilities["t"]
+    assert sum(said.values()) == pytest.approx(1.0)
+    assert max(said, key=lambda label: said[label]) == "x"
+    assert contradicting.score < agreeing.score
+    assert tags_of(predict("single", {}, {"y": 0.99})) == {"y"}
+    assert tags_of(predict("single", {"z": 0.9}, {"y": 0.99}, known=("x", "y"))) == {"z"}
+
+
+def test_a_faint_region_goes_where_annotators_choose_the_label_of_every_region() -> None:
+    default = RegionEvidence.default("r", 3)
+    always = (
+        RegionEvidence("r", default.agreed, np.full(4, 0.95, np.float32), default.missed, default.quiet),
+    )
+    alone = predict("single", {"x": 0.45}, {"z": 0.99}, evidence=always)
+    assert (alone.regions, tags_of(alone)) == ((), {"z"})
+    assert tags_of(predict("single", {"x": 0.45}, {"z": 0.99})) == {"x"}
+
+
+@given(
+    hnp.arrays(
+        np.float32, st.tuples(st.integers(1, 50), st.just(SOURCES)), elements=st.floats(-6, 6, width=16)
+    ),
+    hnp.arrays(np.float32, (3, 3), elements=st.sampled_from([0.0, 0.3, 1.0])),
+    st.sampled_from(["single", "multiple"]),
+    st.sampled_from([LABELS, ("x", "y")]),
+    st.floats(-0.07, 0.3),
+)
+def test_every_screen_agrees_with_itself(
+    frames: np.ndarray,
+    factors: np.ndarray,
+    tags: Literal["single", "multiple"],
+    known: tuple[str, ...],
+    rest: float,
+) -> None:
+    factors = np.minimum(factors, factors.T)
+    np.fill_diagonal(factors, 1.0)
+    duration = max(0.01, len(frames) / RATE + rest)
+    regions_head = ControlHead(**{**vars(control_head("r", "regions")), "overlap_factors": factors})
+    head = Head("e-1", {"r": regions_head, "t": control_head("t", tags, known)})
+    found = predict_clip(head, [control("r", "regions"), control("t", tags)], pool, RATE, frames, duration)
+    shown, drawn = dict(found.tags["t"]), {region.label for region in found.regions}
+    if tags == "multiple":
+        assert drawn <= shown.keys()
+        for label, score in shown.items():
+            strengths = [region.score for region in found.regions if region.label == label]
+            assert score >= max(strengths, default=0.0)
+    elif drawn:
+        assert shown.keys() <= drawn
+        assert len(shown) == 1
+    for label, score in shown.items():
+        assert score == found.probabilities["t"][label]
+    assert 0 <= found.score <= 1
+    assert all(0 <= value <= 1 for each in found.probabilities.values() for value in each.values())
+    assert list(found.regions) == sorted(found.regions, key=lambda region: (region.start, region.end))
+    for region in found.regions:
+        assert 0 <= region.start < region.end <= duration
+        assert region.end - region.start >= min(MIN_REGION_SECONDS, duration)
+        for other in found.regions:
+            if factors[LABELS.index(region.label), LABELS.index(other.label)] == 0:
+                assert region.end <= other.start or other.end <= region.start

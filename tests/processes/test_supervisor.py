@@ -1,0 +1,119 @@
+"""Children start, are watched, and stop; nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from earmark.errors import PortInUseError
+from earmark.processes.supervisor import (
+    Child,
+    ChildFailedError,
+    check_ports_free,
+    stop_left_behind,
+    supervised,
+)
+
+ROOT = Path(__file__).parents[2]
+SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+
+
+def sleeper(tmp_path: Path, name: str = "sleeper") -> Child:
+    return Child(name, SLEEPER, dict(os.environ), tmp_path / f"{name}.log", restart=False)
+
+
+def pid_of(child: Child) -> int:
+    assert child.process is not None
+    return child.process.pid
+
+
+def test_children_end_with_the_block_and_strangers_live_on(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(SLEEPER, stdout=subprocess.DEVNULL)
+    try:
+        with supervised(tmp_path / "run") as supervisor:
+            child = sleeper(tmp_path)
+            supervisor.start(child)
+            supervisor.wait_until(child, lambda: (tmp_path / "sleeper.log").read_text() == "up\n", 20)
+            pid = pid_of(child)
+        assert not psutil.pid_exists(pid)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_ctrl_c_ends_the_block_quietly(tmp_path: Path) -> None:
+    child = sleeper(tmp_path)
+    with supervised(tmp_path / "run") as supervisor:
+        supervisor.start(child)
+        os.kill(os.getpid(), signal.SIGINT)
+        supervisor.watch()
+    assert child.process is not None
+    assert child.process.poll() is not None
+
+
+def test_what_a_killed_supervisor_left_behind_is_stopped(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    code = (
+        "import os, sys; from pathlib import Path; "
+        "from earmark.processes.supervisor import Child, Supervisor; "
+        f"child = Child('orphan', {SLEEPER!r}, dict(os.environ), Path({str(tmp_path / 'log')!r})); "
+        f"Supervisor(Path({str(run_dir)!r})).start(child); print(child.process.pid); sys.stdout.flush(); "
+        "os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    orphan = psutil.Process(int(killed.stdout))
+    assert orphan.is_running()
+    with supervised(run_dir):
+        psutil.wait_procs([orphan], timeout=20)
+        assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
+def test_children_of_a_living_supervisor_are_left_alone(tmp_path: Path) -> None:
+    with supervised(tmp_path / "run") as supervisor:
+        child = sleeper(tmp_path)
+        supervisor.start(child)
+        stop_left_behind(tmp_path / "run")
+        assert child.process is not None
+        assert child.process.poll() is None
+
+
+def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    stranger = subprocess.Popen(SLEEPER, stdout=subprocess.DEVNULL)
+    try:
+        (tmp_path / "run" / "sleeper.pid").write_text(f"{stranger.pid}@1.0 1@1.0\n")
+        (tmp_path / "run" / "damaged.pid").write_text("12 apples\n")
+        with supervised(tmp_path / "run"):
+            assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_child_that_ends_early_is_quoted(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no luck today')"]
+    child = Child("unlucky", command, dict(os.environ), tmp_path / "unlucky.log", restart=False)
+    with supervised(tmp_path / "run") as supervisor:
+        supervisor.start(child)
+        with pytest.raises(ChildFailedError, match=r"(?s)unlucky ended.*no luck today"):
+            supervisor.wait_until(child, lambda: False, 20)
+
+
+def test_a_busy_port_is_reported_with_the_way_out() -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        with pytest.raises(PortInUseError, match=rf"Port {port} is in use.*PORT={port + 1}"):
+            check_ports_free({"PORT": ("127.0.0.1", port)})
+    check_ports_free({"PORT": ("127.0.0.1", port)})
