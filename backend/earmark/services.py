@@ -17,6 +17,7 @@ from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
 from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
+from earmark.encoders.registry import spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
 from earmark.features.extractor import Ear
 from earmark.features.priority_lock import RightOfWay
@@ -160,9 +161,9 @@ class Services:
     def untrained_name(self) -> str:
         """Name under which the encoder answers before any training, also where its weights are no good."""
         try:
-            encoder = self.encoder_identity().partition("-")[0]
-        except EarmarkError:
-            encoder = "cnn14"  # the only one that has weights
+            encoder = spec_of(self.encoder_identity()).name
+        except EarmarkError:  # its weights are no good, which auto would not have minded
+            encoder = self.settings.encoder
         return version_name(encoder, 0)
 
     def head(self, version: Version) -> Head:
