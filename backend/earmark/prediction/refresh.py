@@ -98,8 +98,12 @@ def _refresh(
 
     ``pauses``: leave Label Studio as much time for others as the writing takes.
     """
-    version = services.active(key)
-    if version is None:
+    active = services.activated(key)
+    version = services.answering(active)
+    if active is None:
+        return None
+    if version is None:  # its head is damaged, and the start before any training answers
+        _put_off(services, key)
         return None
     with services.database.read() as session:
         project = session.get_one(Project, key)
@@ -140,7 +144,7 @@ def _refresh(
         raise
     if pauses and (refreshed.written or not refreshed.failed):
         with services.database.write() as session:
-            remember_project(session, key).refreshed_version = version.name
+            remember_project(session, key).refreshed_version = active.name
     return refreshed
 
 
