@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     # Encoder
     encoder: str = Field(
         default="auto",
-        description="cnn14, yamnet, yamnet+logmel (both) or logmel; auto takes the first that can be had",
+        description="cnn14, yamnet+logmel (both), yamnet, logmel; auto takes the best that can be had",
     )
     cnn14_checkpoint: Path | None = Field(
         default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"

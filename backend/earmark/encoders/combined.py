@@ -63,8 +63,8 @@ class CombinedEncoder:
 
 
 def combined_identity(name: str, first: str, second: str) -> str:
-    """Return the identity of a combination of two encoders with these identities."""
-    return f"{name}-{hashlib.sha256(f'{first} {second}'.encode()).hexdigest()[:12]}"
+    """Return the identity of a combination of two encoders with these identities, safe as a folder name."""
+    return f"{name.replace('+', '.')}-{hashlib.sha256(f'{first} {second}'.encode()).hexdigest()[:12]}"
 
 
 def _resampled(

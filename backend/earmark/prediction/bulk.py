@@ -94,7 +94,7 @@ def look_through(
     controls = parse_label_config(project.label_config)
     if services.head_for(version, controls) is None:
         raise NotEnoughAnnotationsError(
-            "Nothing can be predicted yet: annotate a few tasks and submit them, or use the encoder cnn14 "
+            "Nothing can be predicted yet: annotate a few tasks and submit them, or use cnn14 or yamnet "
             "and labels that AudioSet has ('earmark doctor' lists them)."
         )
     need = Need(version.name if version else services.untrained_name(), {})

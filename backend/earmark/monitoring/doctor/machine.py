@@ -128,7 +128,7 @@ def workers(settings: Settings) -> Iterator[Finding]:
 
 def encoder(settings: Settings) -> Iterator[Finding]:
     """Which encoder hears, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
-    if settings.encoder not in (registry.AUTO, "cnn14"):
+    if not registry.takes_checkpoint(settings.encoder):
         yield _named_encoder(settings, registry.spec_of(settings.encoder))
         return
     fault = ""
@@ -164,8 +164,9 @@ def encoder(settings: Settings) -> Iterator[Finding]:
 
 def _bring_any(bring_cnn14: str) -> str:
     """How to get better weights than those that are here, where ENCODER=auto."""
-    yamnet = registry.spec_of("yamnet")
-    return f"{bring_cnn14} Without it, '{registry.weights_command(yamnet)}' fetches YAMNet (7 MB)."
+    yamnet = registry.weights_of("yamnet")
+    fetch = f"'{registry.weights_command(yamnet)}' fetches {yamnet.title} ({yamnet.megabytes} MB)"
+    return f"{bring_cnn14} Without it, {fetch}."
 
 
 def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
@@ -181,7 +182,7 @@ def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
         "fault",
         "encoder",
         f"ENCODER={spec.name}, but its weights are not here",
-        f"{registry.weights_command(spec)} ({spec.weights.megabytes} MB; {spec.weights.licence})",
+        f"{registry.weights_command(spec.weights)} ({spec.weights.megabytes} MB; {spec.weights.licence})",
     )
 
 
