@@ -61,7 +61,11 @@ class Annotator:
     def __init__(self, loop: Loop, url: str, token: str, annotations: int) -> None:
         self._loop, self.annotations = loop, annotations
         self._http = httpx.Client(
-            base_url=url, headers={"Authorization": f"Token {token}"}, timeout=120, trust_env=False
+            base_url=url,
+            headers={"Authorization": f"Token {token}"},
+            timeout=120,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),  # Label Studio closes idle ones
         )
 
     def work(self, clips: int, seconds: float) -> Measured:

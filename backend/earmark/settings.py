@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     train_debounce_seconds: float = Field(
         default=3.0,
         ge=0,
-        description="longest quiet time after an annotation before training; as short as trainings are",
+        description="longest quiet time after an annotation before training; less where trainings are short",
     )
     train_max_wait_seconds: float = Field(
         default=30.0, ge=0, description="training starts at the latest this long after an annotation"

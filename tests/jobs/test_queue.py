@@ -14,6 +14,7 @@ from rq.utils import now, utcformat
 
 import earmark.worker.tasks
 from earmark.jobs.dispatcher import (
+    DEBOUNCE_SHARE,
     SHORTEST_DEBOUNCE_SECONDS,
     Dispatcher,
     debounce_seconds,
@@ -107,16 +108,16 @@ def test_waiting_is_debounced_but_not_for_ever(settings: Settings) -> None:
     assert is_due(work(moment - longest, moment, asked_at=moment - 4, **failed), settings, moment)
 
 
-def test_the_debounce_is_as_long_as_a_training_takes(settings: Settings) -> None:
+def test_the_debounce_is_a_share_of_what_a_training_takes(settings: Settings) -> None:
     longest = settings.train_debounce_seconds
     assert debounce_seconds(settings, None) == longest
     assert debounce_seconds(settings, 0.01) == SHORTEST_DEBOUNCE_SECONDS
-    assert debounce_seconds(settings, longest / 2) == longest / 2
-    assert debounce_seconds(settings, 10 * longest) == longest
+    assert debounce_seconds(settings, 2 * longest) == 2 * longest * DEBOUNCE_SHARE
+    assert debounce_seconds(settings, 10 * longest / DEBOUNCE_SHARE) == longest
     never = settings.model_copy(update={"train_debounce_seconds": 0.0})
     assert debounce_seconds(never, 1.0) == 0.0
     work = PendingWork(KEY, 1, 1000.0, 1000.0, 0.0, 0.0, 0.0)
-    assert due_at(work, settings, 0.5) == 1000.5
+    assert due_at(work, settings, 0.5) == 1000.0 + SHORTEST_DEBOUNCE_SECONDS
     assert due_at(work, settings) == 1000.0 + longest
 
 
@@ -127,7 +128,7 @@ def test_a_training_waits_for_its_own_moment_and_the_next_look_is_then(
         received_at = record_event(session, EVENT).received_at
         session.add(
             Training(
-                project_key=KEY, started_at=0.0, finished_at=0.4, outcome="registered", version="v1", events=1
+                project_key=KEY, started_at=0.0, finished_at=1.6, outcome="registered", version="v1", events=1
             )
         )
 

@@ -187,7 +187,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
             bring=_bring_cnn14,
         ),
         class_names=_audioset_names,
-        class_list="backend/encoders/audioset_labels.csv",
+        class_list="backend/earmark/encoders/audioset_labels.csv",
         takes_checkpoint=True,
         preload=("earmark.encoders.cnn14_network",),
     ),
@@ -199,7 +199,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         cost=45.0,
         weights=_YAMNET_WEIGHTS,
         class_names=_yamnet_names,
-        class_list="backend/encoders/yamnet_labels.csv",
+        class_list="backend/earmark/encoders/yamnet_labels.csv",
         in_auto=False,  # both together were never worse, for half as much again
         preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet"),
     ),
@@ -211,7 +211,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         cost=71.0,
         weights=_YAMNET_WEIGHTS,
         class_names=_yamnet_names,
-        class_list="backend/encoders/yamnet_labels.csv",
+        class_list="backend/earmark/encoders/yamnet_labels.csv",
         preload=("earmark.encoders.onnx_session", "earmark.encoders.combined"),
     ),
     EncoderSpec(

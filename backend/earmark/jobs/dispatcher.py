@@ -41,6 +41,8 @@ TICK_SECONDS = 0.5
 SHORTEST_TICK_SECONDS = 0.05
 """Between two looks, however many webhooks come."""
 SHORTEST_DEBOUNCE_SECONDS = 0.3
+DEBOUNCE_SHARE = 0.25
+"""Of the time that the last training took."""
 REFRESH_PAUSE_SECONDS = 2.0
 """After a training, before the tasks that do not come next are refreshed."""
 WARN_EVERY_SECONDS = 60.0
@@ -58,8 +60,8 @@ def learn_request(key: str, settings: Settings) -> JobRequest:
 def debounce_seconds(settings: Settings, training_seconds: float | None) -> float:
     """Quiet time after an annotation before training starts, in seconds.
 
-    Its purpose is that no training is wasted while annotations come in quick succession, so it need not be
-    longer than a training takes.
+    Annotations that come while a training runs are learned by the next one anyway, so the quiet time only
+    gathers what comes together, and is a share of what a training costs.
 
     Parameters
     ----------
@@ -67,11 +69,9 @@ def debounce_seconds(settings: Settings, training_seconds: float | None) -> floa
         How long the project's last training took; None before the first.
     """
     longest = settings.train_debounce_seconds
-    return (
-        longest
-        if training_seconds is None
-        else min(longest, max(SHORTEST_DEBOUNCE_SECONDS, training_seconds))
-    )
+    if training_seconds is None:
+        return longest
+    return min(longest, max(SHORTEST_DEBOUNCE_SECONDS, DEBOUNCE_SHARE * training_seconds))
 
 
 def is_due(work: PendingWork, settings: Settings, now: float, training_seconds: float | None = None) -> bool:
