@@ -17,7 +17,7 @@ RUN useradd --create-home --uid 1000 earmark \
     && mkdir /data \
     && chown earmark:earmark /data
 
-COPY LICENSE README.md pyproject.toml label_config.xml model.py _wsgi.py ./
+COPY LICENSE NOTICE README.md pyproject.toml label_config.xml model.py _wsgi.py ./
 COPY backend backend
 COPY scripts scripts
 RUN pip install --no-deps --editable .

@@ -44,6 +44,7 @@ setup: .venv/.ready
 .venv/.ready: requirements-dev.txt requirements.txt pyproject.toml
 	@$(PYTHON) scripts/make_environment.py .venv $< "the backend, about 2 GB"
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/earmark weights yamnet || echo "  Set-up goes on: the weights are fetched on first use."
 	@touch $@
 
 .venv-label-studio/.ready: requirements-label-studio.txt

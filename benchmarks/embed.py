@@ -1,7 +1,8 @@
 """CNN14 against its reference: the same weights, the same clips, one clip at a time, run by turns.
 
 ``python -m benchmarks.embed [--quick]`` respects CNN14_ENGINE, CNN14_PRECISION and TORCH_THREADS. Weights
-are random, with batch-norm statistics that matter; no network is needed.
+are random, with batch-norm statistics that matter; no network is needed. ``--encoder NAME`` measures another
+encoder instead, on one core and with its real weights: ``ms_per_10_s_one_core``.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from typing import Any
 import librosa
 import numpy as np
 import soundfile
+import soxr
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from benchmarks.common import progress, report
 from benchmarks.reference import random_cnn14, save_checkpoint
 from earmark.audio.decode import read_blocks
+from earmark.encoders import get_encoder, registry
 from earmark.encoders.cnn14 import Cnn14Encoder
 from earmark.encoders.engines.cpu_features import has_bf16, usable_cores
 from earmark.settings import Settings, get_settings
@@ -237,11 +241,41 @@ def measure(folder: Path, quick: bool) -> dict[str, object]:
     return figures
 
 
+def measure_one_core(name: str, quick: bool) -> dict[str, object]:
+    """From waveform to frames and the clip's embedding, by one thread: the least and the median time."""
+    encoder = get_encoder(Settings(encoder=name, torch_threads=1))
+    waves = [soxr.resample(clip(seed), RATE, encoder.sample_rate) for seed in range(CLIPS)]
+    processor: list[float] = []
+
+    def embed(turn: int) -> object:
+        started = time.process_time()
+        embedding = encoder.pool(encoder.frames([waves[turn % CLIPS]]))
+        processor.append(time.process_time() - started)
+        return embedding
+
+    turns = Turns({name: embed})
+    rounds = 10 if quick else 50
+    with threadpool_limits(limits=1):
+        turns.run(rounds)
+    return {
+        "encoder": encoder.identity,
+        "ms_per_10_s_one_core": 1000 * turns.least(name),
+        "ms_per_10_s_one_core_median": 1000 * turns.median(name),
+        "processor_ms_per_10_s": 1000 * min(processor),
+        "bytes_per_10_s": encoder.frames([waves[0]]).nbytes,
+        "rounds": rounds,
+    }
+
+
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embed", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, within a minute")
+    parser.add_argument("--encoder", choices=registry.names(), default="cnn14", help="default: cnn14")
     arguments = parser.parse_args()
+    if arguments.encoder != "cnn14":
+        report(**measure_one_core(arguments.encoder, arguments.quick))
+        return
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder), arguments.quick)
     report(**figures)

@@ -179,7 +179,8 @@ def _set_up(
     console.print(f"[green]✓[/] encoder: {chosen.encoder}", highlight=False)
     if chosen.encoder != "cnn14" and settings.encoder == "auto":
         console.print(
-            "  [yellow]! CNN14's weights are not here and cannot be fetched: logmel stands in.[/]\n"
+            "  [yellow]! CNN14's weights are not here and cannot be fetched: "
+            f"{chosen.encoder} stands in.[/]\n"
             f"    Bring them by hand to {cache_path(settings)}",
             soft_wrap=True,
             highlight=False,

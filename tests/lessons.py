@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from sqlalchemy import select, update
 
+from earmark.head.model import Head
 from earmark.labels.config_changes import receive_webhook
 from earmark.services import Services
+from earmark.store.models import Version, VersionHead
 from earmark.store.projects import remember_project
+from earmark.store.registry import list_versions, load_head
 
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z", "title": "Tones"}
@@ -93,3 +97,21 @@ def receive(services: Services, *payloads: dict[str, Any]) -> None:
     for payload in payloads:
         with services.database.write() as session:
             receive_webhook(session, payload)
+
+
+def store_head(services: Services, name: str, data: bytes) -> None:
+    """Overwrite what is stored of a version's head, as a damaged disk or an earlier release would have it."""
+    with services.database.write() as session:
+        numbers = select(Version.id).where(Version.name == name)
+        session.execute(update(VersionHead).where(VersionHead.version_id.in_(numbers)).values(head=data))
+
+
+def with_nan(services: Services, name: str) -> bytes:
+    """A version's head, whose first label of each control has lost its weights."""
+    with services.database.read() as session:
+        (version,) = [version for version in list_versions(session, KEY) if version.name == name]
+        head = Head.from_bytes(load_head(session, version.id))
+    for control in head.controls.values():
+        control.weights.setflags(write=True)
+        control.weights[:, 0] = np.nan
+    return head.to_bytes()

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.simulated_label_studio import Notice, SimulatedLabelStudio, studio
 from earmark.learning.training import learn
+from earmark.prediction import write_windows
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.models import Project
@@ -66,6 +67,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     uploads.mkdir()
     make_tones(uploads, LABELS)
     monkeypatch.setattr(studio, "ask", lambda *_: {"model_version": "logmel-v0"})
+    for name in ("SHORTEST_IDLE_SECONDS", "IDLE_GAPS"):  # nobody of flesh and blood annotates here
+        monkeypatch.setattr(write_windows, name, 0.0)
     with SimulatedLabelStudio(uploads, TOKEN) as running:
         settings = Settings(
             _env_file=None,

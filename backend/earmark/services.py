@@ -17,11 +17,13 @@ from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
 from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
+from earmark.encoders.registry import spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
 from earmark.features.extractor import Ear
 from earmark.features.priority_lock import RightOfWay
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
+from earmark.head.version_fallback import answering_version
 from earmark.head.zero_shot import hears_audioset, zero_label_head
 from earmark.labels.controls import Control
 from earmark.labelstudio.credentials import AccessBook
@@ -65,6 +67,7 @@ class Services:
         self._compute_slots = threading.BoundedSemaphore(COMPUTE_SLOTS)
         self._way = RightOfWay(settings.data_dir / "hearing.lock", background)
         self._heads: dict[int, Head] = {}
+        self._reported: set[int] = set()
         self._untrained: dict[tuple[str, tuple[Control, ...]], Head | None] = {}
         self._lock = threading.Lock()
 
@@ -144,9 +147,32 @@ class Services:
         return self._source.locate(address, access, fetch=False).path
 
     def active(self, project_key: str) -> Version | None:
-        """The version that answers for a project now, read anew each time."""
+        """The version that answers for a project now, read anew each time; see ``answering``."""
+        return self.answering(self.activated(project_key))
+
+    def activated(self, project_key: str) -> Version | None:
+        """The version that was made active last, whether its head can be used or not."""
         with self.database.read() as session:
             return active_version(session, project_key, self.encoder_identity())
+
+    def answering(self, active: Version | None) -> Version | None:
+        """The version that answers where one is active: an earlier one where its head is damaged.
+
+        None where nothing was trained, or nothing of it can be read: then the untrained start answers.
+        """
+        if active is None:
+            return None
+        with self._lock:
+            if active.id in self._heads:
+                return active
+        with self.database.read() as session:
+            version, fault = answering_version(session, active, self.head)
+        with self._lock:
+            new = bool(fault) and active.id not in self._reported
+            self._reported.update([active.id] if fault else [])
+        if new:
+            log.error("active version cannot be used", project=active.project_key, detail=fault)
+        return version
 
     def version_name(self, project_key: str) -> str:
         """Name of that version, or of the untrained start, which is all that a faulty encoder has."""
@@ -160,9 +186,9 @@ class Services:
     def untrained_name(self) -> str:
         """Name under which the encoder answers before any training, also where its weights are no good."""
         try:
-            encoder = self.encoder_identity().partition("-")[0]
-        except EarmarkError:
-            encoder = "cnn14"  # the only one that has weights
+            encoder = spec_of(self.encoder_identity()).name
+        except EarmarkError:  # its weights are no good, which auto would not have minded
+            encoder = self.settings.encoder
         return version_name(encoder, 0)
 
     def head(self, version: Version) -> Head:

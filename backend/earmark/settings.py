@@ -74,8 +74,9 @@ class Settings(BaseSettings):
     )
 
     # Encoder
-    encoder: Literal["auto", "cnn14", "logmel"] = Field(
-        default="auto", description="auto takes cnn14 when its weights are there or can be had, else logmel"
+    encoder: str = Field(
+        default="auto",
+        description="cnn14, yamnet+logmel (both), yamnet, logmel; auto takes the best that can be had",
     )
     cnn14_checkpoint: Path | None = Field(
         default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"
@@ -88,7 +89,7 @@ class Settings(BaseSettings):
         description="of CNN14's convolutions; auto takes bf16 where the processor has it, fp16 on GPUs",
     )
     torch_threads: int = Field(
-        default=0, ge=0, description="CPU threads for CNN14; 0 takes one for each core"
+        default=0, ge=0, description="CPU threads of the encoder; 0: one a core for CNN14, one for YAMNet"
     )
 
     # Limits
@@ -179,6 +180,15 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "pretty"] = Field(
         default="auto", description="auto is pretty on a terminal, and JSON, one object a line, elsewhere"
     )
+
+    @field_validator("encoder")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        from earmark.encoders.registry import AUTO, names  # late, because encoders import this module
+
+        if value not in (AUTO, *names()):
+            raise ValueError(f"take one of {', '.join((AUTO, *names()))}")
+        return value
 
     @field_validator("audio_roots", mode="before")
     @classmethod

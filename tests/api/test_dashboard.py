@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from earmark.api.app import create_app
 from earmark.api.dashboard import ago
 from earmark.errors import SoundNotFoundError
+from earmark.head.model import Head
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.events import record_event
@@ -40,8 +41,9 @@ def test_what_a_project_shows(page: TestClient, services: Services) -> None:
         remember_project(session, KEY, title="<script>alert(1)</script>")
         identity = services.encoder_identity()
         metrics = {"tags": {"lwlrap": 0.912, "per_class": {}, "f1": float("nan")}}
-        register_version(session, KEY, "logmel", identity, b"", metrics, 12, None, "")
-        register_version(session, KEY, "logmel", identity, b"", {}, 13, None, "“tags” would get worse.")
+        head = Head(identity, {}).to_bytes()
+        register_version(session, KEY, "logmel", identity, head, metrics, 12, None, "")
+        register_version(session, KEY, "logmel", identity, head, {}, 13, None, "“tags” would get worse.")
         session.add(
             Training(
                 project_key=KEY,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import subprocess
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from earmark.api import hooks
 from earmark.settings import get_settings
+from tests.two_line_server import LabelStudioMLBase, init_app
 
 ROOT = Path(__file__).parents[2]
 CONFIG = (ROOT / "label_config.xml").read_text()
@@ -65,24 +67,11 @@ print(json.dumps(answers))
     assert answers["fit"] == {"model_version": "logmel-v0"}
 
 
-class BaseOfTheTwoLine(ABC):
-    """Stand-in with the constructor and the abstract methods of label-studio-ml's 2.x line."""
-
-    def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
-        self.project_id = project_id or ""
-        self.label_config = label_config
-
-    @abstractmethod
-    def predict(self, tasks: list[dict[str, Any]], context: Any = None, **kwargs: Any) -> Any: ...
-
-    def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> Any:  # noqa: B027
-        """Does nothing there either."""
-
-
 @pytest.fixture
 def model_of_the_two_line(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     package, module = ModuleType("label_studio_ml"), ModuleType("label_studio_ml.model")
-    module.LabelStudioMLBase = BaseOfTheTwoLine  # type: ignore[attr-defined]
+    module.LabelStudioMLBase = LabelStudioMLBase  # type: ignore[attr-defined]
+    monkeypatch.setattr(LabelStudioMLBase, "_texts", {})
     monkeypatch.setitem(sys.modules, "label_studio_ml", package)
     monkeypatch.setitem(sys.modules, "label_studio_ml.model", module)
     monkeypatch.delitem(sys.modules, "model", raising=False)
@@ -105,3 +94,57 @@ def test_events_without_the_expected_fields_harm_nothing(model_of_the_two_line: 
     for data in ({}, {"annotation": None}, [], None, {"project": 7}):
         assert model.fit("ANNOTATION_CREATED", data) == {"model_version": "logmel-v0"}
     assert model.predict([]) == []
+
+
+def test_thirty_annotations_in_the_server_of_the_2_x_line(
+    model_of_the_two_line: ModuleType, shared_audio: Path
+) -> None:
+    labels = ("Flute", "Cello", "Hi_hat")
+    choices = "".join(f'<Choice value="{label}"/>' for label in labels)
+    label_config = (
+        '<View><Audio name="audio" value="$audio"/>'
+        f'<Choices name="x" toName="audio" choice="single">{choices}</Choices></View>'
+    )
+    folder = shared_audio / "instruments"
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["labels"] in labels][:30]
+    tasks = [
+        {"id": number, "project": 1, "data": {"audio": str(folder / row["fname"])}}
+        for number, row in enumerate(rows, start=1)
+    ]
+    client = TestClient(init_app(model_of_the_two_line.EarmarkModel), raise_server_exceptions=False)
+    versions = []
+    for task, row in zip(tasks, rows, strict=True):
+        choice = {"from_name": "x", "to_name": "audio", "type": "choices"}
+        annotation = {
+            "id": 100 + task["id"],
+            "task": task["id"],
+            "result": [{**choice, "value": {"choices": [row["labels"]]}}],
+            "was_cancelled": False,
+            "updated_at": "2026-11-20T18:19:01.044103Z",
+        }
+        body = {
+            "action": "ANNOTATION_CREATED",
+            "annotation": annotation,
+            "task": task,
+            "project": {**PROJECT, "label_config": label_config},
+        }
+        versions.append(strict(client.post("/webhook", json=body), 201)["result"]["model_version"])
+        if task["id"] % 5 == 4:
+            asked = {"tasks": tasks[-2:], "project": "1.1795198673", "label_config": label_config}
+            items = strict(client.post("/predict", json={**asked, "params": {"context": {}}}), 200)["results"]
+            assert [item["model_version"] for item in items] == [versions[-1]] * 2
+            for item in items:
+                assert sum(item["probabilities"].get("x", {"": 1.0}).values()) == pytest.approx(1, abs=1e-4)
+    assert versions[1] == "logmel-v0"
+    assert versions[18] != "logmel-v0"
+
+
+def strict(answer: Any, status: int) -> Any:
+    """A body that must be JSON as RFC 8259 has it."""
+    assert answer.status_code == status, answer.text
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON: {answer.text}")
+
+    return json.loads(answer.text, parse_constant=refuse)

@@ -145,6 +145,7 @@ def test_labels_are_listed(client: TestClient, settings: Settings) -> None:
     assert body["project"] == KEY
     assert body["used"] is True
     assert body["encoder"].startswith("cnn14-")
+    assert all(control.pop("suggestions") == {"Xyzzy": []} for control in body["controls"])
     assert body["controls"] == [
         {"name": "label", "kind": "regions", "labels": {"Dog": ["Dog"], "siren": ["Siren"], "Xyzzy": None}},
         {"name": "tags", "kind": "multiple", "labels": {"Dogs": ["Dog"], "Xyzzy": None}},

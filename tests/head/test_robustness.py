@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
+from earmark.head.calibration import TEMPERATURES, calibrate, noise_share, refined
+from earmark.head.evaluation import Data
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_control
+from earmark.head.lda import Discriminant
 from earmark.head.metrics import calibration_error, lwlrap
 from earmark.labels.controls import Control
 
@@ -80,3 +83,62 @@ def test_several_tags_say_how_sure_they_may_be():
     assert report.metrics["ece"] < 0.08
     assert set(report.per_class["a"]) == {"ap", "auc", "f1", "ece", "threshold", "recordings"}
     assert report.per_class["a"]["recordings"] == truth[:, 0].sum()
+
+
+def single_choice(chosen, folds=None):
+    """Annotations of one recording each, as the fit has them."""
+    targets = np.eye(int(max(chosen)) + 1, dtype=bool)[chosen]
+    count = len(chosen)
+    return Data(
+        "single",
+        targets,
+        np.ones(targets.shape),
+        np.array([f"r{index:03d}" for index in range(count)]),
+        np.arange(count) % 5 if folds is None else folds,
+        np.ones(count, dtype=bool),
+        None,
+        np.zeros(targets.shape[1], dtype=bool),
+    )
+
+
+def test_answers_that_are_wrong_beyond_all_doubt_count_against_a_calibration():
+    data = single_choice(np.arange(20) % 2)
+    logits = np.where(data.targets, 2000.0, 0.0)
+    logits[:4] = logits[:4, ::-1]  # the probability of the own label underflows to 0
+    assert calibrate(data, logits, np.zeros(2)).temperature > 0.9 * TEMPERATURES[1]
+    assert noise_share(data, logits, np.zeros(2)) == pytest.approx(0.2, abs=0.06)
+
+
+def test_no_label_loses_all_of_its_annotations():
+    data = single_choice(np.arange(18) % 3)
+    logits = np.where(np.arange(3) == 1, 3000.0, np.zeros((18, 3)))  # every row sounds like the second label
+    logits[0, 0] = -np.inf
+    found = refined(data, logits, np.zeros(3), noise=0.1)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert ((found >= 0) & (found <= 1)).all()
+    staying = (found * data.targets).sum(axis=0) / data.targets.sum(axis=0)
+    assert staying[1] == pytest.approx(1, abs=1e-3)
+    # A prior of 20 annotations, nine tenths of them right, and six that look wrong
+    assert staying[[0, 2]] == pytest.approx(0.9 * 20 / 26, abs=1e-3)
+
+
+def test_wrong_labels_in_one_fold_alone_are_left_as_they_are():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 60))
+    points, truth = draw(rng, centres, 60)
+    wrong = np.where(np.arange(60) % 3 == 0, (truth + 1) % 3, truth)
+    found = Discriminant.chosen(single_choice(wrong, np.zeros(60, dtype=np.intp)), points.astype(np.float32))
+    assert found.noise == 0
+    assert np.isfinite(found.whole.weights).all()
+
+
+@pytest.mark.parametrize("kind", ["single", "multiple"])
+def test_what_never_varied_tells_nothing_about_a_new_sound(kind):
+    rng = np.random.default_rng(4)
+    points = np.tile(rng.normal(size=40), (11, 1))
+    points[:, :3] += rng.normal(size=(11, 3))
+    head, _ = fit(kind, taught(points, [[LABELS[index % 2]] for index in range(11)]))
+    new = points + np.where(np.arange(40) < 3, 0.0, 0.1 * rng.normal(size=(11, 40)))
+    assert head.probabilities(new.astype(np.float32)) == pytest.approx(
+        head.probabilities(points.astype(np.float32)), abs=0.02
+    )

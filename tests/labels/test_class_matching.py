@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.encoders.audioset import audioset_labels
-from earmark.labels.class_matching import match_labels, match_name
+from earmark.encoders.audioset import audioset_labels, yamnet_labels
+from earmark.labels.class_matching import match_labels, match_name, nearest_names
 from earmark.labels.controls import Control, parse_label_config
 
 NAMES = audioset_labels()
@@ -174,3 +174,28 @@ def test_hints_are_read_like_names_and_add_to_the_labels_own() -> None:
     }
     assert match.unmatched == ("Thing", "Other")
     assert match.names("Thing") is None
+
+
+@pytest.mark.parametrize(
+    ("label", "near"),
+    [("Barking dog", {"Bark", "Dog"}), ("jackhammer noise", {"Jackhammer"}), ("diesel engine", {"Engine"})],
+)
+@pytest.mark.parametrize("names", [audioset_labels(), yamnet_labels()], ids=["527", "521"])
+def test_the_nearest_names_are_suggested_and_not_taken(
+    label: str, near: set[str], names: tuple[str, ...]
+) -> None:
+    match = match_labels(control(label), names)
+    assert match.unmatched == (label,)
+    assert near <= set(match.suggestions()[label])
+    assert set(match.suggestions()[label]) <= set(names)
+
+
+@pytest.mark.parametrize("label", ["Xyzzy", "!!", "b"])
+def test_what_resembles_no_name_gets_no_suggestion(label: str) -> None:
+    assert nearest_names(label, NAMES) == ()
+
+
+def test_labels_are_matched_to_the_names_of_the_encoder() -> None:
+    match = match_labels(control("Dog"), yamnet_labels())
+    assert match.names("Dog") == ("Dog",)
+    assert match.classes["Dog"] == (yamnet_labels().index("Dog"),)

@@ -53,7 +53,7 @@ def _page(services: Services, readiness: Readiness) -> str:
     now = time.time()
     with services.database.read() as session:
         projects = []
-        for state in project_states(session, identity):
+        for state in project_states(session, identity, services.head):
             key = state.project.key
             runs = [(run.id, run_progress(session, run.id)) for run in unfinished_runs(session, key)]
             projects.append(

@@ -10,6 +10,7 @@ import redis
 import structlog
 
 from earmark.concurrency.deadline import Deadline
+from earmark.errors import EarmarkError
 from earmark.jobs.dispatcher import learn_request
 from earmark.jobs.queue import ensure_job, job_queue, live_workers
 from earmark.jobs.redis_server import connect
@@ -74,7 +75,11 @@ class Hooks:
         with services.database.write() as session:
             key = receive_webhook(session, payload).project_key
         if key != UNKNOWN_PROJECT and not self._hand_over(services, key):
-            learn_all(services, key)
+            try:
+                learn_all(services, key)
+            except EarmarkError as error:
+                # Stored with the training, and tried again with the next webhook; the version before answers
+                log.warning("training failed", project=key, reason=error.reason, detail=str(error))
         return {"model_version": services.version_name(key)}
 
     def _hand_over(self, services: Services, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which AudioSet classes a project's labels start from."""
+"""Class matches of a project's labels: which classes of the encoder they start from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, Field
 
+from earmark.encoders.registry import class_names
 from earmark.errors import LabelConfigError
 from earmark.head.zero_shot import hears_audioset
 from earmark.labels.class_matching import match_labels
@@ -25,10 +26,15 @@ class ControlLabels(BaseModel):
         "unless `predicted_values` on the label names AudioSet classes",
         examples=[{"Dog": ["Dog"], "Xyzzy": None}],
     )
+    suggestions: dict[str, list[str]] = Field(
+        description="for each label without a match the nearest AudioSet names, to choose "
+        "`predicted_values` from; none of them is used by itself",
+        examples=[{"Barking dog": ["Dog", "Bark", "Growling"]}],
+    )
 
 
 class LabelsAnswer(BaseModel):
-    """How a project's labels match AudioSet's 527 classes."""
+    """How a project's labels match the encoder's AudioSet classes."""
 
     project: str
     encoder: str = Field(description="identity of the encoder that hears now")
@@ -59,8 +65,9 @@ def labels_router(services: Services) -> APIRouter:
             controls = parse_label_config(row.label_config)
         except LabelConfigError as error:
             raise HTTPException(409, str(error)) from error
-        matches = [(control, match_labels(control)) for control in controls]
         identity = services.encoder_identity()
+        names = class_names(identity) or None  # AudioSet's whole list for an encoder without classes
+        matches = [(control, match_labels(control, names)) for control in controls]
         return LabelsAnswer(
             project=project,
             encoder=identity,
@@ -70,6 +77,7 @@ def labels_router(services: Services) -> APIRouter:
                     name=control.name,
                     kind=control.kind,
                     labels={label: list(match.names(label) or ()) or None for label in control.labels},
+                    suggestions={label: list(names) for label, names in match.suggestions().items()},
                 )
                 for control, match in matches
             ],

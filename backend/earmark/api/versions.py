@@ -31,7 +31,7 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
         identity = None  # the versions are there all the same, and /predict and the doctor say what is wrong
     with services.database.read() as session:
         rows, with_heads = list_versions(session, key), versions_with_heads(session)
-        states = [s for s in project_states(session, identity) if key in (None, s.project.key)]
+        states = [s for s in project_states(session, identity, services.head) if key in (None, s.project.key)]
         curve = None
         if key is not None:
             found = learning_curve(list_scores(session, key))

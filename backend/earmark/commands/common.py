@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from earmark.storage.finite_json import dumps
 
 if TYPE_CHECKING:
     from earmark.services import Services
@@ -122,4 +123,4 @@ def _explain_unconnected(services: Services, name: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON object on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    typer.echo(dumps(value, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Which encoder this machine hears with. Importing this imports no torch and reads nothing."""
+"""Encoder selection: which registered encoder this process uses. Imports no torch and reads nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import functools
 import json
 import threading
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
-from earmark.encoders import weights
+from earmark.encoders import registry, weights
 from earmark.encoders.base import Encoder
 from earmark.encoders.custom_checkpoint import own_fault
 from earmark.errors import WeightsError
@@ -29,15 +28,15 @@ _lock = threading.Lock()
 def get_encoder(settings: Settings, at_once: bool = True) -> Encoder:
     """Return this process's encoder, built on the first call; that may read or fetch the weights.
 
-    ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else logmel, with a
-    warning; ``ENCODER=cnn14`` never falls back. What was decided holds until the process ends, and is
-    written to ``encoder.json`` in the data folder for ``encoder_identity``. Without ``at_once`` CNN14's
-    engine starts with the first sound.
+    ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else yamnet+logmel, else
+    logmel, with a warning; any other name never falls back. What was decided holds until the process
+    ends, and is written to ``encoder.json`` in the data folder for ``encoder_identity``. Without ``at_once``
+    CNN14's engine starts with the first sound.
 
     Raises
     ------
     WeightsError
-        ``ENCODER=cnn14``, and its weights are missing, damaged or cannot be fetched.
+        ``ENCODER`` names an encoder whose weights are missing, damaged or cannot be fetched.
     ConfigurationError
         ``CNN14_ENGINE`` and ``CNN14_PRECISION`` ask for what this machine does not do.
     """
@@ -50,33 +49,37 @@ def get_encoder(settings: Settings, at_once: bool = True) -> Encoder:
         return encoder
 
 
-def choose_encoder(settings: Settings) -> Literal["cnn14", "logmel"]:
-    """Decide for ``ENCODER=auto``, fetching the weights if need be, and load nothing.
+def choose_encoder(settings: Settings) -> str:
+    """Decide for ``ENCODER=auto``, fetching weights if need be, and load nothing; returns the name.
 
     What CNN14_CHECKPOINT holds is read once, which imports torch. Where it is no good, ``auto`` takes the
-    weights in the cache, if they are there, else logmel; with a warning.
+    weights in the cache, if they are there, else the next encoder; with a warning.
 
     Raises
     ------
     WeightsError
-        ``ENCODER=cnn14``, and its weights are missing, damaged or cannot be fetched.
+        ``ENCODER`` names an encoder whose weights are missing, damaged or cannot be fetched.
     """
-    if settings.encoder == "logmel":
-        return "logmel"
-    try:
-        _check_own(settings)
-        weights.fetch_checkpoint(settings)
-    except WeightsError as error:
-        if settings.encoder == "cnn14":
-            raise
-        _log.warning(
-            "encoder_fallback",
-            encoder="logmel",
-            reason=str(error),
-            help="predictions are much weaker than with cnn14; ENCODER=logmel silences this",
-        )
-        return "logmel"
-    return "cnn14"
+    if settings.encoder != registry.AUTO:
+        spec = registry.spec_of(settings.encoder)
+        _fetch(spec, settings)
+        return spec.name
+    reasons: list[str] = []
+    for spec in registry.auto_order():
+        try:
+            _fetch(spec, settings)
+        except WeightsError as error:
+            reasons.append(str(error))
+            continue
+        if reasons:
+            _log.warning(
+                "encoder_fallback",
+                encoder=spec.name,
+                reason=" ".join(reasons),
+                help=f"predictions are weaker than with cnn14; ENCODER={spec.name} silences this",
+            )
+        return spec.name
+    raise WeightsError(" ".join(reasons))
 
 
 def settled(settings: Settings) -> Settings:
@@ -101,9 +104,10 @@ def is_built(settings: Settings) -> bool:
 def encoder_identity(settings: Settings) -> str:
     """Return the identity that ``get_encoder`` has or would have, in milliseconds, loading nothing.
 
-    ``ENCODER=auto`` without weights here reports what ``get_encoder`` last decided in this data
-    folder, and logmel's identity before it ever did. A checkpoint that was put here by hand is hashed on
-    the first call (about a second for 327 MB), and again only when it changes.
+    ``ENCODER=auto`` without CNN14's weights here reports what ``get_encoder`` last decided in this data
+    folder; before it ever did, or where only logmel was left, the first encoder that is here. A checkpoint
+    that was put here by hand is hashed on the first call (about a second for 327 MB), and again only when
+    it changes.
 
     Raises
     ------
@@ -113,17 +117,34 @@ def encoder_identity(settings: Settings) -> str:
     built = _encoders.get(_key(settings))
     if built is not None:
         return built.identity
-    if settings.encoder == "logmel":
-        return _logmel_identity()
+    if settings.encoder != registry.AUTO:
+        return registry.spec_of(settings.encoder).identity(settings)
     digest = weights.cheap_digest(settings)
     if digest is not None:
         return weights.identity_of(digest)
-    fault = own_fault(settings)
-    if settings.encoder == "auto":  # which never fetches what a checkpoint that is no good stands for
-        return (_read_decision(settings) if fault is None else None) or _logmel_identity()
-    if fault is not None:
-        raise fault
-    return weights.identity_of(weights.ZENODO.sha256)  # what will be fetched
+    # A checkpoint that is no good stands for weights that auto never fetches.
+    decided = _read_decision(settings) if own_fault(settings) is None else None
+    if decided is not None and _has_weights(decided):
+        return decided
+    return _first_here(settings).identity(settings)
+
+
+def _has_weights(identity: str) -> bool:
+    spec = registry.find_spec(identity)
+    return spec is not None and spec.weights is not None
+
+
+def _first_here(settings: Settings) -> registry.EncoderSpec:
+    """The first encoder that needs no download now."""
+    return next(spec for spec in registry.auto_order() if spec.weights is None or spec.weights.here(settings))
+
+
+def _fetch(spec: registry.EncoderSpec, settings: Settings) -> None:
+    """Bring an encoder's weights here, where it has any; raises WeightsError."""
+    if spec.takes_checkpoint:
+        _check_own(settings)
+    if spec.weights is not None:
+        spec.weights.fetch(settings)
 
 
 def _check_own(settings: Settings) -> None:
@@ -151,28 +172,7 @@ def _resolved(path: Path) -> Path:
 
 
 def _build(settings: Settings, at_once: bool) -> Encoder:
-    if choose_encoder(settings) == "cnn14":
-        checkpoint = weights.fetch_checkpoint(settings)
-        digest = weights.checkpoint_digest(settings, checkpoint)
-        from earmark.encoders.cnn14 import Cnn14Encoder
-
-        return Cnn14Encoder(
-            checkpoint,
-            digest=digest,
-            threads=settings.torch_threads,
-            engine=settings.cnn14_engine,
-            precision=settings.cnn14_precision,
-            at_once=at_once,
-        )
-    from earmark.encoders.logmel import LogmelEncoder
-
-    return LogmelEncoder()
-
-
-def _logmel_identity() -> str:
-    from earmark.encoders.logmel import LogmelEncoder
-
-    return LogmelEncoder.IDENTITY
+    return registry.spec_of(choose_encoder(settings)).build(settings, at_once)
 
 
 def _decision_path(settings: Settings) -> Path:

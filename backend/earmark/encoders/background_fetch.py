@@ -1,4 +1,4 @@
-"""CNN14's weights made ready in a thread of this process, for those who cannot wait for a download."""
+"""Background fetch of the encoder's weights, in a thread of this process, for requests that cannot wait."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from earmark.encoders import choose_encoder, get_encoder, is_built, weights
-from earmark.encoders.custom_checkpoint import looked_into
+from earmark.encoders import choose_encoder, get_encoder, is_built, registry
+from earmark.encoders.custom_checkpoint import looked_into, own_fault
 from earmark.errors import EarmarkError, WeightsAwaitedError, WeightsError
 from earmark.settings import Settings
 
@@ -51,7 +51,7 @@ def need_prepared(settings: Settings) -> None:
     WeightsError
         They could not be brought here a moment ago.
     """
-    if settings.cnn14_checkpoint is not None or is_built(settings) or _ready(settings):
+    if is_built(settings) or _checkpoint_unread(settings) or _awaited_spec(settings) is None:
         return
     in_vain = _begin(settings)
     raise WeightsError(in_vain) if in_vain else WeightsAwaitedError(_awaited(settings))
@@ -59,11 +59,23 @@ def need_prepared(settings: Settings) -> None:
 
 def _ready(settings: Settings) -> bool:
     """Whether ``get_encoder`` would know at once whether there are weights."""
-    if settings.encoder == "logmel":
-        return True
-    if settings.cnn14_checkpoint is not None:
-        return looked_into(settings)
-    return weights.find_checkpoint(settings) is not None or weights.why_not_fetched(settings) is not None
+    return not _checkpoint_unread(settings) and _awaited_spec(settings) is None
+
+
+def _checkpoint_unread(settings: Settings) -> bool:
+    return registry.takes_checkpoint(settings.encoder) and not looked_into(settings)
+
+
+def _awaited_spec(settings: Settings) -> registry.EncoderSpec | None:
+    """The encoder whose weights have to be fetched before anything is decided; None where none has to."""
+    for spec in registry.candidates(settings.encoder):
+        if spec.weights is None or spec.weights.here(settings):
+            return None
+        if spec.takes_checkpoint and own_fault(settings) is not None:
+            continue  # what was named by hand is not replaced by a download
+        if spec.weights.why_not(settings) is None:
+            return spec
+    return None
 
 
 def _begin(settings: Settings) -> str:
@@ -83,8 +95,8 @@ def _begin(settings: Settings) -> str:
 
 def _run(settings: Settings, preparation: _Preparation) -> None:
     try:
-        if choose_encoder(settings) == "logmel":
-            get_encoder(settings)  # costs nothing, and settles it until this process ends
+        if choose_encoder(settings) != "cnn14":
+            get_encoder(settings)  # costs little, and settles it until this process ends
     except EarmarkError as error:
         preparation.in_vain = str(error)
         _log.warning("weights_not_ready", reason=str(error))
@@ -92,8 +104,12 @@ def _run(settings: Settings, preparation: _Preparation) -> None:
 
 
 def _awaited(settings: Settings) -> str:
-    came, size = weights.fetched_bytes(settings)
+    spec = _awaited_spec(settings)
+    if spec is None or spec.weights is None:  # they arrived in this moment
+        return "The encoder's weights have just arrived: ask again."
+    came, size = spec.weights.progress(settings)
+    title, command = spec.weights.title, registry.weights_command(spec.weights)
     return (
-        f"CNN14's weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: what is to be "
-        "predicted waits for them; 'earmark weights --from FILE' takes a copy brought by hand."
+        f"{title}'s weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: "
+        f"what is to be predicted waits for them; '{command} --from FILE' takes a copy brought by hand."
     )

@@ -17,7 +17,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name that version names carry: ``cnn14`` or ``logmel``."""
+        """Short name that version names carry; see `registry`."""
         ...
 
     @property
@@ -71,11 +71,11 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Tagger(Protocol):
-    """What an encoder can do besides, if it was trained on AudioSet: name what it hears."""
+    """An encoder that was trained on AudioSet and has a classifier of its own, for C classes."""
 
     def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights float32 ``[E, 527]`` and bias float32 ``[527]`` of its own classifier.
+        """Weights float32 ``[E, C]`` and bias float32 ``[C]`` of its own classifier.
 
-        ``sigmoid(embedding @ weights + bias)`` are the probabilities of ``audioset_labels()``.
+        ``sigmoid(embedding @ weights + bias)`` are the probabilities of ``registry.class_names(identity)``.
         """
         ...

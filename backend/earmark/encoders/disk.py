@@ -67,7 +67,9 @@ def put_in_place(part: Path, target: Path) -> None:
 
 
 @contextmanager
-def alone(target: Path, part: Path, size: int, shown: Display) -> Iterator[None]:
+def alone(
+    target: Path, part: Path, size: int, shown: Display, what: str = "CNN14's weights"
+) -> Iterator[None]:
     """Let one process at a time write ``target``; the others show how far its part is, and wait.
 
     Raises
@@ -75,7 +77,7 @@ def alone(target: Path, part: Path, size: int, shown: Display) -> Iterator[None]
     WeightsError
         As in ``explained``, for the whole block.
     """
-    with explained(target.parent):
+    with explained(target.parent, what):
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(target.with_name(f"{target.name}.lock"))
         try:
@@ -94,8 +96,8 @@ def alone(target: Path, part: Path, size: int, shown: Display) -> Iterator[None]
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turn what a disk refuses into one sentence.
+def explained(folder: Path, what: str = "CNN14's weights") -> Iterator[None]:
+    """Turn what a disk refuses into one sentence about ``what``.
 
     Raises
     ------
@@ -108,10 +110,10 @@ def explained(folder: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         if is_no_room(error):
             raise WeightsError(
-                f"There is no room for CNN14's weights in {folder} ({reason}): free some space, or set "
+                f"There is no room for {what} in {folder} ({reason}): free some space, or set "
                 "DATA_DIR to another disk."
             ) from error
         raise WeightsError(
-            f"CNN14's weights cannot be kept in {folder} ({reason}): make it writable, or set DATA_DIR to a "
-            "folder of yours."
+            f"{what} cannot be kept in {folder} ({reason}): make it writable, or set DATA_DIR to a folder of "
+            "yours."
         ) from error

@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from earmark.encoders.blocks import rechunk
 
 SAMPLE_RATE_HZ = 32_000
 WINDOW_SAMPLES = 1024
@@ -35,7 +37,6 @@ PEAKS = 3
 CEPSTRUM_SPLIT_HZ = 400
 LOWEST_BAND_POWER, LOWEST_BIN_POWER = 1e-8, 1e-7
 """Added before the logarithm; some 30 dB under the dither of 16-bit sound."""
-LOUDEST_SAMPLE = 1e4
 RUN_FLOOR_NATS = 80.0 * np.log(10.0) / 10.0
 """Bands 80 dB under the loudest frame of a run are recording noise and count as equal."""
 PERCENTILES = (10.0, 50.0, 90.0)
@@ -107,7 +108,7 @@ class LogmelEncoder:
         held: NDArray[np.float32] = np.zeros(margin, dtype=np.float32)
         encoded: list[NDArray[np.float16]] = []
         # Chunks of equal length, so that rounding does not depend on how the stream was cut
-        for piece in _rechunk(blocks, step):
+        for piece in rechunk(blocks, step):
             held = np.concatenate([held, piece])
             if len(held) >= step + 2 * margin:
                 encoded.append(self._encode(held[: step + 2 * margin], step))
@@ -223,20 +224,3 @@ def _percentiles(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         share = np.float32(position - low)
         found.append(ordered[..., low, :] * (1 - share) + ordered[..., high, :] * share)
     return found
-
-
-def _rechunk(blocks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
-    """Cut a stream into finite pieces of exactly ``samples`` samples, the last one shorter."""
-    held: list[NDArray[np.float32]] = []
-    count = 0
-    for block in blocks:
-        for start in range(0, len(block), samples):
-            piece = np.nan_to_num(block[start : start + samples], nan=0.0, posinf=0.0, neginf=0.0)
-            held.append(np.clip(piece, -LOUDEST_SAMPLE, LOUDEST_SAMPLE).astype(np.float32, copy=False))
-            count += len(piece)
-            if count >= samples:
-                joined = np.concatenate(held)
-                yield joined[:samples]
-                held, count = [joined[samples:]], count - samples
-    if count:
-        yield np.concatenate(held)

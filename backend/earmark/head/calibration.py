@@ -23,10 +23,17 @@ BIAS_PULL = 1.0
 """How strongly a label's bias is held, in recordings: a handful of them cannot move it far."""
 MAX_ROWS = 2000
 """A bias and a temperature need no more; rows are evenly spread."""
+EQUALLY_LIKELY = 1e-6
+"""Log likelihoods that differ by less are equal but for rounding."""
+CELLS_AT_ONCE = 1_000_000
+"""Probabilities at several temperatures that are held at once: 8 MB."""
 CONCENTRATIONS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 """Recordings of each class that a prior stands for, from "anything goes" to "all equally common"."""
 NOISE_SHARES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 """Fewer wrong labels than the second do little harm, and look like odd clips."""
+RIGHT_ANNOTATIONS = 20.0
+"""Annotations of each label that are taken to be right as often as those of all labels are, before its own
+are counted. So many measured best on 2 to 12 recordings a label, and cost nothing on 16."""
 NOISE_EVIDENCE = 5.0
 """Log likelihood that wrong labels must explain before anything is relabelled; random doubt gains less."""
 
@@ -69,7 +76,9 @@ def calibrate(
         likely = _likelihoods(data, logits, bias, shares).max(axis=1)
         if not likely.any():  # every label has one recording: nothing left out was ever learned
             return Calibration(1.0, bias)
-        return Calibration(float(TEMPERATURE_GRID[likely.argmax()]), bias)
+        # Of equal ones the softest: where all answers are right or wrong beyond doubt, none is likelier
+        softest = np.flatnonzero(likely >= likely.max() - EQUALLY_LIKELY)[-1]
+        return Calibration(float(TEMPERATURE_GRID[softest]), bias)
     seen = np.isfinite(logits)
     finite = np.where(seen, logits, 0.0)
     weights = data.weights * seen * recordings_per_weight(data)
@@ -109,31 +118,37 @@ def log_likelihood(data: Data, logits: Array, calibration: Calibration, noise: f
         cells = np.where(data.targets, moved, 0.0) - np.logaddexp(0, moved)
         return float((data.weights * seen * cells).sum() * recordings_per_weight(data))
     moved = calibration(logits)
-    own, weights = _found(data, moved)
+    own, weights = _own_probabilities(data, moved)
     others = max(1, data.targets.shape[1] - 1)
     return float((weights * np.log((1 - noise) * own + noise * (1 - own) / others + 1e-12)).sum())
 
 
 def _likelihoods(data: Data, logits: Array, bias: Array, shares: Sequence[float]) -> Array:
     """`log_likelihood` at every temperature of the grid and every share: ``[len(grid), len(shares)]``."""
-    wrong = np.array(shares)[:, None]
+    wrong = np.array(shares)[:, None, None]
     others = max(1, data.targets.shape[1] - 1)
-    found = np.zeros((len(TEMPERATURE_GRID), len(shares)))
-    for index, temperature in enumerate(TEMPERATURE_GRID):
-        own, weights = _found(data, logits / temperature + bias)
-        found[index] = np.log((1 - wrong) * own + wrong * (1 - own) / others + 1e-12) @ weights
-    return found
+    at_once = max(1, CELLS_AT_ONCE // max(1, logits.size))
+    found = []
+    for first in range(0, len(TEMPERATURE_GRID), at_once):
+        temperatures = TEMPERATURE_GRID[first : first + at_once, None, None]
+        own, weights = _own_probabilities(data, logits / temperatures + bias)
+        found.append(np.log((1 - wrong) * own + wrong * (1 - own) / others + 1e-12) @ weights)
+    return np.asarray(np.concatenate(found, axis=1).T)
 
 
-def _found(data: Data, moved: Array) -> tuple[Array, Array]:
-    """Probability of each row's own label, and the row's weight where any label was seen."""
-    highest = moved.max(axis=1, keepdims=True)
-    known = np.isfinite(highest[:, 0])
-    odds = np.exp(moved - np.where(known[:, None], highest, 0.0))
-    own = np.where(data.targets, odds, 0.0).sum(axis=1)
-    seen = known & (own > 0)
+def _own_probabilities(data: Data, moved: Array) -> tuple[Array, Array]:
+    """Probability of each row's own label, ``[..., n]`` of ``[..., n, C]``, and the rows' weights ``[n]``.
+
+    Rows whose own label the fit has never seen (``-inf``) do not count. A label that it has seen, and holds
+    for so unlikely that the probability underflows to 0, does.
+    """
+    finite = np.isfinite(moved.reshape(-1, *data.targets.shape)[0])
+    seen = (finite & data.targets).any(axis=1)
+    highest = moved.max(axis=-1, keepdims=True)
+    odds = np.exp(moved - np.where(np.isfinite(highest), highest, 0.0))
+    own = np.where(data.targets, odds, 0.0).sum(axis=-1)
     weights = (data.weights * data.targets).sum(axis=1) * seen * recordings_per_weight(data)
-    return np.where(seen, own, 0.0) / np.where(seen, odds.sum(axis=1), 1.0), weights
+    return np.where(seen, own, 0.0) / np.where(seen, odds.sum(axis=-1), 1.0), weights
 
 
 def noise_share(data: Data, logits: Array, bias: Array) -> float:
@@ -153,12 +168,23 @@ def noise_share(data: Data, logits: Array, bias: Array) -> float:
 def refined(data: Data, logits: Array, bias: Array, noise: float) -> Array:
     """What was probably meant: soft targets ``[n, C]`` of a single choice with wrong labels.
 
-    Bayes' rule over what others say of a row out of fold, and how often an annotation is wrong.
+    Bayes' rule over what others say of a row out of fold, and how often an annotation is wrong. A fit of few
+    recordings is surer of itself than it may be, and would take one label's annotations all for another's,
+    after which nothing is left to fit the first one to. So a label gets some of its annotations back where
+    fewer than ``1 - noise`` of them stay: the share of right ones is the mean of a beta distribution, with
+    that prior mean and `RIGHT_ANNOTATIONS` as its strength, and never 0.
     """
     found = probabilities(data.kind, calibrate(data, logits, bias, noise)(logits))
     said = np.where(data.targets, 1 - noise, noise / max(1, data.targets.shape[1] - 1))
     meant = found * said
-    return np.asarray(meant / meant.sum(axis=1, keepdims=True))
+    meant = meant / meant.sum(axis=1, keepdims=True)
+    carried = data.weights * data.targets * recordings_per_weight(data)
+    sums = carried.sum(axis=0)
+    staying = (carried * meant).sum(axis=0) / np.where(sums > 0, sums, 1.0)
+    lacking = np.where(sums > 0, np.maximum(0.0, 1 - noise - staying), 0.0)
+    lacking *= RIGHT_ANNOTATIONS / (sums + RIGHT_ANNOTATIONS)
+    given_back = data.targets @ (lacking / np.where(lacking > 0, 1 - staying, 1.0))
+    return np.asarray(meant + given_back[:, None] * (data.targets - meant))
 
 
 def frequencies(counts: Array) -> Array:

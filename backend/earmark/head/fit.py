@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from earmark.errors import NotEnoughAnnotationsError
+from earmark.errors import NotEnoughAnnotationsError, NotFiniteError
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.evaluation import Data, metrics, metrics_per_class, probabilities, thresholds
 from earmark.head.examples import AnnotatedClip, Examples, build_all, build_examples
@@ -89,9 +89,12 @@ def fit_head(
     ------
     NotEnoughAnnotationsError
         No control can be fitted.
+    NotFiniteError
+        The clips' frames, or what was fitted to them, hold NaN or infinity.
     """
     if built is None:
         built = build_all(pool, frame_rate, controls, clips)
+    _check_embeddings(built)
     assignment = _assign([examples for examples in built.values() if examples], active)
     count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
     served: dict[str, ControlHead] = {}
@@ -114,7 +117,36 @@ def fit_head(
     if not reports:
         raise NotEnoughAnnotationsError(" ".join(skipped.values()) or "There is no control to learn.")
     heads = tuple(Head(identity, controls) for controls in folds)
-    return Fitted(Head(identity, served), heads, assignment), FitReport(reports, skipped)
+    fitted_heads = Fitted(Head(identity, served), heads, assignment)
+    _check_heads(fitted_heads, built)
+    return fitted_heads, FitReport(reports, skipped)
+
+
+def _check_embeddings(built: Mapping[str, Examples | None]) -> None:
+    for name, examples in built.items():
+        if examples is None:
+            continue
+        finite = np.isfinite(examples.embeddings).all(axis=1)
+        if not finite.all():
+            raise NotFiniteError(
+                f"The frames of “{examples.groups[~finite][0]}”, annotated for “{name}”, hold numbers that "
+                "are not finite: check the encoder's weights, or delete that task's annotations."
+            )
+
+
+def _check_heads(fitted: Fitted, built: Mapping[str, Examples | None]) -> None:
+    """Refuse heads with NaN or infinity in them, or in what they answer to their own examples."""
+    for head in (fitted.head, *fitted.folds):
+        for control in head.controls.values():
+            examples = built.get(control.control)
+            if not control.is_finite() or not (
+                examples is None or np.isfinite(control.probabilities(examples.embeddings)).all()
+            ):
+                raise NotFiniteError(
+                    f"The fit for “{control.control}” ended in numbers that are not finite, which is a fault "
+                    "of Earmark: please report it. The version before goes on answering, and the next "
+                    "annotation is trained on as usual."
+                )
 
 
 def _assign(built: Sequence[Examples], active: Fitted | None) -> dict[str, int]:

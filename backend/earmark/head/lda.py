@@ -51,8 +51,8 @@ class Discriminant:
         """
         basis = span_of(embeddings, data.weights.max(axis=1))
         rows = _Rows.of(data, basis.coordinates(embeddings))
-        learnt = rows.learn()
         numbers = np.unique(data.folds).tolist()
+        learnt = rows.learn(refining=len(numbers) > 1)
         if not learnt.noise:
             folds = {fold: learnt.without(fold) for fold in numbers if len(numbers) > 1}
             return cls(basis, learnt.linear, folds, learnt.logits, 0.0)
@@ -119,13 +119,16 @@ class _Rows:
         moments = {piece: part for piece, part in self.moments.items() if piece % PIECES != fold}
         return _Rows(self.data.of(own), self.coordinates[own], self.pieces[own], moments)
 
-    def learn(self) -> _Learnt:
-        """Weigh the shrinkages and, where many labels look wrong, refine them and weigh again."""
+    def learn(self, refining: bool = True) -> _Learnt:
+        """Weigh the shrinkages and, where many labels look wrong, refine them and weigh again.
+
+        ``refining``: whether labels may be refined. In one fold alone nothing is left to judge that by.
+        """
         data, moments, weights = self.data, dict(self.moments), self.data.weights.max(axis=1)
         bias = left_out_bias(data, None)
         logits, shares, left_out = self._average(moments, bias)
         noise = 0.0
-        if data.exclusive and len(self.pieces) <= MAX_ROTATED:
+        if refining and data.exclusive and len(self.pieces) <= MAX_ROTATED:
             noise = noise_share(data, logits, bias)
         for _ in range(REFINEMENTS if noise else 0):
             targets = refined(data, logits, bias, noise)

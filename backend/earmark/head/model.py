@@ -60,6 +60,13 @@ class ControlHead:
     overlap_factors: NDArray[np.float32] | None = None
     evidence: tuple[RegionEvidence, ...] = ()
 
+    def is_finite(self) -> bool:
+        """Whether every number is finite and every scale positive, so that it can give probabilities."""
+        arrays = [getattr(self, name) for name in _ARRAYS]
+        if self.landmarks is not None:
+            arrays += [getattr(self.landmarks, name) for name in _LANDMARK_ARRAYS]
+        return all(bool(np.isfinite(values).all()) for values in arrays) and bool((self.scale > 0).all())
+
     def logits(self, embeddings: NDArray[Any]) -> NDArray[Any]:
         """Log odds ``[n, C]`` of embeddings ``[n, E]``, in the precision of the embeddings."""
         if self.landmarks is not None:
@@ -151,7 +158,8 @@ class Head:
         Raises
         ------
         HeadDamagedError
-            The bytes are cut short, are something else, or describe arrays that do not fit.
+            The bytes are cut short, are something else, describe arrays that do not fit, or hold numbers
+            that are not finite, as earlier releases could store them.
         """
         try:
             arrays = load(data)
@@ -242,7 +250,7 @@ def _control_head(
         raise ValueError("its arrays do not fit together")
     if overlap_factors is not None and overlap_factors.shape != (len(labels), len(labels)):
         raise ValueError("its overlap factors and its labels do not fit together")
-    return ControlHead(
+    control = ControlHead(
         str(described["name"]),
         cast(ControlKind, kind),
         tuple(str(label) for label in labels),
@@ -252,3 +260,6 @@ def _control_head(
         overlap_factors=overlap_factors,
         evidence=evidence,
     )
+    if not control.is_finite():
+        raise ValueError("it holds numbers that are not finite, or a scale that is not positive")
+    return control

@@ -25,6 +25,9 @@ Linear probes gain from some whitening where few loud directions hold little abo
 """
 SMALLEST_SCALE_SHARE = 0.1
 """Of the median deviation, added to each: a feature that hardly varies must not be blown up."""
+ROUNDING_SHARE = 1e-6
+"""Deviations up to this share of the mean are rounding of a constant: dividing by them would make a new sound
+that differs there by a little look a billion times as far away as any that was learned from."""
 BIAS_PENALTY = 1e-3
 """Keeps the bias finite where a label has no counterexample."""
 MAX_ITERATIONS = 300
@@ -52,6 +55,8 @@ class Basis:
         mean = share @ sample
         centred = sample - mean
         scale = np.sqrt(share @ np.square(centred))
+        constant = scale <= ROUNDING_SHARE * np.abs(mean)
+        centred[:, constant], scale[constant] = 0.0, 0.0
         scale += SMALLEST_SCALE_SHARE * np.median(scale)
         scale[scale == 0] = 1.0
         weighted = centred / scale * np.sqrt(share)[:, None]

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from earmark.head.solver import Array, Basis, Coordinates, Linear
+from earmark.head.solver import ROUNDING_SHARE, Array, Basis, Coordinates, Linear
 
 MAX_ROTATED = 1024
 """Up to so many rows the span of the rows is smaller than the space, and quicker to work in."""
@@ -34,13 +34,15 @@ def span_of(embeddings: NDArray[np.float32], weights: Array) -> Basis:
     for first in range(0, len(embeddings), MAX_ROTATED):  # a second copy of all rows takes longer to get
         own = slice(first, first + MAX_ROTATED)
         variance += share[own] @ np.square(embeddings[own] - centre)
+    constant = np.sqrt(variance) <= ROUNDING_SHARE * np.abs(mean)
+    variance[constant] = 0.0
     scale: Array = np.sqrt(variance)
     scale = np.asarray(np.maximum(scale, SMALLEST_SCALE_SHARE * np.median(scale)), dtype=np.float64)
     scale[scale == 0] = 1.0
     total = float((variance / np.square(scale)).sum()) or 1.0
     if len(embeddings) > min(MAX_ROTATED, embeddings.shape[1]):
         return Basis(mean, scale * np.sqrt(total), None)
-    rows = (embeddings - centre) / scale
+    rows = np.where(constant, 0.0, (embeddings - centre) / scale)
     variances, vectors = scipy.linalg.eigh(rows @ rows.T)
     kept = variances > 1e-9 * max(float(variances[-1]), TINY)
     if not kept.any():

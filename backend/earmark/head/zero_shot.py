@@ -1,4 +1,4 @@
-"""Before the first annotation: CNN14's own AudioSet classifier as a project's head."""
+"""Zero-shot head: an encoder's own AudioSet classifier as a project's head before the first annotation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from earmark.encoders import registry
 from earmark.encoders.base import Encoder, Tagger
 from earmark.head.model import ControlHead, Head
 from earmark.labels.class_matching import Match, match_labels
@@ -30,7 +31,7 @@ so it takes its share of the probability and is never shown."""
 
 def hears_audioset(identity: str) -> bool:
     """Whether the encoder of this identity is a `Tagger`, told without loading it."""
-    return identity.partition("-")[0] == "cnn14"
+    return bool(registry.class_names(identity))
 
 
 def zero_label_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None:
@@ -48,7 +49,7 @@ def zero_label_head(encoder: Encoder, controls: Sequence[Control]) -> Head | Non
     weights, bias = encoder.audioset_layer()
     heads = {}
     for control in controls:
-        match = match_labels(control)
+        match = match_labels(control, registry.class_names(encoder.identity))
         if match.unmatched:
             log.info("labels without an AudioSet class", control=control.name, labels=match.unmatched)
         if match.classes:
@@ -61,9 +62,9 @@ def _control_head(
 ) -> ControlHead:
     """One control's share of the AudioSet layer.
 
-    Regions and several tags keep CNN14's independent probabilities. For a single choice they are
+    Regions and several tags keep the encoder's independent probabilities. For a single choice they are
     taken as given that exactly one of the choices is true: then each is as likely as its odds
-    relative to the sum of all odds, which is the softmax of CNN14's logits. Where some labels have
+    relative to the sum of all odds, which is the softmax of the encoder's logits. Where some labels have
     no match, "none of the matched ones" is a possibility too, with odds of 1 (a logit of 0).
     """
     classes = [index for indices in match.classes.values() for index in indices]

@@ -21,6 +21,7 @@ from earmark.jobs.queue import JobRequest, ensure_job
 from earmark.jobs.redis_server import connect
 from earmark.labelstudio.credentials import AccessBook
 from earmark.prediction.deduplication import SETTLE_SECONDS
+from earmark.prediction.write_windows import activity
 from earmark.settings import Settings
 from earmark.store.database import Database
 from earmark.store.dispatcher_queries import (
@@ -150,14 +151,15 @@ def due_jobs_and_next_look(
         for project in projects.values():
             if project.key in switched and project.key not in asked and now >= project.retry_after:
                 jobs.append((learn_request(project.key, settings), project.lease_until))
-            if refresh_due(project, active.get(project.key), activations.get(project.key), now):
+            refresh = refresh_due(project, active.get(project.key), activations.get(project.key), now)
+            if refresh and activity(session, project.key, now).is_window(now):
                 jobs.append((JobRequest("refresh", project.key, REFRESH_TIMEOUT_SECONDS), 0.0))
             if project.sounds_awaited and now >= project.fetch_after:
                 jobs.append((JobRequest("fetch", project.key, FETCH_TIMEOUT_SECONDS), 0.0))
             if sync_due(project, settings, up_since, now):
                 jobs.append((JobRequest("sync", project.key, SYNC_TIMEOUT_SECONDS), 0.0))
         for key in projects_with_duplicates(session, answered_before=now - SETTLE_SECONDS):
-            if key in projects:
+            if key in projects and activity(session, key, now).is_window(now):
                 jobs.append((JobRequest("deduplicate", key, REFRESH_TIMEOUT_SECONDS), 0.0))
     return jobs, next_look
 

@@ -1,4 +1,4 @@
-"""A project's labels among AudioSet's 527 classes: matched by name, never guessed."""
+"""Matching of a project's labels to an encoder's class names (AudioSet's): by name, never guessed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import lru_cache
 
 from earmark.encoders.audioset import audioset_labels
@@ -30,7 +31,13 @@ _IRREGULAR = {
 }
 _NO_PLURAL = {"blues", "series"}
 
+SUGGESTIONS = 3
+LEAST_RESEMBLANCE = 0.7
+"""See `nearest_names`: half of all words, or 0.7 of the letters, are common."""
+STEM_LETTERS = 4
+
 Words = tuple[str, ...]
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -38,20 +45,27 @@ class Match:
     """Which AudioSet classes the labels of one control stand for.
 
     ``classes``: for each matched label the indices of its classes, at least one, in the order of
-    ``audioset_labels()``. ``unmatched``: the other labels. Both are in the control's order.
+    ``class_names``. ``unmatched``: the other labels. Both are in the control's order.
     """
 
     classes: dict[str, tuple[int, ...]]
     unmatched: tuple[str, ...]
+    class_names: Names
 
     def names(self, label: str) -> tuple[str, ...] | None:
-        """AudioSet's names for a label, or None where it has no match."""
+        """Class names of a label, or None where it has no match."""
         found = self.classes.get(label)
-        return tuple(audioset_labels()[index] for index in found) if found else None
+        return tuple(self.class_names[index] for index in found) if found else None
+
+    def suggestions(self) -> dict[str, tuple[str, ...]]:
+        """For each unmatched label the nearest class names, likeliest first; nothing is taken from them."""
+        return {label: nearest_names(label, self.class_names) for label in self.unmatched}
 
 
-def match_labels(control: Control) -> Match:
+def match_labels(control: Control, class_names: Names | None = None) -> Match:
     """Match every label of a control by its own name and by its hints.
+
+    ``class_names`` are the encoder's, AudioSet's 527 where they are None.
 
     A name matches a class when they are equal but for case, punctuation and plural; or when it so
     equals one of the synonyms that AudioSet separates by commas ("car horn" in "Vehicle horn, car
@@ -60,29 +74,63 @@ def match_labels(control: Control) -> Match:
     the shown value where an alias stands in its place) are read by the same rules; a label may thus
     stand for several classes.
     """
+    names = audioset_labels() if class_names is None else class_names
     classes: dict[str, tuple[int, ...]] = {}
     for label in control.labels:
-        found = [match_name(label), *_match_parts(control.hints.get(label, ()))]
+        found = [match_name(label, names), *_match_parts(control.hints.get(label, ()), names)]
         known = sorted({index for index in found if index is not None})
         if known:
             classes[label] = tuple(known)
-    return Match(classes, tuple(label for label in control.labels if label not in classes))
+    return Match(classes, tuple(label for label in control.labels if label not in classes), names)
 
 
-def match_name(name: str) -> int | None:
+def match_name(name: str, class_names: Names | None = None) -> int | None:
     """Index of the class that one name stands for, or None."""
-    names, synonyms = _tables()
+    all_names = audioset_labels() if class_names is None else class_names
+    names, synonyms = _tables(all_names)
     words = _normalised(name)
-    return names.get(words, synonyms.get(words, _joined_table().get("".join(words))))
+    return names.get(words, synonyms.get(words, _joined_table(all_names).get("".join(words))))
 
 
-def _match_parts(parts: Sequence[str]) -> list[int | None]:
+@lru_cache(maxsize=1024)
+def nearest_names(label: str, class_names: Names) -> tuple[str, ...]:
+    """Return up to `SUGGESTIONS` class names that resemble a label: by common words, else by spelling."""
+    words = _normalised(label)
+    if not words:
+        return ()
+    scored = []
+    for name in class_names:
+        parts = {_normalised(part) for part in _COMMA_OUTSIDE_BRACKETS.split(name)}
+        score = max(_resemblance(words, part) for part in parts)
+        if score >= LEAST_RESEMBLANCE:
+            scored.append((-score, name))
+    return tuple(name for _, name in sorted(scored)[:SUGGESTIONS])
+
+
+def _resemblance(words: Words, other: Words) -> float:
+    """In [0, 1]: above a half for words in common, "barking" and "bark" among them; else of the letters."""
+    common = sum(any(_akin(word, known) for known in other) for word in words)
+    if common:
+        return 0.5 + 0.5 * common / (len(words) + len(other) - common)
+    matcher = SequenceMatcher(None, "".join(words), "".join(other))
+    if matcher.real_quick_ratio() < LEAST_RESEMBLANCE or matcher.quick_ratio() < LEAST_RESEMBLANCE:
+        return 0.0
+    return matcher.ratio()
+
+
+def _akin(word: str, other: str) -> bool:
+    """Whether words are equal, or one begins with the other, which has `STEM_LETTERS` at least."""
+    shorter, longer = sorted((word, other), key=len)
+    return word == other or (len(shorter) >= STEM_LETTERS and longer.startswith(shorter))
+
+
+def _match_parts(parts: Sequence[str], class_names: Names) -> list[int | None]:
     """Match comma-separated hints, in which a class's own commas are cuts like any other.
 
     The longest run of parts that is a whole name is taken for that class: "Canidae", "dogs",
     "wolves" are one class, and not also "Dog".
     """
-    names, _ = _tables()
+    names, _ = _tables(class_names)
     found: list[int | None] = []
     at = 0
     while at < len(parts):
@@ -93,29 +141,29 @@ def _match_parts(parts: Sequence[str]) -> list[int | None]:
                 at = end
                 break
         else:
-            found.append(match_name(parts[at]))
+            found.append(match_name(parts[at], class_names))
             at += 1
     return found
 
 
-@lru_cache(maxsize=1)
-def _tables() -> tuple[dict[Words, int], dict[Words, int]]:
+@lru_cache(maxsize=8)
+def _tables(class_names: Names) -> tuple[dict[Words, int], dict[Words, int]]:
     """Classes by their whole name, and by those synonyms that are of one class alone."""
-    names = {_normalised(name): index for index, name in enumerate(audioset_labels())}
+    names = {_normalised(name): index for index, name in enumerate(class_names)}
     owners: dict[Words, int] = {}
     shared: Counter[Words] = Counter()
-    for index, name in enumerate(audioset_labels()):
+    for index, name in enumerate(class_names):
         for synonym in {_normalised(part) for part in _COMMA_OUTSIDE_BRACKETS.split(name)}:
             owners[synonym] = index
             shared[synonym] += 1
     return names, {synonym: index for synonym, index in owners.items() if synonym and shared[synonym] == 1}
 
 
-@lru_cache(maxsize=1)
-def _joined_table() -> dict[str, int]:
+@lru_cache(maxsize=8)
+def _joined_table(class_names: Names) -> dict[str, int]:
     """Classes by the words of a name or synonym without what is between them, where only one has these."""
     owners: dict[str, set[int]] = {}
-    for index, name in enumerate(audioset_labels()):
+    for index, name in enumerate(class_names):
         for part in (name, *_COMMA_OUTSIDE_BRACKETS.split(name)):
             owners.setdefault("".join(_normalised(part)), set()).add(index)
     return {joined: index for joined, (index, *others) in owners.items() if joined and not others}

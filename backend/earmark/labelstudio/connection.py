@@ -7,19 +7,19 @@ changes nothing; run after a change of address or password, it repairs what is t
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 
+from earmark.encoders.registry import version_name_pattern
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import explained
 from earmark.labelstudio.non_idempotent_requests import ONCE, create_one
 
 Login = tuple[str, str]
 """User name and password that the backend asks for."""
-OURS = re.compile(r"(cnn14|logmel)-v[0-9]+")
+OURS = version_name_pattern()
 """Titles that we give: a backend in Label Studio that is named like a version of ours is ours."""
 _CONNECTED = ("CO", "TR", "PR")
 

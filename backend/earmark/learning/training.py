@@ -12,7 +12,7 @@ import traceback
 import structlog
 from sqlalchemy.orm import Session
 
-from earmark.errors import LabelConfigError, NotEnoughAnnotationsError
+from earmark.errors import LabelConfigError, NotEnoughAnnotationsError, NotFiniteError
 from earmark.labels.config_changes import config_digest, note_project
 from earmark.learning.annotation_summary import summarized
 from earmark.learning.awaited_sounds import await_sounds
@@ -130,6 +130,8 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
                 candidate = fit_candidate(services, lesson, services.active(key))
         except (NotEnoughAnnotationsError, LabelConfigError) as error:
             training.outcome, training.detail = "nothing", str(error)
+        except NotFiniteError as error:
+            training.outcome, training.detail = "failed", str(error)
         while not _settle(services, lease, project, training, events, lesson, candidate, digest, scores):
             log.info("active version changed during the training: compared again", project=key)
     except LeaseLostError:
@@ -138,7 +140,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
         training.traceback = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
         _put_off(services, lease, training, f"{type(error).__name__}: {error}")
         raise
-    (log.warning if training.outcome == "kept" else log.info)(
+    getattr(log, {"kept": "warning", "failed": "error"}.get(training.outcome, "info"))(
         "training ended",
         project=key,
         outcome=training.outcome,
@@ -192,6 +194,10 @@ def _settle(
 ) -> bool:
     """Compare the candidate, and store all that came of the training in one transaction.
 
+    A fit whose numbers are not finite makes no candidate, so no version: its training is stored as
+    ``failed``, and the version before goes on answering. Its webhooks count as handled, unlike after other
+    failures: equal annotations give equal numbers, and the next one must not wait for a growing pause.
+
     Returns
     -------
     False, and nothing is stored, when another version became active while this one was compared.
@@ -202,7 +208,8 @@ def _settle(
         This process hung for so long that another one took over; nothing is stored.
     """
     key, encoder_identity = project.key, services.encoder_identity()
-    active, reason, doubt = services.active(key), "", ""
+    activated = services.activated(key)
+    active, reason, doubt = services.answering(activated), "", ""
     if lesson is not None and candidate is not None:
         found = against_served(services, lesson, candidate, active)
         reason, doubt = " ".join(found.reasons), unmeasured(services, found, active)
@@ -210,7 +217,7 @@ def _settle(
         lease.hold(session)
         if candidate is not None and lesson is not None:
             now = active_version(session, key, encoder_identity)
-            if (now and now.id) != (active and active.id):
+            if (now and now.id) != (activated and activated.id):
                 return False
             version = register_version(
                 session,
@@ -235,7 +242,7 @@ def _settle(
         row.learnt_config = config_digest(project.label_config)
         if lesson is not None:
             row.annotated = summarized(lesson, events, row.annotated)
-        if training.outcome == "nothing" and needs_version(session, key, encoder_identity):
+        if training.outcome in ("nothing", "failed") and needs_version(session, key, encoder_identity):
             row.failed_at = time.time()
             row.retry_after = row.failed_at + services.settings.train_longest_retry_seconds
         training.finished_at = time.time()

@@ -20,7 +20,7 @@ from earmark.learning.annotated_clips import Heard, annotated_clips, hear_annota
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.implicit_negatives import with_cleared
-from earmark.prediction.label_mapping import fitted_as_configured
+from earmark.prediction.label_mapping import as_configured, fitted_as_configured
 from earmark.services import Services
 from earmark.store.annotations import live_annotations
 from earmark.store.models import Project, Version
@@ -81,6 +81,8 @@ def fit_candidate(services: Services, lesson: Lesson, active: Version | None) ->
     ------
     NotEnoughAnnotationsError
         There is too little to learn from.
+    NotFiniteError
+        The fit ended in NaN or infinity; no version is made of it.
     """
     encoder, controls = services.encoder(), lesson.controls
     examples = build_all(encoder.pool, encoder.frame_rate, controls, lesson.clips)
@@ -109,7 +111,8 @@ def against_served(
 ) -> Comparison:
     """Compare a candidate with what is served now: the active version, or what answers before any training.
 
-    Nothing is compared where nothing answers, nor with a version that cannot be read.
+    Nothing is compared where nothing answers. With a version whose fold heads cannot be read too few
+    recordings are new to both sides, and all that the candidate is said to be is unmeasured.
     """
     before = _fitted_or_none(services, lesson, active)
     if active is None and (head := services.zero_label_head(lesson.controls)) is not None:
@@ -174,6 +177,6 @@ def _fitted_or_none(services: Services, lesson: Lesson, version: Version | None)
     try:
         return load_fitted(services, lesson, version)
     except HeadDamagedError as error:
-        # It answers nothing any more, so anything is better
-        log.warning("active version cannot be compared with", version=version.name, detail=str(error))
-        return None
+        log.warning("active version cannot be measured", version=version.name, detail=str(error))
+        head = as_configured(services.head(version), lesson.controls, lesson.names)
+        return Fitted(head, (), None)

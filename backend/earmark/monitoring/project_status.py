@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
 from earmark.errors import LabelConfigError
+from earmark.head.version_fallback import answering_version
 from earmark.labels.config_changes import names_now
 from earmark.labels.controls import Control, parse_label_config
 from earmark.store.annotations import count_annotations
@@ -45,16 +46,22 @@ class ProjectState:
         if self.training.outcome == "kept":
             return f"{self.training.version} was kept and is not served: {self.training.detail}"
         if self.training.outcome == "failed":
-            return f"The last training failed and is tried again by itself: {self.training.detail}"
+            tried_again = " and is tried again by itself" if self.project.failures else ""
+            return f"The last training failed{tried_again}: {self.training.detail}"
         return self.training.detail
 
 
-def project_states(session: Session, encoder_identity: str | None) -> list[ProjectState]:
-    """The state of every known project with an encoder; with any where it is not known which one hears."""
+def project_states(
+    session: Session, encoder_identity: str | None, read: Callable[[Version], object] | None = None
+) -> list[ProjectState]:
+    """The state of every known project with an encoder; with any where it is not known which one hears.
+
+    ``read``: reads a version's head, which tells whether it can answer; see `answering_version`.
+    """
     trainings, active = latest_trainings(session), {}
     for version in reversed(active_versions(session)):
         if version.answers(encoder_identity):
-            active[version.project_key] = version
+            active[version.project_key], _ = answering_version(session, version, read)
     work = {waiting.project_key: waiting for waiting in pending_work(session)}
     return [
         _state(session, project, active.get(project.key), trainings.get(project.key), work)

@@ -14,10 +14,9 @@ import structlog
 from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 
-from earmark.encoders import encoder_identity
+from earmark.encoders import encoder_identity, registry
 from earmark.encoders.background_fetch import need_prepared, prepare
 from earmark.encoders.custom_checkpoint import looked_into, own_fault
-from earmark.encoders.weights import find_checkpoint
 from earmark.errors import EarmarkError
 from earmark.jobs.queue import job_queue, live_workers
 from earmark.jobs.queues import QueueKind
@@ -112,19 +111,23 @@ class Readiness:
 
     def _encoder(self) -> str:
         settings = self._services.settings
-        if settings.encoder == "logmel":
-            return ""
         try:
             encoder_identity(settings)
             need_prepared(settings)
         except EarmarkError as error:
             return str(error)
-        fault = own_fault(settings)
-        if fault is not None:
-            return str(fault)
-        if not looked_into(settings):
-            prepare(settings)  # in a thread of its own, because torch alone takes seconds
-            return f"CNN14_CHECKPOINT is {settings.cnn14_checkpoint}, which is being read: ask again soon."
-        if settings.encoder == "cnn14" and find_checkpoint(settings) is None:
-            return "CNN14's weights are not here: earmark weights"
+        if registry.takes_checkpoint(settings.encoder):
+            fault = own_fault(settings)
+            if fault is not None:
+                return str(fault)
+            if not looked_into(settings):
+                prepare(settings)  # in a thread of its own, because torch alone takes seconds
+                return (
+                    f"CNN14_CHECKPOINT is {settings.cnn14_checkpoint}, which is being read: ask again soon."
+                )
+        if settings.encoder == registry.AUTO:
+            return ""
+        spec = registry.spec_of(settings.encoder)
+        if spec.weights is not None and not spec.weights.here(settings):
+            return f"{spec.weights.title}'s weights are not here: {registry.weights_command(spec.weights)}"
         return ""

@@ -21,6 +21,7 @@ from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.task_pages import OPEN, Filter, Listing
 from earmark.prediction.predictor import Predictor
+from earmark.prediction.write_windows import wait_for_window
 from earmark.prediction.writer import PredictionWriter
 from earmark.services import Services
 from earmark.store.lease_renewal import kept
@@ -47,6 +48,8 @@ LEASE_SECONDS = 15.0
 SHIFT_SECONDS = 60.0
 """A job takes no further chunk after this time, so that other jobs get their turn; the next goes on."""
 RETRY_SECONDS = 15.0
+LONGEST_WINDOW_WAIT_SECONDS = 30.0
+"""For a moment in which no annotator submits; a run that was asked for goes on after that."""
 MOST_ATTEMPTS = 3
 """At a chunk; a file that ends whoever hears it must not keep a run from ending."""
 PAGE_TASKS = 500
@@ -91,7 +94,7 @@ def look_through(
     controls = parse_label_config(project.label_config)
     if services.head_for(version, controls) is None:
         raise NotEnoughAnnotationsError(
-            "Nothing can be predicted yet: annotate a few tasks and submit them, or use the encoder cnn14 "
+            "Nothing can be predicted yet: annotate a few tasks and submit them, or use cnn14 or yamnet "
             "and labels that AudioSet has ('earmark doctor' lists them)."
         )
     need = Need(version.name if version else services.untrained_name(), {})
@@ -247,6 +250,7 @@ def _predict_chunk(
             ours = version_names(session, project.key) | {services.untrained_name()}
         with explained(services.settings.label_studio_url or project.hostname):
             client = client_for(services.settings, project)
+            wait_for_window(services.database, project.key, LONGEST_WINDOW_WAIT_SECONDS, lost.is_set)
             written = PredictionWriter(services, client, project, ours).write(answer.version, items)
     if written.deferred:
         raise LabelStudioError(

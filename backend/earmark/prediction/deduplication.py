@@ -14,6 +14,7 @@ from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.connection import OURS
 from earmark.labelstudio.model_versions import delete_model_version, list_model_versions
 from earmark.prediction.predictor import Predictions
+from earmark.prediction.write_windows import is_write_window
 from earmark.prediction.writer import PredictionWriter, superseded_before
 from earmark.services import Services
 from earmark.store.models import Project
@@ -85,6 +86,8 @@ def deduplicate(services: Services, key: str) -> int:
             for number, answered_at in marked:
                 rows = [_as_listed(row) for row in client.predictions.list(task=number)]
                 held = writer.held(rows)
+                if len(held) > 1 and not is_write_window(services.database, key):
+                    break  # the dispatcher asks again
                 for row in held[:-1]:
                     writer.supersede(row["id"])
                 superseded += max(0, len(held) - 1)

@@ -10,7 +10,14 @@ from typing import Any
 import structlog
 
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
-from earmark.errors import EarmarkError, OutOfTimeError, TaskError, WeightsAwaitedError, WeightsError
+from earmark.errors import (
+    EarmarkError,
+    NotFiniteError,
+    OutOfTimeError,
+    TaskError,
+    WeightsAwaitedError,
+    WeightsError,
+)
 from earmark.features.prefetch import Prefetch
 from earmark.head.model import Head
 from earmark.labels.config_changes import names_now
@@ -19,6 +26,7 @@ from earmark.labelstudio.results import choices_item, region_item
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import ClipPrediction, predict_clip
 from earmark.services import Services
+from earmark.storage.finite_json import is_finite
 from earmark.store.models import Project, Version
 from earmark.store.projects import project_key
 from earmark.store.registry import active_version
@@ -91,7 +99,10 @@ class Predictor:
                 names = names_now(session, key, controls)
             if deadline.limited:
                 services.need_encoder_soon()
+            active, version = version, services.answering(version)
             head = self.head_for(version, controls, names)
+            if active is not None and version is None and head is None:
+                services.head(active)  # raises: nothing answers in its place
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
@@ -182,7 +193,13 @@ class Predictor:
             results += result_items(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
             probabilities.update(found.probabilities)
             scores.append(found.score)
-        return {"score": min(scores), "result": results, "probabilities": probabilities}
+        item = {"score": min(scores), "result": results, "probabilities": probabilities}
+        if not is_finite(item):
+            raise NotFiniteError(
+                "The prediction holds numbers that are not finite, which is a fault of Earmark, of the "
+                "encoder's weights or of the stored frames: please report it."
+            )
+        return item
 
     def left_out(self, tasks: Sequence[object], project: object) -> Predictions:
         """Answer for a request that no time is left for: an item without ``result`` for each task."""

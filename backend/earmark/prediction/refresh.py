@@ -19,6 +19,7 @@ from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.task_pages import OPEN, PAGE_TASKS, Listing
 from earmark.prediction.predictor import Predictor
+from earmark.prediction.write_windows import is_write_window
 from earmark.prediction.writer import PredictionWriter
 from earmark.services import Services
 from earmark.store.models import Project
@@ -27,7 +28,7 @@ from earmark.store.registry import version_names
 
 log = structlog.get_logger(__name__)
 
-NEXT_TASKS = 12
+NEXT_TASKS = 6
 """Tasks that are refreshed at once after a training: more than annotators open before the next one."""
 WRITTEN_AT_ONCE = 8
 """Tasks between two looks at whether a newer version was trained meanwhile."""
@@ -41,7 +42,8 @@ LEAST_CERTAIN_FIRST = "tasks:predictions_score"
 @dataclass
 class Refreshed:
     """``written``: tasks that have the version's prediction now. ``failed``: why others have none, which keep
-    what they have, and are predicted when they are opened. ``complete``: no newer version has come meanwhile.
+    what they have, and are predicted when they are opened. ``complete``: nothing is left for later, as no
+    newer version has come meanwhile, and the write window has not closed.
     """
 
     written: int = 0
@@ -96,8 +98,12 @@ def _refresh(
 
     ``pauses``: leave Label Studio as much time for others as the writing takes.
     """
-    version = services.active(key)
-    if version is None:
+    active = services.activated(key)
+    version = services.answering(active)
+    if active is None:
+        return None
+    if version is None:  # its head is damaged, and the start before any training answers
+        _put_off(services, key)
         return None
     with services.database.read() as session:
         project = session.get_one(Project, key)
@@ -113,6 +119,9 @@ def _refresh(
             for first in range(0, len(stale), WRITTEN_AT_ONCE):
                 started = time.monotonic()
                 some = stale[first : first + WRITTEN_AT_ONCE]
+                if not is_write_window(services.database, key):
+                    refreshed.complete = False
+                    return refreshed  # the dispatcher asks for another one
                 if not _write(services, writer, project, version.name, some, refreshed):
                     refreshed.complete = False
                     return refreshed  # its own refresh follows
@@ -120,7 +129,11 @@ def _refresh(
                     _show_version(services, client, project, version.name, ours)
                 if pauses:
                     time.sleep(min(LONGEST_PAUSE_SECONDS, time.monotonic() - started))
-            if project.shown_version != version.name and not refreshed.failed:
+            if (
+                project.shown_version != version.name
+                and not refreshed.failed
+                and is_write_window(services.database, key)
+            ):
                 _show_version(services, client, project, version.name, ours)
     except LabelStudioError as error:
         log.warning("open tasks keep their old predictions", project=key, detail=str(error))
@@ -131,7 +144,7 @@ def _refresh(
         raise
     if pauses and (refreshed.written or not refreshed.failed):
         with services.database.write() as session:
-            remember_project(session, key).refreshed_version = version.name
+            remember_project(session, key).refreshed_version = active.name
     return refreshed
 
 
@@ -143,7 +156,9 @@ def _write(
     tasks: list[dict[str, Any]],
     refreshed: Refreshed,
 ) -> bool:
-    """Predict some tasks and write what comes of it; False when a newer version answers by now."""
+    """Predict some tasks and write what comes of it; False when a newer version answers by now, or the write
+    window has closed.
+    """
     asked = [{"id": task["id"], "data": task.get("data")} for task in tasks]
     answer = Predictor(services).predict(asked, project.key, project.label_config)
     if answer.version != version:
@@ -154,9 +169,9 @@ def _write(
         for position, (task, item) in enumerate(zip(tasks, answer.items, strict=True))
         if position not in answer.failed
     ]
-    written = writer.write(version, items)
+    written = writer.write(version, items, lambda: is_write_window(services.database, project.key))
     refreshed.written += len(written.tasks) + len(written.deferred)
-    return True
+    return not written.stopped
 
 
 def _put_off(services: Services, key: str) -> None:

@@ -9,7 +9,7 @@ a browser is deleted, a day's rows with one request.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -25,12 +25,13 @@ _SUPERSEDED = re.compile(r"superseded (\d{4}-\d{2}-\d{2})")
 
 @dataclass
 class Written:
-    """``tasks``: those that now have the version's prediction. ``deferred``: those that somebody else gives
-    it to at this moment.
+    """``tasks``: those that now have the version's prediction. ``deferred``: those that another writer gives
+    it to at this moment. ``stopped``: others are left, because the write window closed.
     """
 
     tasks: list[int] = field(default_factory=list)
     deferred: list[int] = field(default_factory=list)
+    stopped: bool = False
 
 
 class PredictionWriter:
@@ -48,13 +49,20 @@ class PredictionWriter:
         self._services, self._client, self._project = services, client, project
         self._ours = frozenset(ours)
 
-    def write(self, version: str, items: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Written:
+    def write(
+        self,
+        version: str,
+        items: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> Written:
         """Write predictions of one version.
 
         Parameters
         ----------
         items
             For each task, as Label Studio lists it with its ``predictions``, the ``result`` and ``score``.
+        may_write
+            Asked before each request that changes something: see ``write_windows``.
         """
         key = self._project.key
         with self._services.database.write() as session:
@@ -62,7 +70,7 @@ class PredictionWriter:
         written = Written(deferred=[task["id"] for task, _ in items if task["id"] not in claimed])
         mine = [(task, item) for task, item in items if task["id"] in claimed]
         try:
-            self._write(version, mine, written)
+            self._write(version, mine, written, may_write)
         finally:
             left = claimed - set(written.tasks)
             if left:
@@ -71,10 +79,17 @@ class PredictionWriter:
         return written
 
     def _write(
-        self, version: str, items: Sequence[tuple[dict[str, Any], dict[str, Any]]], written: Written
+        self,
+        version: str,
+        items: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+        written: Written,
+        may_write: Callable[[], bool],
     ) -> None:
         new = []
         for task, item in items:
+            if not may_write():
+                written.stopped = True
+                return
             held = self.held(task.get("predictions"))
             body = {"result": item["result"], "score": item["score"], "model_version": version}
             if held and self._change(held[-1]["id"], **body):

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
 from earmark.storage.atomic_files import keep_private, needed
+from earmark.storage.finite_json import dumps, loads
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 """How long a writer waits for another one; each holds the lock for milliseconds."""
@@ -52,7 +53,12 @@ class Database:
             with needed(Path(self.url.database).parent):
                 pass  # only made
             _keep_private(Path(self.url.database))
-        options: dict[str, Any] = {"pool_pre_ping": True}
+        options: dict[str, Any] = {
+            "pool_pre_ping": True,
+            # PostgreSQL refuses NaN, SQLite would keep it, and every answer made of it would be no JSON
+            "json_serializer": dumps,
+            "json_deserializer": loads,
+        }
         if self._sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
         self.engine: Engine = create_engine(self.url, **options)

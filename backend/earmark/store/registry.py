@@ -201,6 +201,17 @@ def active_version(session: Session, key: str, encoder_identity: str) -> Version
     )
 
 
+def accepted_before(session: Session, version: Version) -> list[Version]:
+    """Accepted versions of the same project and encoder with lower numbers, the newest first."""
+    query = select(Version).where(
+        Version.project_key == version.project_key,
+        Version.encoder == version.encoder,
+        Version.number < version.number,
+        Version.status == "accepted",
+    )
+    return list(session.scalars(query.order_by(Version.number.desc())))
+
+
 def active_at(session: Session, key: str, encoder_identity: str, moment: float) -> Version | None:
     """The version that answered at a moment (seconds since the epoch), without its head's bytes."""
     query = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from earmark.encoders import settled
+from earmark.encoders.registry import spec_of
 from earmark.errors import RedisUnavailableError
 from earmark.jobs.queue import HEARTBEAT_SECONDS, job_queue
 from earmark.jobs.queues import QueueKind
@@ -106,8 +108,8 @@ def run_worker(
     # Imported before the fork so that each job starts warm; nothing here starts threads.
     import earmark.worker.tasks
 
-    if chosen.encoder == "cnn14":
-        import earmark.encoders.cnn14_network  # PyTorch: a second for each job otherwise
+    for module in spec_of(chosen.encoder).preload:
+        import_module(module)  # PyTorch alone takes a second for each job otherwise
 
     connection = connect(settings)
     worker = EnduringWorker(

@@ -11,7 +11,7 @@ import httpx
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from earmark.encoders import encoder_identity, weights
+from earmark.encoders import encoder_identity, registry, weights
 from earmark.encoders.engines import plans_for
 from earmark.errors import ConfigurationError, EarmarkError
 from earmark.features.shared_store import frame_store
@@ -128,8 +128,8 @@ def workers(settings: Settings) -> Iterator[Finding]:
 
 def encoder(settings: Settings) -> Iterator[Finding]:
     """Which encoder hears, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
-    if settings.encoder == "logmel":
-        yield Finding("note", "encoder", "logmel, as ENCODER asks (cnn14 hears far more)")
+    if not registry.takes_checkpoint(settings.encoder):
+        yield _named_encoder(settings, registry.spec_of(settings.encoder))
         return
     fault = ""
     try:
@@ -157,9 +157,33 @@ def encoder(settings: Settings) -> Iterator[Finding]:
     elif settings.encoder == "cnn14":
         yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", bring)
     else:
-        yield Finding("note", "encoder", f"{hears}: CNN14's weights are not here", bring)
+        yield Finding("note", "encoder", f"{hears}: CNN14's weights are not here", _bring_any(bring))
     if checkpoint:
         yield _engine(settings)
+
+
+def _bring_any(bring_cnn14: str) -> str:
+    """How to get better weights than those that are here, where ENCODER=auto."""
+    yamnet = registry.weights_of("yamnet")
+    fetch = f"'{registry.weights_command(yamnet)}' fetches {yamnet.title} ({yamnet.megabytes} MB)"
+    return f"{bring_cnn14} Without it, {fetch}."
+
+
+def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
+    """An encoder other than CNN14 that ENCODER asks for: whether its weights are here."""
+    if spec.weights is None:
+        return Finding(
+            "note", "encoder", f"{spec.name}, as ENCODER asks (cnn14 and yamnet recognise far more)"
+        )
+    if spec.weights.here(settings):
+        text = f"{encoder_identity(settings)} ({spec.weights.licence}; {spec.cost:.0f} ms for 10 s of sound)"
+        return Finding("fine", "encoder", text)
+    return Finding(
+        "fault",
+        "encoder",
+        f"ENCODER={spec.name}, but its weights are not here",
+        f"{registry.weights_command(spec.weights)} ({spec.weights.megabytes} MB; {spec.weights.licence})",
+    )
 
 
 def api(settings: Settings) -> Iterator[Finding]:

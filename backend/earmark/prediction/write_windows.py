@@ -1,0 +1,92 @@
+"""Write windows: moments at which a write into Label Studio meets no annotator's Submit.
+
+Label Studio on SQLite carries a request out twice where another write locks the database in the middle of
+it, and then refuses the second attempt of a Submit, whose annotation it has saved: the annotator reads that
+nothing was saved. So predictions are changed while the only annotator works on the next task, in the first
+half of the time that a task has taken lately, or when nobody has submitted for a while. Whoever opens a task
+meanwhile is shown the newest version all the same, as Label Studio then asks ``/predict`` by itself.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from earmark.store.database import Database
+from earmark.store.models import Event
+
+SUBMITS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
+LOOKED_AT = 20
+"""Latest submits that the annotators' pace is taken from."""
+LOOKED_BACK_SECONDS = 600.0
+UNKNOWN_GAP_SECONDS = 10.0
+"""Time between two submits where there was only one yet."""
+SHORTEST_IDLE_SECONDS = 3.0
+LONGEST_IDLE_SECONDS = 120.0
+IDLE_GAPS = 3.0
+"""After so many times the usual gap, nobody annotates any more."""
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Annotators' latest submits: times in seconds since the epoch, in order, and how many annotators."""
+
+    times: Sequence[float]
+    annotators: int
+
+    def is_window(self, now: float) -> bool:
+        """Whether a write at ``now`` is unlikely to meet a Submit."""
+        if not self.times:
+            return True
+        gaps = [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
+        gap = statistics.median(gaps) if gaps else UNKNOWN_GAP_SECONDS
+        since = now - self.times[-1]
+        if since >= min(LONGEST_IDLE_SECONDS, max(SHORTEST_IDLE_SECONDS, IDLE_GAPS * gap)):
+            return True
+        return self.annotators <= 1 and since <= gap / 2
+
+
+def activity(session: Session, key: str, now: float) -> Activity:
+    """The latest submits of a project's annotators, by the webhooks that told of them."""
+    query = (
+        select(Event.received_at, Event.payload)
+        .where(
+            Event.project_key == key,
+            Event.action.in_(SUBMITS),
+            Event.received_at > now - LOOKED_BACK_SECONDS,
+        )
+        .order_by(Event.id.desc())
+        .limit(LOOKED_AT)
+    )
+    rows = list(session.execute(query))
+    people = {_annotator(payload) for _, payload in rows}
+    return Activity(sorted(received_at for received_at, _ in rows), len(people))
+
+
+def is_write_window(database: Database, key: str) -> bool:
+    """Whether predictions of a project may be changed in Label Studio at this moment."""
+    now = time.time()
+    with database.read() as session:
+        return activity(session, key, now).is_window(now)
+
+
+def wait_for_window(database: Database, key: str, longest_seconds: float, stop: Callable[[], bool]) -> bool:
+    """Wait for a write window; False where none came in time, or ``stop`` said so."""
+    deadline = time.monotonic() + longest_seconds
+    while not is_write_window(database, key):
+        if time.monotonic() >= deadline or stop():
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _annotator(payload: object) -> object:
+    annotation = payload.get("annotation") if isinstance(payload, dict) else None
+    person = annotation.get("completed_by") if isinstance(annotation, dict) else None
+    return person.get("id") if isinstance(person, dict) else person

@@ -1,0 +1,81 @@
+"""Write windows: the first half of the only annotator's time on a task, or a pause of everybody."""
+
+from __future__ import annotations
+
+import pytest
+
+from earmark.prediction.deduplication import deduplicate
+from earmark.prediction.refresh import refresh_next, refresh_predictions
+from earmark.prediction.write_windows import LONGEST_IDLE_SECONDS, SHORTEST_IDLE_SECONDS, Activity, activity
+from earmark.services import Services
+from earmark.store.events import record_event
+from tests.lessons import KEY, PROJECT
+from tests.scene import Scene
+
+EVERY_FIVE = [100.0, 105.0, 110.0, 115.0]
+
+
+@pytest.mark.parametrize(
+    ("times", "annotators", "now", "expected"),
+    [
+        ([], 0, 0.0, True),
+        (EVERY_FIVE, 1, 115.5, True),
+        (EVERY_FIVE, 1, 117.4, True),
+        (EVERY_FIVE, 1, 117.6, False),
+        (EVERY_FIVE, 1, 120.0, False),
+        (EVERY_FIVE, 1, 129.0, False),
+        (EVERY_FIVE, 1, 130.0, True),
+        (EVERY_FIVE, 2, 115.5, False),
+        (EVERY_FIVE, 2, 130.0, True),
+        # A script that annotates many tasks a second has ended
+        ([100.0, 100.1, 100.2], 1, 100.2 + SHORTEST_IDLE_SECONDS, True),
+        ([100.0, 100.1, 100.2], 1, 101.0, False),
+        # One submit alone: ten seconds a task are taken for granted
+        ([100.0], 1, 104.9, True),
+        ([100.0], 1, 106.0, False),
+        ([100.0, 1000.0], 1, 1000.0 + LONGEST_IDLE_SECONDS, True),
+    ],
+)
+def test_a_window_follows_the_pace(times: list[float], annotators: int, now: float, expected: bool) -> None:
+    assert Activity(times, annotators).is_window(now) == expected
+
+
+def test_the_pace_is_read_from_webhooks(services: Services) -> None:
+    with services.database.write() as session:
+        for number, person in ((1, 7), (2, {"id": 8})):
+            annotation = {"id": number, "completed_by": person}
+            payload = {"action": "ANNOTATION_CREATED", "project": PROJECT, "annotation": annotation}
+            last = record_event(session, payload).received_at
+        record_event(session, {"action": "PROJECT_UPDATED", "project": PROJECT})
+    with services.database.read() as session:
+        found = activity(session, KEY, last + 1)
+        assert (len(found.times), found.annotators, found.times[-1]) == (2, 2, last)
+        assert activity(session, KEY, last + 3600) == Activity([], 0)
+
+
+def test_nothing_is_written_outside_of_a_window(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.annotate(0, 1, 2, 3)
+    scene.learn()
+    monkeypatch.setattr(Activity, "is_window", lambda *_: False)
+    assert refresh_next(scene.services, scene.key) == 0
+    assert refresh_predictions(scene.services, scene.key) == 0
+    assert deduplicate(scene.services, scene.key) == 0
+    assert [scene.shown(place) for place in range(4, 8)] == [[]] * 4
+    assert (scene.title, scene.project().refreshed_version) == ("logmel-v0", "")
+
+
+def test_a_window_that_closes_leaves_the_rest_for_the_next_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.annotate(0, 1, 2, 3)
+    scene.learn()
+    assert refresh_predictions(scene.services, scene.key) == 4
+    scene.annotate(4)
+    version = scene.learn()
+    asked = iter([True, True, True, False])
+    monkeypatch.setattr(Activity, "is_window", lambda *_: next(asked, False))
+    refresh_predictions(scene.services, scene.key)
+    versions = [held[0][0] for held in map(scene.shown, range(5, 8))]
+    assert versions.count(version) == 2
+    assert scene.project().refreshed_version == "logmel-v1"
+    monkeypatch.undo()
