@@ -18,6 +18,9 @@ SCREENSHOTS_VARIABLE = "EARMARK_SCREENSHOTS"
 """Environment variable: folder for screenshots; without it none are made."""
 NEXT_TASK = "id=next_task"
 """Part of the address that the label stream fetches each clip from: ``/api/dm/actions?id=next_task``."""
+SOUND_LOADED = "() => [...(window.Htx?.annotationStore?.selected?.names ?? new Map()).values()].some(\
+tag => tag._ws?.loaded)"
+"""Expression for the page: the open annotation's audio control can play."""
 STEP_MILLISECONDS = 30_000
 """Longest wait for one answer of Label Studio or one change on the page; a busy machine is slow."""
 
@@ -128,12 +131,13 @@ class Annotator:
             self._next_tasks.append(answer)
 
     def _wait_for_editor(self, task: int) -> None:
-        """Wait until the editor shows this task with its sound loaded."""
+        """Wait until the editor shows this task, with its annotation and its sound loaded."""
         shown = self.page.locator(".lsf-current-task__task-id")
         number = re.compile(rf"^\s*#?{task}\b")
         expect(shown).to_have_text(number, use_inner_text=True, timeout=STEP_MILLISECONDS)
         length = self.page.get_by_test_id("timebox-end-time").locator("input")
         expect(length).not_to_have_value("00:00:00:000", timeout=STEP_MILLISECONDS)
+        self.page.wait_for_function(SOUND_LOADED)
 
     # What the interface shows
 
@@ -150,9 +154,9 @@ class Annotator:
         header = self.page.locator(".lsf-table-head").get_by_text(title).first
         expect(header).to_be_visible(timeout=STEP_MILLISECONDS)
 
-    def row(self, text: str) -> str:
-        """Whole text of the row in the Data Manager that contains a text, as the name of a file."""
-        return self.page.get_by_test_id("table-row").filter(has_text=text).first.inner_text()
+    def row(self, text: str) -> Locator:
+        """The row in the Data Manager that contains a text, as the name of a file."""
+        return self.page.get_by_test_id("table-row").filter(has_text=text).first
 
     def turn_on_auto_annotation(self) -> None:
         """Turn on Auto-Annotation; the browser remembers it for the tasks that are opened later."""
@@ -186,6 +190,10 @@ class Annotator:
     def regions(self) -> list[str]:
         """Labels of the regions in the list at the side, in its order."""
         return [title.inner_text().strip() for title in self.page.locator(".lsf-outliner-item__title").all()]
+
+    def wait_for_regions(self, count: int) -> None:
+        """Wait for this many regions in the list; Label Studio fetches submitted ones by themselves."""
+        expect(self._region_items()).to_have_count(count, timeout=STEP_MILLISECONDS)
 
     def delete_region(self, number: int) -> None:
         """Delete a region by its place in the list, from 0."""

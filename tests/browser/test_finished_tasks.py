@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from scripts.demo_check import Loop
-from tests.browser.annotator import Annotator, tags_of
+from tests.browser.annotator import Annotator, regions_of, tags_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -28,8 +28,8 @@ def test_a_finished_task_is_as_it_was(annotator: Annotator, shared_project: Loop
     before = held(loop, clip.task)
     annotator.open_task(loop.project_id, clip.task)
     result = submission.answer["result"]
+    annotator.wait_for_regions(len(regions_of(result)))
     assert annotator.tags() == tags_of(result)
-    assert len(annotator.regions()) == sum(item["type"] == "labels" for item in result)
     annotator.open_data_manager(loop.project_id)
     assert held(loop, clip.task) == before
 
@@ -43,7 +43,10 @@ def test_auto_annotation_adds_nothing_to_a_finished_task(annotator: Annotator, s
     annotator.open_task(loop.project_id, task)
     annotator.turn_on_auto_annotation()
     annotator.open_task(loop.project_id, task)
+    (annotation,) = loop.client.annotations.list(id=task)
+    annotator.wait_for_regions(len(regions_of(annotation.result)))
     regions, tags = annotator.regions(), annotator.tags()
+    assert tags == tags_of(annotation.result)
     event = loop.clips[task].events[0]
     middle = (event.onset + event.offset) / 2 / loop.clips[task].duration
     with annotator.page.expect_response(lambda answer: "interactive-annotating" in answer.url) as asked:

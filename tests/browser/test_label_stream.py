@@ -35,17 +35,23 @@ def stored(loop: Loop, submission: Submission) -> list[dict[str, Any]]:
     return result
 
 
-def learnt_from(loop: Loop) -> dict[str, int]:
-    """Number of annotations that each version of a project has learnt from, by its name."""
-    details = httpx.get(f"{loop.api_url}/versions", params={"project": loop.project_key}, timeout=30).json()
-    return {version["name"]: version["annotations"] for version in details["details"]}
+def count_annotations(loop: Loop) -> int:
+    """Number of annotations that Label Studio holds in a project."""
+    tasks = loop.client.tasks.list(project=loop.project_id, fields="all", page_size=100)
+    return sum(task.total_annotations for task in tasks)
+
+
+def versions_of(loop: Loop) -> list[dict[str, Any]]:
+    """Versions of a project, the newest first, as the backend lists them."""
+    answer = httpx.get(f"{loop.api_url}/versions", params={"project": loop.project_key}, timeout=30)
+    details: list[dict[str, Any]] = answer.json()["details"]
+    return details
 
 
 def refresh_while_open(loop: Loop, clip: Clip, task: int) -> str:
     """Annotate another task, and wait until the new version has reached the open clip; returns its name."""
-    annotated = len(loop.clips) - len(loop.open_tasks())
     loop.annotate([task])
-    version = loop.wait_for_training(annotated + 1)
+    version = loop.wait_for_training(count_annotations(loop))
 
     def has_reached() -> bool:
         held = {p.id: p.model_version for p in loop.client.predictions.list(task=clip.task)}
@@ -61,7 +67,7 @@ def test_clips_at_the_pace_of_a_person(
 ) -> None:
     """One correction in each clip, half of its time after it came, and no Submit is refused."""
     loop = make_project(f"A clip each {seconds:.0f} s")
-    known = len(loop.clips) - len(loop.open_tasks())
+    known = count_annotations(loop)
     refused: list[tuple[int, dict[str, Any]]] = []
     rows: list[tuple[int, str | None, int]] = []
     clip = annotator.open_label_stream(loop.project_id)
@@ -88,16 +94,19 @@ def test_clips_at_the_pace_of_a_person(
             refused.append((number, submission.answer))
             annotator.screenshot(f"pace-{seconds:.0f}-{number}-refused")
             clip = annotator.reload()
-    print_staleness(rows, learnt_from(loop))
+    print_staleness(rows, versions_of(loop))
     assert refused == []
 
 
-def print_staleness(rows: list[tuple[int, str | None, int]], learnt: dict[str, int]) -> None:
+def print_staleness(rows: list[tuple[int, str | None, int]], versions: list[dict[str, Any]]) -> None:
     """Print how many annotations each suggestion had learnt from, and how many there were."""
+    learnt = {version["name"]: version["annotations"] for version in versions}
     print("\n task  shown version  learnt from  annotations then  behind")
     for task, version, submitted in rows:
         known = learnt.get(version or "", 0)
         print(f"{task:5d}  {version!s:13s}  {known:11d}  {submitted:16d}  {submitted - known:6d}")
+    for version in reversed(versions):
+        print(f"{version['name']}: {version['annotations']} annotations, {version['status']}")
 
 
 def test_a_version_that_arrives_while_a_clip_is_open(annotator: Annotator, shared_project: Loop) -> None:
@@ -141,8 +150,7 @@ def test_an_update_of_a_submitted_annotation(annotator: Annotator, make_project:
     annotator.go_back(first.task)
     tags = correct_one_tag(annotator, loop, first.task)
     loop.annotate([loop.open_tasks()[-1]])
-    annotated = len(loop.clips) - len(loop.open_tasks())
-    version = loop.wait_for_training(annotated)
+    version = loop.wait_for_training(count_annotations(loop))
     loop.wait_for_predictions(version, loop.open_tasks())
     update = annotator.update()
     assert update.status == httpx.codes.OK, update.answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import expect
 
 from scripts.demo_check import Loop
 from tests.browser.annotator import Annotator
@@ -26,7 +27,7 @@ def test_suggestions_name_their_version(annotator: Annotator, project: Loop) -> 
     annotator.screenshot("version-on-card")
     annotator.open_data_manager(project.project_id)
     annotator.show_column("Prediction model versions")
-    assert version in annotator.row(project.clips[task].name)
+    expect(annotator.row(project.clips[task].name)).to_contain_text(version)
     annotator.screenshot("version-in-data-manager")
 
 
