@@ -5,7 +5,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 	$$name -c '$(RIGHT)' >/dev/null 2>&1 && echo $$name && exit; done; echo python3)
 BIN := .venv/bin
 # What needs no server, no browser and no second environment.
-QUICK := $(filter-out tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts tests/fixtures,$(wildcard tests/[a-z]*))
+SERVERS := tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts
+QUICK := $(filter-out $(SERVERS) tests/fixtures tests/conftest.py,$(wildcard tests/[a-z]* tests/test_*.py))
 # When make began, so that the demo can say how long the whole set-up took.
 STARTED := $(shell date +%s)
 
@@ -37,7 +38,8 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup .venv-label-studio/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 $(QUICK)
+	$(BIN)/python -m pytest --durations=20 $(SERVERS)
 
 setup: .venv/.ready
 

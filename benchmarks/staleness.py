@@ -60,6 +60,7 @@ class Annotator:
 
     def __init__(self, loop: Loop, url: str, token: str, annotations: int) -> None:
         self._loop, self.annotations = loop, annotations
+        self._watchers: list[threading.Thread] = []
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Token {token}"},
@@ -138,7 +139,13 @@ class Annotator:
                         return
                 time.sleep(POLL_SECONDS)
 
-        threading.Thread(target=watch, daemon=True).start()
+        self._watchers.append(threading.Thread(target=watch, daemon=True))
+        self._watchers[-1].start()
+
+    def join(self) -> None:
+        """Wait until nobody looks for predictions any more."""
+        for watcher in self._watchers:
+            watcher.join()
 
 
 def main() -> None:
@@ -167,7 +174,7 @@ def settle(annotator: Annotator) -> None:
         if max(d["annotations"] for d in annotator.versions()) >= annotator.annotations:
             break
         time.sleep(POLL_SECONDS)
-    time.sleep(SETTLED_SECONDS / 4)
+    annotator.join()
 
 
 def figures(annotator: Annotator, measured: dict[int, Measured], tasks: list[int]) -> dict[str, object]:
