@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 # What needs no server, no browser and no second environment.
 SERVERS := tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts
-QUICK := $(filter-out $(SERVERS) tests/fixtures tests/conftest.py,$(wildcard tests/[a-z]* tests/test_*.py))
+QUICK := $(filter-out $(SERVERS) tests/fixtures,$(patsubst %/,%,$(wildcard tests/[a-z]*/))) $(wildcard tests/test_*.py)
 # When make began, so that the demo can say how long the whole set-up took.
 STARTED := $(shell date +%s)
 
