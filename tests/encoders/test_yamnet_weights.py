@@ -187,7 +187,7 @@ def test_the_command(
     settings = settings_in(tmp_path)
 
     def run(*arguments: object) -> tuple[object, str]:
-        monkeypatch.setattr(earmark.cli, "get_settings", lambda: settings)
+        monkeypatch.setattr(earmark.cli, "command_settings", lambda *_: settings)
         monkeypatch.setattr(sys, "argv", ["backend", "weights", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             earmark.cli.main()

@@ -56,7 +56,7 @@ def test_the_commands_that_bring_predictions(
         label_studio.connect({"url": "http://127.0.0.1:1", "project": number, "title": "logmel-v0"})
     client = client_for(settings_for(label_studio, tmp_path))
     lines = next_steps(client, label_studio.url, number, "Night calls", annotated=annotated)[1:]
-    shown = [line.split("backend ")[1] for line in lines]
+    shown = [line.split("earmark ")[1] for line in lines]
     assert shown == [f"{command} 'Night calls'" for command in commands]
     assert max(map(len, lines)) < 80
 
