@@ -38,7 +38,8 @@ ACCOUNT = ("benchmark@example.com", "a-benchmark-password", "0123456789abcdef012
 READY_SECONDS = 300.0
 SETTLED_SECONDS = 20.0
 """Longest wait for what is under way after the last Submit."""
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.5
+"""Between two looks, which cost Label Studio time as well."""
 
 
 @dataclass

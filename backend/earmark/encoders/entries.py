@@ -201,7 +201,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         class_names=_yamnet_names,
         class_list="backend/earmark/encoders/yamnet_labels.csv",
         in_auto=False,  # both together were never worse, for half as much again
-        preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet"),
+        preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet", "librosa.filters"),
     ),
     EncoderSpec(
         name="yamnet+logmel",
@@ -212,7 +212,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         weights=_YAMNET_WEIGHTS,
         class_names=_yamnet_names,
         class_list="backend/earmark/encoders/yamnet_labels.csv",
-        preload=("earmark.encoders.onnx_session", "earmark.encoders.combined"),
+        preload=("earmark.encoders.onnx_session", "earmark.encoders.combined", "librosa.filters"),
     ),
     EncoderSpec(
         name="logmel",
@@ -220,6 +220,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         identity=_logmel_identity,
         sample_rate=32_000,
         cost=26.0,
+        preload=("librosa.filters",),
     ),
 )
 """In the order in which ``ENCODER=auto`` tries them; the last needs no weights."""

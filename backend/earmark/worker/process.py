@@ -25,6 +25,11 @@ from earmark.settings import Settings, get_settings, without_password
 log = structlog.get_logger(__name__)
 
 
+LABEL_STUDIO_SDK = tuple(
+    f"label_studio_sdk.{name}"
+    for name in ("client", "core.api_error", "ml.client", "predictions.client", "projects.client")
+)
+"""What a job uses of it; each part is imported on first use."""
 WORKER_TTL_SECONDS = 30
 """A worker shows itself at half this interval; one that is silent for 90 s is no longer counted."""
 
@@ -108,8 +113,8 @@ def run_worker(
     # Imported before the fork so that each job starts warm; nothing here starts threads.
     import earmark.worker.tasks
 
-    for module in spec_of(chosen.encoder).preload:
-        import_module(module)  # PyTorch alone takes a second for each job otherwise
+    for module in (*spec_of(chosen.encoder).preload, *LABEL_STUDIO_SDK):
+        import_module(module)  # PyTorch, librosa and the SDK take a second each for each job otherwise
 
     connection = connect(settings)
     worker = EnduringWorker(
