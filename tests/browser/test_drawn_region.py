@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from label_studio_sdk import LabelStudio
+from playwright.sync_api import Browser
 
-from earmark.processes.stack import api_url, child_environment, start_backend
-from earmark.processes.supervisor import supervised
 from earmark.settings import Settings
 from earmark.store.database import Database
 from earmark.store.models import Project
 from scripts.demo_check import Loop
 from scripts.demo_clips import make_clips
 from scripts.demo_project import connect, import_clips
-from scripts.label_studio_server import LabelStudioServer
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from tests.browser.annotator import Annotator
+from tests.browser.conftest import watch
+from tests.running import RunningBackend, RunningLabelStudio
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",  # Chromium's sandbox does not run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-ACCOUNT = ("test@example.com", "a-test-password", "0123456789abcdef0123456789abcdef01234567")
-READY_SECONDS = 240.0
 WAIT_MS = 60_000
 TAUGHT = 16
 
@@ -48,17 +33,7 @@ RESULT = "() => window.Htx.annotationStore.selected.serializeAnnotation()"
 WAVEFORM = "() => {const r = document.querySelector('.lsf-audio-tag canvas').getBoundingClientRect(); \
 return [r.x, r.y, r.width, r.height]}"
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not CHROMIUM.is_file(), reason="Debian's chromium is not installed"),
-]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)
@@ -123,49 +98,28 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(
+    chromium: Browser,
+    label_studio: RunningLabelStudio,
+    backend: RunningBackend,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("drawn-region")
-    username, password, token = ACCOUNT
-    settings = Settings(_env_file=None, data_dir=folder / "backend", port=_free_port(), encoder="logmel")
-    with supervised(folder / "run") as supervisor:
-        server = LabelStudioServer(
-            ROOT / ".venv-label-studio" / "bin" / "label-studio",
-            folder / "label-studio",
-            _free_port(),
-            username,
-            password,
-            token,
-            folder / "served",
-            supervisor,
-        )
-        server.start()
-        clips = make_clips(folder / "clips", count=30, seed=5)
-        environment = {
-            **child_environment(settings),
-            "ENCODER": "logmel",
-            "LABEL_STUDIO_URL": server.url,
-            "LABEL_STUDIO_API_KEY": token,
-            "TRAIN_DEBOUNCE_SECONDS": "1",
-        }
-        start_backend(supervisor, settings, environment, folder / "logs")
-        server.wait_until_ready(READY_SECONDS)
-        client = LabelStudio(base_url=server.url, api_key=token)
-        config = (ROOT / "label_config.xml").read_text()
-        project = client.projects.create(title="Drawn regions", label_config=config)
-        tasks = import_clips(client, server.url, token, project.id, folder / "clips", clips)
-        loop = connect(client, server.url, project, api_url(settings), tasks)
-        loop.annotate(sorted(tasks)[:TAUGHT])
-        loop.wait_for_training(TAUGHT)
-        with playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
-            page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-            page.goto(f"{server.url}/user/login/")
-            page.fill("input[name=email]", username)
-            page.fill("input[name=password]", password)
-            page.click("button[type=submit]")
-            page.wait_for_url(lambda url: "login" not in url, wait_until="commit", timeout=WAIT_MS)
-            yield Desk(page, server.url, loop, settings)
-            browser.close()
+    clips = make_clips(folder, count=30, seed=5)
+    client, url = label_studio.client, label_studio.url
+    config = (ROOT / "label_config.xml").read_text()
+    project = client.projects.create(title="Drawn regions", label_config=config)
+    tasks = import_clips(client, url, label_studio.token, project.id, folder, clips)
+    loop = connect(client, url, project, backend.url, tasks)
+    loop.annotate(sorted(tasks)[:TAUGHT])
+    loop.wait_for_training(TAUGHT)
+    context = chromium.new_context(viewport={"width": 1400, "height": 1000})
+    observed = watch(context)
+    page = context.new_page()
+    Annotator(page, url, observed).log_in(label_studio.username, label_studio.password)
+    yield Desk(page, url, loop, backend.settings)
+    context.close()
+    assert (observed.outside, observed.errors) == ([], [])
 
 
 def fresh_clips(desk: Desk) -> list[int]:
