@@ -117,14 +117,14 @@ def test_connecting_twice_is_connecting_once(locked: Locked) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout.count("✓") == 5
     state = locked.state()
-    backends, hooks, (version, fetched), shown = state
+    backends, hooks, version, shown = state
     assert [(b["url"], b["title"], b["basic_auth_user"]) for b in backends] == [
         (locked.url, "logmel-v0", LOGIN[0])
     ]
     assert [(h["url"], h["is_active"], h["send_for_all_actions"]) for h in hooks] == [
         (f"{locked.url}/webhook", True, True)
     ]
-    assert (version, fetched, shown) == ("logmel-v0", True, True)
+    assert (version, shown) == ("logmel-v0", True)
     assert LOGIN[1] not in first.stdout + first.stderr
     second = locked.connect()
     assert second.stdout == first.stdout
