@@ -19,7 +19,7 @@ from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
 from earmark.encoders.registry import spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
-from earmark.features.extractor import Ear
+from earmark.features.extractor import Ear, Sound
 from earmark.features.priority_lock import RightOfWay
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
@@ -102,6 +102,13 @@ class Services:
             if identity not in self._ears:
                 self._ears[identity] = Ear(self._source, self._frames, identity, self.encoder, self._way)
             return self._ears[identity]
+
+    def extract(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> Sound:
+        """Return the frames of a sound, and store its errors for the doctor; see ``Ear.hear``."""
+        with self.faults_of(address):
+            located = self.ear().locate(address, access, deadline)
+            with self.compute_slot(deadline):
+                return self.ear().extract(located, address, deadline)
 
     def frames_fault(self) -> str:
         """One sentence on why the last frames could not be stored; empty where they were."""

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 import earmark.audio.source
-from earmark.api import protocol
+from earmark.api import protocol, request_pool
 from earmark.api.app import create_app
 from earmark.concurrency.deadline import Deadline
 from earmark.jobs.dispatcher import due_jobs
@@ -137,7 +137,7 @@ def test_a_request_whose_thread_hangs_is_answered(
 ) -> None:
     enough = threading.Event()
     monkeypatch.setattr(Predictor, "_predict_task", lambda *_: enough.wait(60))
-    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(request_pool, "GRACE_SECONDS", 0.0)
     hasty = settings.model_copy(update={"predict_budget_seconds": 0.2})
     with TestClient(create_app(hasty)) as client:
         for _ in range(protocol.PREDICT_THREADS_A_PROJECT + 1):  # also one that gets no thread
@@ -161,7 +161,9 @@ def test_encoding_is_given_up_at_the_deadline(services: Services, tones: list[di
     deadline = Deadline(6.5, clock=lambda: float(next(looks)))
     answer = Predictor(services).predict([tones[8]], KEY, CONFIG, deadline)
     assert answer.left == (0,)
-    assert not services.ear().has(tones[8]["data"]["audio"], None)
+    located = services.ear().located(tones[8]["data"]["audio"], None)
+    assert located is not None
+    assert not services.ear().holds(located)
 
 
 def test_a_training_leaves_out_what_is_slow_says_so_and_learns_it_later(

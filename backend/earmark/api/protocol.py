@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -14,6 +12,7 @@ from fastapi import APIRouter, BackgroundTasks, Query
 
 from earmark.api.event_writer import EventJournal
 from earmark.api.json_body import JsonRoute
+from earmark.api.request_pool import RequestPool
 from earmark.api.schemas import (
     PredictAnswer,
     PredictRequest,
@@ -27,6 +26,7 @@ from earmark.api.versions import read_versions
 from earmark.concurrency.deadline import Deadline
 from earmark.concurrency.fair_pool import FairPool
 from earmark.concurrency.single_flight import SingleFlight
+from earmark.errors import OutOfTimeError
 from earmark.jobs.dispatcher import Dispatcher
 from earmark.labels.config_changes import note_label_config
 from earmark.labelstudio.host_moves import confirm_offer
@@ -45,8 +45,6 @@ log = structlog.get_logger(__name__)
 
 PREDICT_THREADS, PREDICT_THREADS_A_PROJECT = 64, 8
 """Requests at a time. Most of them wait for sounds; ``COMPUTE_SLOTS`` limits those that compute."""
-GRACE_SECONDS = 5.0
-"""After its budget, a request whose thread hangs is answered without it."""
 MOVE_THREADS = 2
 """Projects whose Label Studio is asked at a time whether it moved."""
 SMALL_THREADS = 16
@@ -59,7 +57,9 @@ def protocol_router(
     """Return the routes, bound to the services of this process."""
     router = APIRouter(route_class=JsonRoute)
     predictor, assistant = Predictor(services), Assistant(services)
-    predict_pool: FairPool[Predictions] = FairPool(PREDICT_THREADS, PREDICT_THREADS_A_PROJECT, "predict")
+    predict_pool: RequestPool[Predictions] = RequestPool(
+        PREDICT_THREADS, PREDICT_THREADS_A_PROJECT, "predict"
+    )
     moves: FairPool[bool] = FairPool(MOVE_THREADS, 1, "move")
     small = CapacityLimiter(SMALL_THREADS)
     flight = SingleFlight()
@@ -83,22 +83,15 @@ def protocol_router(
         dispatcher.ensure_running()
         return SetupAnswer(model_version=await to_thread.run_sync(remember, limiter=small))
 
-    async def in_pool(
+    async def in_time(
         key: str, deadline: Deadline, work: Callable[[], Predictions], otherwise: Callable[[], Predictions]
     ) -> Predictions:
-        """Run work in the project's share of threads; what stands in for it when the time is used up."""
-        context = contextvars.copy_context()  # log lines of the thread carry the request's id
-        ticket = predict_pool.submit(key, object(), lambda: context.run(work))
+        """Predict in a thread; what stands in for it when the time is used up."""
         try:
-            seconds = GRACE_SECONDS + (deadline.remaining() or 0.0)
-            return await asyncio.wait_for(asyncio.wrap_future(ticket.future), seconds)
-        except TimeoutError:
-            if ticket.future.done() and not ticket.future.cancelled():
-                raise  # the work's own
+            return await predict_pool.run(key, deadline, work)
+        except OutOfTimeError:
             log.warning("request cut short", project=key)
             return await to_thread.run_sync(otherwise, limiter=small)
-        finally:
-            predict_pool.release(ticket)
 
     @router.post("/predict")
     async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
@@ -112,7 +105,7 @@ def protocol_router(
         label_config = request.label_config if isinstance(request.label_config, str) else ""
         context = interactive_context(request.params)
         if context is not None:
-            answer = await in_pool(
+            answer = await in_time(
                 key,
                 deadline,
                 lambda: assistant.predict(request.tasks, key, label_config, context, deadline),
@@ -126,7 +119,7 @@ def protocol_router(
         elsewhere = taken if len(request.tasks) > 1 else set()
         tasks = [task for task, n in zip(request.tasks, numbers, strict=True) if n not in elsewhere]
         try:
-            answer = await in_pool(
+            answer = await in_time(
                 key,
                 deadline,
                 lambda: predictor.predict(tasks, request.project, label_config, deadline),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
 from fastapi import APIRouter, HTTPException
 
 from earmark.api.json_body import JsonRoute
+from earmark.api.request_pool import RequestPool
 from earmark.api.schemas import LabelScore, SuggestAnswer, SuggestRequest
+from earmark.concurrency.deadline import Deadline
 from earmark.errors import (
     EarmarkError,
     LabelConfigError,
@@ -21,7 +20,7 @@ from earmark.prediction.assistant import Assistant
 from earmark.services import Services
 from earmark.store.projects import find_project
 
-SUGGEST_THREADS = 2
+SUGGEST_THREADS, SUGGEST_THREADS_A_PROJECT = 16, 4
 """Suggestions at a time, in threads of their own: a new sound must be fetched and encoded first."""
 
 
@@ -29,7 +28,7 @@ def suggest_router(services: Services) -> APIRouter:
     """Return the route, bound to the services of this process."""
     router = APIRouter(route_class=JsonRoute)
     assistant = Assistant(services)
-    pool = ThreadPoolExecutor(SUGGEST_THREADS, thread_name_prefix="suggest")
+    pool: RequestPool[SuggestAnswer] = RequestPool(SUGGEST_THREADS, SUGGEST_THREADS_A_PROJECT, "suggest")
 
     @router.post(
         "/suggest",
@@ -44,9 +43,10 @@ def suggest_router(services: Services) -> APIRouter:
 
         The answer is what Label Studio's editor gets for a region that somebody draws.
         """
-        return await asyncio.get_running_loop().run_in_executor(pool, answer, request)
+        deadline = Deadline(services.settings.predict_budget_seconds)
+        return await pool.run(str(request.project), deadline, lambda: answer(request, deadline))
 
-    def answer(request: SuggestRequest) -> SuggestAnswer:
+    def answer(request: SuggestRequest, deadline: Deadline) -> SuggestAnswer:
         if request.end <= request.start:
             raise HTTPException(
                 422,
@@ -60,7 +60,7 @@ def suggest_router(services: Services) -> APIRouter:
             raise HTTPException(404, str(error)) from error
         try:
             suggested = assistant.suggest(
-                project, request.label_config, request.audio, request.start, request.end
+                project, request.label_config, request.audio, request.start, request.end, deadline
             )
         except SoundNotFoundError as error:
             raise HTTPException(404, str(error)) from error

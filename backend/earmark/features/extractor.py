@@ -115,10 +115,9 @@ class Ear:
             self._store.keep(sound, self.identity)
             return sound
 
-    def has(self, address: str, access: LabelStudioAccess | None) -> bool:
-        """Whether ``hear`` would find the frames stored, without any network; errors are its own."""
-        located = self.located(address, access)
-        return located is not None and self._store.holds(located.digest, self.identity)
+    def holds(self, located: LocatedSound) -> bool:
+        """Whether the frames of a file are stored on this machine."""
+        return self._store.holds(located.digest, self.identity)
 
     def _encode(self, path: Path, digest: str, name: str, deadline: Deadline) -> Sound:
         encoder = self._encoder()

@@ -45,6 +45,7 @@ class Prefetch:
     ) -> None:
         self._ear, self._access, self._addresses = ear, access, addresses
         self._deadline, self._wait_seconds = deadline, wait_seconds
+        self._located: dict[str, LocatedSound] = {}
         self._tickets: dict[str, Ticket[LocatedSound]] = {}
         self._fetching: list[int] = []
 
@@ -78,6 +79,8 @@ class Prefetch:
         OutOfTimeError
             It did not arrive in time.
         """
+        if address in self._located:
+            return self._located[address]
         ticket = self._tickets.get(address)
         if ticket is not None and ticket.future.done():
             return ticket.future.result()
@@ -103,15 +106,27 @@ class Prefetch:
             if self._deadline.passed():
                 break
             try:
-                if any(self._ear.located(address, self._access) is None for address in addresses):
+                located = [self._locate_here(address) for address in addresses]
+                if any(sound is None for sound in located):
                     absent.append(position)
-                elif all(self._ear.has(address, self._access) for address in addresses):
+                elif all(self._ear.holds(sound) for sound in located if sound is not None):
                     stored.append(position)
                 else:
                     here.append(position)
+                    for address in addresses:
+                        self._located.pop(address, None)  # the cache may drop a file before its turn comes
             except EarmarkError:
                 stored.append(position)  # its error is found at once as well
         return stored + here, absent
+
+    def _locate_here(self, address: str) -> LocatedSound | None:
+        """Return the file of a sound that is here, looked up once; None for any other."""
+        if address not in self._located:
+            located = self._ear.located(address, self._access)
+            if located is None:
+                return None
+            self._located[address] = located
+        return self._located[address]
 
     def _request(self, absent: deque[int]) -> None:
         while absent and len(self._fetching) < AT_ONCE:

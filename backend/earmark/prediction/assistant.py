@@ -10,17 +10,14 @@ import structlog
 
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.errors import EarmarkError, LabelConfigError, RegionError
-from earmark.head.model import Head
 from earmark.head.windows import frames_between
-from earmark.labels.config_changes import names_now
-from earmark.labels.controls import Control, parse_label_config, several_labels, suggestion_tools
+from earmark.labels.controls import Control, several_labels, suggestion_tools
 from earmark.prediction.drawn_regions import DrawnRegion, drawn_regions
 from earmark.prediction.edge_refinement import refine_edges
-from earmark.prediction.predictor import Predictions, Predictor, sound_address
+from earmark.prediction.predictor import Model, Predictions, Predictor, sound_address
 from earmark.services import Services
 from earmark.store.models import Project
 from earmark.store.projects import project_key
-from earmark.store.registry import active_version
 
 log = structlog.get_logger(__name__)
 
@@ -45,19 +42,6 @@ class Suggested:
 
     version: str
     suggestion: Suggestion
-
-
-@dataclass(frozen=True)
-class _Model:
-    """What answers for a project now."""
-
-    version: str
-    project: Project | None
-    controls: tuple[Control, ...]
-    head: Head | None
-    tools: frozenset[str]
-    several: frozenset[str]
-    """Controls whose regions may carry more than one label."""
 
 
 class Assistant:
@@ -85,7 +69,7 @@ class Assistant:
         name = self._services.untrained_name()
         items: list[dict[str, Any]] = [{"score": 0.0, "result": []} for _ in tasks]
         try:
-            model = self._model(key, label_config)
+            model = self._predictor.load_model(key, label_config, deadline)
             name = model.version
             if tasks and (model.project is None or model.project.assist):
                 items[0] = self._item(model, tasks[0], context, deadline)
@@ -101,7 +85,15 @@ class Assistant:
         items = [{"model_version": name, "score": 0.0, "result": []} for _ in tasks]
         return Predictions(name, items, {"out_of_time": 1})
 
-    def suggest(self, project: Project, label_config: str, audio: str, start: float, end: float) -> Suggested:
+    def suggest(
+        self,
+        project: Project,
+        label_config: str,
+        audio: str,
+        start: float,
+        end: float,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> Suggested:
         """Suggest a label for ``start`` to ``end`` (seconds) of the sound at an address.
 
         Raises
@@ -118,7 +110,7 @@ class Assistant:
                 f"Suggestions are off for project {project.key}: "
                 f"turn them on with 'earmark assist on {project.key}'."
             )
-        model = self._model(project.key, label_config)
+        model = self._predictor.load_model(project.key, label_config, deadline)
         control = next((control for control in model.controls if control.kind == "regions"), None)
         if control is None:
             raise LabelConfigError(
@@ -126,7 +118,7 @@ class Assistant:
                 "add some, as label_config.xml shows."
             )
         task = {"data": {control.data_key: audio}}
-        found = self._suggestion(model, task, control, start, end)
+        found = self._suggestion(model, task, control, start, end, deadline)
         if found is None:
             raise RegionError(
                 f"Nothing can be suggested for {start:g} to {end:g} s: choose a stretch that lies in the "
@@ -134,36 +126,25 @@ class Assistant:
             )
         return Suggested(model.version, found)
 
-    def _model(self, key: str, label_config: str) -> _Model:
-        services = self._services
-        with services.database.read() as session:
-            project = session.get(Project, key)
-            version = active_version(session, key, services.encoder_identity())
-            text = label_config or (project.label_config if project else "")
-            controls = parse_label_config(text)
-            names = names_now(session, key, controls)
-        services.need_encoder_soon()
-        head = self._predictor.head_for(version, controls, names)
-        name = version.name if version else services.untrained_name()
-        return _Model(name, project, controls, head, suggestion_tools(text), several_labels(text))
-
-    def _item(self, model: _Model, task: object, context: object, deadline: Deadline) -> dict[str, Any]:
+    def _item(self, model: Model, task: object, context: object, deadline: Deadline) -> dict[str, Any]:
         results, scores = [], []
-        for region in drawn_regions(context, task, model.controls, model.tools):
+        several = several_labels(model.label_config)
+        tools = suggestion_tools(model.label_config)
+        for region in drawn_regions(context, task, model.controls, tools):
             found = self._suggestion(model, task, region.control, region.start, region.end, deadline)
             if found and found.labels:
-                results.append(_result(region, found, region.control.name in model.several))
+                results.append(_result(region, found, region.control.name in several))
                 scores.append(found.labels[0][1])
         return {"score": round(min(scores, default=0.0), 6), "result": results}
 
     def _suggestion(
         self,
-        model: _Model,
+        model: Model,
         task: object,
         control: Control,
         start: float,
         end: float,
-        deadline: Deadline = NO_DEADLINE,
+        deadline: Deadline,
     ) -> Suggestion | None:
         """Labels and edges; None where the head knows no label of the control, or the sound ends before."""
         fitted = model.head.controls.get(control.name) if model.head else None
@@ -173,7 +154,7 @@ class Assistant:
             sound_address(task, control.data_key),
             self._services.access.for_project(model.project),
         )
-        sound, encoder = self._services.ear().hear(address, access, deadline), self._services.encoder()
+        sound, encoder = self._services.extract(address, access, deadline), self._services.encoder()
         start, end = max(0.0, start), min(end, sound.duration)
         if end - start < SHORTEST_SECONDS:
             return None

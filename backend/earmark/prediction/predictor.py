@@ -49,6 +49,20 @@ class Predictions:
     """Positions of the tasks that the time did not suffice for."""
 
 
+@dataclass(frozen=True)
+class Model:
+    """What answers for a project now: ``head`` is None where nothing is learned or matched yet.
+
+    ``version``: name of the version. ``project``: None where it never connected. ``label_config``: XML.
+    """
+
+    version: str
+    project: Project | None
+    label_config: str
+    controls: tuple[Control, ...]
+    head: Head | None
+
+
 class Predictor:
     """Predicts tasks of any project with that project's own head."""
 
@@ -83,26 +97,13 @@ class Predictor:
             Called after each task.
         """
         services, key = self._services, project_key(project)
-        row: Project | None = None
-        version: Version | None = None
-        controls: tuple[Control, ...] = ()
-        head: Head | None = None
+        model = Model("", None, label_config, (), None)
         failures: dict[str, int] = {}
         failed: dict[int, str] = {}
         left: list[int] = []
         hopeless = False
         try:
-            with services.database.read() as session:
-                row = session.get(Project, key)
-                version = active_version(session, key, services.encoder_identity())
-                controls = parse_label_config(label_config or (row.label_config if row else ""))
-                names = names_now(session, key, controls)
-            if deadline.limited:
-                services.need_encoder_soon()
-            active, version = version, services.answering(version)
-            head = self.head_for(version, controls, names)
-            if active is not None and version is None and head is None:
-                services.head(active)  # raises: nothing answers in its place
+            model = self.load_model(key, label_config, deadline)
         except EarmarkError as error:
             # Whatever it is, an error status would lose the answer: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
@@ -113,7 +114,8 @@ class Predictor:
                 left = list(range(len(tasks)))
             else:
                 failed = dict.fromkeys(range(len(tasks)), str(error))
-        name = version.name if version else services.untrained_name()
+        row, controls, head = model.project, model.controls, model.head
+        name = model.version or services.version_name(key)
         items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
         if left:
             return Predictions(name, items, failures, failed, tuple(left))
@@ -142,6 +144,33 @@ class Predictor:
             failures["out_of_time"] = len(left)
             log.warning("request cut short", project=key, left=len(left), budget_seconds=deadline.seconds)
         return Predictions(name, items, failures, failed, tuple(left))
+
+    def load_model(self, key: str, label_config: str, deadline: Deadline = NO_DEADLINE) -> Model:
+        """Load what answers for a project, from one moment of the database.
+
+        Raises
+        ------
+        LabelConfigError
+            The label config cannot be read, or has nothing on audio.
+        HeadDamagedError
+            No head can be read, and nothing answers in its place.
+        WeightsError, WeightsAwaitedError
+            The encoder cannot be had, or not within a deadline.
+        """
+        services = self._services
+        with services.database.read() as session:
+            row = session.get(Project, key)
+            active = active_version(session, key, services.encoder_identity())
+            text = label_config or (row.label_config if row else "")
+            controls = parse_label_config(text)
+            names = names_now(session, key, controls)
+        if deadline.limited:
+            services.need_encoder_soon()
+        version = services.answering(active)
+        head = self.head_for(version, controls, names)
+        if active is not None and version is None and head is None:
+            services.head(active)  # raises: nothing answers in its place
+        return Model(version.name if version else services.untrained_name(), row, text, controls, head)
 
     def head_for(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
         """The head that answers; WeightsError when the encoder turns out to be another than its own."""

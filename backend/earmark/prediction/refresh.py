@@ -105,6 +105,8 @@ def _refresh(
     if version is None:  # its head is damaged, and the start before any training answers
         _put_off(services, key)
         return None
+    if not is_write_window(services.database, key):
+        return Refreshed(complete=False)  # the dispatcher asks again
     with services.database.read() as session:
         project = session.get_one(Project, key)
         ours = version_names(session, key) | {services.untrained_name()}
@@ -119,9 +121,6 @@ def _refresh(
             for first in range(0, len(stale), WRITTEN_AT_ONCE):
                 started = time.monotonic()
                 some = stale[first : first + WRITTEN_AT_ONCE]
-                if not is_write_window(services.database, key):
-                    refreshed.complete = False
-                    return refreshed  # the dispatcher asks for another one
                 if not _write(services, writer, project, version.name, some, refreshed):
                     refreshed.complete = False
                     return refreshed  # its own refresh follows

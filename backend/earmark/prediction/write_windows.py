@@ -3,8 +3,8 @@
 Label Studio on SQLite carries a request out twice where another write locks the database in the middle of
 it, and then refuses the second attempt of a Submit, whose annotation it has saved: the annotator reads that
 nothing was saved. So predictions are changed while the only annotator works on the next task, in the first
-half of the time that a task has taken lately, or when nobody has submitted for a while. Whoever opens a task
-meanwhile is shown the newest version all the same, as Label Studio then asks ``/predict`` by itself.
+half of the time that a task has taken lately, or when no annotation has come for a while. A task that is
+opened meanwhile shows the newest version all the same, as Label Studio then asks ``/predict`` by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNKNOWN_GAP_SECONDS = 10.0
 SHORTEST_IDLE_SECONDS = 3.0
 LONGEST_IDLE_SECONDS = 120.0
 IDLE_GAPS = 3.0
-"""After so many times the usual gap, nobody annotates any more."""
+"""After so many times the usual gap, the annotators have stopped."""
 POLL_SECONDS = 0.1
 
 
@@ -54,18 +54,19 @@ class Activity:
 
 def activity(session: Session, key: str, now: float) -> Activity:
     """The latest submits of a project's annotators, by the webhooks that told of them."""
+    # The annotator alone: a payload holds the whole project, and is asked for before each write
     query = (
-        select(Event.received_at, Event.payload)
+        select(Event.received_at, Event.payload[("annotation", "completed_by")])
         .where(
             Event.project_key == key,
             Event.action.in_(SUBMITS),
             Event.received_at > now - LOOKED_BACK_SECONDS,
         )
-        .order_by(Event.id.desc())
+        .order_by(Event.received_at.desc())
         .limit(LOOKED_AT)
     )
     rows = list(session.execute(query))
-    people = {_annotator(payload) for _, payload in rows}
+    people = {person.get("id") if isinstance(person, dict) else person for _, person in rows}
     return Activity(sorted(received_at for received_at, _ in rows), len(people))
 
 
@@ -84,9 +85,3 @@ def wait_for_window(database: Database, key: str, longest_seconds: float, stop: 
             return False
         time.sleep(POLL_SECONDS)
     return True
-
-
-def _annotator(payload: object) -> object:
-    annotation = payload.get("annotation") if isinstance(payload, dict) else None
-    person = annotation.get("completed_by") if isinstance(annotation, dict) else None
-    return person.get("id") if isinstance(person, dict) else person

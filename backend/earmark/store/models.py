@@ -89,7 +89,10 @@ class Event(Base):
     """One webhook, as it came. ``handled_at`` is set when a head that knows of it was decided on."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_pending", "handled_at", "project_key"),)
+    __table_args__ = (
+        Index("ix_events_pending", "handled_at", "project_key"),
+        Index("ix_events_received", "project_key", "received_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     project_key: Mapped[str] = mapped_column(String(64))

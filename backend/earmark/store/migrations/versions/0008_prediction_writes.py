@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("duplicated", sa.Boolean(), nullable=False, server_default=sa.false()),
     )
     op.create_index("ix_prediction_writes_duplicated", "prediction_writes", ["duplicated", "project_key"])
+    op.create_index("ix_events_received", "events", ["project_key", "received_at"])
     with op.batch_alter_table("projects", schema=None) as batch_op:
         batch_op.add_column(sa.Column("shown_version", sa.String(128), nullable=False, server_default=""))
 
@@ -27,5 +28,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     with op.batch_alter_table("projects", schema=None) as batch_op:
         batch_op.drop_column("shown_version")
+    op.drop_index("ix_events_received", "events")
     op.drop_index("ix_prediction_writes_duplicated", "prediction_writes")
     op.drop_table("prediction_writes")
