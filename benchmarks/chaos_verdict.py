@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from earmark.head.cross_validated_head import Fitted
-from earmark.learning.training_set import fit_candidate, prepare_lesson
+from earmark.learning.training_set import fit_candidate, load_training_set
 from earmark.services import Services
 from earmark.store.events import ANNOTATIONS_SYNCED
 from earmark.store.models import Activation, Annotation, Event, Project, Task, Training, Version
@@ -176,7 +176,7 @@ def is_refitted(services: Services, key: str, version: Version) -> bool:
             .limit(1)
         )
         head, folds = load_head(session, version.id), load_folds(session, version.id)
-    fitted = fit_candidate(services, prepare_lesson(services, project), before).fitted
+    fitted = fit_candidate(services, load_training_set(services, project), before).fitted
     return (fitted.head.to_bytes(), fitted.folds_to_bytes()) == (head, folds)
 
 

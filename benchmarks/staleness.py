@@ -144,7 +144,7 @@ class Annotator:
         self._watchers[-1].start()
 
     def join(self) -> None:
-        """Wait until nobody looks for predictions any more."""
+        """Wait for the threads that look for predictions."""
         for watcher in self._watchers:
             watcher.join()
 

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.storage.atomic_files import replacing
+from earmark.storage.atomic_files import atomic_write
 from scripts.demo_sounds import SOUNDS
 
 Samples = NDArray[np.float64]
@@ -86,7 +86,7 @@ def make_clips(
         size = path.stat().st_size if path.is_file() else -1
         if known.get(clip.name) != size:
             data = render(clip, np.random.default_rng([seed, number, 1]))
-            with replacing(path) as part:
+            with atomic_write(path) as part:
                 part.write_bytes(data)
             size = len(data)
         sizes[clip.name] = size
@@ -229,7 +229,7 @@ def _truth_text(clips: list[DemoClip]) -> str:
 def _write_text(path: Path, text: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 

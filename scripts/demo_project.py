@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from earmark.importing.audio_checks import hear
+from earmark.importing.audio_checks import read_facts
 from earmark.importing.destinations import Uploads
 from earmark.importing.importer import Importer
 from earmark.importing.models import Sound
@@ -100,7 +100,9 @@ def import_clips(
     EarmarkError
         A clip cannot be read, or Label Studio does not take it.
     """
-    sounds = [Sound(folder / clip.name, clip.name, hear(folder / clip.name, clip.name)) for clip in clips]
+    sounds = [
+        Sound(folder / clip.name, clip.name, read_facts(folder / clip.name, clip.name)) for clip in clips
+    ]
     place = Uploads(url, token, project_id)
     importer = Importer(client, url, project_id, "audio", place, folder / ".import")
     importer.run(*importer.plan(sounds), on_progress=on_progress)

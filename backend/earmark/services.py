@@ -19,8 +19,8 @@ from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
 from earmark.encoders.registry import spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
-from earmark.features.extractor import Ear, Sound
-from earmark.features.priority_lock import RightOfWay
+from earmark.features.extractor import FrameExtractor, Sound
+from earmark.features.priority_lock import PriorityLock
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
 from earmark.head.version_fallback import answering_version
@@ -46,13 +46,12 @@ _Head = TypeVar("_Head")
 
 
 class Services:
-    """Database, ears and heads of one process. Thread-safe; nothing is loaded before it is used.
+    """Database, frame extractors and heads of one process. Thread-safe; nothing is loaded before it is used.
 
     Parameters
     ----------
     background
-        Whether its hearing gives way to predictions that somebody waits for, and starts only when there
-        is something to hear.
+        Whether interactive predictions encode before it, and its encoder starts with the first new sound.
     """
 
     def __init__(self, settings: Settings, background: bool = False) -> None:
@@ -63,9 +62,9 @@ class Services:
         self.access = AccessBook(settings)
         self._source = SoundSource(settings)
         self._frames = frame_store(settings)
-        self._ears: dict[str, Ear] = {}
+        self._extractors: dict[str, FrameExtractor] = {}
         self._compute_slots = threading.BoundedSemaphore(COMPUTE_SLOTS)
-        self._way = RightOfWay(settings.data_dir / "hearing.lock", background)
+        self._way = PriorityLock(settings.data_dir / "hearing.lock", background)
         self._heads: dict[int, Head] = {}
         self._reported: set[int] = set()
         self._untrained: dict[tuple[str, tuple[Control, ...]], Head | None] = {}
@@ -95,20 +94,22 @@ class Services:
         """The encoder's identity, without loading it."""
         return encoder_identity(self.settings)
 
-    def ear(self) -> Ear:
+    def extractor(self) -> FrameExtractor:
         """The frame extractor, one for this process: its locks have each sound encoded once."""
         identity = self.encoder().identity
         with self._lock:
-            if identity not in self._ears:
-                self._ears[identity] = Ear(self._source, self._frames, identity, self.encoder, self._way)
-            return self._ears[identity]
+            if identity not in self._extractors:
+                self._extractors[identity] = FrameExtractor(
+                    self._source, self._frames, identity, self.encoder, self._way
+                )
+            return self._extractors[identity]
 
     def extract(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> Sound:
-        """Return the frames of a sound, and store its errors for the doctor; see ``Ear.hear``."""
+        """Return the frames of a sound, and store its errors for the doctor; see ``FrameExtractor``."""
         with self.faults_of(address):
-            located = self.ear().locate(address, access, deadline)
+            located = self.extractor().locate(address, access, deadline)
             with self.compute_slot(deadline):
-                return self.ear().extract(located, address, deadline)
+                return self.extractor().extract(located, address, deadline)
 
     def frames_fault(self) -> str:
         """One sentence on why the last frames could not be stored; empty where they were."""

@@ -102,7 +102,6 @@ def mutated(value: Any, draw: Any) -> Any:
     return [mutated(item, draw) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.skipif(not recorded, reason="the recorded requests are not beside the project")
 @given(st.data())
 @hypothesis_settings(max_examples=150)
 def test_recorded_requests_with_parts_missing_or_changed(

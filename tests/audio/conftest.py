@@ -9,14 +9,9 @@ import pytest
 
 from earmark.audio import downloads
 from earmark.audio.source import SoundSource
-from tests.audio.sound_server import Server, Trickle, settings_in
+from tests.audio.sound_server import Server, server, settings_in, trickle
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
-        running.shutdown()
+__all__ = ["server", "trickle"]
 
 
 @pytest.fixture
@@ -24,13 +19,6 @@ def elsewhere() -> Iterator[Server]:
     with Server() as running:
         yield running
         running.shutdown()
-
-
-@pytest.fixture
-def trickle() -> Iterator[Trickle]:
-    slow = Trickle()
-    yield slow
-    slow.enough.set()
 
 
 @pytest.fixture

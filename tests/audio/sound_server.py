@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import http.server
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from earmark.audio.source import LabelStudioAccess, LocatedSound
 from earmark.settings import Settings
@@ -130,3 +132,17 @@ def settings_in(folder: Path, **values: object) -> Settings:
 def assert_is_sound(found: LocatedSound, content: bytes = SOUND) -> None:
     assert found.digest == hashlib.sha256(content).hexdigest()
     assert found.path.read_bytes() == content
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def trickle() -> Iterator[Trickle]:
+    slow = Trickle()
+    yield slow
+    slow.enough.set()

@@ -33,7 +33,7 @@ def write_sounds(folder: Path, names: list[str], seed: int = 0) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Notes, locks and reports of this module's imports."""
+    """JsonCache, locks and reports of this module's imports."""
     folder = tmp_path_factory.mktemp("data")
     DATA["DATA_DIR"] = str(folder)
     return folder

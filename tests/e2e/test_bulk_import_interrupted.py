@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from earmark.export.label_studio import TaskReader
-from earmark.importing.audio_checks import hear
+from earmark.importing.audio_checks import read_facts
 from earmark.importing.destinations import Uploads
 from earmark.importing.folders import list_folder
 from earmark.importing.importer import Importer
@@ -32,7 +32,7 @@ project = importing.project
 
 def sounds_in(folder: Path) -> list[Sound]:
     return [
-        Sound(item.path, item.fname, hear(item.path, item.fname))
+        Sound(item.path, item.fname, read_facts(item.path, item.fname))
         for item in list_folder(folder)
         if item.path is not None
     ]

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,12 @@ from scripts.demo_check import true_result
 from scripts.demo_clips import make_clips
 from scripts.demo_project import connect, import_clips
 from tests.e2e.test_sync import held
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 6
 UP_SECONDS = 60.0
 SETTLED_SECONDS = 150.0
-POLL_SECONDS = 0.5
 
 pytestmark = pytest.mark.e2e
 
@@ -120,28 +119,26 @@ def _running(environment: dict[str, str], log: Path) -> Iterator[int]:
 
 
 def _wait_until_up(settings: Settings) -> None:
-    deadline = time.monotonic() + UP_SECONDS
-    while True:
+    def up() -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{api_url(settings)}/health", timeout=1).status_code == httpx.codes.OK:
-                return
-        assert time.monotonic() < deadline, "the backend does not come up"
-        time.sleep(POLL_SECONDS)
+            return httpx.get(f"{api_url(settings)}/health", timeout=1).status_code == httpx.codes.OK
+        return False
+
+    until(up, "the backend is up", UP_SECONDS)
 
 
 def _wait_until_learnt(services: Services, key: str, expected: dict[int, Any], url: str) -> None:
     """Until the version that is served was trained on exactly the expected annotations."""
-    deadline = time.monotonic() + SETTLED_SECONDS
-    while True:
+
+    def learnt() -> str:
         with services.database.read() as session:
             known = {row.annotation_id: row.result for row, _ in live_annotations(session, key)}
             waiting = pending_events(session, key)
             version = active_version(session, key, services.encoder_identity())
-        if known == expected and not waiting and version and version.annotations == len(expected):
-            break
-        if time.monotonic() > deadline:
-            assert known == expected
-            pytest.fail(f"{len(waiting)} webhooks wait; active: {version and version.annotations}")
-        time.sleep(POLL_SECONDS)
+        settled = known == expected and not waiting and version and version.annotations == len(expected)
+        return version.name if settled and version else ""
+
+    until(learnt, "a version that was trained on exactly what is expected", SETTLED_SECONDS)
+    name = learnt()
     answer = httpx.post(f"{url}/setup", json={"project": key}, timeout=10).raise_for_status()
-    assert answer.json()["model_version"] == version.name
+    assert answer.json()["model_version"] == name

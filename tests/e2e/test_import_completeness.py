@@ -13,7 +13,7 @@ from label_studio_sdk import LabelStudio
 
 from earmark.export import jsonl
 from earmark.export.records import ClipRecord, RegionRecord
-from earmark.importing.audio_checks import hear
+from earmark.importing.audio_checks import read_facts
 from earmark.importing.destinations import LocalFiles, Uploads
 from earmark.importing.importer import OTHER_LABELS, Importer
 from earmark.importing.labels import Marking
@@ -81,7 +81,7 @@ def labelled_sounds(folder: Path, count: int) -> list[Sound]:
         region = (RegionRecord(0.01 * number, 0.1, "Owl"),)
         by_person = ClipRecord(name, regions={"label": region})
         by_model = ClipRecord(name, regions={"label": region}, source="prediction", version="other-v1")
-        sounds.append(Sound(folder / name, name, hear(folder / name, name), (by_person, by_model)))
+        sounds.append(Sound(folder / name, name, read_facts(folder / name, name), (by_person, by_model)))
     return sounds
 
 

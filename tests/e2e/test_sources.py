@@ -12,7 +12,7 @@ import soundfile
 
 from earmark.audio.source import SoundSource
 from earmark.errors import SoundNotFoundError, SoundUnreachableError
-from earmark.importing.audio_checks import hear
+from earmark.importing.audio_checks import read_facts
 from earmark.importing.destinations import LocalFiles, Uploads
 from earmark.importing.importer import Importer
 from earmark.importing.models import Sound
@@ -42,7 +42,7 @@ def addresses(label_studio: Any, tmp_path_factory: pytest.TempPathFactory) -> di
         noise = np.random.default_rng(len(kind)).uniform(-0.5, 0.5, 16_000)
         soundfile.write(path, noise, 16_000)
         importer = Importer(client, url, project.id, "audio", place, tmp_path_factory.mktemp("imports"))
-        importer.run(*importer.plan([Sound(path, path.name, hear(path, path.name))]))
+        importer.run(*importer.plan([Sound(path, path.name, read_facts(path, path.name))]))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         (task,) = [t for t in client.tasks.list(project=project.id) if t.data["sha256"] == digest]
         found[kind] = (task.data["audio"], digest)

@@ -90,7 +90,7 @@ def test_what_rotted_unnoticed_is_found_and_fetched_again(
     path = weights.cache_path(settings)
     path.write_bytes(CONTENT[:-1] + b"!")
     monkeypatch.setattr(
-        "earmark.storage.atomic_files.Notes.known_digest_of", lambda *_: SHA256
+        "earmark.storage.atomic_files.JsonCache.known_digest_of", lambda *_: SHA256
     )  # as if nothing changed
     assert "already" in run().out
     said = run("--verify")
@@ -198,7 +198,7 @@ def test_verify_reads_ones_own_checkpoint_again(
 ) -> None:
     run(cnn14_checkpoint=brought)
     monkeypatch.setattr(
-        "earmark.storage.atomic_files.Notes.known_digest_of", lambda *_: "f" * 64
+        "earmark.storage.atomic_files.JsonCache.known_digest_of", lambda *_: "f" * 64
     )  # as if nothing changed
     assert f"sha256 {'f' * 64}" in run(cnn14_checkpoint=brought).out
     assert f"sha256 {SHA256}" in run("--verify", cnn14_checkpoint=brought).out

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from earmark.audio.source import SoundSource
 from earmark.errors import SoundUnreadableError, WeightsError
-from earmark.features import priority_lock as giving_way
-from earmark.features.extractor import Ear, FrameStore, Sound
-from earmark.features.priority_lock import RightOfWay
+from earmark.features import priority_lock as priority_lock
+from earmark.features.extractor import FrameExtractor, FrameStore, Sound
+from earmark.features.priority_lock import PriorityLock
 from earmark.settings import Settings
 
 DIGEST = "ab" * 32
@@ -138,14 +138,14 @@ def test_only_frames_are_stored(store: FrameStore, wrong: NDArray[np.float16]) -
 
 def test_a_sound_is_heard_once(source: SoundSource, store: FrameStore, clip: Path) -> None:
     encoder = CountingEncoder()
-    sound = Ear(source, store, "counting-1", lambda: encoder).hear(str(clip), None)
+    sound = FrameExtractor(source, store, "counting-1", lambda: encoder).extract_address(str(clip), None)
     assert sound.duration == 3.5
     assert sound.frames[:, 0].tolist() == pytest.approx([0.25] * len(sound.frames), abs=1e-3)
 
     def no_model() -> CountingEncoder:
         pytest.fail("a stored sound needs no model")
 
-    again = Ear(source, store, "counting-1", no_model).hear(f"file://{clip}", None)
+    again = FrameExtractor(source, store, "counting-1", no_model).extract_address(f"file://{clip}", None)
     np.testing.assert_array_equal(again.frames, sound.frames)
     assert (again.digest, again.duration) == (sound.digest, sound.duration)
     assert encoder.heard == 1
@@ -155,10 +155,12 @@ def test_the_same_content_elsewhere_is_known(
     source: SoundSource, store: FrameStore, clip: Path, tmp_path: Path
 ) -> None:
     encoder = CountingEncoder()
-    ear = Ear(source, store, "counting-1", lambda: encoder)
+    extractor = FrameExtractor(source, store, "counting-1", lambda: encoder)
     copy = tmp_path / "copy.wav"
     copy.write_bytes(clip.read_bytes())
-    assert ear.hear(str(clip), None).digest == ear.hear(str(copy), None).digest
+    assert (
+        extractor.extract_address(str(clip), None).digest == extractor.extract_address(str(copy), None).digest
+    )
     assert encoder.heard == 1
 
 
@@ -166,24 +168,24 @@ def test_a_damaged_store_is_healed(
     source: SoundSource, store: FrameStore, clip: Path, tmp_path: Path
 ) -> None:
     encoder = CountingEncoder()
-    ear = Ear(source, store, "counting-1", lambda: encoder)
-    first = ear.hear(str(clip), None)
+    extractor = FrameExtractor(source, store, "counting-1", lambda: encoder)
+    first = extractor.extract_address(str(clip), None)
     (path,) = (tmp_path / "frames").rglob("*.frames")
     path.write_bytes(path.read_bytes()[:100])
-    np.testing.assert_array_equal(ear.hear(str(clip), None).frames, first.frames)
-    ear.hear(str(clip), None)
+    np.testing.assert_array_equal(extractor.extract_address(str(clip), None).frames, first.frames)
+    extractor.extract_address(str(clip), None)
     assert encoder.heard == 2
 
 
 def test_threads_encode_once(source: SoundSource, store: FrameStore, clip: Path) -> None:
     encoder = CountingEncoder()
-    ear = Ear(source, store, "counting-1", lambda: encoder)
+    extractor = FrameExtractor(source, store, "counting-1", lambda: encoder)
     gate = threading.Barrier(8)
     found: list[Sound] = []
 
     def ask() -> None:
         gate.wait()
-        found.append(ear.hear(str(clip), None))
+        found.append(extractor.extract_address(str(clip), None))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -198,9 +200,9 @@ def test_frames_never_go_under_another_name(
     source: SoundSource, store: FrameStore, clip: Path, tmp_path: Path
 ) -> None:
     """The encoder turned out to be another one than the cheap look had said."""
-    ear = Ear(source, store, "counting-1", lambda: CountingEncoder("counting-2"))
+    extractor = FrameExtractor(source, store, "counting-1", lambda: CountingEncoder("counting-2"))
     with pytest.raises(WeightsError, match="counting-2"):
-        ear.hear(str(clip), None)
+        extractor.extract_address(str(clip), None)
     assert not list(tmp_path.rglob("*.frames"))
 
 
@@ -208,33 +210,37 @@ def test_errors_name_the_sound_as_people_know_it(
     source: SoundSource, store: FrameStore, tmp_path: Path
 ) -> None:
     (tmp_path / "not sound.wav").write_bytes(b"text" * 100)
-    ear = Ear(source, store, "counting-1", CountingEncoder)
+    extractor = FrameExtractor(source, store, "counting-1", CountingEncoder)
     with pytest.raises(SoundUnreadableError, match=r"^not sound\.wav "):
-        ear.hear(f"file://{tmp_path}/not%20sound.wav", None)
+        extractor.extract_address(f"file://{tmp_path}/not%20sound.wav", None)
     assert not list(tmp_path.rglob("*.frames"))
 
 
 def test_hearing_in_the_background_waits_for_who_hears_in_the_foreground(tmp_path: Path) -> None:
-    first = RightOfWay(tmp_path / "hearing.lock", background=False)
-    behind = RightOfWay(tmp_path / "hearing.lock", background=True)
-    assert behind.give_way() < giving_way.LONGEST_WAIT_SECONDS
-    with first.hearing():
-        assert behind.give_way() >= giving_way.LONGEST_WAIT_SECONDS, "and then goes on, in small pieces"
-        with first.hearing():
-            assert first.give_way() == 0.0
+    first = PriorityLock(tmp_path / "hearing.lock", background=False)
+    behind = PriorityLock(tmp_path / "hearing.lock", background=True)
+    assert behind.yield_priority() < priority_lock.LONGEST_WAIT_SECONDS
+    with first.priority():
+        assert behind.yield_priority() >= priority_lock.LONGEST_WAIT_SECONDS, (
+            "and then goes on, in small pieces"
+        )
+        with first.priority():
+            assert first.yield_priority() == 0.0
         waiting = threading.Event()
 
-        def give_way() -> None:
+        def yield_priority() -> None:
             waiting.set()
-            behind.give_way()
+            behind.yield_priority()
 
-        thread = threading.Thread(target=give_way)
+        thread = threading.Thread(target=yield_priority)
         thread.start()
         assert waiting.wait(20)
     thread.join(20)
     assert not thread.is_alive()
-    with behind.hearing():
-        assert behind.give_way() < giving_way.LONGEST_WAIT_SECONDS, "one in the background holds up nobody"
+    with behind.priority():
+        assert behind.yield_priority() < priority_lock.LONGEST_WAIT_SECONDS, (
+            "one in the background holds up nobody"
+        )
 
 
 def test_an_ear_gives_way_before_each_piece_of_sound(
@@ -242,12 +248,14 @@ def test_an_ear_gives_way_before_each_piece_of_sound(
 ) -> None:
     asked = []
 
-    class Way(RightOfWay):
-        def give_way(self) -> float:
+    class Way(PriorityLock):
+        def yield_priority(self) -> float:
             asked.append(None)
             return 0.0
 
     soundfile.write(tmp_path / "long.wav", np.zeros(100_000), 1000)
     way = Way(tmp_path / "lock", background=True)
-    Ear(source, store, "counting-1", CountingEncoder, way).hear(str(tmp_path / "long.wav"), None)
+    FrameExtractor(source, store, "counting-1", CountingEncoder, way).extract_address(
+        str(tmp_path / "long.wav"), None
+    )
     assert len(asked) == 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from earmark.head.calibration import ODD_SHARES, calibrate, frequencies
+from earmark.head.calibration import OUTLIER_RATES, calibrate, frequencies
 from earmark.head.evaluation import Data
 
 
@@ -38,8 +38,8 @@ def drawn(odd, seed=5, count=600):
 
 def test_a_temperature_is_found():
     data, logits = drawn(odd=0.0)
-    for shares in ((0.0,), ODD_SHARES):
-        assert calibrate(data, logits, np.zeros(4), odd_shares=shares).temperature == pytest.approx(
+    for shares in ((0.0,), OUTLIER_RATES):
+        assert calibrate(data, logits, np.zeros(4), outlier_rates=shares).temperature == pytest.approx(
             2.0, rel=0.2
         )
 
@@ -47,6 +47,6 @@ def test_a_temperature_is_found():
 def test_a_few_odd_clips_do_not_make_all_answers_look_unsure():
     data, logits = drawn(odd=0.03)
     assert calibrate(data, logits, np.zeros(4)).temperature > 2.5
-    assert calibrate(data, logits, np.zeros(4), odd_shares=ODD_SHARES).temperature == pytest.approx(
+    assert calibrate(data, logits, np.zeros(4), outlier_rates=OUTLIER_RATES).temperature == pytest.approx(
         2.0, rel=0.2
     )

@@ -16,7 +16,7 @@ import soundfile
 
 from earmark.errors import ConfigurationError
 from earmark.importing import parallel_checks as checking
-from earmark.importing.audio_checks import Checked, Checker, hear
+from earmark.importing.audio_checks import Checked, Checker, read_facts
 from earmark.importing.models import Facts, Listed
 from earmark.importing.parallel_checks import check_all
 from earmark.importing.quality_rules import Rules, judge, keep_of, sounds_of
@@ -28,16 +28,16 @@ def test_what_is_heard_is_what_was_written(tmp_path: Path) -> None:
     wave[100:180] = 1.0
     wave[200, 0], wave[300] = -1.0, (-0.25, 0.25)
     soundfile.write(tmp_path / "a.wav", wave, 8000)
-    facts = hear(tmp_path / "a.wav", "a.wav")
+    facts = read_facts(tmp_path / "a.wav", "a.wav")
     assert (facts.duration, facts.sample_rate, facts.channels) == (1.0, 8000, 2)
     assert facts.size == (tmp_path / "a.wav").stat().st_size
     assert facts.peak_dbfs == pytest.approx(0, abs=0.01)
     assert facts.clipped == 80 / 8000
     soundfile.write(tmp_path / "half.wav", wave[1000:] + 0.5, 8000)
-    assert hear(tmp_path / "half.wav", "half.wav").peak_dbfs == pytest.approx(-6.02, abs=0.01)
+    assert read_facts(tmp_path / "half.wav", "half.wav").peak_dbfs == pytest.approx(-6.02, abs=0.01)
     # What heads hear is the mean of the channels.
     soundfile.write(tmp_path / "opposed.wav", np.stack([wave[:, 0], -wave[:, 0]], axis=1)[:90], 8000)
-    assert hear(tmp_path / "opposed.wav", "opposed.wav").peak_dbfs == -200.0
+    assert read_facts(tmp_path / "opposed.wav", "opposed.wav").peak_dbfs == -200.0
 
 
 def test_unreadable_files_are_told_apart(
@@ -53,7 +53,7 @@ def test_unreadable_files_are_told_apart(
     checker = Checker(settings)
     found = [checker.check(Listed(tmp_path / name, name)) for name in names]
     outside = checker.check(Listed(None, "../x.wav"))
-    assert found[0].facts == hear(good, "good.flac")
+    assert found[0].facts == read_facts(good, "good.flac")
     assert all(one.facts is None and one.why for one in [*found[1:], outside])
     assert "UTF-8" in found[-1].why
     assert "audio-dir" in outside.why
@@ -64,11 +64,11 @@ def test_unchanged_files_are_not_heard_again(
 ) -> None:
     item = Listed(write_sound(tmp_path / "a.wav"), "a.wav")
     first = Checker(settings).check(item)
-    monkeypatch.setattr("earmark.importing.audio_checks.hear", None)
+    monkeypatch.setattr("earmark.importing.audio_checks.read_facts", None)
     assert Checker(settings).check(item) == first
     monkeypatch.undo()
     write_sound(tmp_path / "a.wav", seed=1, seconds=0.5)
-    assert Checker(settings).check(item).facts == hear(tmp_path / "a.wav", "a.wav") != first.facts
+    assert Checker(settings).check(item).facts == read_facts(tmp_path / "a.wav", "a.wav") != first.facts
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_urls_are_fetched_and_served_files_confirmed(
     found = check_all(items, settings)
     assert found is not None
     assert [one.facts and one.facts.sha256 for one in found] == [
-        hear(there, "a").sha256, None, hear(there, "a").sha256, None, None,
+        read_facts(there, "a").sha256, None, read_facts(there, "a").sha256, None, None,
     ]  # fmt: skip
     assert "bytes" in found[3].why
     assert "404" in found[4].why
@@ -116,7 +116,7 @@ def test_many_files_are_checked_in_processes_in_order(
     found = check_all(items, settings, seen.append)
     assert found is not None
     assert [one.item for one in found] == items
-    assert [one.facts for one in found] == [hear(tmp_path / f"{n}.wav", "") for n in range(40)]
+    assert [one.facts for one in found] == [read_facts(tmp_path / f"{n}.wav", "") for n in range(40)]
     assert seen == sorted(seen)
     assert seen[-1] == 40
     assert check_all(items, settings, should_stop=lambda: True) is None

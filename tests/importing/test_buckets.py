@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from earmark.errors import ConfigurationError
-from earmark.importing.audio_checks import Checker, hear
+from earmark.importing.audio_checks import Checker, read_facts
 from earmark.importing.models import Listed
 from earmark.importing.sources import Source, list_sounds
 from earmark.settings import Settings
@@ -109,7 +109,7 @@ def test_a_prefix_is_listed_and_its_sounds_are_heard_once(
         ("owl & wren/a b.wav", "s3://calls/2024/owl & wren/a b.wav")
     ]
     found = Checker(settings).check(listed[0])
-    assert found.facts == hear(path, "a.wav")
+    assert found.facts == read_facts(path, "a.wav")
     again = Checker(settings).check(listed[0])
     assert again == found
     assert len(bucket.fetched) == 1

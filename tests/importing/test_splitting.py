@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from earmark.errors import SoundUnreadableError
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing import splitting
-from earmark.importing.audio_checks import hear
+from earmark.importing.audio_checks import read_facts
 from earmark.importing.models import Facts, Sound, part_of
 from earmark.importing.splitting import Cutter, stretches
 
@@ -85,7 +85,7 @@ def test_cut_files_hold_every_sample_unchanged(
     path = tmp_path / name
     soundfile.write(tmp_path / "made", samples, 8000, subtype, format="FLAC" if "flac" in name else "WAV")
     (tmp_path / "made").rename(path)
-    whole = Sound(path, name, hear(path, name))
+    whole = Sound(path, name, read_facts(path, name))
     cutter = Cutter(tmp_path)
     parts = [cutter.cut(part, n) for n, part in enumerate(stretches(whole, 1.0, 0.1))]
     assert [part.facts.duration for part in parts] == [1.0, 1.0, 1.0, 0.8125]
@@ -100,7 +100,7 @@ def test_what_libsndfile_cannot_read_and_floats_are_cut_too(
 ) -> None:
     samples = np.random.default_rng(0).uniform(-0.9, 0.9, 20_000).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 8000, "FLOAT")
-    whole = Sound(tmp_path / "a.wav", "a.wav", hear(tmp_path / "a.wav", "a.wav"))
+    whole = Sound(tmp_path / "a.wav", "a.wav", read_facts(tmp_path / "a.wav", "a.wav"))
     cutter = Cutter(tmp_path)
     cut = [cutter.cut(part, n) for n, part in enumerate(stretches(whole, 1.0, 0.1))]
     heard = np.concatenate([soundfile.read(part.path)[0] for part in cut])
@@ -111,7 +111,7 @@ def test_earlier_stretches_may_be_missing_or_asked_for_again(
     tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
     path = write_sound(tmp_path / "a.wav", seconds=5)
-    parts = stretches(Sound(path, "a.wav", hear(path, "a.wav")), 1.0, 0.1)
+    parts = stretches(Sound(path, "a.wav", read_facts(path, "a.wav")), 1.0, 0.1)
     cutter = Cutter(tmp_path)
     late, early, again = (cutter.cut(parts[n], k) for k, n in enumerate((3, 1, 3)))
     assert late.content == again.content != early.content

@@ -166,7 +166,7 @@ def test_a_changed_config_is_learnt_from_once(services: Services, tones: list[di
     teach(services, tones[:4])
     receive(services, project_updated(LOW_HIGH))
     assert learn(services, KEY) is None, "a title or a description changes no head"
-    # Heard of by /setup first: the webhook that follows is not the first to know, and is learnt from
+    # AnnotatedSound of by /setup first: the webhook that follows is not the first to know, and is learnt from
     several = config("Low", "High", choice="multiple")
     with services.database.write() as session:
         note_label_config(session, KEY, several, time.time())

@@ -14,7 +14,7 @@ from earmark.learning.annotated_clips import (
     GROUND_TRUTH_WEIGHT,
     REVIEWED_WEIGHT,
     TRUST_WEIGHTS,
-    Heard,
+    AnnotatedSound,
     annotated_clips,
 )
 from earmark.store.models import Annotation, Task
@@ -23,11 +23,11 @@ from tests.lessons import config, result_of
 CONTROLS = parse_label_config(config("Low", "High"))
 
 
-def heard(data: dict[str, Any] | None = None, digest: str = "a" * 64, **annotation: Any) -> Heard:
+def heard(data: dict[str, Any] | None = None, digest: str = "a" * 64, **annotation: Any) -> AnnotatedSound:
     row = Annotation(project_key="1.1", annotation_id=1, result=result_of("Low"), **annotation)
     task = Task(project_key="1.1", task_id=1, data={"audio": "/x.wav", **(data or {})})
     sound = Sound(digest, 3.0, np.zeros((4, 2), np.float16))
-    return Heard(row, task, read_result(row.result, CONTROLS, {}), {"audio": sound})
+    return AnnotatedSound(row, task, read_result(row.result, CONTROLS, {}), {"audio": sound})
 
 
 @pytest.mark.parametrize(

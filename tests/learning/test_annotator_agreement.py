@@ -9,7 +9,7 @@ from earmark.features.extractor import Sound
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
-from earmark.learning.annotated_clips import Heard
+from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.store.models import Annotation, Task
 
@@ -18,11 +18,11 @@ REGIONS = Control("r", "audio", "regions", ("x", "y"), "audio")
 SOUND = Sound("0" * 64, 4.0, np.zeros((4, 1), np.float16))
 
 
-def heard(task: int, annotator: int | None, tags: str | None = None, *regions: Region) -> Heard:
+def heard(task: int, annotator: int | None, tags: str | None = None, *regions: Region) -> AnnotatedSound:
     read = ReadResult({"r": regions}, {} if tags is None else {"t": frozenset(tags)})
     number = 1000 * task + (annotator or 0)
     annotation = Annotation(annotation_id=number, completed_by=annotator, result=[])
-    return Heard(annotation, Task(task_id=task, data={}), read, {"audio": SOUND})
+    return AnnotatedSound(annotation, Task(task_id=task, data={}), read, {"audio": SOUND})
 
 
 def alpha_of_two(pairs: list[tuple[bool, bool]]) -> float:

@@ -24,7 +24,7 @@ from earmark.store.annotations import apply_event, known_annotations, live_annot
 from earmark.store.database import Database
 from earmark.store.events import mark_handled, pending_events, pending_work, record_event
 from earmark.store.models import Base, Project, Version
-from earmark.store.projects import acquire_lease, hold_lease, known_projects, release_lease, remember_project
+from earmark.store.projects import acquire_lease, known_projects, release_lease, remember_project, renew_lease
 from earmark.store.registry import active_version, list_versions, promote, register_version, roll_back
 from tests.lessons import KEY, PROJECT, config, make_tones, receive, webhook
 from tests.store.test_migrations import (
@@ -176,12 +176,12 @@ def test_a_lease_is_held_by_one(database: Database) -> None:
     with database.write() as session:
         release_lease(session, KEY, "a stranger")
         assert not acquire_lease(session, KEY, "another", 60)
-        assert hold_lease(session, KEY, owner, -1)
-        assert hold_lease(session, KEY, owner, -1), "it has ended, but nobody took it"
+        assert renew_lease(session, KEY, owner, -1)
+        assert renew_lease(session, KEY, owner, -1), "it has ended, but nobody took it"
         assert acquire_lease(session, KEY, "another", 60)
-        assert not hold_lease(session, KEY, owner, 60)
+        assert not renew_lease(session, KEY, owner, 60)
         release_lease(session, KEY, "another")
-        assert not hold_lease(session, KEY, owner, 60), "somebody else has trained meanwhile"
+        assert not renew_lease(session, KEY, owner, 60), "somebody else has trained meanwhile"
         assert acquire_lease(session, KEY, owner, 60)
 
 

@@ -169,7 +169,7 @@ def test_what_dies_again_and_again_is_tried_at_growing_intervals(
 
     receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
     with monkeypatch.context() as patch:
-        patch.setattr(earmark.learning.training, "prepare_lesson", die)
+        patch.setattr(earmark.learning.training, "load_training_set", die)
         patch.setattr(earmark.learning.training.Lease, "release", lambda _self: None)
         for _ in range(3):
             with services.database.write() as session:

@@ -110,7 +110,7 @@ def test_why_webhooks_wait(
     assert (due.level, "about to start" in due.text) == ("note", True)
     (stale,) = statements(services, now=now + 200)
     assert (stale.level, "worker" in stale.remedy) == ("fault", True)
-    monkeypatch.setattr(earmark.learning.training, "prepare_lesson", lambda *_: 1 / 0)
+    monkeypatch.setattr(earmark.learning.training, "load_training_set", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         learn(services, KEY)
     waiting, failed = statements(services)

@@ -10,7 +10,7 @@ import pytest
 from earmark.audio.source import LocatedSound
 from earmark.concurrency.deadline import Deadline
 from earmark.errors import EarmarkError, LabelStudioError, SoundUnreachableError
-from earmark.features.extractor import Ear, Sound
+from earmark.features.extractor import FrameExtractor, Sound
 from earmark.labelstudio.credentials import Credentials
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning import synchronization as sync
@@ -22,14 +22,14 @@ from tests.scene import Scene
 
 
 def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    extract = Ear.extract
+    extract = FrameExtractor.extract
 
-    def sometimes(self: Ear, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
+    def sometimes(self: FrameExtractor, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
         if address.rpartition("/")[2] in names:
             raise SoundUnreachableError("The sound cannot be reached just now.")
         return extract(self, located, address, *deadline)
 
-    monkeypatch.setattr(Ear, "extract", sometimes)
+    monkeypatch.setattr(FrameExtractor, "extract", sometimes)
 
 
 def test_a_sound_that_cannot_be_had_keeps_the_prediction_that_it_has(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,20 +29,6 @@ from tests.lessons import KEY, config, make_tones, receive, webhook
 from tests.waiting import until
 
 CONFIG = config("Low", "High")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
-        running.shutdown()
-
-
-@pytest.fixture
-def trickle() -> Iterator[Trickle]:
-    slow = Trickle()
-    yield slow
-    slow.enough.set()
 
 
 @pytest.fixture
@@ -80,7 +65,7 @@ def test_a_slow_sound_takes_no_answer_from_its_neighbours_and_is_kept_when_it_co
     assert ["result" in item for item in answer.items] == [False, True, True]
     assert answer.failures == {"out_of_time": 1}
     trickle.enough.set()
-    until(lambda: services.ear().located(slow["data"]["audio"], None), "the slow sound is kept")
+    until(lambda: services.extractor().located(slow["data"]["audio"], None), "the slow sound is kept")
     assert Predictor(services).predict([slow], KEY, CONFIG, Deadline(60)).left == ()
     assert [path for path, _ in server.requests].count("/9.wav") == 1
 
@@ -161,9 +146,9 @@ def test_encoding_is_given_up_at_the_deadline(services: Services, tones: list[di
     deadline = Deadline(6.5, clock=lambda: float(next(looks)))
     answer = Predictor(services).predict([tones[8]], KEY, CONFIG, deadline)
     assert answer.left == (0,)
-    located = services.ear().located(tones[8]["data"]["audio"], None)
+    located = services.extractor().located(tones[8]["data"]["audio"], None)
     assert located is not None
-    assert not services.ear().holds(located)
+    assert not services.extractor().holds(located)
 
 
 def test_a_training_leaves_out_what_is_slow_says_so_and_learns_it_later(
@@ -211,7 +196,7 @@ def test_a_file_that_many_ask_for_is_encoded_once(services: Services, tones: lis
             return encoder.frames(blocks)
 
     services.encoder = Counting  # type: ignore[method-assign, assignment]
-    services._ears.clear()
+    services._extractors.clear()
 
     def predict() -> int:
         gate.wait(60)

@@ -53,7 +53,7 @@ class PredictAnswer(BaseModel):
 
 
 class SuggestRequest(BaseModel):
-    """A stretch of a sound that somebody marked."""
+    """A marked stretch of a sound."""
 
     audio: str = Field(
         description="address of the sound, as tasks hold it", examples=["/data/upload/1/a.wav"]

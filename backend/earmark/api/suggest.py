@@ -41,7 +41,7 @@ def suggest_router(services: Services) -> APIRouter:
     async def suggest(request: SuggestRequest) -> SuggestAnswer:
         """Suggest the label of a stretch of a sound, and where exactly it starts and ends.
 
-        The answer is what Label Studio's editor gets for a region that somebody draws.
+        The answer is what Label Studio's editor gets for a drawn region.
         """
         deadline = Deadline(services.settings.predict_budget_seconds)
         return await pool.run(str(request.project), deadline, lambda: answer(request, deadline))

@@ -17,7 +17,7 @@ from filelock import FileLock
 from earmark.audio.addresses import shown
 from earmark.audio.transfer_watch import TransferWatch
 from earmark.errors import SoundNotFoundError, SoundTooSlowError, SoundUnreachableError
-from earmark.storage.atomic_files import Notes, key_of
+from earmark.storage.atomic_files import JsonCache, key_of
 
 BACK_OFF_SECONDS = (0.2, 0.8)
 """Pauses before the second and the third try."""
@@ -63,7 +63,7 @@ class Downloads:
         self._folder = folder
         self._most_bytes = max_megabytes * _MEGABYTE
         self._cache_bytes = cache_megabytes * _MEGABYTE
-        self._addresses = Notes(folder / "addresses")
+        self._addresses = JsonCache(folder / "addresses")
         self._timeout = httpx.Timeout(timeout_seconds)
         self._deadline_seconds, self._least_rate = deadline_seconds, least_bytes_per_second
         self._held_bytes: int | None = None  # an estimate: what the last look found, plus own downloads

@@ -22,7 +22,7 @@ from earmark.errors import (
     SoundUnreachableError,
 )
 from earmark.settings import Settings
-from earmark.storage.atomic_files import Notes, sha256_of
+from earmark.storage.atomic_files import JsonCache, sha256_of
 
 _LABEL_STUDIO_PATH = re.compile(
     r"/(data/upload/|data/local-files/?\?|storage-data/|(tasks|projects)/\d+/(resolve|presign)/)"
@@ -64,7 +64,7 @@ class SoundSource:
         folder = settings.data_dir / "sounds"
         self._document_root = settings.label_studio_local_files_document_root
         self._audio_roots = settings.audio_roots
-        self._notes = Notes(folder / "local")
+        self._notes = JsonCache(folder / "local")
         self._pool: FairPool[LocatedSound] = FairPool(FETCH_THREADS, FETCH_THREADS_A_HOST, "fetch")
         self._downloads = Downloads(
             folder,

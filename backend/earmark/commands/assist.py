@@ -24,7 +24,7 @@ def assist(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Suggest label and edges for regions that somebody draws, or stop it; every process follows at once."""
+    """Suggest label and edges for drawn regions, or stop it; every process follows at once."""
     from earmark.commands.tables import say
     from earmark.store.models import Project
     from earmark.store.projects import lock_project

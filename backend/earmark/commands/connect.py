@@ -66,7 +66,7 @@ def connect(
         with services.database.write() as session:
             row = remember_project(session, key, title=found.title)
             if not same_server(row.hostname, address) and same_server(row.offered_hostname, address):
-                accept_offer(session, key)  # whoever runs this says where Label Studio is
+                accept_offer(session, key)  # the operator confirms where Label Studio is
             row.synced_at = row.sync_after = 0.0  # what the connection missed is looked for at once
     done(f"a webhook was sent and arrived; {version} answers now")
 

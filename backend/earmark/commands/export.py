@@ -217,9 +217,13 @@ def _writer(settings: Settings, form: FormatChoice, out: Path, whole_times: bool
 
     embeddings.check_suffix(out)
     with Services(settings) as services:
-        ear, access, encoder = services.ear(), services.access.for_project(None), services.encoder()
+        extractor, access, encoder = (
+            services.extractor(),
+            services.access.for_project(None),
+            services.encoder(),
+        )
         with embeddings.writing(
-            out, encoder, lambda address: ear.hear(address, access), whole_times
+            out, encoder, lambda address: extractor.extract_address(address, access), whole_times
         ) as add_rows:
             yield add_rows
 

@@ -49,4 +49,4 @@ class Deadline:
 
 
 NO_DEADLINE = Deadline(None)
-"""For work that nobody waits for."""
+"""For background work."""

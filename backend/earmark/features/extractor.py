@@ -17,17 +17,17 @@ from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.concurrency.fair_pool import Ticket
 from earmark.encoders.base import Encoder
 from earmark.errors import OutOfTimeError, SoundNotFetchedError, WeightsError
-from earmark.features.priority_lock import RightOfWay
+from earmark.features.priority_lock import PriorityLock
 from earmark.features.store import FrameStore, Sound
 
-__all__ = ["Ear", "FrameStore", "Sound"]
+__all__ = ["FrameExtractor", "FrameStore", "Sound"]
 
-GIVE_WAY_EVERY_SECONDS = 30
+YIELD_EVERY_SECONDS = 30
 """Of sound; an encoder takes a minute or so at a time."""
 _LOCKS = 64
 
 
-class Ear:
+class FrameExtractor:
     """Frame extractor: an address in, a ``Sound`` out; each content is decoded and encoded once.
 
     One for a process, as its locks see to that. Thread-safe.
@@ -43,7 +43,7 @@ class Ear:
     encoder
         Returns the encoder when something new must be encoded.
     way
-        Who encodes first; None where nobody else does.
+        Priority lock between processes; None for a process alone.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Ear:
         store: FrameStore,
         identity: str,
         encoder: Callable[[], Encoder],
-        way: RightOfWay | None = None,
+        way: PriorityLock | None = None,
     ) -> None:
         self._source, self._store, self._way = source, store, way
         self.identity = identity
@@ -60,7 +60,9 @@ class Ear:
         # A bounded number of locks; two sounds that share one only wait, as they do for the encoder.
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
-    def hear(self, address: str, access: LabelStudioAccess | None, deadline: Deadline = NO_DEADLINE) -> Sound:
+    def extract_address(
+        self, address: str, access: LabelStudioAccess | None, deadline: Deadline = NO_DEADLINE
+    ) -> Sound:
         """Return the frames of the sound at an address in a task.
 
         Raises
@@ -77,7 +79,7 @@ class Ear:
         return self.extract(self.locate(address, access, deadline), address, deadline)
 
     def locate(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> LocatedSound:
-        """Return the file of a sound, fetched by the pool where it is not here; errors as in ``hear``."""
+        """Return the file of a sound, fetched by the pool where it is not here; same errors."""
         located = self.located(address, access)
         if located is not None:
             return located
@@ -130,16 +132,16 @@ class Ear:
 
         def counted() -> Iterator[NDArray[np.float32]]:
             nonlocal samples
-            asked_at = -encoder.sample_rate * GIVE_WAY_EVERY_SECONDS
+            asked_at = -encoder.sample_rate * YIELD_EVERY_SECONDS
             for block in read_blocks(path, encoder.sample_rate, name=name):
                 deadline.check()
-                if self._way and samples - asked_at >= encoder.sample_rate * GIVE_WAY_EVERY_SECONDS:
-                    self._way.give_way()
+                if self._way and samples - asked_at >= encoder.sample_rate * YIELD_EVERY_SECONDS:
+                    self._way.yield_priority()
                     asked_at = samples
                 samples += block.size
                 yield block
 
-        with self._way.hearing() if self._way else nullcontext():
+        with self._way.priority() if self._way else nullcontext():
             frames = encoder.frames(counted())
         return Sound(digest, samples / encoder.sample_rate, frames)
 

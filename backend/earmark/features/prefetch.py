@@ -13,7 +13,7 @@ from earmark.audio.source import LabelStudioAccess, LocatedSound
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.concurrency.fair_pool import Ticket
 from earmark.errors import EarmarkError
-from earmark.features.extractor import Ear
+from earmark.features.extractor import FrameExtractor
 
 AT_ONCE = 8
 """Tasks whose sounds are fetched ahead."""
@@ -37,13 +37,13 @@ class Prefetch:
 
     def __init__(
         self,
-        ear: Ear,
+        extractor: FrameExtractor,
         access: LabelStudioAccess | None,
         addresses: Sequence[Sequence[str]],
         deadline: Deadline = NO_DEADLINE,
         wait_seconds: float | None = None,
     ) -> None:
-        self._ear, self._access, self._addresses = ear, access, addresses
+        self._extractor, self._access, self._addresses = extractor, access, addresses
         self._deadline, self._wait_seconds = deadline, wait_seconds
         self._located: dict[str, LocatedSound] = {}
         self._tickets: dict[str, Ticket[LocatedSound]] = {}
@@ -72,7 +72,7 @@ class Prefetch:
             self._request(absent)
 
     def locate(self, address: str) -> LocatedSound:
-        """Return the file of a sound; errors as in ``Ear.hear``.
+        """Return the file of a sound; errors as in ``FrameExtractor.extract_address``.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Prefetch:
         ticket = self._tickets.get(address)
         if ticket is not None and ticket.future.done():
             return ticket.future.result()
-        return self._ear.locate(address, self._access, self._deadline)
+        return self._extractor.locate(address, self._access, self._deadline)
 
     def finish(self) -> None:
         """Wait for what is being fetched, however long it takes; what has not begun stays away."""
@@ -93,7 +93,7 @@ class Prefetch:
     def all_here(self, addresses: Sequence[str]) -> bool:
         """Whether these sounds are on this machine, or fail in another way than by their arrival."""
         try:
-            return all(self._ear.located(address, self._access) is not None for address in addresses)
+            return all(self._extractor.located(address, self._access) is not None for address in addresses)
         except EarmarkError:
             return True
 
@@ -109,7 +109,7 @@ class Prefetch:
                 located = [self._locate_here(address) for address in addresses]
                 if any(sound is None for sound in located):
                     absent.append(position)
-                elif all(self._ear.holds(sound) for sound in located if sound is not None):
+                elif all(self._extractor.holds(sound) for sound in located if sound is not None):
                     stored.append(position)
                 else:
                     here.append(position)
@@ -122,7 +122,7 @@ class Prefetch:
     def _locate_here(self, address: str) -> LocatedSound | None:
         """Return the file of a sound that is here, looked up once; None for any other."""
         if address not in self._located:
-            located = self._ear.located(address, self._access)
+            located = self._extractor.located(address, self._access)
             if located is None:
                 return None
             self._located[address] = located
@@ -134,7 +134,7 @@ class Prefetch:
             self._fetching.append(position)
             for address in self._addresses[position]:
                 if address not in self._tickets:
-                    self._tickets[address] = self._ear.request(address, self._access)
+                    self._tickets[address] = self._extractor.request(address, self._access)
 
     def _next_arrived(self) -> int | None:
         """Wait for the first task whose sounds have all come, or failed; None when time is up."""
@@ -155,4 +155,4 @@ class Prefetch:
         """Give up the tickets of all tasks but those that are still being fetched."""
         needed = {address for position in self._fetching for address in self._addresses[position]}
         for address in [address for address in self._tickets if address not in needed]:
-            self._ear.release(self._tickets.pop(address))
+            self._extractor.release(self._tickets.pop(address))

@@ -1,8 +1,8 @@
-"""Who hears first: whoever waits for a prediction, before trainings and everything else in the background.
+"""Cross-process priority lock: interactive predictions encode before background jobs.
 
 Niceness settles that on a processor; a GPU knows none, and shares its time evenly among processes. So
-predictions hold a file of the data folder shared while they hear, and whoever works in the background
-looks at it before each piece of sound, and waits while it is held. The kernel drops the lock of a process
+predictions hold a shared lock on a file of the data folder while they encode, and background jobs look
+at it before each piece of sound, and wait while it is held. The kernel drops the lock of a process
 that dies. It is a lock of one machine, as a GPU is.
 """
 
@@ -19,7 +19,7 @@ LONGEST_WAIT_SECONDS = 1.0
 LOOK_SECONDS = 0.01
 
 
-class RightOfWay:
+class PriorityLock:
     """Threads and processes of one data folder.
 
     Parameters
@@ -34,18 +34,18 @@ class RightOfWay:
         self._path, self._background = path, background
 
     @contextmanager
-    def hearing(self) -> Iterator[None]:
+    def priority(self) -> Iterator[None]:
         """Go first while the block runs; in the background this does nothing."""
         if self._background:
             yield
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:  # one open file for each who hears: a lock belongs to it
+        with self._path.open("ab") as file:  # one open file for each thread: a lock belongs to it
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
-    def give_way(self) -> float:
-        """Wait while others hear; returns for how many seconds. In the foreground this does nothing."""
+    def yield_priority(self) -> float:
+        """Wait while predictions encode; returns the seconds. In the foreground this does nothing."""
         if not self._background or not self._path.exists():
             return 0.0
         started = time.monotonic()

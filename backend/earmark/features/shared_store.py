@@ -35,7 +35,7 @@ def frame_store(settings: Settings) -> FrameStore:
         return FrameStore(local)
     scheme = urlsplit(url).scheme
     if scheme in BUCKETS:
-        return BucketFrames(local, bucket_files(scheme, hurry=True), url.partition("://")[2])
+        return BucketFrames(local, bucket_files(scheme, fail_fast=True), url.partition("://")[2])
     if scheme in ("", "file") and (folder := Path(url.removeprefix("file://"))).is_absolute():
         return FrameStore(folder)
     raise ConfigurationError(

@@ -13,7 +13,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from earmark.storage.atomic_files import replacing
+from earmark.storage.atomic_files import atomic_write
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class FrameStore:
     def probe(self) -> str:
         """Try to write; return one sentence on why sounds cannot be stored, or an empty text."""
         try:
-            with replacing(self._folder / ".probe") as part:
+            with atomic_write(self._folder / ".probe") as part:
                 part.write_bytes(bytes(_HEAD_BYTES))
             (self._folder / ".probe").unlink(missing_ok=True)
         except OSError as error:
@@ -109,7 +109,7 @@ class FrameStore:
             The disk is full, or the folder may not be written.
         """
         path, content = self._path(sound.digest, identity), frames_to_bytes(sound, identity)
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(content)
 
     def _path(self, digest: str, identity: str) -> Path:

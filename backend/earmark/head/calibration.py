@@ -16,7 +16,7 @@ from earmark.head.solver import Array
 TEMPERATURES = (0.5, 20.0)
 """Softening is free, sharpening is not: a few easy clips must not make every answer look certain."""
 TEMPERATURE_GRID = np.geomspace(*TEMPERATURES, 64)
-ODD_SHARES = (0.0, 0.02, 0.05)
+OUTLIER_RATES = (0.0, 0.02, 0.05)
 """Of clips that sound like another class, or are said to be: a few of them among sure answers must not make
 all others look unsure, as they would under a temperature alone."""
 BIAS_PULL = 1.0
@@ -51,7 +51,7 @@ class Calibration:
 
 
 def calibrate(
-    data: Data, logits: Array, bias: Array, noise: float = 0.0, odd_shares: Sequence[float] = (0.0,)
+    data: Data, logits: Array, bias: Array, noise: float = 0.0, outlier_rates: Sequence[float] = (0.0,)
 ) -> Calibration:
     """Fit a calibration to out-of-fold logits ``[n, C]`` (Guo et al., 2017; Platt, 1999).
 
@@ -64,7 +64,7 @@ def calibrate(
         ``[C]``: what the way of fitting left out on purpose, such as how common each label is.
     noise
         Share of wrong labels in a single choice.
-    odd_shares
+    outlier_rates
         Shares of odd clips beside these, of which the likeliest is taken.
     """
     if len(logits) > MAX_ROWS:
@@ -72,7 +72,7 @@ def calibrate(
         data, logits = data.of(rows), logits[rows]
     bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
     if data.exclusive:
-        shares = [noise + odd * (1 - noise) for odd in odd_shares]
+        shares = [noise + odd * (1 - noise) for odd in outlier_rates]
         likely = _likelihoods(data, logits, bias, shares).max(axis=1)
         if not likely.any():  # every label has one recording: nothing left out was ever learned
             return Calibration(1.0, bias)

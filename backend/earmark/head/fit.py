@@ -14,7 +14,7 @@ from earmark.head.evaluation import Data, metrics, metrics_per_class, probabilit
 from earmark.head.examples import AnnotatedClip, Examples, build_all, build_examples
 from earmark.head.folds import assign_folds
 from earmark.head.model import ControlHead, Head
-from earmark.head.model_selection import best_way
+from earmark.head.model_selection import select_model
 from earmark.head.prior import Prior, fold_back
 from earmark.head.solver import Linear
 from earmark.head.windows import Pool
@@ -223,7 +223,7 @@ def _fit(
 ) -> ControlFit:
     count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
     folds = np.array([assignment[str(group)] for group in examples.groups])
-    fitted = prior.competing(learned) if control.kind == "single" else learned
+    fitted = prior.softmax_labels(learned) if control.kind == "single" else learned
     columns = [examples.labels.index(label) for label in fitted]
     targets, weights = examples.targets[:, columns], examples.weights[:, columns]
     data = Data(
@@ -234,10 +234,10 @@ def _fit(
         folds,
         examples.is_unit,
         prior.logits(fitted, examples.embeddings),
-        prior.speaks_for(fitted),
+        prior.covers(fitted),
     )
     groups = len(np.unique(examples.groups))
-    way = best_way(
+    way = select_model(
         data, examples.embeddings, prior, fitted, fitted == learned, groups >= MIN_GROUPS_TO_MEASURE
     )
     prior = way.prior
@@ -258,7 +258,7 @@ def _fit(
         seen = (targets[rows] & (weights[rows] > 0)).any(axis=0)
         if not seen.any():
             return prior.head
-        kept = seen | prior.speaks_for(fitted) if data.exclusive else seen
+        kept = seen | prior.covers(fitted) if data.exclusive else seen
         basis, linear = way.fit(fold, rows, kept)
         moved = Linear(linear.weights, linear.bias + calibration.temperature * calibration.bias[kept])
         names = tuple(np.array(fitted)[kept].tolist())
@@ -280,7 +280,7 @@ def _learnable(control: Control, examples: Examples | None, prior: Prior) -> tup
         return ()
     known = examples.weights > 0
     carried = np.any(examples.targets & known, axis=0)
-    lacked = np.any(~examples.targets & known, axis=0) | prior.speaks_for(examples.labels)
+    lacked = np.any(~examples.targets & known, axis=0) | prior.covers(examples.labels)
     common = len(np.unique(examples.groups)) >= COMMON_RECORDINGS
     told = carried if control.kind == "single" or common else carried & lacked
     found = tuple(label for label, is_told in zip(examples.labels, told, strict=True) if is_told)

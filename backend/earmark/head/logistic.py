@@ -40,15 +40,15 @@ class Logistic:
 
     @classmethod
     def chosen(
-        cls, data: Data, embeddings: NDArray[np.float32], measured: bool, may_let_go: bool
+        cls, data: Data, embeddings: NDArray[np.float32], measured: bool, allow_dropping_prior: bool
     ) -> Logistic:
-        """Choose by what was left out, if that is ``measured``; labels lose a bad prior if ``may_let_go``."""
+        """Choose out of fold if that is ``measured``; drop a bad prior if ``allow_dropping_prior``."""
         basis = Basis.of(embeddings, data.weights.max(axis=1))
         coordinates = basis.coordinates(embeddings)
         if not measured:
             return cls(data, basis, coordinates, np.full(data.targets.shape[1], DEFAULT_STEP), None)
         steps, logits = _choose_steps(data, coordinates)
-        if may_let_go and data.anchored.any():
+        if allow_dropping_prior and data.anchored.any():
             data, steps, logits = _let_go(data, coordinates, steps, logits)
         return cls(data, basis, coordinates, steps, logits)
 

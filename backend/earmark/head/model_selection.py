@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.head.calibration import ODD_SHARES, Calibration, calibrate, left_out_bias
+from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left_out_bias
 from earmark.head.evaluation import Data, balanced, ranking_score
 from earmark.head.kernel_selection import is_clearly_better, is_worth_trying, landmarks_among
 from earmark.head.lda import Discriminant
@@ -24,7 +24,7 @@ dimensions, where the logistic regression has a basis of 256."""
 
 
 @dataclass(frozen=True)
-class Way:
+class ModelChoice:
     """A way of fitting with everything about it chosen.
 
     ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
@@ -42,32 +42,32 @@ class Way:
     landmarks: Landmarks | None = None
 
 
-def best_way(
+def select_model(
     data: Data,
     embeddings: NDArray[np.float32],
     prior: Prior,
     labels: tuple[str, ...],
-    may_let_go: bool,
+    allow_dropping_prior: bool,
     measured: bool,
-) -> Way:
+) -> ModelChoice:
     """Fit in every way that may suit, and return the best.
 
     Parameters
     ----------
     labels
         Of the C columns.
-    may_let_go
+    allow_dropping_prior
         Every label has an example, so that the prior can be done without.
     measured
         There are recordings enough to measure; otherwise the usual logistic regression is taken.
     """
     anchored = bool(data.anchored.any())
     ways = []
-    discriminated = measured and may_let_go and not anchored and _repeated(data)
+    discriminated = measured and allow_dropping_prior and not anchored and _repeated(data)
     if discriminated:
         ways.append(_discriminant(data, embeddings, prior))
     if not ways or data.targets.size <= MAX_LOGISTIC_CELLS:
-        ways.append(_logistic(data, embeddings, prior, labels, may_let_go, measured))
+        ways.append(_logistic(data, embeddings, prior, labels, allow_dropping_prior, measured))
     best = ways[0]
     for way in ways[1:]:
         if _score(data, way) > _score(data, best) + CLEARLY_BETTER:
@@ -84,13 +84,13 @@ def _repeated(data: Data) -> bool:
     return float(np.median(recordings)) >= MIN_RECORDINGS
 
 
-def _score(data: Data, way: Way) -> float:
+def _score(data: Data, way: ModelChoice) -> float:
     if way.logits is None:
         return 0.0
     return ranking_score(data, way.calibration(way.logits), np.ones(data.targets.shape[1], dtype=bool))
 
 
-def _curved(data: Data, embeddings: NDArray[np.float32], prior: Prior, straight: Way) -> Way:
+def _curved(data: Data, embeddings: NDArray[np.float32], prior: Prior, straight: ModelChoice) -> ModelChoice:
     """A discriminant on nearness to landmarks where that is clearly better, else what there is."""
     landmarks = landmarks_among(embeddings, data.weights.max(axis=1))
     way = _discriminant(data, landmarks.features(embeddings), prior)
@@ -106,21 +106,21 @@ def _logistic(
     embeddings: NDArray[np.float32],
     prior: Prior,
     labels: tuple[str, ...],
-    may_let_go: bool,
+    allow_dropping_prior: bool,
     measured: bool,
-) -> Way:
-    found = Logistic.chosen(data, embeddings, measured, may_let_go)
+) -> ModelChoice:
+    found = Logistic.chosen(data, embeddings, measured, allow_dropping_prior)
     data = found.data
     anchored = data.anchored
-    if measured and may_let_go:
+    if measured and allow_dropping_prior:
         prior = prior.without(tuple(np.array(labels)[~anchored].tolist()))
     bias: Array = np.zeros(len(anchored))
     calibration = Calibration(1.0, bias)
     if found.logits is not None:
         if not anchored.any():
             bias = left_out_bias(data, balanced(data.kind, data.targets, data.weights))
-        calibration = calibrate(data, found.logits, bias, odd_shares=ODD_SHARES)
-    return Way(
+        calibration = calibrate(data, found.logits, bias, outlier_rates=OUTLIER_RATES)
+    return ModelChoice(
         "logistic regression",
         prior,
         lambda fold, rows, columns: (found.basis, found.fit(rows, columns)),
@@ -130,12 +130,12 @@ def _logistic(
     )
 
 
-def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> Way:
+def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> ModelChoice:
     found = Discriminant.chosen(data, embeddings)
 
     def fit(fold: int | None, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> tuple[Basis, Linear]:
         linear = found.fit(fold)
         return found.basis, Linear(linear.weights[:, columns], linear.bias[columns])
 
-    calibration = calibrate(data, found.logits, left_out_bias(data, None), found.noise, ODD_SHARES)
-    return Way("discriminant", prior, fit, found.logits, calibration, None, found.noise)
+    calibration = calibrate(data, found.logits, left_out_bias(data, None), found.noise, OUTLIER_RATES)
+    return ModelChoice("discriminant", prior, fit, found.logits, calibration, None, found.noise)

@@ -34,14 +34,14 @@ class Prior:
         head = self.head.picked(kept, tuple(self.head.labels[index] for index in kept))
         return Prior.of(head, self.control)
 
-    def competing(self, learned: tuple[str, ...]) -> tuple[str, ...]:
+    def softmax_labels(self, learned: tuple[str, ...]) -> tuple[str, ...]:
         """Labels of a single choice, in order: those with examples, and those that the prior adds.
 
         All of them share one softmax, so corrections also tell when the others are too likely.
         """
         return tuple(label for label in self.control.labels if label in learned or self._index(label) >= 0)
 
-    def speaks_for(self, labels: tuple[str, ...]) -> NDArray[np.bool_]:
+    def covers(self, labels: tuple[str, ...]) -> NDArray[np.bool_]:
         """Which labels it has an opinion of: bool ``[C]``."""
         return np.array([self._index(label) >= 0 for label in labels], dtype=bool)
 
@@ -52,7 +52,7 @@ class Prior:
         choice even odds are those of "none of the labels that the prior knows" (see
         `zero_label`), and the labels that it does not know share them.
         """
-        known = self.speaks_for(labels)
+        known = self.covers(labels)
         if self.head is None or not known.any():
             return None
         said = self.head.logits(embeddings.astype(np.float64))
@@ -83,7 +83,7 @@ class Prior:
     def _unknown(self, labels: tuple[str, ...]) -> float:
         if self.head is None or self.control.kind != "single":
             return 0.0
-        return -float(np.log(max(1, (~self.speaks_for(labels)).sum())))
+        return -float(np.log(max(1, (~self.covers(labels)).sum())))
 
 
 def fold_back(
@@ -109,7 +109,7 @@ def fold_back(
     control = prior.control
     slopes = basis.slopes(difference.weights) / temperature
     steps = difference.bias / temperature
-    kept = tuple(label for label in control.labels if label in labels or prior.speaks_for((label,))[0])
+    kept = tuple(label for label in control.labels if label in labels or prior.covers((label,))[0])
     weights, biases, limits = [], [], []
     for label in kept:
         weight, bias = prior.columns(label, labels, basis)

@@ -17,7 +17,7 @@ from earmark.errors import EarmarkError, SoundNotFoundError, SoundUnreachableErr
 from earmark.importing.models import Facts, Listed
 from earmark.importing.remote_sources import fetch_object, is_bucket, place_of_object
 from earmark.settings import Settings
-from earmark.storage.atomic_files import Notes, sha256_of
+from earmark.storage.atomic_files import JsonCache, sha256_of
 
 Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond"]
 
@@ -51,7 +51,7 @@ class Checker:
     def __init__(self, settings: Settings, keep_objects: bool = False) -> None:
         self._keep_objects = keep_objects
         folder = settings.data_dir / "imports"
-        self._notes = Notes(folder / "checks")
+        self._notes = JsonCache(folder / "checks")
         self._objects = folder / "objects"
         self._settings = settings
         self._fetch: Callable[[str], Path] | None = None
@@ -91,19 +91,19 @@ class Checker:
         facts = self._remembered(key, 0, 0)
         if facts is None or (self._keep_objects and not path.is_file()):
             fetch_object(item.origin, path)
-            facts = hear(path, item.fname)
+            facts = read_facts(path, item.fname)
             self._remember(key, facts, 0, 0)
         if not self._keep_objects:
             path.unlink(missing_ok=True)
         return Checked(item, facts, path)
 
     def _facts(self, path: Path, shown: str) -> Facts:
-        if not path.is_file():  # `hear` says what is wrong
-            return hear(path, shown)
+        if not path.is_file():  # `read_facts` says what is wrong
+            return read_facts(path, shown)
         status, key = path.stat(), str(path.resolve())
         facts = self._remembered(key, status.st_size, status.st_mtime_ns)
         if facts is None:
-            facts = hear(path, shown)
+            facts = read_facts(path, shown)
             self._remember(key, facts, status.st_size, status.st_mtime_ns)
         return facts
 
@@ -149,7 +149,7 @@ def fetcher(settings: Settings) -> Callable[[str], Path]:
     return lambda address: source.locate(address, access).path
 
 
-def hear(path: Path, shown: str) -> Facts:
+def read_facts(path: Path, shown: str) -> Facts:
     """Decode a whole file, in memory that its length does not change, and describe it.
 
     Raises

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from earmark.storage.atomic_files import key_of, replacing
+from earmark.storage.atomic_files import atomic_write, key_of
 
 SETTLE_SECONDS = 20.0
 """How long to wait for the tasks of a request whose sender is gone; it takes 1 s for 1,000 tasks."""
@@ -106,7 +106,7 @@ class Turns:
         if not notes:
             self._note.unlink(missing_ok=True)
             return
-        with replacing(self._note) as part:
+        with atomic_write(self._note) as part:
             part.write_text(json.dumps([asdict(note) for note in notes]), encoding="utf-8")
 
     def _unanswered(self) -> list[Unanswered]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from earmark.errors import ConfigurationError, SoundNotFoundError, SoundUnreachableError
 from earmark.importing.folders import wanted
 from earmark.importing.models import Listed
-from earmark.storage.atomic_files import key_of, replacing
+from earmark.storage.atomic_files import atomic_write, key_of
 from earmark.storage.object_storage import BUCKETS, bucket_files
 
 _CHUNK_BYTES = 1 << 20
@@ -111,7 +111,7 @@ def fetch_object(address: str, path: Path) -> None:
     files = bucket_files(address.partition("://")[0])
     with (
         _explained_object(address),
-        replacing(path) as part,
+        atomic_write(path) as part,
         files.open(address, "rb") as source,
         part.open("wb") as copy,
     ):

@@ -15,7 +15,7 @@ from earmark.importing.importer import Outcome
 from earmark.importing.models import clip_labels
 from earmark.importing.quality_rules import Verdict
 from earmark.importing.spectrograms import examples
-from earmark.storage.atomic_files import replacing
+from earmark.storage.atomic_files import atomic_write
 
 CSV_NAME, PAGE_NAME = "report.csv", "report.html"
 ROWS_SHOWN = 500
@@ -70,12 +70,12 @@ def write_report(
         The folder cannot be written.
     """
     report = Report(folder / CSV_NAME, folder / PAGE_NAME)
-    with replacing(report.table) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(report.table) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(_COLUMNS)
         refused = {**_remarks(outcome), **outcome.reasons()}
         table.writerows(_row(verdict, outcome.states, refused) for verdict in verdicts)
-    with replacing(report.page) as part:
+    with atomic_write(report.page) as part:
         part.write_text(_page(title, verdicts, outcome, passed_over), encoding="utf-8")
     return report
 

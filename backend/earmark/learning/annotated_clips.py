@@ -33,8 +33,8 @@ TRUST_WEIGHTS = {"curated": 1.5, "noisy": 0.5}
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One annotation, read, and its sounds by data key; those that cannot be heard are missing."""
+class AnnotatedSound:
+    """One annotation, read, and its sounds by data key; those that cannot be annotated are missing."""
 
     annotation: Annotation
     task: Task
@@ -42,13 +42,13 @@ class Heard:
     sounds: dict[str, Sound] = field(default_factory=dict)
 
 
-def hear_annotations(
+def load_annotated_sounds(
     services: Services,
     project: Project,
     controls: Sequence[Control],
     names: Names,
     annotations: Sequence[tuple[Annotation, Task]],
-) -> tuple[list[Heard], dict[int, str]]:
+) -> tuple[list[AnnotatedSound], dict[int, str]]:
     """Read every annotation and encode each sound once; what cannot be used is logged and left out.
 
     Returns
@@ -57,20 +57,22 @@ def hear_annotations(
     """
     tasks = list({task.task_id: task for _, task in annotations}.values())
     sounds, awaited = _sounds(services, project, tasks, controls)
-    heard = [
-        Heard(annotation, task, read_result(annotation.result, controls, names), sounds[task.task_id])
+    annotated = [
+        AnnotatedSound(
+            annotation, task, read_result(annotation.result, controls, names), sounds[task.task_id]
+        )
         for annotation, task in annotations
     ]
-    return heard, awaited
+    return annotated, awaited
 
 
-def annotated_clips(heard: Sequence[Heard], controls: Sequence[Control]) -> list[AnnotatedClip]:
+def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Control]) -> list[AnnotatedClip]:
     """One clip for each annotation and sound, weighted by how far the annotation is trusted.
 
     The annotators of one sound share the weight of one; `build_examples` sees to that.
     """
     clips = []
-    for one in heard:
+    for one in annotated:
         for data_key, sound in one.sounds.items():
             names = {control.name for control in controls if control.data_key == data_key}
             read = one.read
@@ -115,7 +117,7 @@ def _sounds(
     awaited: dict[int, str] = {}
     if not tasks or not controls:
         return sounds, awaited
-    ear, access = services.ear(), services.access.for_project(project)
+    extractor, access = services.extractor(), services.access.for_project(project)
     addresses = [sound_addresses({"data": task.data}, controls) for task in tasks]
     wait_seconds, left = services.settings.train_fetch_seconds, set(range(len(tasks)))
 
@@ -124,7 +126,7 @@ def _sounds(
         for data_key, address in addresses[position].items():
             try:
                 with services.faults_of(address):
-                    sound = ear.extract(locate(address), address)
+                    sound = extractor.extract(locate(address), address)
             except EarmarkError as error:
                 log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
                 if error.reason in AWAITED:
@@ -133,7 +135,7 @@ def _sounds(
                 sounds[task.task_id][data_key] = sound
 
     def located(address: str) -> LocatedSound:
-        found = ear.located(address, access)
+        found = extractor.located(address, access)
         if found is None:
             raise SoundTooSlowError(
                 f"{shown(address)} did not arrive within {wait_seconds:g} s: it is asked for again by itself."
@@ -141,7 +143,7 @@ def _sounds(
         return found
 
     of_tasks = [tuple(of_task.values()) for of_task in addresses]
-    with Prefetch(ear, access, of_tasks, wait_seconds=wait_seconds) as prefetch:
+    with Prefetch(extractor, access, of_tasks, wait_seconds=wait_seconds) as prefetch:
         for position in prefetch:
             use(position, prefetch.locate)
             left.discard(position)

@@ -12,13 +12,15 @@ from dataclasses import asdict
 from typing import Any
 
 from earmark.labels.controls import Control
-from earmark.learning.annotated_clips import Heard
+from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.annotator_agreement import disagreements
-from earmark.learning.training_set import Lesson
+from earmark.learning.training_set import TrainingSet
 from earmark.store.models import Event
 
 
-def summarized(lesson: Lesson, events: Sequence[Event], before: Mapping[str, Any] | None) -> dict[str, Any]:
+def summarized(
+    training_set: TrainingSet, events: Sequence[Event], before: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Summarize the annotations of a project as JSON holds them.
 
     Parameters
@@ -34,28 +36,30 @@ def summarized(lesson: Lesson, events: Sequence[Event], before: Mapping[str, Any
     decoded. ``removed``: the same of labels that the label config does not have any more. ``disagreements``:
     see `Disagreement`. ``annotators``: number in Label Studio, as text, to name.
     """
-    labels: dict[str, Counter[str]] = {control.name: Counter() for control in lesson.controls}
-    removed: dict[str, Counter[str]] = {control.name: Counter() for control in lesson.controls}
-    for one in lesson.heard:
-        for control in lesson.controls:
+    labels: dict[str, Counter[str]] = {control.name: Counter() for control in training_set.controls}
+    removed: dict[str, Counter[str]] = {control.name: Counter() for control in training_set.controls}
+    for one in training_set.annotated:
+        for control in training_set.controls:
             if control.data_key in one.sounds:
                 labels[control.name].update(_used(control, one))
-                removed[control.name].update(_removed(control, one, lesson.names.get(control.name, {})))
+                removed[control.name].update(_removed(control, one, training_set.names.get(control.name, {})))
     return {
         "labels": labels,
         "removed": {name: counts for name, counts in removed.items() if counts},
-        "disagreements": [asdict(pair) for pair in disagreements(lesson.controls, lesson.heard)],
+        "disagreements": [
+            asdict(pair) for pair in disagreements(training_set.controls, training_set.annotated)
+        ],
         "annotators": {**(before or {}).get("annotators", {}), **_annotator_names(events)},
     }
 
 
-def _used(control: Control, one: Heard) -> set[str]:
+def _used(control: Control, one: AnnotatedSound) -> set[str]:
     if control.kind == "regions":
         return {label for region in one.read.regions[control.name] for label in region.labels}
     return set(one.read.tags.get(control.name, ()))
 
 
-def _removed(control: Control, one: Heard, names: Mapping[str, str]) -> set[str]:
+def _removed(control: Control, one: AnnotatedSound, names: Mapping[str, str]) -> set[str]:
     """Labels of an annotation that are none of the control's, and are not former names of any."""
     found: set[str] = set()
     for item in one.annotation.result:

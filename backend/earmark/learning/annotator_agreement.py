@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
-from earmark.learning.annotated_clips import Heard
+from earmark.learning.annotated_clips import AnnotatedSound
 
 BIN_SECONDS = 1.0
 """Regions are compared as present or absent in each second, the segment length of sed_eval: shorter
@@ -43,14 +43,14 @@ class Disagreement:
     labels: dict[str, int] = field(default_factory=dict)
 
 
-def disagreements(controls: Sequence[Control], heard: Sequence[Heard]) -> list[Disagreement]:
+def disagreements(controls: Sequence[Control], annotated: Sequence[AnnotatedSound]) -> list[Disagreement]:
     """Every two annotators who differ on tasks that both annotated, those who differ most often first.
 
     Tags differ where other ones were chosen, regions where less than `LEAST_COMMON` of the marked seconds
     and labels is common to both.
     """
     pairs: dict[tuple[str, int | None, int | None], Disagreement] = {}
-    for task, annotators in sorted(_by_task(heard).items()):
+    for task, annotators in sorted(_by_task(annotated).items()):
         for control in controls:
             for one, other in combinations(sorted(annotators, key=_number), 2):
                 labels = _differing_labels(control, one, other)
@@ -68,7 +68,9 @@ def disagreements(controls: Sequence[Control], heard: Sequence[Heard]) -> list[D
     return [pair for pair in found[:PAIRS_LISTED] if pair.differing]
 
 
-def label_agreement(controls: Sequence[Control], heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
+def label_agreement(
+    controls: Sequence[Control], annotated: Sequence[AnnotatedSound]
+) -> dict[str, dict[str, float]]:
     """Krippendorff's alpha of each label, over tasks with two annotators or more.
 
     Units are tasks for tags and seconds of tasks for regions; each annotator's value is whether the
@@ -80,7 +82,7 @@ def label_agreement(controls: Sequence[Control], heard: Sequence[Heard]) -> dict
     Alpha by control and label; labels on which it is not defined, because all values are the same
     or nothing was annotated twice, are left out.
     """
-    shared = list(_by_task(heard).values())
+    shared = list(_by_task(annotated).values())
     found = {}
     for control in controls:
         counts = [_counts(control, annotators) for annotators in shared]
@@ -90,22 +92,22 @@ def label_agreement(controls: Sequence[Control], heard: Sequence[Heard]) -> dict
     return {name: alphas for name, alphas in found.items() if alphas}
 
 
-def _by_task(heard: Sequence[Heard]) -> dict[int, list[Heard]]:
+def _by_task(annotated: Sequence[AnnotatedSound]) -> dict[int, list[AnnotatedSound]]:
     """The latest annotation of each annotator, of tasks that have several annotators."""
-    tasks: dict[int, dict[object, Heard]] = defaultdict(dict)
-    for one in heard:
+    tasks: dict[int, dict[object, AnnotatedSound]] = defaultdict(dict)
+    for one in annotated:
         annotator = one.annotation.completed_by
         key = ("annotation", one.annotation.annotation_id) if annotator is None else annotator
         tasks[one.task.task_id][key] = one
     return {task: list(annotators.values()) for task, annotators in tasks.items() if len(annotators) > 1}
 
 
-def _number(one: Heard) -> tuple[int, int]:
+def _number(one: AnnotatedSound) -> tuple[int, int]:
     annotator = one.annotation.completed_by
     return (-1 if annotator is None else annotator, one.annotation.annotation_id)
 
 
-def _differing_labels(control: Control, one: Heard, other: Heard) -> list[str] | None:
+def _differing_labels(control: Control, one: AnnotatedSound, other: AnnotatedSound) -> list[str] | None:
     """Labels about which two annotators of a task disagree; None where it cannot be told."""
     counts = _counts(control, [one, other])
     if counts is None:
@@ -129,7 +131,7 @@ def _alphas(control: Control, counts: NDArray[np.int64]) -> dict[str, float]:
     return alphas
 
 
-def _counts(control: Control, annotators: Sequence[Heard]) -> NDArray[np.int64] | None:
+def _counts(control: Control, annotators: Sequence[AnnotatedSound]) -> NDArray[np.int64] | None:
     """Present and absent in each unit of one task ``[units, labels, 2]``; None for fewer than two."""
     if control.kind == "regions":
         sounds = [one.sounds[control.data_key] for one in annotators if control.data_key in one.sounds]

@@ -79,8 +79,8 @@ def _fetch(services: Services, project: Project, tasks: list[Task]) -> tuple[lis
     access = services.access.for_project(project)
     addresses = [tuple(sound_addresses({"data": task.data}, controls).values()) for task in tasks]
     arrived: list[int] = []
-    ear, seconds = services.ear(), services.settings.train_fetch_seconds
-    with Prefetch(ear, access, addresses, wait_seconds=seconds) as prefetch:
+    extractor, seconds = services.extractor(), services.settings.train_fetch_seconds
+    with Prefetch(extractor, access, addresses, wait_seconds=seconds) as prefetch:
         for _ in prefetch:
             pass
         prefetch.finish()

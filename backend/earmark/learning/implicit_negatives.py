@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from earmark.errors import HeadDamagedError
 from earmark.labels.controls import Control
 from earmark.labelstudio.results import ReadResult
-from earmark.learning.annotated_clips import Heard
+from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.prequential import Scorer
 from earmark.prediction.tag_agreement import linked_controls
 from earmark.services import Services
@@ -29,8 +29,12 @@ log = structlog.get_logger(__name__)
 
 
 def with_cleared(
-    services: Services, key: str, controls: tuple[Control, ...], names: Names, heard: Sequence[Heard]
-) -> list[Heard]:
+    services: Services,
+    key: str,
+    controls: tuple[Control, ...],
+    names: Names,
+    annotated: Sequence[AnnotatedSound],
+) -> list[AnnotatedSound]:
     """Read empty choices of several tags as none of them, where that is what they say.
 
     What was shown is found out once for each annotation and kept with it, so that the same annotations
@@ -38,13 +42,13 @@ def with_cleared(
     """
     several = tuple(control for control in controls if control.kind == "multiple")
     if not several:
-        return list(heard)
+        return list(annotated)
     if len(several) == len(controls):
-        return [_without_any(one, several) for one in heard]
+        return [_without_any(one, several) for one in annotated]
     # Of the tags, and of the regions that tick them: many annotations may be scored after the new version
     scorer = Scorer(services, key, linked_controls(controls, several), names)
     decided: list[tuple[Annotation, list[str]]] = []
-    for one in heard:
+    for one in annotated:
         annotation = one.annotation
         asked = [c for c in several if c.name not in one.read.tags and c.data_key in one.sounds]
         if annotation.cleared is not None or not annotation.shown_at or not asked:
@@ -59,7 +63,8 @@ def with_cleared(
     if decided:
         write_in_steps(services.database, decided, _keep)
     return [
-        _empty(one, [c.name for c in several if c.name in (one.annotation.cleared or ())]) for one in heard
+        _empty(one, [c.name for c in several if c.name in (one.annotation.cleared or ())])
+        for one in annotated
     ]
 
 
@@ -70,13 +75,13 @@ def _keep(session: Session, found: tuple[Annotation, list[str]]) -> None:
         row.cleared = cleared
 
 
-def _without_any(one: Heard, several: Sequence[Control]) -> Heard:
+def _without_any(one: AnnotatedSound, several: Sequence[Control]) -> AnnotatedSound:
     """Of a project with nothing but choices of several: one that was used leaves the others open."""
     alone = len(several) == 1 or not one.read.tags
     return _empty(one, [control.name for control in several] if alone else [])
 
 
-def _empty(one: Heard, names: Sequence[str]) -> Heard:
+def _empty(one: AnnotatedSound, names: Sequence[str]) -> AnnotatedSound:
     added = {name: frozenset[str]() for name in names if name not in one.read.tags}
     read = ReadResult(one.read.regions, {**one.read.tags, **added}, one.read.tag_weights)
     return replace(one, read=read) if added else one

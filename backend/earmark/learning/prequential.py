@@ -16,7 +16,7 @@ from earmark.errors import HeadDamagedError
 from earmark.head.model import Head
 from earmark.labels.controls import Control
 from earmark.labelstudio.results import ReadResult, read_result
-from earmark.learning.annotated_clips import Heard
+from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.segment_metrics import measure
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import predict_clip
@@ -55,10 +55,10 @@ class Scorer:
         self._controls, self._names = controls, names
         self._heads: dict[str, Head | None] = {}
 
-    def scores(self, heard: Sequence[Heard]) -> list[PredictionScore]:
+    def scores(self, annotated: Sequence[AnnotatedSound]) -> list[PredictionScore]:
         """Score annotations; those whose sound or version cannot be had have none."""
         found = []
-        for one in heard:
+        for one in annotated:
             try:
                 score = self._score(one)
             except HeadDamagedError as error:
@@ -70,7 +70,7 @@ class Scorer:
                 found.append(score)
         return found
 
-    def _score(self, one: Heard) -> PredictionScore | None:
+    def _score(self, one: AnnotatedSound) -> PredictionScore | None:
         annotation = one.annotation
         controls = [control for control in self._controls if control.data_key in one.sounds]
         if not controls:
@@ -95,7 +95,7 @@ class Scorer:
             distances=distances,
         )
 
-    def shown(self, one: Heard) -> Shown:
+    def shown(self, one: AnnotatedSound) -> Shown:
         """What its annotator was shown.
 
         Raises
@@ -109,7 +109,9 @@ class Scorer:
         predicted = read_result(sent["result"], self._controls, self._names)
         return Shown(sent["source"], sent["version"], predicted, {})
 
-    def _predict(self, one: Heard, moment: float) -> tuple[str, ReadResult, dict[str, dict[str, float]]]:
+    def _predict(
+        self, one: AnnotatedSound, moment: float
+    ) -> tuple[str, ReadResult, dict[str, dict[str, float]]]:
         """What the version of that moment says of a sound that it has not learnt from."""
         with self._services.database.read() as session:
             version = active_at(session, self._key, self._services.encoder_identity(), moment)

@@ -21,10 +21,10 @@ from earmark.learning.synchronization import sync_when_rested
 from earmark.learning.training_digest import nothing_new, training_digest
 from earmark.learning.training_set import (
     Candidate,
-    Lesson,
-    against_served,
+    TrainingSet,
+    compare_with_active,
     fit_candidate,
-    prepare_lesson,
+    load_training_set,
     unmeasured,
 )
 from earmark.services import Services
@@ -99,7 +99,7 @@ def learn_all(services: Services, key: str) -> None:
 
 def _learn(services: Services, key: str, lease: Lease) -> Training | None:
     training = Training(project_key=key, started_at=time.time(), events=0, outcome="", detail="")
-    lesson: Lesson | None = None
+    training_set: TrainingSet | None = None
     candidate: Candidate | None = None
     scores: list[PredictionScore] = []
     digest = ""
@@ -120,19 +120,21 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
                 mark_handled(session, events)
             return None
         try:
-            lesson = prepare_lesson(services, project)
-            scores = _scores(services, key, lesson, SCORED_BEFORE_SERVING)
-            digest = training_digest(services, lesson)
-            training.detail = nothing_new(services, key, lesson, digest)
+            training_set = load_training_set(services, project)
+            scores = _scores(services, key, training_set, SCORED_BEFORE_SERVING)
+            digest = training_digest(services, training_set)
+            training.detail = nothing_new(services, key, training_set, digest)
             if training.detail:
                 training.outcome = "unchanged"
             else:
-                candidate = fit_candidate(services, lesson, services.active(key))
+                candidate = fit_candidate(services, training_set, services.active(key))
         except (NotEnoughAnnotationsError, LabelConfigError) as error:
             training.outcome, training.detail = "nothing", str(error)
         except NotFiniteError as error:
             training.outcome, training.detail = "failed", str(error)
-        while not _settle(services, lease, project, training, events, lesson, candidate, digest, scores):
+        while not _settle(
+            services, lease, project, training, events, training_set, candidate, digest, scores
+        ):
             log.info("active version changed during the training: compared again", project=key)
     except LeaseLostError:
         raise
@@ -151,8 +153,8 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
         event_ids=(events[0].id, events[-1].id) if events else None,
         seconds=round(training.finished_at - training.started_at, 3),
     )
-    if lesson is not None:
-        rest = _scores(services, key, lesson, len(lesson.heard))
+    if training_set is not None:
+        rest = _scores(services, key, training_set, len(training_set.annotated))
         if rest:
             with services.database.write() as session:
                 add_scores(session, key, rest)
@@ -187,7 +189,7 @@ def _settle(
     project: Project,
     training: Training,
     events: list[Event],
-    lesson: Lesson | None,
+    training_set: TrainingSet | None,
     candidate: Candidate | None,
     digest: str,
     scores: list[PredictionScore],
@@ -210,12 +212,12 @@ def _settle(
     key, encoder_identity = project.key, services.encoder_identity()
     activated = services.activated(key)
     active, reason, doubt = services.answering(activated), "", ""
-    if lesson is not None and candidate is not None:
-        found = against_served(services, lesson, candidate, active)
+    if training_set is not None and candidate is not None:
+        found = compare_with_active(services, training_set, candidate, active)
         reason, doubt = " ".join(found.reasons), unmeasured(services, found, active)
     with services.database.write() as session:
         lease.hold(session)
-        if candidate is not None and lesson is not None:
+        if candidate is not None and training_set is not None:
             now = active_version(session, key, encoder_identity)
             if (now and now.id) != (activated and activated.id):
                 return False
@@ -226,7 +228,7 @@ def _settle(
                 encoder_identity,
                 candidate.fitted.head.to_bytes(),
                 candidate.metrics,
-                len(lesson.heard),
+                len(training_set.annotated),
                 candidate.fitted.folds_to_bytes(),
                 reason,
                 digest,
@@ -237,11 +239,13 @@ def _settle(
         add_scores(session, key, scores)
         mark_handled(session, events)
         row = remember_project(session, key)
-        await_sounds(row, training, lesson.awaited if lesson else {}, services.settings.train_retry_seconds)
+        await_sounds(
+            row, training, training_set.awaited if training_set else {}, services.settings.train_retry_seconds
+        )
         row.failures, row.failed_at, row.retry_after = 0, 0.0, 0.0
         row.learnt_config = config_digest(project.label_config)
-        if lesson is not None:
-            row.annotated = summarized(lesson, events, row.annotated)
+        if training_set is not None:
+            row.annotated = summarized(training_set, events, row.annotated)
         if training.outcome in ("nothing", "failed") and needs_version(session, key, encoder_identity):
             row.failed_at = time.time()
             row.retry_after = row.failed_at + services.settings.train_longest_retry_seconds
@@ -250,16 +254,16 @@ def _settle(
     return True
 
 
-def _scores(services: Services, key: str, lesson: Lesson, most: int) -> list[PredictionScore]:
+def _scores(services: Services, key: str, training_set: TrainingSet, most: int) -> list[PredictionScore]:
     """Score at most so many of the annotations that were never scored, the oldest first."""
     with services.database.read() as session:
         done = scored_annotations(session, key)
     new = [
         one
-        for one in lesson.heard
+        for one in training_set.annotated
         if one.annotation.shown_at > 0 and one.annotation.annotation_id not in done
     ]
-    return Scorer(services, key, lesson.controls, lesson.names).scores(new[:most])
+    return Scorer(services, key, training_set.controls, training_set.names).scores(new[:most])
 
 
 def _may_try_again(services: Services, key: str, lease: Lease) -> bool:

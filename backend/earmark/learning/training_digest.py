@@ -16,7 +16,7 @@ import earmark.head
 from earmark.errors import HeadDamagedError
 from earmark.head.examples import AnnotatedClip
 from earmark.labels.controls import Control
-from earmark.learning.training_set import Lesson, load_fitted
+from earmark.learning.training_set import TrainingSet, load_fitted
 from earmark.services import Services
 from earmark.store.registry import newest_version
 
@@ -25,7 +25,7 @@ WITHOUT_EFFECT = frozenset({"labels", "to_name", "hints", "shown"})
 the interface shows, and other names of labels, which count through the head before any training."""
 
 
-def training_digest(services: Services, lesson: Lesson) -> str:
+def training_digest(services: Services, training_set: TrainingSet) -> str:
     """Sha256, in hexadecimal, of what a training learns from: controls, annotated clips, encoder, software.
 
     Raises
@@ -33,14 +33,18 @@ def training_digest(services: Services, lesson: Lesson) -> str:
     WeightsError
         The encoder cannot be loaded.
     """
-    start = services.zero_label_head(lesson.controls)
-    frames = {id(sound.frames): sound.digest for one in lesson.heard for sound in one.sounds.values()}
+    start = services.zero_label_head(training_set.controls)
+    frames = {
+        id(sound.frames): sound.digest for one in training_set.annotated for sound in one.sounds.values()
+    }
     parts = [
         _head_software(),
         services.encoder_identity(),
         "" if start is None else hashlib.sha256(start.to_bytes()).hexdigest(),
-        *sorted(_of_control(control) for control in lesson.controls),
-        *sorted(_of_clip(clip, frames) for clip in lesson.clips if clip.weight > 0 and says_something(clip)),
+        *sorted(_of_control(control) for control in training_set.controls),
+        *sorted(
+            _of_clip(clip, frames) for clip in training_set.clips if clip.weight > 0 and says_something(clip)
+        ),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -50,7 +54,7 @@ def says_something(clip: AnnotatedClip) -> bool:
     return bool(clip.regions or clip.tags)
 
 
-def nothing_new(services: Services, key: str, lesson: Lesson, digest: str) -> str:
+def nothing_new(services: Services, key: str, training_set: TrainingSet, digest: str) -> str:
     """Why a training would make no other version than there is, in a sentence or two; empty where it would.
 
     Compared are the version that was trained last, which may have been refused or rolled back, and the one
@@ -64,7 +68,7 @@ def nothing_new(services: Services, key: str, lesson: Lesson, digest: str) -> st
         return ""
     version = same[0]
     try:
-        load_fitted(services, lesson, version)
+        load_fitted(services, training_set, version)
     except HeadDamagedError:
         return ""
     if active is not None and version.id == active.id:

@@ -16,7 +16,7 @@ from earmark.head.fit import FitReport, fit_head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
 from earmark.labels.config_changes import names_now
 from earmark.labels.controls import Control, parse_label_config
-from earmark.learning.annotated_clips import Heard, annotated_clips, hear_annotations
+from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.implicit_negatives import with_cleared
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """A project's controls, its annotations with their sounds, and the clips that they make.
 
     ``awaited``: tasks whose sounds could not be had now, and why.
@@ -39,7 +39,7 @@ class Lesson:
 
     controls: tuple[Control, ...]
     names: Names
-    heard: list[Heard]
+    annotated: list[AnnotatedSound]
     clips: list[AnnotatedClip]
     awaited: dict[int, str] = field(default_factory=dict)
 
@@ -57,7 +57,7 @@ class Candidate:
     examples: Mapping[str, Examples | None]
 
 
-def prepare_lesson(services: Services, project: Project) -> Lesson:
+def load_training_set(services: Services, project: Project) -> TrainingSet:
     """Gather everything that a project's annotations say.
 
     Raises
@@ -69,13 +69,13 @@ def prepare_lesson(services: Services, project: Project) -> Lesson:
     with services.database.read() as session:
         annotations = live_annotations(session, project.key)
         names = names_now(session, project.key, controls)
-    heard, awaited = hear_annotations(services, project, controls, names, annotations)
-    heard = with_cleared(services, project.key, controls, names, heard)
-    return Lesson(controls, names, heard, annotated_clips(heard, controls), awaited)
+    annotated, awaited = load_annotated_sounds(services, project, controls, names, annotations)
+    annotated = with_cleared(services, project.key, controls, names, annotated)
+    return TrainingSet(controls, names, annotated, annotated_clips(annotated, controls), awaited)
 
 
-def fit_candidate(services: Services, lesson: Lesson, active: Version | None) -> Candidate:
-    """Fit a head to a lesson, on the folds of the active version.
+def fit_candidate(services: Services, training_set: TrainingSet, active: Version | None) -> Candidate:
+    """Fit a head to a training_set, on the folds of the active version.
 
     Raises
     ------
@@ -84,42 +84,42 @@ def fit_candidate(services: Services, lesson: Lesson, active: Version | None) ->
     NotFiniteError
         The fit ended in NaN or infinity; no version is made of it.
     """
-    encoder, controls = services.encoder(), lesson.controls
-    examples = build_all(encoder.pool, encoder.frame_rate, controls, lesson.clips)
+    encoder, controls = services.encoder(), training_set.controls
+    examples = build_all(encoder.pool, encoder.frame_rate, controls, training_set.clips)
     fitted, report = fit_head(
         encoder.pool,
         encoder.frame_rate,
         encoder.identity,
         controls,
-        lesson.clips,
+        training_set.clips,
         services.zero_label_head(controls),
-        _fitted_or_none(services, lesson, active),
+        _fitted_or_none(services, training_set, active),
         examples,
     )
-    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, lesson.clips, fitted)
+    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
     metrics: dict[str, Any] = {
         name: {**_finite(control.metrics), "per_class": {k: _finite(v) for k, v in control.per_class.items()}}
         for name, control in report.controls.items()
     }
-    for name, alphas in label_agreement(controls, lesson.heard).items():
+    for name, alphas in label_agreement(controls, training_set.annotated).items():
         metrics.setdefault(name, {})["agreement"] = alphas
     return Candidate(fitted, report, metrics, examples)
 
 
-def against_served(
-    services: Services, lesson: Lesson, candidate: Candidate, active: Version | None
+def compare_with_active(
+    services: Services, training_set: TrainingSet, candidate: Candidate, active: Version | None
 ) -> Comparison:
     """Compare a candidate with what is served now: the active version, or what answers before any training.
 
     Nothing is compared where nothing answers. With a version whose fold heads cannot be read too few
     recordings are new to both sides, and all that the candidate is said to be is unmeasured.
     """
-    before = _fitted_or_none(services, lesson, active)
-    if active is None and (head := services.zero_label_head(lesson.controls)) is not None:
+    before = _fitted_or_none(services, training_set, active)
+    if active is None and (head := services.zero_label_head(training_set.controls)) is not None:
         before = Fitted(head, (), {})  # it was fitted on none of the recordings
     if before is None:
         return Comparison({}, {}, ())
-    return compare_fitted(services, lesson, candidate.fitted, before, candidate.examples)
+    return compare_fitted(services, training_set, candidate.fitted, before, candidate.examples)
 
 
 def unmeasured(services: Services, found: Comparison, active: Version | None) -> str:
@@ -138,23 +138,29 @@ def unmeasured(services: Services, found: Comparison, active: Version | None) ->
 
 def compare_fitted(
     services: Services,
-    lesson: Lesson,
+    training_set: TrainingSet,
     candidate: Fitted,
     active: Fitted,
     examples: Mapping[str, Examples | None] | None = None,
 ) -> Comparison:
-    """Measure two versions on a lesson's recordings, each by heads that have not heard them.
+    """Measure two versions on a training_set's recordings, each by heads that have not heard them.
 
-    ``examples``: those of the lesson, where they are there already.
+    ``examples``: those of the training_set, where they are there already.
     """
     encoder = services.encoder()
     return compare(
-        encoder.pool, encoder.frame_rate, lesson.controls, lesson.clips, candidate, active, examples
+        encoder.pool,
+        encoder.frame_rate,
+        training_set.controls,
+        training_set.clips,
+        candidate,
+        active,
+        examples,
     )
 
 
-def load_fitted(services: Services, lesson: Lesson, version: Version) -> Fitted:
-    """A version's head and fold heads, with its labels as the lesson's controls call them.
+def load_fitted(services: Services, training_set: TrainingSet, version: Version) -> Fitted:
+    """A version's head and fold heads, with its labels as the training_set's controls call them.
 
     Raises
     ------
@@ -163,7 +169,7 @@ def load_fitted(services: Services, lesson: Lesson, version: Version) -> Fitted:
     """
     with services.database.read() as session:
         head, folds = load_head(session, version.id), load_folds(session, version.id)
-    return fitted_as_configured(Fitted.from_bytes(head, folds), lesson.controls, lesson.names)
+    return fitted_as_configured(Fitted.from_bytes(head, folds), training_set.controls, training_set.names)
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float]:
@@ -171,12 +177,12 @@ def _finite(figures: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
 
-def _fitted_or_none(services: Services, lesson: Lesson, version: Version | None) -> Fitted | None:
+def _fitted_or_none(services: Services, training_set: TrainingSet, version: Version | None) -> Fitted | None:
     if version is None:
         return None
     try:
-        return load_fitted(services, lesson, version)
+        return load_fitted(services, training_set, version)
     except HeadDamagedError as error:
         log.warning("active version cannot be measured", version=version.name, detail=str(error))
-        head = as_configured(services.head(version), lesson.controls, lesson.names)
+        head = as_configured(services.head(version), training_set.controls, training_set.names)
         return Fitted(head, (), None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from earmark.errors import VersionError
 from earmark.learning.learning_curve import learning_curve
-from earmark.learning.training_set import compare_fitted, load_fitted, prepare_lesson
+from earmark.learning.training_set import compare_fitted, load_fitted, load_training_set
 from earmark.services import Services
 from earmark.store.models import Project, Version
 from earmark.store.registry import find_version
@@ -54,9 +54,9 @@ def compare_versions(services: Services, project: Project, first: str, second: s
         curve = learning_curve(list_scores(session, project.key))
     for version in versions:
         _check(services, version)
-    lesson = prepare_lesson(services, project)
-    one, two = (load_fitted(services, lesson, version) for version in versions)
-    found = compare_fitted(services, lesson, candidate=two, active=one)
+    training_set = load_training_set(services, project)
+    one, two = (load_fitted(services, training_set, version) for version in versions)
+    found = compare_fitted(services, training_set, candidate=two, active=one)
     if not found.active:
         for version, fitted in zip(versions, (one, two), strict=True):
             if not fitted.folds:

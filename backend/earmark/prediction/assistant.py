@@ -1,4 +1,4 @@
-"""Region assistance: the likeliest label and refined edges of a region that somebody has drawn."""
+"""Region assistance: the likeliest label and refined edges of a drawn region."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class Assistant:
 def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> tuple[tuple[str, float], ...]:
     """Labels from their thresholds on, likeliest first; else the likeliest one if it is above chance.
 
-    Somebody marked the stretch, so something sounds there: chance is one of the labels, or none of them.
+    An annotator marked the stretch, so something sounds there: chance is one of the labels, or none of them.
     """
     ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
     reached = tuple(pair for pair in ranked if pair[1] >= thresholds[pair[0]])

@@ -193,7 +193,7 @@ class Predictor:
     ) -> Prefetch:
         addresses = [tuple(sound_addresses(task, controls).values()) for task in tasks]
         access = self._services.access.for_project(project)
-        return Prefetch(self._services.ear(), access, addresses, deadline)
+        return Prefetch(self._services.extractor(), access, addresses, deadline)
 
     def _predict_task(
         self,
@@ -215,7 +215,7 @@ class Predictor:
             with self._services.faults_of(address):
                 located = prefetch.locate(address)
                 with self._services.compute_slot(deadline):
-                    sound = self._services.ear().extract(located, address, deadline)
+                    sound = self._services.extractor().extract(located, address, deadline)
                     found = predict_clip(
                         head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
                     )

@@ -138,7 +138,7 @@ def _refresh(
         log.warning("open tasks keep their old predictions", project=key, detail=str(error))
         _put_off(services, key)
         return None
-    except Exception:  # also what nobody expected must not be tried again and again at once
+    except Exception:  # an unexpected error, too, must not be tried again and again at once
         _put_off(services, key)
         raise
     if pauses and (refreshed.written or not refreshed.failed):
@@ -188,7 +188,7 @@ def _next_tasks(listing: Listing, project_id: int) -> list[dict[str, Any]]:
 
 
 def _open_tasks(listing: Listing, project_id: int, ordering: str, limit: int) -> list[dict[str, Any]]:
-    """The tasks that nobody has labelled or skipped, at most so many.
+    """The tasks that are neither labelled nor skipped, at most so many.
 
     Read as a whole before anything is written, as what is written changes the order.
     """
@@ -211,7 +211,7 @@ def _is_current(writer: PredictionWriter, task: dict[str, Any], version: str) ->
 def _show_version(services: Services, client: Any, project: Project, version: str, ours: set[str]) -> None:
     """Rename our backend in Label Studio to the version, whatever name it was connected under.
 
-    It is ours if it answers with one of our versions. A name of somebody's own choice would be taken
+    It is ours if it answers with one of our versions. A name of the operator's own choice would be taken
     for the project's model version, of which there are no predictions.
     """
     for backend in client.ml.list(project=project.project_id):

@@ -114,7 +114,7 @@ class PredictionWriter:
         self._change(number, model_version=f"superseded {datetime.now(UTC).date()}", score=None)
 
     def _change(self, number: int, **fields: Any) -> bool:
-        """Change a prediction in place; False where it is gone, with its task or by somebody's hand."""
+        """Change a prediction in place; False where it was deleted, alone or with its task."""
         from label_studio_sdk.core.api_error import ApiError
 
         try:

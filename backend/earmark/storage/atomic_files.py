@@ -16,7 +16,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def needed(folder: Path) -> Iterator[None]:
+def ensure_dir(folder: Path) -> Iterator[None]:
     """Make a folder that nothing works without; what the block is refused in it becomes one sentence.
 
     Raises
@@ -42,7 +42,7 @@ def keep_private(path: Path, mode: int) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of ``path`` at the end, or goes away.
 
     Readers see the old content or the new, nothing between. Missing folders are made.
@@ -82,7 +82,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-class Notes:
+class JsonCache:
     """Small facts remembered by key, one file each, so that processes need no lock between them."""
 
     def __init__(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Notes:
 
     def put(self, key: str, **facts: str | int) -> None:
         """Remember, in one step."""
-        with replacing(self._path(key)) as part:
+        with atomic_write(self._path(key)) as part:
             part.write_text(json.dumps(facts), encoding="utf-8")
 
     def digest_of(self, path: Path, anew: bool = False) -> str:
@@ -149,7 +149,7 @@ class Notes:
         ConfigurationError
             The folder of the notes cannot be written.
         """
-        with needed(self._folder):
+        with ensure_dir(self._folder):
             self.put(str(path), size=status.st_size, mtime_ns=status.st_mtime_ns, **facts)
 
     def _path(self, key: str) -> Path:

@@ -12,15 +12,15 @@ from earmark.errors import BucketError, ConfigurationError
 BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
 """Schemes of buckets, and the library that fsspec reads each with."""
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 10
-"""What does not answer in this time does not, for those who are in a hurry."""
+"""What does not answer in this time does not, for those who are in a fail_fast."""
 
 
-def bucket_files(scheme: str, hurry: bool = False) -> Any:
+def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
     """The fsspec file system of a kind of bucket, with the keys that its own library finds.
 
     Parameters
     ----------
-    hurry
+    fail_fast
         Whether somebody waits who can do without the bucket: it is asked once, and not for long.
 
     Raises
@@ -35,7 +35,7 @@ def bucket_files(scheme: str, hurry: bool = False) -> Any:
     if scheme == "s3":
         if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
             options["endpoint_url"] = endpoint
-        if hurry:
+        if fail_fast:
             limits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
             options["config_kwargs"] = {**limits, "retries": {"max_attempts": 0}}
     try:
@@ -44,7 +44,7 @@ def bucket_files(scheme: str, hurry: bool = False) -> Any:
         raise ConfigurationError(
             f"{scheme}:// needs the library {library}: run '.venv/bin/pip install {library}'."
         ) from error
-    if hurry:
+    if fail_fast:
         files.retries = 1
     return files
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from earmark.errors import SecretKeyError
 from earmark.settings import Settings
-from earmark.storage.atomic_files import needed
+from earmark.storage.atomic_files import ensure_dir
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -83,7 +83,7 @@ def _key_in(path: Path) -> bytes:
     """The key in a file, which is made where it is missing; processes that do so at once agree on one."""
     from cryptography.fernet import Fernet
 
-    with needed(path.parent):
+    with ensure_dir(path.parent):
         if not path.exists():
             part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 def remember_access(session: Session, key: str, hostname: object, token: object, cipher: TokenCipher) -> bool:
     """Take over the address and token of a request, where no token is known yet or it is the same one.
 
-    Whoever sends the known token has it already, so nothing is given away with the new address.
+    A client that sends the known token has it already, so nothing is given away with the new address.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
-from earmark.storage.atomic_files import keep_private, needed
+from earmark.storage.atomic_files import ensure_dir, keep_private
 from earmark.storage.finite_json import dumps, loads
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
@@ -50,7 +50,7 @@ class Database:
         self.url, self._encrypt = make_url(url), encrypt
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite and self.url.database:
-            with needed(Path(self.url.database).parent):
+            with ensure_dir(Path(self.url.database).parent):
                 pass  # only made
             _keep_private(Path(self.url.database))
         options: dict[str, Any] = {
@@ -100,7 +100,7 @@ class Database:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         if self._sqlite and self.url.database:
             path = Path(self.url.database)
-            with needed(path.parent), FileLock(f"{path}.migration.lock"):
+            with ensure_dir(path.parent), FileLock(f"{path}.migration.lock"):
                 self._upgrade(config)
         else:
             self._upgrade(config)

@@ -132,7 +132,7 @@ def acquire_lease(session: Session, key: str, owner: str, seconds: float) -> boo
     return _set_lease(session, key, owner, seconds, Project.lease_until < time.time())
 
 
-def hold_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
+def renew_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
     """Prolong one's own lease; False when somebody else has had it since, even if it is free again.
 
     In the transaction that stores what came of a training, this keeps out whoever hung and was replaced.

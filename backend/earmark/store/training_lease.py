@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from earmark.store.database import Database
 from earmark.store.lease_renewal import kept
-from earmark.store.projects import acquire_lease, hold_lease, release_lease, remember_project
+from earmark.store.projects import acquire_lease, release_lease, remember_project, renew_lease
 
 HEARTBEATS = 4
 """In the time that a lease lasts."""
@@ -50,7 +50,7 @@ class Lease:
         LeaseLostError
             It does not; the transaction must store nothing.
         """
-        if not hold_lease(session, self._key, self._owner, self._seconds):
+        if not renew_lease(session, self._key, self._owner, self._seconds):
             raise LeaseLostError(self._key)
 
     def release(self) -> None:
@@ -66,4 +66,4 @@ class Lease:
 
     def _prolong(self) -> bool:
         with self._database.write() as session:
-            return hold_lease(session, self._key, self._owner, self._seconds)
+            return renew_lease(session, self._key, self._owner, self._seconds)

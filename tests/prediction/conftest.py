@@ -1,0 +1,5 @@
+"""Servers of sounds, also slow ones."""
+
+from tests.audio.sound_server import server, trickle
+
+__all__ = ["server", "trickle"]
