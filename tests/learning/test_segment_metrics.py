@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
 from earmark.learning.segment_metrics import Distance, measure
+from earmark.storage.finite_json import dumps, loads
 
 LABELS = ("a", "b", "c")
 REGIONS = Control("r", "audio", "regions", LABELS, "audio")
@@ -79,6 +82,40 @@ def test_sums_over_annotations_weigh_seconds_and_labels() -> None:
         assert stored is not None
         total.add(stored)
     assert total.summary()["lwlrap"] == pytest.approx((1 + 1 + 1 / 3) / 3)
+
+
+def test_an_annotator_who_removes_every_tag_is_counted() -> None:
+    """No label is true, so there is no ranking; the tag that was shown is extra."""
+    nothing = ReadResult({"r": ()}, {"t": frozenset()})
+    stored = measure(TAGS, nothing, tags("a"), {"a": 0.9, "b": 0.2, "c": 0.1})
+    assert stored is not None
+    assert "lwlrap" not in stored
+    total = Distance()
+    total.add(loads(dumps(stored)))
+    total.add({**stored, "lwlrap": None})  # as earlier releases stored it
+    assert total.summary() == {"annotations": 2.0, "f1": 0.0}
+
+
+some_tags = st.frozensets(st.sampled_from(LABELS))
+
+
+@given(st.lists(st.tuples(some_tags, some_tags, st.booleans()), max_size=6))
+def test_whatever_is_ticked_gives_finite_figures(
+    clips: list[tuple[frozenset[str], frozenset[str], bool]],
+) -> None:
+    """Distances go through the database's JSON, and come back as figures that the API can send."""
+    total = Distance()
+    for wanted, given_, ranked in clips:
+        stored = measure(
+            TAGS,
+            ReadResult({"r": ()}, {"t": wanted}),
+            ReadResult({"r": ()}, {"t": given_}),
+            {"a": 0.9, "b": 0.2, "c": 0.1} if ranked else None,
+        )
+        assert stored is not None
+        assert loads(dumps(stored)) == stored, "a number that JSON cannot hold"
+        total.add(stored)
+    assert all(map(math.isfinite, total.summary().values()))
 
 
 ticks = st.integers(0, 20)

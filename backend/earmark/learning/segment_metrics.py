@@ -49,7 +49,7 @@ class Distance:
             for part, value in parts.items():
                 sums[part] += value
         self.substituted += stored["substituted"]
-        if "lwlrap" in stored:
+        if stored.get("lwlrap") is not None:  # null: an earlier release ranked no true label
             true = sum(parts["found"] + parts["missed"] for parts in stored["labels"].values())
             self.ranked += stored["lwlrap"] * true
             self.ranked_labels += true
@@ -86,9 +86,9 @@ def measure(
     Returns
     -------
     ``labels`` (`Parts` by label, those without any left out), ``substituted`` in the same unit, and
-    ``lwlrap`` in (0, 1] for tags with known probabilities. ``suggested``: how many regions or tags were
-    shown, ``accepted``: how many of them were submitted as they were. ``edges``: of regions whose label was
-    found, the distances of shown onsets and offsets from the annotated ones, in seconds.
+    ``lwlrap`` in (0, 1] for annotated tags with known probabilities. ``suggested``: how many regions or tags
+    were shown, ``accepted``: how many of them were submitted as they were. ``edges``: of regions whose label
+    was found, the distances of shown onsets and offsets from the annotated ones, in seconds.
     """
     if control.kind == "regions":
         return _regions(annotated.regions[control.name], predicted.regions[control.name])
@@ -105,7 +105,7 @@ def measure(
         "suggested": len(given),
         "accepted": len(given & wanted),
     }
-    if probabilities:
+    if probabilities and wanted:  # without a true label there is nothing to rank
         truth = np.array([[label in wanted for label in control.labels]])
         scores = np.array([[probabilities.get(label, 0.0) for label in control.labels]])
         stored["lwlrap"] = lwlrap(truth, scores)
