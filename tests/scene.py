@@ -67,7 +67,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     uploads.mkdir()
     make_tones(uploads, LABELS)
     monkeypatch.setattr(studio, "ask", lambda *_: {"model_version": "logmel-v0"})
-    for name in ("SHORTEST_IDLE_SECONDS", "IDLE_GAPS"):  # tests annotate at once
+    for name in ("SHORTEST_IDLE_SECONDS", "IDLE_GAPS", "IDLE_PAUSE_SECONDS"):  # tests annotate at once
         monkeypatch.setattr(write_windows, name, 0.0)
     with SimulatedLabelStudio(uploads, TOKEN) as running:
         settings = Settings(

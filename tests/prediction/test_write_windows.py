@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from earmark.prediction import write_windows
 from earmark.prediction.deduplication import deduplicate
 from earmark.prediction.refresh import refresh_next, refresh_predictions
-from earmark.prediction.write_windows import LONGEST_IDLE_SECONDS, SHORTEST_IDLE_SECONDS, Activity, activity
+from earmark.prediction.write_windows import (
+    IDLE_PAUSE_SECONDS,
+    LONGEST_IDLE_SECONDS,
+    SHORTEST_IDLE_SECONDS,
+    Activity,
+    activity,
+    is_write_window_at_pace,
+)
 from earmark.services import Services
 from earmark.store.events import record_event
 from tests.lessons import KEY, PROJECT
@@ -38,6 +46,25 @@ EVERY_FIVE = [100.0, 105.0, 110.0, 115.0]
 )
 def test_a_window_follows_the_pace(times: list[float], annotators: int, now: float, expected: bool) -> None:
     assert Activity(times, annotators).is_window(now) == expected
+
+
+def test_many_writes_wait_where_annotators_only_seem_to_have_stopped(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(write_windows.time, "sleep", waited.append)
+    for times, annotators, now, pauses in [
+        ([], 0, 0.0, []),
+        (EVERY_FIVE, 1, 116.0, []),
+        (EVERY_FIVE, 1, 120.0, []),
+        (EVERY_FIVE, 1, 131.0, [IDLE_PAUSE_SECONDS]),
+    ]:
+        latest = Activity(times, annotators)
+        monkeypatch.setattr(write_windows, "activity", lambda *_, latest=latest: latest)
+        monkeypatch.setattr(write_windows.time, "time", lambda now=now: now)
+        waited.clear()
+        assert is_write_window_at_pace(services.database, KEY) == latest.is_window(now)
+        assert waited == pauses
 
 
 def test_the_pace_is_read_from_webhooks(services: Services) -> None:

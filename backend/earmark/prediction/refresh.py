@@ -19,7 +19,7 @@ from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.task_pages import OPEN, PAGE_TASKS, Listing
 from earmark.prediction.predictor import Predictor
-from earmark.prediction.write_windows import is_write_window
+from earmark.prediction.write_windows import is_write_window, is_write_window_at_pace
 from earmark.prediction.writer import PredictionWriter
 from earmark.services import Services
 from earmark.store.models import Project
@@ -168,7 +168,7 @@ def _write(
         for position, (task, item) in enumerate(zip(tasks, answer.items, strict=True))
         if position not in answer.failed
     ]
-    written = writer.write(version, items, lambda: is_write_window(services.database, project.key))
+    written = writer.write(version, items, lambda: is_write_window_at_pace(services.database, project.key))
     refreshed.written += len(written.tasks) + len(written.deferred)
     return not written.stopped
 
