@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +39,8 @@ class LabelStudioServer:
         Folder that local files are served from; a storage's path must be a subfolder of it.
     supervisor
         Group of children that it joins, and that restarts and stops it; None makes one of its own.
+    variables
+        Further environment variables, as those that name a PostgreSQL database.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class LabelStudioServer:
         token: str,
         document_root: Path,
         supervisor: Supervisor | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._executable, self._port = executable, port
+        self._variables = dict(variables or {})
         self._data_dir, self._document_root = data_dir.resolve(), document_root.resolve()
         self._username, self._password, self._token = username, password, token
         self._owns_supervisor = supervisor is None
@@ -110,6 +114,7 @@ class LabelStudioServer:
             "SENTRY_DSN": "",
             "FRONTEND_SENTRY_DSN": "",
             "PYTHONUNBUFFERED": "1",
+            **self._variables,
         }
 
     def start(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -11,10 +11,11 @@ import pytest
 
 from earmark.services import Services
 from earmark.settings import Settings
-from tests.running import label_studio
+from tests.postgres import postgres_cluster
+from tests.running import RunningBackend, RunningLabelStudio, label_studio
 from tests.scene import scene
 
-__all__ = ["label_studio", "scene"]
+__all__ = ["label_studio", "postgres_cluster", "scene"]
 
 # A busy machine is no fault of a test; what a test may cost is limited by its own timeout.
 hypothesis.settings.register_profile(
@@ -25,7 +26,28 @@ hypothesis.settings.load_profile("earmark")
 PROJECT_ROOT = Path(__file__).parents[1]
 SHARED = PROJECT_ROOT.parent / "shared"
 
+LOG_CHARACTERS = 4000
+"""The end of a server's log that says why a test failed."""
+
 _NAMES = [name.upper() for name in Settings.model_fields]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Quote in the report of a failed test what the servers that it used have written lately."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for fixture in item.funcargs.values():
+            logs: list[Path] = []
+            if isinstance(fixture, RunningBackend):
+                logs = sorted(fixture.logs.glob("*.log"))
+            elif isinstance(fixture, RunningLabelStudio):
+                logs = [fixture.log_path]
+            for log in logs:
+                report.sections.append((str(log.name), log.read_text(errors="replace")[-LOG_CHARACTERS:]))
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,7 @@ class RunningLabelStudio:
     password: str
     client: Any
     document_root: Path
+    log_path: Path
 
     def personal_access_token(self) -> str:
         """Return a personal access token, the other kind; a user has one at most."""
@@ -54,6 +55,7 @@ class RunningBackend:
 
     settings: Settings
     url: str
+    logs: Path
 
 
 def free_port() -> int:
@@ -63,9 +65,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLabelStudio]:
-    """Start Label Studio, and stop it at the end; without one installed, the tests are skipped."""
+@contextmanager
+def running_label_studio(folder: Path, **variables: str) -> Iterator[RunningLabelStudio]:
+    """A Label Studio with its data in a folder, until the block ends; without one installed, skip the test.
+
+    Parameters
+    ----------
+    variables
+        Further environment variables; without any it stores in SQLite.
+    """
     from label_studio_sdk import LabelStudio  # takes long to import, and few tests need it
 
     from earmark.processes.supervisor import supervised
@@ -75,18 +83,26 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLa
     executable = Path(named) if named else ROOT / ".venv-label-studio" / "bin" / "label-studio"
     if not executable.is_file():
         pytest.skip("make .venv-label-studio")
-    folder = tmp_path_factory.mktemp("label-studio")
     account = ("test@example.com", "a-test-password", "0123456789abcdef0123456789abcdef01234567")
     document_root = folder / "served"
     # Supervised, so that it ends with the tests when they are terminated, too.
     with supervised(folder / "run") as supervisor:
         server = LabelStudioServer(
-            executable, folder / "data", free_port(), *account, document_root, supervisor
+            executable, folder / "data", free_port(), *account, document_root, supervisor, variables
         )
         server.wait_until_ready(READY_SECONDS)
         username, password, token = account
         client = LabelStudio(base_url=server.url, api_key=token)
-        yield RunningLabelStudio(server.url, token, username, password, client, document_root)
+        yield RunningLabelStudio(
+            server.url, token, username, password, client, document_root, server.log_path
+        )
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLabelStudio]:
+    """Start Label Studio on SQLite, and stop it at the end."""
+    with running_label_studio(tmp_path_factory.mktemp("label-studio")) as running:
+        yield running
 
 
 @contextmanager
@@ -116,4 +132,4 @@ def running_backend(
         environment.pop(name, None)
     with supervised(folder / "run") as supervisor:
         start_backend(supervisor, settings, environment, folder / "logs")
-        yield RunningBackend(settings, api_url(settings))
+        yield RunningBackend(settings, api_url(settings), folder / "logs")

@@ -92,15 +92,15 @@ def watch(context: BrowserContext) -> Observed:
 
 
 @pytest.fixture
-def open_window(chromium: Browser, label_studio: RunningLabelStudio) -> Iterator[Callable[[], Annotator]]:
-    """Open a browser window of somebody who is not logged in; each call is another person."""
+def open_window(chromium: Browser) -> Iterator[Callable[[RunningLabelStudio], Annotator]]:
+    """Open a browser window on a Label Studio, not logged in; each call is another person."""
     opened: list[tuple[BrowserContext, Observed]] = []
 
-    def open_one() -> Annotator:
+    def open_one(studio: RunningLabelStudio) -> Annotator:
         context = chromium.new_context(viewport=WINDOW, service_workers="block")
         observed = watch(context)
         opened.append((context, observed))
-        return Annotator(context.new_page(), label_studio.url, observed)
+        return Annotator(context.new_page(), studio.url, observed)
 
     yield open_one
     for context, _ in opened:
@@ -110,9 +110,11 @@ def open_window(chromium: Browser, label_studio: RunningLabelStudio) -> Iterator
 
 
 @pytest.fixture
-def annotator(open_window: Callable[[], Annotator], label_studio: RunningLabelStudio) -> Annotator:
+def annotator(
+    open_window: Callable[[RunningLabelStudio], Annotator], label_studio: RunningLabelStudio
+) -> Annotator:
     """The owner of the Label Studio, logged in."""
-    person = open_window()
+    person = open_window(label_studio)
     person.log_in(label_studio.username, label_studio.password)
     return person
 
@@ -124,13 +126,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoClip
     return folder, make_clips(folder, count=CLIPS, seed=5)
 
 
-@pytest.fixture(scope="session")
-def make_project(
+def project_maker(
     label_studio: RunningLabelStudio, backend: RunningBackend, clips: tuple[Path, list[DemoClip]]
 ) -> Callable[..., Loop]:
-    """Make a project of the sample clips whose open tasks hold predictions of the first trained version.
+    """A function that makes a project of sample clips, whose open tasks hold the first version's predictions.
 
-    ``label_config`` is the example one by default; further settings go to the project.
+    Its ``label_config`` is the example one by default; further settings go to the project.
     """
 
     def make(title: str, label_config: str | None = None, **project_settings: Any) -> Loop:
@@ -146,6 +147,14 @@ def make_project(
         return loop
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_project(
+    label_studio: RunningLabelStudio, backend: RunningBackend, clips: tuple[Path, list[DemoClip]]
+) -> Callable[..., Loop]:
+    """Makes projects in the Label Studio that stores in SQLite; see `project_maker`."""
+    return project_maker(label_studio, backend, clips)
 
 
 @pytest.fixture(scope="session")

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urljoin
 
 import httpx
 import pytest
 
 from scripts.demo_check import Loop
-from tests.browser.annotator import Annotator, Clip, Submission, regions_of, tags_of
-from tests.running import RunningLabelStudio
-from tests.waiting import until
+from tests.browser.annotator import Annotator, regions_of, tags_of
+from tests.browser.steps import correct_one_tag, count_annotations, refresh_while_open, stored
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
-
-
-def correct_one_tag(annotator: Annotator, loop: Loop, task: int) -> set[str]:
-    """Correct one tag of a clip, a wrong one where there is one; returns the tags that are ticked then."""
-    ticked = annotator.tags()
-    true = {event.label for event in loop.clips[task].events}
-    wrong = sorted(ticked ^ true)
-    tag = wrong[0] if wrong else sorted(true)[0]
-    annotator.tick(tag, tag not in ticked)
-    assert annotator.tags() == ticked ^ {tag}
-    return annotator.tags()
-
-
-def stored(loop: Loop, submission: Submission) -> list[dict[str, Any]]:
-    """The result that Label Studio holds for what was submitted."""
-    result: list[dict[str, Any]] = loop.client.annotations.get(id=submission.answer["id"]).result
-    return result
-
-
-def count_annotations(loop: Loop) -> int:
-    """Number of annotations that Label Studio holds in a project."""
-    tasks = loop.client.tasks.list(project=loop.project_id, fields="all", page_size=100)
-    return sum(task.total_annotations for task in tasks)
 
 
 def versions_of(loop: Loop) -> list[dict[str, Any]]:
@@ -46,19 +20,6 @@ def versions_of(loop: Loop) -> list[dict[str, Any]]:
     answer = httpx.get(f"{loop.api_url}/versions", params={"project": loop.project_key}, timeout=30)
     details: list[dict[str, Any]] = answer.json()["details"]
     return details
-
-
-def refresh_while_open(loop: Loop, clip: Clip, task: int) -> str:
-    """Annotate another task, and wait until the new version has reached the open clip; returns its name."""
-    loop.annotate([task])
-    version = loop.wait_for_training(count_annotations(loop))
-
-    def has_reached() -> bool:
-        held = {p.id: p.model_version for p in loop.client.predictions.list(task=clip.task)}
-        return version in held.values() and held.get(clip.prediction) != clip.version
-
-    until(has_reached, f"{version} reaches the open clip")
-    return version
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(5.0, 12), (10.0, 6)])
@@ -155,48 +116,3 @@ def test_an_update_of_a_submitted_annotation(annotator: Annotator, make_project:
     update = annotator.update()
     assert update.status == httpx.codes.OK, update.answer
     assert tags_of(stored(loop, update)) == tags
-
-
-@pytest.fixture
-def colleague(open_window: Callable[[], Annotator], label_studio: RunningLabelStudio) -> Annotator:
-    """A second annotator, with an account made through the owner's invite link."""
-    invite = label_studio.client.organizations.invites.get_invite_link().invite_url
-    person = open_window()
-    name = f"{uuid.uuid4().hex[:8]}@example.com"
-    person.sign_up(urljoin(label_studio.url, invite), name, "a-second-password")
-    return person
-
-
-@pytest.mark.parametrize("overlap", [1, 2])
-def test_two_annotators_at_once(
-    annotator: Annotator, colleague: Annotator, make_project: Callable[..., Loop], overlap: int
-) -> None:
-    """Two people who each have a clip open while the other one submits: no Submit is refused."""
-    loop = make_project(
-        f"Two annotators, overlap {overlap}", maximum_annotations=overlap, overlap_cohort_percentage=100
-    )
-    people = [annotator, colleague]
-    clips = [person.open_label_stream(loop.project_id) for person in people]
-    assert clips[0].task != clips[1].task
-    refused = []
-    for _ in range(3):
-        for number, person in enumerate(people):
-            tags = correct_one_tag(person, loop, clips[number].task)
-            person.listen(1.5)  # the pace of two people: a Submit each two seconds or so
-            submission = person.submit()
-            if submission.status == httpx.codes.CREATED:
-                assert tags_of(stored(loop, submission)) == tags
-                clips[number] = person.wait_for_next_clip()
-            else:
-                refused.append((number, clips[number], submission.answer))
-                clips[number] = person.reload()
-    # Both have a clip open when the newest version reaches it
-    for person, clip in zip(people, clips, strict=True):
-        correct_one_tag(person, loop, clip.task)
-    refresh_while_open(loop, clips[0], loop.open_tasks()[-1])
-    for number, person in enumerate(people):
-        submission = person.submit()
-        if submission.status != httpx.codes.CREATED:
-            refused.append((number, clips[number], submission.answer))
-    annotator.screenshot(f"two-annotators-{overlap}")
-    assert refused == []

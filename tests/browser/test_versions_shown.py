@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from scripts.demo_check import Loop
 from tests.browser.annotator import Annotator
+from tests.running import RunningLabelStudio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -31,9 +32,11 @@ def test_suggestions_name_their_version(annotator: Annotator, project: Loop) -> 
     annotator.screenshot("version-in-data-manager")
 
 
-def test_the_page_of_the_backend(open_window: Callable[[], Annotator], project: Loop) -> None:
+def test_the_page_of_the_backend(
+    open_window: Callable[[RunningLabelStudio], Annotator], label_studio: RunningLabelStudio, project: Loop
+) -> None:
     """It shows the project and its version, with no error and no request to another machine."""
-    window = open_window()
+    window = open_window(label_studio)
     answer = window.page.goto(project.api_url)
     assert answer is not None
     assert answer.ok
