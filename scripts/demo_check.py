@@ -119,7 +119,7 @@ class Loop:
             details = httpx.get(f"{self.api_url}/versions", timeout=10, auth=self.login).json()["details"]
             for version in details:
                 fits = version["project"] == self.project_key and version["annotations"] == annotations
-                if fits and (version["active"] or version["status"] == "kept"):
+                if fits and (version["active"] or version["status"] == "rejected"):
                     return self.version()
             time.sleep(POLL_SECONDS)
         raise LoopBrokenError(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import earmark.head.model_selection as ways
+import earmark.head.model_selection as model_selection
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.evaluation import Data
 from earmark.head.examples import AnnotatedClip
@@ -59,13 +59,13 @@ def fit(one, clips, active=None, prior=None):
 def tried(monkeypatch):
     """How many times landmarks were chosen."""
     calls = []
-    choose = ways.landmarks_among
+    choose = model_selection.landmarks_among
 
     def counted(*arguments):
         calls.append(arguments)
         return choose(*arguments)
 
-    monkeypatch.setattr(ways, "landmarks_among", counted)
+    monkeypatch.setattr(model_selection, "landmarks_among", counted)
     return calls
 
 
@@ -81,7 +81,7 @@ def diagonals():
 
 def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(diagonals, monkeypatch):
     clips, fitted, report = diagonals
-    assert report.way == CURVED
+    assert report.choice == CURVED
     assert report.metrics["accuracy"] >= 0.9
     points, same = crossed(1, 500, 2048)
 
@@ -90,9 +90,9 @@ def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(diagonals, 
         return ((said == 0) == same).mean()
 
     assert accuracy(fitted.head) >= 0.9
-    monkeypatch.setattr(ways, "is_worth_trying", lambda *_: False)
+    monkeypatch.setattr(model_selection, "is_worth_trying", lambda *_: False)
     straight, of_straight = fit(DIAGONALS, clips)
-    assert of_straight.way != CURVED
+    assert of_straight.choice != CURVED
     assert of_straight.metrics["accuracy"] < 0.6
     assert accuracy(straight.head) < 0.6
     compared = compare(pool, RATE, [DIAGONALS], clips, fitted, straight)
@@ -134,7 +134,7 @@ def test_several_tags_are_told_apart_and_predicted():
     labels = [[*each, *(["loud"] if one else [])] for each, one in zip(named(same), loud, strict=True)]
     tags = control("same", "apart", "loud", kind="multiple")
     fitted, report = fit(tags, tagged(points[:240], labels[:240]))
-    assert report.way == CURVED
+    assert report.choice == CURVED
     assert len(set(fitted.head.controls["c"].thresholds.tolist())) == 3
     right = 0
     for point, each in zip(points[240:], labels[240:], strict=True):
@@ -163,7 +163,7 @@ def test_regions_are_found_in_new_recordings():
         for i, (frames, regions) in enumerate(made[:40])
     ]
     fitted, report = fit(both, clips)
-    assert report.way == CURVED
+    assert report.choice == CURVED
     assert report.metrics["map"] >= 0.9
     hits = total = 0
     for frames, regions in made[40:]:
@@ -183,7 +183,7 @@ def test_where_a_straight_border_does_as_well_it_stays(tried):
     fitted, report = fit(control(*labels), tagged(points, [[labels[k]] for k in truth]))
     assert len(tried) == 1
     assert 0.8 < report.metrics["lwlrap"] < 0.98
-    assert report.way != CURVED
+    assert report.choice != CURVED
     assert fitted.head.controls["c"].landmarks is None
     assert b"landmarks" not in fitted.head.to_bytes()
 
@@ -192,7 +192,7 @@ def test_pure_noise_has_no_borders_of_any_kind(tried):
     for seed in range(3):
         rng = np.random.default_rng(seed)
         clips = tagged(rng.normal(size=(240, 64)), named(rng.uniform(size=240) < 0.5))
-        assert fit(DIAGONALS, clips)[1].way != CURVED
+        assert fit(DIAGONALS, clips)[1].choice != CURVED
     assert len(tried) == 3
 
 

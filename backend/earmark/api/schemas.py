@@ -112,8 +112,10 @@ class VersionDetail(BaseModel):
     encoder: str
     annotations: int
     created_at: float = Field(description="seconds since the epoch, UTC")
-    status: str = Field(description="`accepted`, or `kept`: measured worse than the active one of its time")
-    reason: str = Field(description="why it was kept, else empty")
+    status: str = Field(
+        description="`accepted`, or `rejected`: measured worse than the active one of its time"
+    )
+    reason: str = Field(description="why it was rejected, else empty")
     promotable: bool = Field(description="whether its head is kept; of many old versions only figures are")
     metrics: dict[str, Any] = Field(
         description="by control, measured on recordings that were left out: `lwlrap`, `map`, `f1` or "

@@ -52,7 +52,7 @@ def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) ->
             say(f"{len(every) - len(rows)} older versions are not shown: --all lists them.")
         for row in rows:
             if row.reason:
-                say(f"{row.name} was kept: {row.reason}")
+                say(f"{row.name} was rejected: {row.reason}")
         for statement in project.statements:
             if statement.kind == "training" and rows and rows[0].reason:
                 continue  # its reason stands above
@@ -121,7 +121,9 @@ def _versions_table(rows: Sequence[VersionDetail]) -> Table:
     used = [name for name in METRICS if any(name in m for row in rows for m in _controls(row).values())]
     table = _table("version", "state", "from", "control", *(METRICS[name] for name in used), "when")
     for row in rows:
-        state = "[green]active[/]" if row.active else "[yellow]kept[/]" if row.status == "kept" else ""
+        state = (
+            "[green]active[/]" if row.active else "[yellow]rejected[/]" if row.status == "rejected" else ""
+        )
         state += "" if row.promotable else " [dim]figures[/]"
         lines = list(_controls(row).items()) or [("", {})]
         for line, (control, figures) in enumerate(lines):

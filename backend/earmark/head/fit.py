@@ -36,16 +36,16 @@ class ControlReport:
     calibration error), all in [0, 1]; for a single choice also ``accuracy``. ``per_class``: for each
     label ``ap``, ``auc``, ``f1``, ``ece``, ``threshold`` and ``recordings`` (that carry it); what
     cannot be told is left out. Both are empty when there are too few recordings. ``examples``: rows;
-    ``groups``: recordings. ``way``: what was fitted, in words. ``pull``: one of `PULLS`, None without
-    a prior. ``noise``: share of annotations of a single choice that look wrong.
+    ``groups``: recordings. ``choice``: the learner, in words. ``prior_strength``: one of `PRIOR_STRENGTHS`,
+    None without a prior. ``noise``: share of annotations of a single choice that look wrong.
     """
 
     metrics: dict[str, float]
     per_class: dict[str, dict[str, float]]
     examples: int
     groups: int
-    way: str
-    pull: float | None = None
+    choice: str
+    prior_strength: float | None = None
     noise: float = 0.0
 
 
@@ -237,14 +237,14 @@ def _fit(
         prior.covers(fitted),
     )
     groups = len(np.unique(examples.groups))
-    way = select_model(
+    choice = select_model(
         data, examples.embeddings, prior, fitted, fitted == learned, groups >= MIN_GROUPS_TO_MEASURE
     )
-    prior = way.prior
-    calibration, limits = way.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)
-    report = ControlReport({}, {}, len(targets), groups, way.name, way.pull, way.noise)
-    if way.logits is not None:
-        found = probabilities(data.kind, calibration(way.logits))
+    prior = choice.prior
+    calibration, limits = choice.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)
+    report = ControlReport({}, {}, len(targets), groups, choice.name, choice.prior_strength, choice.noise)
+    if choice.logits is not None:
+        found = probabilities(data.kind, calibration(choice.logits))
         if control.kind != "single":
             limits = thresholds(data, found, prior.thresholds(fitted, np.nan), DEFAULT_THRESHOLD)
         report = replace(
@@ -259,11 +259,11 @@ def _fit(
         if not seen.any():
             return prior.head
         kept = seen | prior.covers(fitted) if data.exclusive else seen
-        basis, linear = way.fit(fold, rows, kept)
+        basis, linear = choice.fit(fold, rows, kept)
         moved = Linear(linear.weights, linear.bias + calibration.temperature * calibration.bias[kept])
         names = tuple(np.array(fitted)[kept].tolist())
         folded = fold_back(prior, names, basis, moved, calibration.temperature, limits[kept])
-        return replace(folded, landmarks=way.landmarks)
+        return replace(folded, landmarks=choice.landmarks)
 
     head = head_without(None)
     assert head is not None

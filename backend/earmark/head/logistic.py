@@ -15,12 +15,12 @@ CLEARLY_BETTER = 0.01
 """Another strength is taken only when it is better by so much; less is noise in a few dozen clips."""
 CLEARLY_BETTER_ALONE = 0.05
 """The same for a single label, whose few recordings tell less."""
-PULLS = (0.003, 0.3, 3.0)
+PRIOR_STRENGTHS = (0.003, 0.3, 3.0)
 """How strongly a label is held at its prior, divided by the number of recordings that carry it, so that
 evidence wins in time. As many as `STRENGTHS`."""
 DEFAULT_STEP = 1
-"""Of `STRENGTHS` and `PULLS`."""
-BIAS_PULL_SHARE = 0.1
+"""Of `STRENGTHS` and `PRIOR_STRENGTHS`."""
+PRIOR_BIAS_SHARE = 0.1
 """The bias moves more easily: projects differ more in how common a sound is than in how it sounds, and few
 recordings suffice to tell."""
 
@@ -29,7 +29,7 @@ recordings suffice to tell."""
 class Logistic:
     """A fit with chosen regularisation: ``logits`` out of fold ``[n, C]``, None where not measured.
 
-    ``steps`` ``[C]``: indices into `STRENGTHS`, and `PULLS` for labels with a prior.
+    ``steps`` ``[C]``: indices into `STRENGTHS`, and `PRIOR_STRENGTHS` for labels with a prior.
     """
 
     data: Data
@@ -62,7 +62,7 @@ def _choose_steps(data: Data, coordinates: Coordinates) -> tuple[NDArray[np.intp
 
     Returns
     -------
-    Indices into `STRENGTHS` and, for labels with a prior, `PULLS`: one for all labels with a prior
+    Indices into `STRENGTHS` and, for labels with a prior, `PRIOR_STRENGTHS`: one for all labels with a prior
     and one for the others, the same for both in a single choice; and the logits at these.
     """
     out_of_fold = [np.full(data.targets.shape, -np.inf) for _ in STRENGTHS]
@@ -140,14 +140,16 @@ def _solve(
         max(1, len(np.unique(data.groups[rows][carried]))) for carried in (targets & (weights > 0)).T
     ]
     anchored = data.anchored[columns]
-    pull = np.take(PULLS, steps) / recordings
+    prior_strength = np.take(PRIOR_STRENGTHS, steps) / recordings
     return solve(
         coordinates[rows],
         targets,
         cost,
-        np.where(anchored, pull, np.take(STRENGTHS, steps)),
+        np.where(anchored, prior_strength, np.take(STRENGTHS, steps)),
         data.exclusive,
         start,
         offset=data.offset[cells],
-        bias_strength=np.where(anchored, np.maximum(BIAS_PENALTY, BIAS_PULL_SHARE * pull), BIAS_PENALTY),
+        bias_strength=np.where(
+            anchored, np.maximum(BIAS_PENALTY, PRIOR_BIAS_SHARE * prior_strength), BIAS_PENALTY
+        ),
     )

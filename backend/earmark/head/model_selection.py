@@ -1,4 +1,4 @@
-"""Which way of fitting a control gets: the one that answers best about recordings it did not see."""
+"""Model selection: fit a control with each learner, and take the one that ranks held-out recordings best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left
 from earmark.head.evaluation import Data, balanced, ranking_score
 from earmark.head.kernel_selection import is_clearly_better, is_worth_trying, landmarks_among
 from earmark.head.lda import Discriminant
-from earmark.head.logistic import CLEARLY_BETTER, PULLS, Logistic
+from earmark.head.logistic import CLEARLY_BETTER, PRIOR_STRENGTHS, Logistic
 from earmark.head.prior import Prior
 from earmark.head.rbf_features import Landmarks
 from earmark.head.solver import Array, Basis, Linear
@@ -25,7 +25,7 @@ dimensions, where the logistic regression has a basis of 256."""
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A way of fitting with everything about it chosen.
+    """A learner with its hyperparameters.
 
     ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
     those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: of
@@ -37,7 +37,7 @@ class ModelChoice:
     fit: Callable[[int | None, NDArray[np.bool_], NDArray[np.bool_]], tuple[Basis, Linear]]
     logits: Array | None
     calibration: Calibration
-    pull: float | None = None
+    prior_strength: float | None = None
     noise: float = 0.0
     landmarks: Landmarks | None = None
 
@@ -50,7 +50,7 @@ def select_model(
     allow_dropping_prior: bool,
     measured: bool,
 ) -> ModelChoice:
-    """Fit in every way that may suit, and return the best.
+    """Fit with every learner that suits the data, and return the best.
 
     Parameters
     ----------
@@ -62,16 +62,16 @@ def select_model(
         There are recordings enough to measure; otherwise the usual logistic regression is taken.
     """
     anchored = bool(data.anchored.any())
-    ways = []
+    choices = []
     discriminated = measured and allow_dropping_prior and not anchored and _repeated(data)
     if discriminated:
-        ways.append(_discriminant(data, embeddings, prior))
-    if not ways or data.targets.size <= MAX_LOGISTIC_CELLS:
-        ways.append(_logistic(data, embeddings, prior, labels, allow_dropping_prior, measured))
-    best = ways[0]
-    for way in ways[1:]:
-        if _score(data, way) > _score(data, best) + CLEARLY_BETTER:
-            best = way
+        choices.append(_discriminant(data, embeddings, prior))
+    if not choices or data.targets.size <= MAX_LOGISTIC_CELLS:
+        choices.append(_logistic(data, embeddings, prior, labels, allow_dropping_prior, measured))
+    best = choices[0]
+    for choice in choices[1:]:
+        if _score(data, choice) > _score(data, best) + CLEARLY_BETTER:
+            best = choice
     if discriminated and is_worth_trying(data, prior, _score(data, best)):
         best = _curved(data, embeddings, prior, best)
     return best
@@ -84,20 +84,20 @@ def _repeated(data: Data) -> bool:
     return float(np.median(recordings)) >= MIN_RECORDINGS
 
 
-def _score(data: Data, way: ModelChoice) -> float:
-    if way.logits is None:
+def _score(data: Data, choice: ModelChoice) -> float:
+    if choice.logits is None:
         return 0.0
-    return ranking_score(data, way.calibration(way.logits), np.ones(data.targets.shape[1], dtype=bool))
+    return ranking_score(data, choice.calibration(choice.logits), np.ones(data.targets.shape[1], dtype=bool))
 
 
 def _curved(data: Data, embeddings: NDArray[np.float32], prior: Prior, straight: ModelChoice) -> ModelChoice:
     """A discriminant on nearness to landmarks where that is clearly better, else what there is."""
     landmarks = landmarks_among(embeddings, data.weights.max(axis=1))
-    way = _discriminant(data, landmarks.features(embeddings), prior)
-    assert way.logits is not None
+    choice = _discriminant(data, landmarks.features(embeddings), prior)
+    assert choice.logits is not None
     assert straight.logits is not None  # there are recordings enough to measure
-    if is_clearly_better(data, way.calibration(way.logits), straight.calibration(straight.logits)):
-        return replace(way, name="discriminant on landmarks", landmarks=landmarks)
+    if is_clearly_better(data, choice.calibration(choice.logits), straight.calibration(straight.logits)):
+        return replace(choice, name="discriminant on landmarks", landmarks=landmarks)
     return straight
 
 
@@ -126,7 +126,7 @@ def _logistic(
         lambda fold, rows, columns: (found.basis, found.fit(rows, columns)),
         found.logits,
         calibration,
-        PULLS[found.steps[anchored][0]] if anchored.any() else None,
+        PRIOR_STRENGTHS[found.steps[anchored][0]] if anchored.any() else None,
     )
 
 

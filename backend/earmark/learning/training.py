@@ -68,7 +68,7 @@ def learn(services: Services, key: str) -> Training | None:
     if not lease.acquire():
         return None
     try:
-        with lease.kept():
+        with lease.heartbeat():
             return _learn(services, key, lease) if _may_try_again(services, key, lease) else None
     except LeaseLostError:
         log.warning("training given up: another worker has taken over", project=key)
@@ -116,7 +116,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
             return None
         if not (worthwhile or new_encoder):
             with services.database.write() as session:
-                lease.hold(session)
+                lease.renew_or_raise(session)
                 mark_handled(session, events)
             return None
         try:
@@ -142,7 +142,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
         training.traceback = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
         _put_off(services, lease, training, f"{type(error).__name__}: {error}")
         raise
-    getattr(log, {"kept": "warning", "failed": "error"}.get(training.outcome, "info"))(
+    getattr(log, {"rejected": "warning", "failed": "error"}.get(training.outcome, "info"))(
         "training ended",
         project=key,
         outcome=training.outcome,
@@ -216,7 +216,7 @@ def _settle(
         found = compare_with_active(services, training_set, candidate, active)
         reason, doubt = " ".join(found.reasons), unmeasured(services, found, active)
     with services.database.write() as session:
-        lease.hold(session)
+        lease.renew_or_raise(session)
         if candidate is not None and training_set is not None:
             now = active_version(session, key, encoder_identity)
             if (now and now.id) != (activated and activated.id):
@@ -233,7 +233,7 @@ def _settle(
                 reason,
                 digest,
             )
-            training.outcome, training.version = "kept" if reason else "registered", version.name
+            training.outcome, training.version = "rejected" if reason else "registered", version.name
             said = [reason or doubt, *candidate.report.skipped.values()]
             training.detail = " ".join(sentence for sentence in said if sentence)
         add_scores(session, key, scores)
@@ -294,7 +294,7 @@ def _put_off(
         Another worker has taken over; how it fares is for that one to say.
     """
     with services.database.write() as session:
-        lease.hold(session)
+        lease.renew_or_raise(session)
         project = remember_project(session, training.project_key)
         settings = services.settings
         doubled = settings.train_retry_seconds * 2 ** min(project.failures, MOST_DOUBLINGS)

@@ -78,7 +78,7 @@ def nothing_new(services: Services, key: str, training_set: TrainingSet, digest:
     number, answers = key.partition(".")[0], active.name if active else services.untrained_name()
     what = (
         f"which was not served: {version.reason}"
-        if version.status == "kept"
+        if version.status == "rejected"
         else f"in place of which {answers} was made active."
     )
     return (

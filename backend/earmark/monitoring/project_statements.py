@@ -106,7 +106,7 @@ def _training(state: ProjectState) -> Iterator[Statement]:
     if training is None or not remark:
         return
     remedy = ""
-    if training.outcome == "kept":
+    if training.outcome == "rejected":
         remedy = f"'earmark promote {state.project.project_id} {training.version}' serves it anyway."
     yield Statement("training", "fault" if training.outcome == "failed" else "note", remark, remedy)
 

@@ -43,8 +43,8 @@ class ProjectState:
         """What is to be said of the last training: why its version is not served, or served unmeasured."""
         if self.training is None:
             return "" if self.active or self.annotations or self.work else NOTHING_YET
-        if self.training.outcome == "kept":
-            return f"{self.training.version} was kept and is not served: {self.training.detail}"
+        if self.training.outcome == "rejected":
+            return f"{self.training.version} was rejected and is not served: {self.training.detail}"
         if self.training.outcome == "failed":
             tried_again = " and is tried again by itself" if self.project.failures else ""
             return f"The last training failed{tried_again}: {self.training.detail}"

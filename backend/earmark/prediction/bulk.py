@@ -24,7 +24,7 @@ from earmark.prediction.predictor import Predictor
 from earmark.prediction.write_windows import wait_for_window
 from earmark.prediction.writer import PredictionWriter
 from earmark.services import Services
-from earmark.store.lease_renewal import kept
+from earmark.store.lease_renewal import heartbeat
 from earmark.store.models import Preannotation, PreannotationChunk, Project
 from earmark.store.preannotations import (
     ChunkDone,
@@ -228,7 +228,7 @@ def _predict_chunk(
         with services.database.write() as session:
             return keep_chunk(session, chunk, owner, LEASE_SECONDS)
 
-    with kept(keep, LEASE_SECONDS / 4) as lost:
+    with heartbeat(keep, LEASE_SECONDS / 4) as lost:
         selection = Selection(run.selection)
         version = services.active(project.key)
         name = version.name if version else services.untrained_name()

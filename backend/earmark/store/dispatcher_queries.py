@@ -34,7 +34,7 @@ def projects_without_version(session: Session, encoder_identity: str) -> set[str
 def training_seconds(session: Session, keys: Sequence[str]) -> dict[str, float]:
     """By project, how long the last training took that made a version."""
     last = select(func.max(Training.id)).where(
-        Training.project_key.in_(keys), Training.outcome.in_(("registered", "kept"))
+        Training.project_key.in_(keys), Training.outcome.in_(("registered", "rejected"))
     )
     query = select(Training).where(Training.id.in_(last.group_by(Training.project_key)))
     return {t.project_key: t.finished_at - t.started_at for t in session.scalars(query)} if keys else {}

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def kept(keep: Callable[[], bool], every_seconds: float) -> Iterator[threading.Event]:
+def heartbeat(keep: Callable[[], bool], every_seconds: float) -> Iterator[threading.Event]:
     """Call ``keep`` in a thread again and again while the block runs.
 
     Yields

@@ -168,9 +168,9 @@ class Version(Base):
     created_at: Mapped[float]
     active: Mapped[bool] = mapped_column(default=False)
     status: Mapped[str] = mapped_column(String(16), default="accepted")
-    """``accepted``, or ``kept``: measured worse than the one that was active, and not served."""
+    """``accepted``, or ``rejected``: measured worse than the one that was active, and not served."""
     reason: Mapped[str] = mapped_column(Text, default="")
-    """Why it was kept."""
+    """Why it was rejected."""
 
     def answers(self, encoder_identity: str | None) -> bool:
         """Whether it is what answers with an encoder; with its own, where it is not known which one hears."""
@@ -266,7 +266,7 @@ class Training(Base):
     started_at: Mapped[float]
     finished_at: Mapped[float]
     outcome: Mapped[str] = mapped_column(String(16))
-    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from),
+    """``registered``, ``rejected`` (registered and not served), ``nothing`` (too little to learn from),
     ``unchanged`` (nothing new to learn from) or ``failed``."""
     detail: Mapped[str] = mapped_column(Text, default="")
     traceback: Mapped[str] = mapped_column(Text, default="", server_default="")

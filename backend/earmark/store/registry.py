@@ -32,7 +32,7 @@ def register_version(
     metrics: dict[str, Any],
     annotations: int,
     folds: bytes | None = None,
-    kept_because: str = "",
+    rejection_reason: str = "",
     digest: str = "",
 ) -> Version:
     """Store a head under the project's next number and make it the active one.
@@ -44,7 +44,7 @@ def register_version(
     ----------
     folds
         What comparing it with other versions takes.
-    kept_because
+    rejection_reason
         Why it is not to be served; the active version then stays the active one.
     digest
         Of what it was trained on.
@@ -60,8 +60,8 @@ def register_version(
         metrics=metrics,
         annotations=annotations,
         created_at=time.time(),
-        status="kept" if kept_because else "accepted",
-        reason=kept_because,
+        status="rejected" if rejection_reason else "accepted",
+        reason=rejection_reason,
     )
     session.add(version)
     session.flush()
@@ -76,7 +76,7 @@ def register_version(
         )
     )
     session.flush()
-    if not kept_because:
+    if not rejection_reason:
         activate(session, version, "trained")
     prune_heads(session, key)
     return version

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy.orm import Session
 
 from earmark.store.database import Database
-from earmark.store.lease_renewal import kept
+from earmark.store.lease_renewal import heartbeat
 from earmark.store.projects import acquire_lease, release_lease, remember_project, renew_lease
 
 HEARTBEATS = 4
@@ -42,7 +42,7 @@ class Lease:
             self.taken_over = remember_project(session, self._key).lease_owner is not None
             return acquire_lease(session, self._key, self._owner, self._seconds)
 
-    def hold(self, session: Session) -> None:
+    def renew_or_raise(self, session: Session) -> None:
         """Make sure, in the transaction that stores what was done under the lease, that it still holds.
 
         Raises
@@ -59,9 +59,9 @@ class Lease:
             release_lease(session, self._key, self._owner)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def heartbeat(self) -> Iterator[None]:
         """Prolong the lease, in a thread, while the block runs; who stores finds out if it is lost."""
-        with kept(self._prolong, self._seconds / HEARTBEATS):
+        with heartbeat(self._prolong, self._seconds / HEARTBEATS):
             yield
 
     def _prolong(self) -> bool:
