@@ -21,6 +21,8 @@ from earmark.labelstudio.non_idempotent_requests import may_have_repeated
 from earmark.labelstudio.results import choices_item, region_item
 from scripts.demo_clips import DemoClip
 
+OPEN_SECONDS = 5.0
+"""How long a task is said to have been open in the editor, when it is submitted as the editor does."""
 TRAINING_SECONDS = 180.0
 POLL_SECONDS = 0.2
 
@@ -85,7 +87,7 @@ class Loop:
 
         result = true_result(self.clips[task_id], parse_label_config(self.label_config))
         try:
-            self._submit(task_id, result, parent_prediction=prediction)
+            self._submit(task_id, result, parent_prediction=prediction, lead_time=OPEN_SECONDS)
         except ApiError as error:
             if error.status_code != httpx.codes.BAD_REQUEST:
                 raise
@@ -94,7 +96,7 @@ class Loop:
 
     def _submit(self, task_id: int, result: list[dict[str, Any]], **fields: Any) -> None:
         sent_at = time.monotonic()
-        made = self.client.annotations.create(id=task_id, result=result, lead_time=5.0, **fields)
+        made = self.client.annotations.create(id=task_id, result=result, **fields)
         if may_have_repeated(sent_at):
             self._keep_only(made)
 

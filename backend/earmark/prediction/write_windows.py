@@ -61,7 +61,10 @@ class Activity:
 
 
 def activity(session: Session, key: str, now: float) -> Activity:
-    """The latest submits of a project's annotators, by the webhooks that told of them."""
+    """The latest submits from the editor in a project, by their webhooks.
+
+    The editor sends how long the task was open. Scripts that annotate do not, and have no task open.
+    """
     # The annotator alone: a payload holds the whole project, and is asked for before each write
     query = (
         select(Event.received_at, Event.payload[("annotation", "completed_by")])
@@ -69,6 +72,7 @@ def activity(session: Session, key: str, now: float) -> Activity:
             Event.project_key == key,
             Event.action.in_(SUBMITS),
             Event.received_at > now - LOOKED_BACK_SECONDS,
+            Event.payload[("annotation", "lead_time")].as_float().is_not(None),
         )
         .order_by(Event.received_at.desc())
         .limit(LOOKED_AT)
