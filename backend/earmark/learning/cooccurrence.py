@@ -120,7 +120,7 @@ def _predicted(
     found = {}
     for position in (usable[int(place)] for place in np.arange(0, len(usable), step)):
         clip = clips[position]
-        head = fitted.unseen_by(clip.group)
+        head = fitted.out_of_fold_head(clip.group)
         if head is None or clip.duration > MOST_SECONDS:
             continue
         said = predict_clip(head, list(dict.fromkeys(controls)), pool, frame_rate, clip.frames, clip.duration)

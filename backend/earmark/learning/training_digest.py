@@ -33,7 +33,7 @@ def training_digest(services: Services, training_set: TrainingSet) -> str:
     WeightsError
         The encoder cannot be loaded.
     """
-    start = services.zero_label_head(training_set.controls)
+    start = services.zero_shot_head(training_set.controls)
     frames = {
         id(sound.frames): sound.digest for one in training_set.annotated for sound in one.sounds.values()
     }

@@ -92,7 +92,7 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
         encoder.identity,
         controls,
         training_set.clips,
-        services.zero_label_head(controls),
+        services.zero_shot_head(controls),
         _fitted_or_none(services, training_set, active),
         examples,
     )
@@ -115,7 +115,7 @@ def compare_with_active(
     recordings are new to both sides, and all that the candidate is said to be is unmeasured.
     """
     before = _fitted_or_none(services, training_set, active)
-    if active is None and (head := services.zero_label_head(training_set.controls)) is not None:
+    if active is None and (head := services.zero_shot_head(training_set.controls)) is not None:
         before = Fitted(head, (), {})  # it was fitted on none of the recordings
     if before is None:
         return Comparison({}, {}, ())
