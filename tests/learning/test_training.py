@@ -1,4 +1,4 @@
-"""Never quietly worse: what is served, what is kept, and what is said about it."""
+"""Training: which version is served or rejected, and the reason that is stored."""
 
 from __future__ import annotations
 
