@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from earmark.labels.config_changes import note_project
+from earmark.labels.config_changes import update_project
 from earmark.store.database import Database
 from earmark.store.events import record_event
 
@@ -100,7 +100,7 @@ class EventJournal:
                     # order in all processes, or PostgreSQL has two wait for each other and refuses one.
                     last = {repr(event.payload.get("project")): event for event in events}.values()
                     for event in sorted(last, key=lambda event: event.project_key):
-                        note_project(session, event)
+                        update_project(session, event)
         except Exception as error:  # whoever waits gets it, whatever it is
             if isinstance(error, OperationalError) or (len(group) == 1 and not look):
                 for _, stored in group:

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from earmark.errors import LabelConfigError, NotEnoughAnnotationsError, NotFiniteError
-from earmark.labels.config_changes import config_digest, note_project
+from earmark.labels.config_changes import config_digest, update_project
 from earmark.learning.annotation_summary import summarized
 from earmark.learning.awaited_sounds import await_sounds
 from earmark.learning.prequential import Scorer
@@ -166,7 +166,7 @@ def _apply_pending(services: Services, key: str) -> tuple[Project, list[Event], 
 
     def apply(session: Session, event: Event) -> None:
         apply_event(session, event)
-        note_project(session, event)
+        update_project(session, event)
 
     with services.database.read() as session:
         events = pending_events(session, key)

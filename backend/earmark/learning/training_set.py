@@ -14,7 +14,7 @@ from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
-from earmark.labels.config_changes import names_now
+from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
 from earmark.learning.annotator_agreement import label_agreement
@@ -68,7 +68,7 @@ def load_training_set(services: Services, project: Project) -> TrainingSet:
     controls = parse_label_config(project.label_config)
     with services.database.read() as session:
         annotations = live_annotations(session, project.key)
-        names = names_now(session, project.key, controls)
+        names = current_label_names(session, project.key, controls)
     annotated, awaited = load_annotated_sounds(services, project, controls, names, annotations)
     annotated = with_implicit_negatives(services, project.key, controls, names, annotated)
     return TrainingSet(controls, names, annotated, annotated_clips(annotated, controls), awaited)
