@@ -40,7 +40,7 @@ class EventJournal:
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, tidy_on_commit=False)
+        self._database = Database(url, auto_checkpoint=False)
         self._tidying = threading.Thread()
         self._untidy = 0
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -125,7 +125,7 @@ class EventJournal:
 
     def _tidy(self) -> None:
         try:
-            self._database.tidy()
+            self._database.checkpoint()
         except OperationalError as error:
             log.warning("database not tidied", error=str(error))
 

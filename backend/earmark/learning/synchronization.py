@@ -20,7 +20,7 @@ from earmark.errors import LabelStudioError
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import ANNOTATED, SKIPPED, Listing
 from earmark.services import Services
-from earmark.store.annotations import differs, known_annotations
+from earmark.store.annotations import differs, stored_annotation_ids
 from earmark.store.events import ANNOTATIONS_SYNCED, DELETED
 from earmark.store.models import Annotation, Project, Task
 from earmark.store.projects import project_key, remember_project
@@ -73,7 +73,7 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     started_at = time.time()
     with services.database.read() as session:
         project = session.get(Project, key)
-        known_ids = known_annotations(session, key)
+        known_ids = stored_annotation_ids(session, key)
     try:
         listing = Listing(services.access.required(project))
         difference = _compare(services, key, listing, known_ids, on_page or (lambda _: None))

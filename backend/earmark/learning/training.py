@@ -34,7 +34,7 @@ from earmark.store.events import (
     ANNOTATION_ACTIONS,
     SOUNDS_FETCHED,
     START_TRAINING,
-    is_training_asked_for,
+    is_training_requested,
     mark_handled,
     pending_events,
 )
@@ -105,7 +105,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
     digest = ""
     try:
         with services.database.read() as session:
-            requested = is_training_asked_for(session, key)
+            requested = is_training_requested(session, key)
         if requested:
             # A requested training includes annotations without a webhook, such as those of imports
             sync_when_rested(services, key, requested=True)
