@@ -20,7 +20,7 @@ AUDIOSET_THRESHOLD = 0.2
 """Probability from which a class counts as present, in place of one half.
 
 CNN14 learned from labels of which many are missing and most are rare, so it is sure of little: in
-the example that PANNs publish, a telephone rings while somebody speaks in a small room, and after
+the example that PANNs publish, a telephone rings while a person speaks in a small room, and after
 0.89 and 0.75 for the two sounds comes 0.24 for the room, then 0.09 and less for absent classes
 (and 0.18 for "Telephone"). Deleting a wrong region is a key press; a missed one has to be drawn.
 """

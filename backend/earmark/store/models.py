@@ -112,7 +112,7 @@ class Task(Base):
     data: Mapped[dict[str, Any]]
     deleted: Mapped[bool] = mapped_column(default=False)
     deleted_at: Mapped[float] = mapped_column(default=0.0)
-    """When that was heard of, on our own clock."""
+    """When the deletion was received, on our own clock."""
 
 
 class Annotation(Base):
@@ -136,7 +136,7 @@ class Annotation(Base):
     """Label Studio's own clock, which orders updates that arrive out of order."""
     deleted: Mapped[bool] = mapped_column(default=False)
     deleted_at: Mapped[float] = mapped_column(default=0.0)
-    """When that was heard of, on our own clock."""
+    """When the deletion was received, on our own clock."""
     shown_at: Mapped[float] = mapped_column(default=0.0)
     """When its annotator was shown a prediction; 0 where that is unknown or none was shown."""
     shown: Mapped[dict[str, Any] | None]
