@@ -24,7 +24,7 @@ from earmark.features.priority_lock import PriorityLock
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
 from earmark.head.version_fallback import answering_version
-from earmark.head.zero_shot import hears_audioset, zero_label_head
+from earmark.head.zero_shot import is_audioset_tagger, zero_shot_head
 from earmark.labels.controls import Control
 from earmark.labelstudio.credentials import AccessBook
 from earmark.settings import Settings
@@ -210,7 +210,7 @@ class Services:
                 _keep(self._heads, version.id, head)
         return head
 
-    def zero_label_head(self, controls: tuple[Control, ...]) -> Head | None:
+    def zero_shot_head(self, controls: tuple[Control, ...]) -> Head | None:
         """The head before any training, built once for a label config; None where there is none.
 
         Loads the encoder only if it can tag.
@@ -221,20 +221,20 @@ class Services:
             The encoder cannot be loaded.
         """
         identity = self.encoder_identity()
-        if not controls or not hears_audioset(identity):
+        if not controls or not is_audioset_tagger(identity):
             return None
         key = (identity, controls)
         with self._lock:
             if key in self._untrained:
                 return self._untrained[key]
-        head = zero_label_head(self.encoder(), controls)
+        head = zero_shot_head(self.encoder(), controls)
         with self._lock:
             _keep(self._untrained, key, head)
         return head
 
     def head_for(self, version: Version | None, controls: tuple[Control, ...]) -> Head | None:
         """The head that answers: the version's, or the one before any training; errors are its own."""
-        return self.head(version) if version is not None else self.zero_label_head(controls)
+        return self.head(version) if version is not None else self.zero_shot_head(controls)
 
 
 def _keep(cache: dict[_Key, _Head], key: _Key, value: _Head) -> None:

@@ -19,7 +19,7 @@ from earmark.encoders.fan_out import BLOCKS_AHEAD, fan_out
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.yamnet import YamnetEncoder
 from earmark.encoders.yamnet_model import convert
-from earmark.head.zero_shot import zero_label_head
+from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.controls import Control
 from earmark.settings import Settings
 from tests.encoders.yamnet_wheel import quantised_graph
@@ -77,8 +77,8 @@ def test_frames_do_not_depend_on_how_the_sound_was_cut(
 def test_the_zero_shot_head_is_the_first_encoders(encoder: CombinedEncoder) -> None:
     assert isinstance(encoder, Tagger)
     control = Control("x", "audio", "multiple", ("Dog", "Siren"), "audio", {})
-    head = zero_label_head(encoder, [control])
-    first = zero_label_head(encoder._first, [control])
+    head = zero_shot_head(encoder, [control])
+    first = zero_shot_head(encoder._first, [control])
     assert head is not None
     assert first is not None
     frames = encoder.frames([noise(8 * FRAME)])

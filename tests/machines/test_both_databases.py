@@ -21,7 +21,7 @@ from earmark.learning.training import learn
 from earmark.prediction.predictor import Predictor
 from earmark.prediction.write_windows import activity
 from earmark.services import Services
-from earmark.store.annotations import apply_event, known_annotations, live_annotations
+from earmark.store.annotations import apply_event, live_annotations, stored_annotation_ids
 from earmark.store.database import Database
 from earmark.store.events import mark_handled, pending_events, pending_work, record_event
 from earmark.store.models import Base, Project, Version
@@ -68,7 +68,7 @@ def test_everything_that_waits_is_read_in_parts(database: Database) -> None:
             payload = {"action": "ANNOTATION_CREATED", "annotation": annotation, "project": PROJECT}
             record_event(session, payload)
     with database.read() as session:
-        assert known_annotations(session, KEY) == set(range(1, 131))
+        assert stored_annotation_ids(session, KEY) == set(range(1, 131))
 
 
 def test_a_database_of_the_first_release_keeps_everything(database_url: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from earmark.encoders.registry import class_names
 from earmark.errors import LabelConfigError
-from earmark.head.zero_shot import hears_audioset
+from earmark.head.zero_shot import is_audioset_tagger
 from earmark.labels.class_matching import match_labels
 from earmark.labels.controls import parse_label_config
 from earmark.services import Services
@@ -71,7 +71,7 @@ def labels_router(services: Services) -> APIRouter:
         return LabelsAnswer(
             project=project,
             encoder=identity,
-            used=hears_audioset(identity),
+            used=is_audioset_tagger(identity),
             controls=[
                 ControlLabels(
                     name=control.name,

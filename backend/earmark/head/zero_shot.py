@@ -17,11 +17,11 @@ from earmark.labels.controls import Control
 log = structlog.get_logger(__name__)
 
 AUDIOSET_THRESHOLD = 0.2
-"""Probability from which a sound counts as heard, in place of one half.
+"""Probability from which a class counts as present, in place of one half.
 
 CNN14 learned from labels of which many are missing and most are rare, so it is sure of little: in
-the example that PANNs publish, a telephone rings while somebody speaks in a small room, and after
-0.89 and 0.75 for the two sounds comes 0.24 for the room, then 0.09 and less for what is not there
+the example that PANNs publish, a telephone rings while a person speaks in a small room, and after
+0.89 and 0.75 for the two sounds comes 0.24 for the room, then 0.09 and less for absent classes
 (and 0.18 for "Telephone"). Deleting a wrong region is a key press; a missed one has to be drawn.
 """
 NONE_OF_THESE = ""
@@ -29,16 +29,16 @@ NONE_OF_THESE = ""
 so it takes its share of the probability and is never shown."""
 
 
-def hears_audioset(identity: str) -> bool:
-    """Whether the encoder of this identity is a `Tagger`, told without loading it."""
+def is_audioset_tagger(identity: str) -> bool:
+    """Whether the encoder of this identity is a `Tagger`, without loading it."""
     return bool(registry.class_names(identity))
 
 
-def zero_label_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None:
-    """Build a head from the AudioSet classes that the labels stand for.
+def zero_shot_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None:
+    """Build a zero-shot head from the AudioSet classes that match the labels.
 
-    Labels without a match are left out and logged; a control or a project without any match stays
-    silent.
+    Labels without a match are left out and logged; a control or a project without any match gets no
+    predictions.
 
     Returns
     -------
@@ -69,12 +69,12 @@ def _control_head(
     """
     classes = [index for indices in match.classes.values() for index in indices]
     labels, columns = list(match.classes), [len(indices) for indices in match.classes.values()]
-    picked, offsets = weights[:, classes], bias[classes]
+    selected, biases = weights[:, classes], bias[classes]
     if control.kind == "single" and match.unmatched:
         labels.append(NONE_OF_THESE)
         columns.append(1)
-        picked = np.pad(picked, ((0, 0), (0, 1)))
-        offsets = np.pad(offsets, (0, 1))
+        selected = np.pad(selected, ((0, 0), (0, 1)))
+        biases = np.pad(biases, (0, 1))
     width = len(weights)
     return ControlHead(
         control.name,
@@ -82,8 +82,8 @@ def _control_head(
         tuple(labels),
         np.zeros(width, np.float32),
         np.ones(width, np.float32),
-        np.ascontiguousarray(picked),
-        offsets,
+        np.ascontiguousarray(selected),
+        biases,
         np.full(len(labels), AUDIOSET_THRESHOLD, np.float32),
         tuple(columns) if max(columns) > 1 else (),
     )

@@ -31,9 +31,9 @@ from earmark.store.preannotations import (
     claim_chunk,
     create_run,
     finish_chunk,
-    give_back_chunk,
-    keep_chunk,
     planned_tasks,
+    release_chunk,
+    renew_chunk,
 )
 from earmark.store.registry import version_names
 
@@ -196,7 +196,7 @@ def work(services: Services, run_id: int) -> int:
         except LabelStudioError as error:
             log.warning("bulk predictions wait for Label Studio", run=run_id, detail=str(error))
             with services.database.write() as session:
-                give_back_chunk(session, chunk, owner, RETRY_SECONDS)
+                release_chunk(session, chunk, owner, RETRY_SECONDS)
             break
         if done is None:
             break
@@ -226,7 +226,7 @@ def _predict_chunk(
 
     def keep() -> bool:
         with services.database.write() as session:
-            return keep_chunk(session, chunk, owner, LEASE_SECONDS)
+            return renew_chunk(session, chunk, owner, LEASE_SECONDS)
 
     with heartbeat(keep, LEASE_SECONDS / 4) as lost:
         selection = Selection(run.selection)

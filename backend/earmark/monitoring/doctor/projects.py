@@ -11,7 +11,7 @@ from earmark.audio.addresses import shown
 from earmark.encoders import encoder_identity
 from earmark.encoders.registry import class_list, class_names
 from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
-from earmark.head.zero_shot import hears_audioset
+from earmark.head.zero_shot import is_audioset_tagger
 from earmark.labels.class_matching import match_labels
 from earmark.labels.controls import Control, parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -149,7 +149,7 @@ def _identity(settings: Settings) -> str | None:
 def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
     """Which AudioSet classes the labels start from; silent for an encoder that knows none."""
     identity = _identity(settings)
-    if not project.label_config or identity is None or not hears_audioset(identity):
+    if not project.label_config or identity is None or not is_audioset_tagger(identity):
         return
     try:
         controls = parse_label_config(project.label_config)
