@@ -96,7 +96,7 @@ class _Session:
         sounds = sounds_of(verdicts, request.rules, request.split_seconds)
         new = f"a new project '{request.project}'"
         if project is None and not sounds:  # faulty files matter more than the label config now
-            return self._finish(new, verdicts, Outcome())
+            return self._end(new, verdicts, Outcome())
         if project is None:
             config = self._new_config(sounds)
         else:
@@ -125,9 +125,7 @@ class _Session:
             except EarmarkError:
                 say(f"{outcome.imported} tasks were imported before this; run it again to go on.")
                 raise
-        code = self._finish(
-            f"'{project.title}' (project {project_id})" if project else new, verdicts, outcome
-        )
+        code = self._end(f"'{project.title}' (project {project_id})" if project else new, verdicts, outcome)
         if project is not None and not request.dry_run:
             say(f"  project {self._url}/projects/{project.id}/data")
             if outcome.imported or outcome.already_there:
@@ -138,7 +136,7 @@ class _Session:
                     say(f"  {line}")
         return code
 
-    def _finish(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
+    def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
         """Print the summary, write the report, and return the exit code."""
         faulty = reasons_of(verdicts, outcome)
         summary(name, outcome, faulty, dry_run=self._request.dry_run)
