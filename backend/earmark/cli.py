@@ -1,4 +1,4 @@
-"""The command line: ``earmark up | serve | worker | weights | doctor``."""
+"""Command line of Earmark: ``earmark up | serve | worker | weights | doctor``, and the commands package."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ Bind = Annotated[str | None, typer.Option(help="Address to listen on [default: B
 
 
 def main() -> None:
-    """Run a command of ``earmark``."""
+    """Entry point of the ``earmark`` command."""
     run_explained(app)
 
 
 def run_explained(command_line: Callable[[], None]) -> None:
-    """Run a command line; an expected failure ends it with one sentence and exit code 2, Ctrl-C with 130."""
+    """Run a command line: an expected failure prints one sentence and exits with 2, Ctrl-C with 130."""
     try:
-        _explained(command_line)
-    except KeyboardInterrupt:  # before or after the command itself, which says what it means there
+        _run_or_exit(command_line)
+    except KeyboardInterrupt:  # outside the command itself, which handles it with a message
         sys.exit(INTERRUPTED)
 
 
-def _explained(command_line: Callable[[], None]) -> None:
+def _run_or_exit(command_line: Callable[[], None]) -> None:
     try:
         command_line()
     except EarmarkError as error:
@@ -80,10 +80,10 @@ def up(port: Port = None, bind: Bind = None) -> None:
     with ensure_dir(settings.data_dir):
         stop_left_behind(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
-    chosen = settled(settings)  # this shows the progress of a download
-    with supervised(settings.data_dir / "run") as supervisor, registered(chosen):
-        start_backend(supervisor, chosen, child_environment(chosen), None)
-        _print_screen(chosen, api_url(chosen), stands_in=settings.encoder == "auto")
+    resolved = settled(settings)  # shows the progress of a download
+    with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
+        start_backend(supervisor, resolved, child_environment(resolved), None)
+        _print_screen(resolved, api_url(resolved), stands_in=settings.encoder == "auto")
         supervisor.watch()
 
 
@@ -155,7 +155,7 @@ def weights(
 
     settings = command_settings(data_dir)
     configure_logging(settings.log_level, settings.log_format)
-    for line in registry.weights_of(encoder).bring(settings, brought, verify, _plain):
+    for line in registry.weights_of(encoder).bring(settings, brought, verify, _print_line):
         console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
@@ -198,7 +198,7 @@ app.command()(connect)
 import_.register(app)
 
 
-def _plain(line: str) -> None:
+def _print_line(line: str) -> None:
     console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
