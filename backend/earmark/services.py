@@ -17,14 +17,14 @@ from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
 from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
-from earmark.encoders.registry import spec_of
+from earmark.encoders.registry import class_names, spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
 from earmark.features.extractor import FrameExtractor, Sound
 from earmark.features.priority_lock import PriorityLock
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
 from earmark.head.version_fallback import answering_version
-from earmark.head.zero_shot import hears_audioset, zero_label_head
+from earmark.head.zero_shot import zero_label_head
 from earmark.labels.controls import Control
 from earmark.labelstudio.credentials import AccessBook
 from earmark.settings import Settings
@@ -221,7 +221,7 @@ class Services:
             The encoder cannot be loaded.
         """
         identity = self.encoder_identity()
-        if not controls or not hears_audioset(identity):
+        if not controls or not class_names(identity):
             return None
         key = (identity, controls)
         with self._lock:

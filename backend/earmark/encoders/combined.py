@@ -55,10 +55,10 @@ class CombinedEncoder:
         fine = fine.reshape(*frames.shape[:-2], frames.shape[-2] * self._each, self._second.frame_dim)
         return np.concatenate([self._first.pool(coarse), self._second.pool(fine)], axis=-1)
 
-    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The first encoder's classifier; see `Tagger.audioset_layer`."""
+    def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The first encoder's classifier; see `Tagger.class_layer`."""
         assert isinstance(self._first, Tagger)
-        weights, bias = self._first.audioset_layer()
+        weights, bias = self._first.class_layer()
         return np.pad(weights, ((0, self._second.embedding_dim), (0, 0))), bias
 
 

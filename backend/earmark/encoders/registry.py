@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from earmark.encoders.entries import ENTRIES
+from earmark.encoders.entries import AUTO_ORDER, ENTRIES
 from earmark.encoders.spec import EncoderSpec, WeightsSpec
 from earmark.errors import ConfigurationError
 
@@ -30,6 +30,8 @@ __all__ = [
     "weights_of",
 ]
 
+DEFAULT_WEIGHTS = AUTO_ORDER[0]
+"""What ``earmark weights`` brings where no encoder is named."""
 AUTO = "auto"
 """``ENCODER=auto`` takes the first of `auto_order` whose weights are there or can be fetched."""
 
@@ -41,12 +43,22 @@ def specs() -> tuple[EncoderSpec, ...]:
 
 def auto_order() -> tuple[EncoderSpec, ...]:
     """Return the encoders that ``ENCODER=auto`` tries, best first; the last needs no weights."""
-    return tuple(spec for spec in ENTRIES if spec.in_auto)
+    return tuple(spec_of(name) for name in AUTO_ORDER)
 
 
 def candidates(setting: str) -> tuple[EncoderSpec, ...]:
     """Return the encoders that a value of ``ENCODER`` may lead to, best first."""
     return auto_order() if setting == AUTO else (spec_of(setting),)
+
+
+def stands_in(setting: str, name: str) -> bool:
+    """Whether ``auto`` came to an encoder that is not the best one."""
+    return setting == AUTO and name != AUTO_ORDER[0]
+
+
+def with_classes() -> tuple[str, ...]:
+    """Return the names of the encoders that tell classes apart without any training."""
+    return tuple(spec.name for spec in ENTRIES if spec.class_names is not None)
 
 
 def takes_checkpoint(setting: str) -> bool:
@@ -81,11 +93,11 @@ def find_spec(name: str) -> EncoderSpec | None:
 
 def weights_command(weights: WeightsSpec) -> str:
     """Return the command line that brings some weights."""
-    return "earmark weights" + ("" if weights.name == "cnn14" else f" {weights.name}")
+    return "earmark weights" + ("" if weights.name == DEFAULT_WEIGHTS else f" {weights.name}")
 
 
-def weights_of(name: str) -> WeightsSpec:
-    """Return where an encoder's weights come from.
+def weights_of(name: str) -> tuple[WeightsSpec, ...]:
+    """Return where an encoder's weights come from, at least one.
 
     Raises
     ------
@@ -93,8 +105,8 @@ def weights_of(name: str) -> WeightsSpec:
         No encoder has this name, or it has no weights.
     """
     weights = spec_of(name).weights
-    if weights is None:
-        with_weights = ", ".join(spec.name for spec in ENTRIES if spec.weights is not None)
+    if not weights:
+        with_weights = ", ".join(spec.name for spec in ENTRIES if spec.weights)
         raise ConfigurationError(f"The encoder {name} has no weights: take one of {with_weights}.")
     return weights
 
