@@ -25,9 +25,9 @@ NAMES = {"cnn14": 527, "yamnet": 521, "yamnet+logmel": 521, "logmel": 0}
 @pytest.mark.parametrize("spec", registry.specs(), ids=registry.names())
 def test_an_identity_leads_back_to_its_encoder(spec: registry.EncoderSpec, settings: Settings) -> None:
     identity = encoder_identity(settings.model_copy(update={"encoder": spec.name}))
-    assert registry.spec_of(identity) is spec
+    assert registry.spec_of(identity).name == spec.name
     assert frames_path("0" * 64, identity)
-    assert registry.spec_of(f"{spec.name}-v7") is spec
+    assert registry.spec_of(f"{spec.name}-v7").name == spec.name
     assert len(registry.class_names(identity)) == NAMES[spec.name]
     assert not spec.class_list or (ROOT / spec.class_list).is_file()
     assert registry.is_version_name(f"{spec.name}-v12")

@@ -114,18 +114,6 @@ def _yamnet_identity(_settings: Settings) -> str:
     return IDENTITY
 
 
-def _build_yamnet_logmel(settings: Settings, at_once: bool) -> Encoder:
-    from earmark.encoders.combined import CombinedEncoder
-
-    return CombinedEncoder(_build_yamnet(settings, at_once), _build_logmel(settings, at_once))
-
-
-def _yamnet_logmel_identity(settings: Settings) -> str:
-    from earmark.encoders.combined import combined_identity
-
-    return combined_identity("yamnet+logmel", _yamnet_identity(settings), _logmel_identity(settings))
-
-
 def _yamnet_here(settings: Settings) -> bool:
     from earmark.encoders.yamnet_weights import find_model
 
@@ -214,17 +202,6 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         class_names=_yamnet_names,
         class_list="backend/earmark/encoders/yamnet_labels.csv",
         preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet", "librosa.filters"),
-    ),
-    EncoderSpec(
-        name="yamnet+logmel",
-        build=_build_yamnet_logmel,
-        identity=_yamnet_logmel_identity,
-        sample_rate=32_000,
-        cost=71.0,
-        weights=(_YAMNET_WEIGHTS,),
-        class_names=_yamnet_names,
-        class_list="backend/earmark/encoders/yamnet_labels.csv",
-        preload=("earmark.encoders.onnx_session", "earmark.encoders.combined", "librosa.filters"),
     ),
     EncoderSpec(
         name="logmel",

@@ -165,6 +165,18 @@ def encoder(settings: Settings) -> Iterator[Finding]:
         yield _engine(settings)
 
 
+def plugins(_settings: Settings) -> Iterator[Finding]:
+    """Encoders that other packages add, and why some of them cannot be used; silent without any."""
+    faults = registry.plugin_faults()
+    usable = [name for name in registry.plugin_names() if name not in faults]
+    if usable:
+        yield Finding("fine", "encoder plug-ins", ", ".join(usable))
+    for fault in faults.values():
+        yield Finding(
+            "note", "encoder plug-in", fault, "Update or uninstall that package; nothing else waits."
+        )
+
+
 def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) -> str:
     """Name an encoder, its file of weights, and their licence."""
     checkpoint = weights.find_checkpoint(settings) if spec.takes_checkpoint else None
@@ -179,7 +191,7 @@ def _lacking(settings: Settings, spec: registry.EncoderSpec) -> tuple[registry.W
     """The weights that this encoder and better ones lack, each once, where ENCODER=auto."""
     if settings.encoder != registry.AUTO:
         return ()
-    tried = (*takewhile(lambda other: other is not spec, registry.auto_order()), spec)
+    tried = (*takewhile(lambda other: other.name != spec.name, registry.auto_order()), spec)
     return tuple(dict.fromkeys(missing for other in tried for missing in other.absent(settings)))
 
 
