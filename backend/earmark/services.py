@@ -17,6 +17,7 @@ from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
 from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
+from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.registry import class_names, spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
 from earmark.features.extractor import FrameExtractor, Sound
@@ -96,11 +97,13 @@ class Services:
 
     def extractor(self) -> FrameExtractor:
         """The frame extractor, one for this process: its locks have each sound encoded once."""
-        identity = self.encoder().identity
+        encoder = self.encoder()
+        identity = encoder.identity
         with self._lock:
             if identity not in self._extractors:
+                combination = encoder if isinstance(encoder, CombinedEncoder) else None
                 self._extractors[identity] = FrameExtractor(
-                    self._source, self._frames, identity, self.encoder, self._way
+                    self._source, self._frames, identity, self.encoder, self._way, combination
                 )
             return self._extractors[identity]
 
