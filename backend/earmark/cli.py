@@ -20,7 +20,7 @@ from earmark.commands.export import EXPORT_HELP, export
 from earmark.commands.preannotate import preannotate
 from earmark.commands.sync import sync
 from earmark.commands.versions import compare, progress, promote, rollback, versions
-from earmark.errors import EarmarkError
+from earmark.errors import ConfigurationError, EarmarkError
 from earmark.jobs.queues import QueueKind
 from earmark.processes.discovery import command_settings, registered
 from earmark.processes.loading import INTERRUPTED
@@ -83,7 +83,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
     resolved = settled(settings)  # shows the progress of a download
     with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
         start_backend(supervisor, resolved, child_environment(resolved), None)
-        _print_screen(resolved, api_url(resolved), stands_in=settings.encoder == "auto")
+        _print_screen(resolved, api_url(resolved), asked=settings.encoder)
         supervisor.watch()
 
 
@@ -126,8 +126,9 @@ def worker(
 @app.command()
 def weights(
     encoder: Annotated[
-        str, typer.Argument(metavar="ENCODER", help="Whose weights: cnn14 or yamnet")
-    ] = "cnn14",
+        str | None,
+        typer.Argument(metavar="ENCODER", help="Whose weights: cnn14 or yamnet", show_default="cnn14"),
+    ] = None,
     brought: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Install this copy instead of downloading")
     ] = None,
@@ -155,8 +156,16 @@ def weights(
 
     settings = command_settings(data_dir)
     configure_logging(settings.log_level, settings.log_format)
-    for line in registry.weights_of(encoder).bring(settings, brought, verify, _print_line):
-        console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
+    encoder = encoder or registry.DEFAULT_WEIGHTS
+    needed = registry.weights_of(encoder)
+    if brought is not None and len(needed) > 1:
+        raise ConfigurationError(
+            f"One file cannot hold the weights of {encoder}: bring those of "
+            f"{' and '.join(weights.name for weights in needed)} one by one."
+        )
+    for weights_spec in needed:
+        for line in weights_spec.bring(settings, brought, verify, _print_line):
+            console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -224,15 +233,16 @@ def _settings(port: int | None, bind: str | None) -> Settings:
     return get_settings().model_copy(update=changes)
 
 
-def _print_screen(settings: Settings, url: str, stands_in: bool) -> None:
-    from earmark.encoders import encoder_identity
+def _print_screen(settings: Settings, url: str, asked: str) -> None:
+    from earmark.encoders import encoder_identity, registry
 
     console.print(
         f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
     )
-    if stands_in and settings.encoder != "cnn14":
+    if registry.stands_in(asked, settings.encoder):
+        best = " and ".join(weights.title for weights in registry.auto_order()[0].weights)
         console.print(
-            f"[yellow]![/] CNN14's weights cannot be had: the simpler encoder {settings.encoder} stands in. "
+            f"[yellow]![/] {best}'s weights cannot be had: the simpler encoder {settings.encoder} stands in. "
             "'earmark doctor' says how to get them."
         )
     console.print(

@@ -17,6 +17,12 @@ class ConfigurationError(EarmarkError):
     reason = "configuration"
 
 
+class EncoderPluginError(ConfigurationError):
+    """An encoder of another package cannot be loaded, or does not do what an encoder must."""
+
+    reason = "encoder_plugin"
+
+
 class LabelConfigError(EarmarkError):
     """A label config is not XML, or has no control that predictions of sound are possible for."""
 

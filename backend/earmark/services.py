@@ -17,14 +17,15 @@ from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
 from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
-from earmark.encoders.registry import spec_of
+from earmark.encoders.combined import CombinedEncoder
+from earmark.encoders.registry import class_names, spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
 from earmark.features.extractor import FrameExtractor, Sound
 from earmark.features.priority_lock import PriorityLock
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
 from earmark.head.version_fallback import answering_version
-from earmark.head.zero_shot import is_audioset_tagger, zero_shot_head
+from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.controls import Control
 from earmark.labelstudio.credentials import AccessBook
 from earmark.settings import Settings
@@ -96,11 +97,13 @@ class Services:
 
     def extractor(self) -> FrameExtractor:
         """Return the frame extractor, one for this process: its locks let each sound be encoded once."""
-        identity = self.encoder().identity
+        encoder = self.encoder()
+        identity = encoder.identity
         with self._lock:
             if identity not in self._extractors:
+                combination = encoder if isinstance(encoder, CombinedEncoder) else None
                 self._extractors[identity] = FrameExtractor(
-                    self._source, self._frames, identity, self.encoder, self._priority_lock
+                    self._source, self._frames, identity, self.encoder, self._priority_lock, combination
                 )
             return self._extractors[identity]
 
@@ -221,7 +224,7 @@ class Services:
             The encoder cannot be loaded.
         """
         identity = self.encoder_identity()
-        if not controls or not is_audioset_tagger(identity):
+        if not controls or not class_names(identity):
             return None
         key = (identity, controls)
         with self._lock:

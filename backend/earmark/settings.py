@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     # Encoder
     encoder: str = Field(
         default="auto",
-        description="cnn14, yamnet+logmel (both), yamnet, logmel; auto takes the best that can be had",
+        description="cnn14, yamnet, logmel, a plug-in, several joined by +; auto takes the best available",
     )
     cnn14_checkpoint: Path | None = Field(
         default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"
@@ -184,11 +184,12 @@ class Settings(BaseSettings):
     @field_validator("encoder")
     @classmethod
     def _registered(cls, value: str) -> str:
-        from earmark.encoders.registry import AUTO, names  # late, because encoders import this module
+        from earmark.encoders.registry import checked_setting  # late, because encoders import this module
 
-        if value not in (AUTO, *names()):
-            raise ValueError(f"take one of {', '.join((AUTO, *names()))}")
-        return value
+        try:
+            return checked_setting(value)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("audio_roots", mode="before")
     @classmethod

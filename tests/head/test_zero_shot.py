@@ -37,7 +37,7 @@ class Tagging(LogmelEncoder):
         self.weights = rng.normal(0, 0.1, size=(WIDTH, 527)).astype(np.float32)
         self.bias = rng.normal(-3, 1, size=527).astype(np.float32)
 
-    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self.weights, self.bias
 
 
@@ -98,7 +98,7 @@ def test_a_single_choice_is_taken_as_given_that_one_of_them_is_true(encoder: Tag
 def test_nothing_matched_or_no_tagger_is_no_head(encoder: Tagging) -> None:
     logmel: Encoder = LogmelEncoder()
     assert not isinstance(logmel, Tagger)
-    assert hasattr(Cnn14Encoder, "audioset_layer")
+    assert hasattr(Cnn14Encoder, "class_layer")
     assert zero_shot_head(logmel, [control("regions", "Dog")]) is None
     assert zero_shot_head(encoder, [control("regions", "Xyzzy")]) is None
     assert zero_shot_head(encoder, []) is None
@@ -156,7 +156,7 @@ def test_the_doctor_lists_matches_and_what_to_do_for_the_others(
     hearing = settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": checkpoint})
     found = {finding.subject: finding for finding in examine(hearing)}
     assert found["project 7 label"].level == "note"
-    assert found["project 7 label"].text == "Dog -> Dog, Bark; no AudioSet class has the name: Xyzzy"
+    assert found["project 7 label"].text == "Dog -> Dog, Bark; no class of the encoder has the name: Xyzzy"
     assert 'add predicted_values="…" to the Label' in found["project 7 label"].remedy
     assert (found["project 7 tags"].level, found["project 7 tags"].text) == ("fine", "siren -> Siren")
     assert found["project 8 labels"].level == "fault"

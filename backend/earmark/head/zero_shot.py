@@ -1,4 +1,4 @@
-"""Zero-shot head: an encoder's own AudioSet classifier as a project's head before the first annotation."""
+"""Zero-shot head: an encoder's own classifier as a project's head before the first annotation."""
 
 from __future__ import annotations
 
@@ -29,13 +29,8 @@ NONE_OF_THESE = ""
 so it takes its share of the probability and is never shown."""
 
 
-def is_audioset_tagger(identity: str) -> bool:
-    """Whether the encoder of this identity is a `Tagger`, without loading it."""
-    return bool(registry.class_names(identity))
-
-
 def zero_shot_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None:
-    """Build a zero-shot head from the AudioSet classes that match the labels.
+    """Build a zero-shot head from the encoder's classes that match the labels.
 
     Labels without a match are left out and logged; a control or a project without any match gets no
     predictions.
@@ -46,12 +41,12 @@ def zero_shot_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None
     """
     if not isinstance(encoder, Tagger):
         return None
-    weights, bias = encoder.audioset_layer()
+    weights, bias = encoder.class_layer()
     heads = {}
     for control in controls:
         match = match_labels(control, registry.class_names(encoder.identity))
         if match.unmatched:
-            log.info("labels without an AudioSet class", control=control.name, labels=match.unmatched)
+            log.info("labels without a class of the encoder", control=control.name, labels=match.unmatched)
         if match.classes:
             heads[control.name] = _control_head(control, match, weights, bias)
     return Head(encoder.identity, heads) if heads else None
@@ -60,7 +55,7 @@ def zero_shot_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None
 def _control_head(
     control: Control, match: Match, weights: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> ControlHead:
-    """One control's share of the AudioSet layer.
+    """One control's share of the encoder's classifier.
 
     Regions and several tags keep the encoder's independent probabilities. For a single choice they are
     taken as given that exactly one of the choices is true: then each is as likely as its odds

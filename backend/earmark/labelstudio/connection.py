@@ -12,15 +12,13 @@ from typing import Any
 
 import httpx
 
-from earmark.encoders.registry import version_name_pattern
+from earmark.encoders.registry import is_version_name
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import explained
 from earmark.labelstudio.non_idempotent_requests import ONCE, create_one
 
 Login = tuple[str, str]
 """User name and password that the backend asks for."""
-OURS = version_name_pattern()
-"""Titles that we give: a backend in Label Studio that is named like a version of ours is ours."""
 _CONNECTED = ("CO", "TR", "PR")
 
 
@@ -64,8 +62,9 @@ def connect_backend(
     backend_url = backend_url.rstrip("/")
     with explained(label_studio_url):
         known = list(client.ml.list(project=project_id))
+    # A backend in Label Studio that is named like a version of ours is ours.
     mine = sorted(
-        (b for b in known if b.url.rstrip("/") == backend_url or OURS.fullmatch(b.title or "")),
+        (b for b in known if b.url.rstrip("/") == backend_url or is_version_name(b.title or "")),
         key=lambda backend: (backend.url.rstrip("/") != backend_url, backend.id),
     )
     left = [backend.url for backend in mine if backend.url.rstrip("/") != backend_url]
@@ -198,7 +197,7 @@ def _set_up_project(client: Any, label_studio_url: str, project_id: int, title: 
         # Tasks are predicted when they are opened; "evaluate_predictions_automatically" would have Label
         # Studio wait for predictions of a whole page whenever anybody lists tasks, this backend included
         wanted: dict[str, Any] = {"show_collab_predictions": True}
-        if not project.model_version or OURS.fullmatch(project.model_version):
+        if not project.model_version or is_version_name(project.model_version):
             wanted["model_version"] = title
         if any(getattr(project, name) != value for name, value in wanted.items()):
             client.projects.update(id=project_id, **wanted)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from earmark.encoders import weights
+from earmark.encoders.background_fetch import awaited_weights
 from earmark.jobs.dispatcher import is_due
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
@@ -175,14 +175,15 @@ def _disagreements(state: ProjectState) -> Iterator[Statement]:
 
 def weights_awaited(settings: Settings) -> str:
     """How far the download of the encoder's weights is, where one is under way and trainings wait for it."""
-    if settings.encoder == "logmel" or settings.cnn14_checkpoint is not None:
+    weights = awaited_weights(settings)
+    if weights is None:
         return ""
-    came, size = weights.fetched_bytes(settings)
-    if not came or weights.why_not_fetched(settings) or weights.find_checkpoint(settings) is not None:
+    came, size = weights.progress(settings)
+    if not came:
         return ""
     return (
-        f"CNN14's weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: trainings and "
-        "predictions wait for them."
+        f"{weights.title}'s weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: "
+        "trainings and predictions wait for them."
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from earmark.encoders.registry import with_classes
 from earmark.errors import LabelStudioError, NotEnoughAnnotationsError
 from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -94,8 +95,8 @@ def look_through(
     controls = parse_label_config(project.label_config)
     if services.head_for(version, controls) is None:
         raise NotEnoughAnnotationsError(
-            "Nothing can be predicted yet: annotate a few tasks and submit them, or use cnn14 or yamnet "
-            "and labels that AudioSet has ('earmark doctor' lists them)."
+            "Nothing can be predicted yet: annotate a few tasks and submit them, or use "
+            f"{' or '.join(with_classes())} and labels that it has classes for ('earmark doctor' lists them)."
         )
     need = Need(version.name if version else services.untrained_name(), {})
     looked_at = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import httpx
@@ -127,63 +128,79 @@ def workers(settings: Settings) -> Iterator[Finding]:
 
 
 def encoder(settings: Settings) -> Iterator[Finding]:
-    """Which encoder hears, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
-    if not registry.takes_checkpoint(settings.encoder):
-        yield _named_encoder(settings, registry.spec_of(settings.encoder))
-        return
+    """Which encoder is used, and how to get weights that are missing. CNN14_CHECKPOINT is read, once."""
     fault = ""
     try:
-        weights.check_own(settings)
+        if registry.takes_checkpoint(settings.encoder):
+            weights.check_own(settings)
     except EarmarkError as error:
         fault = str(error)
     try:
-        checkpoint = weights.find_checkpoint(settings)
-        hears = encoder_identity(settings)
+        identity = encoder_identity(settings)
+        spec = registry.spec_of(identity)
     except EarmarkError as error:
-        yield Finding("fault", "encoder", "CNN14's weights cannot be used, so nothing is heard", str(error))
+        yield Finding("fault", "encoder", "the encoder cannot be used, so nothing is predicted", str(error))
         return
-    target = settings.data_dir.resolve() / "weights"
-    bring = (
-        "Download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 and put it into "
-        f"{target}, or set CNN14_CHECKPOINT to its path."
-    )
-    chosen = f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else hears
+    text = _described(settings, spec, identity)
+    absent, lacking = spec.absent(settings), _lacking(settings, spec)
     if fault:
         yield Finding(
-            "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {chosen} hears instead", fault
+            "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {text} is used instead", fault
         )
-    elif checkpoint:
-        yield Finding("fine", "encoder", chosen)
-    elif settings.encoder == "cnn14":
-        yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", bring)
+    elif lacking:
+        titles = " and ".join(missing.title for missing in lacking)
+        remedy = " Without it: ".join(_bring(settings, missing) for missing in lacking)
+        yield Finding("note", "encoder", f"{text}: the weights of {titles} are not here", remedy)
+    elif absent:
+        titles = " and ".join(missing.title for missing in absent)
+        remedy = " ".join(_bring(settings, missing) for missing in absent)
+        text = f"ENCODER={spec.name}, but the weights of {titles} are not here"
+        yield Finding("fault", "encoder", text, remedy)
+    elif not spec.class_names:
+        more = " and ".join(registry.with_classes())
+        yield Finding("note", "encoder", f"{text}, as ENCODER asks ({more} recognise far more)")
     else:
-        yield Finding("note", "encoder", f"{hears}: CNN14's weights are not here", _bring_any(bring))
-    if checkpoint:
+        yield Finding("fine", "encoder", text)
+    if spec.takes_checkpoint and not absent:
         yield _engine(settings)
 
 
-def _bring_any(bring_cnn14: str) -> str:
-    """How to get better weights than those that are here, where ENCODER=auto."""
-    yamnet = registry.weights_of("yamnet")
-    fetch = f"'{registry.weights_command(yamnet)}' fetches {yamnet.title} ({yamnet.megabytes} MB)"
-    return f"{bring_cnn14} Without it, {fetch}."
-
-
-def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
-    """An encoder other than CNN14 that ENCODER asks for: whether its weights are here."""
-    if spec.weights is None:
-        return Finding(
-            "note", "encoder", f"{spec.name}, as ENCODER asks (cnn14 and yamnet recognise far more)"
+def plugins(_settings: Settings) -> Iterator[Finding]:
+    """Encoders that other packages add, and why some of them cannot be used; silent without any."""
+    faults = registry.plugin_faults()
+    usable = [name for name in registry.plugin_names() if name not in faults]
+    if usable:
+        yield Finding("fine", "encoder plug-ins", ", ".join(usable))
+    for fault in faults.values():
+        yield Finding(
+            "note", "encoder plug-in", fault, "Update or uninstall that package; nothing else waits."
         )
-    if spec.weights.here(settings):
-        text = f"{encoder_identity(settings)} ({spec.weights.licence}; {spec.cost:.0f} ms for 10 s of sound)"
-        return Finding("fine", "encoder", text)
-    return Finding(
-        "fault",
-        "encoder",
-        f"ENCODER={spec.name}, but its weights are not here",
-        f"{registry.weights_command(spec.weights)} ({spec.weights.megabytes} MB; {spec.weights.licence})",
-    )
+
+
+def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) -> str:
+    """Name an encoder, its file of weights, and their licence."""
+    checkpoint = weights.find_checkpoint(settings) if spec.takes_checkpoint else None
+    name = f"{spec.name} with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else identity
+    notes = [needed.licence for needed in spec.weights]
+    if spec.cost is not None:
+        notes.append(f"{spec.cost:.0f} ms for 10 s of sound")
+    return f"{name} ({'; '.join(notes)})" if notes else name
+
+
+def _lacking(settings: Settings, spec: registry.EncoderSpec) -> tuple[registry.WeightsSpec, ...]:
+    """The weights that this encoder and better ones lack, each once, where ENCODER=auto."""
+    if settings.encoder != registry.AUTO:
+        return ()
+    tried = (*takewhile(lambda other: other.name != spec.name, registry.auto_order()), spec)
+    return tuple(dict.fromkeys(missing for other in tried for missing in other.absent(settings)))
+
+
+def _bring(settings: Settings, missing: registry.WeightsSpec) -> str:
+    """How to get some weights."""
+    command = f"{registry.weights_command(missing)} ({missing.megabytes} MB; {missing.licence})"
+    if not missing.by_hand:
+        return f"{command}."
+    return f"{command}; by hand: {missing.by_hand(settings)}"
 
 
 def api(settings: Settings) -> Iterator[Finding]:
