@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
 from earmark.encoders import get_encoder, registry
-from earmark.features.extractor import FrameStore, Sound
+from earmark.features.extractor import EncodedSound, FrameStore
 from earmark.processes.stack import api_url, start_backend
 from earmark.processes.supervisor import supervised
 from earmark.settings import Settings
@@ -154,7 +154,7 @@ def make_clips(settings: Settings, folder: Path, count: int) -> list[Made]:
         frames, result = make_frames(random, spectra, rate)
         path = folder / f"{number}.wav"
         soundfile.write(path, np.full(8, number / 100_000, dtype=np.float32), 8000, subtype="FLOAT")
-        store.save(Sound(sha256_of(path), CLIP_SECONDS, frames.astype(np.float16)), identity)
+        store.save(EncodedSound(sha256_of(path), CLIP_SECONDS, frames.astype(np.float16)), identity)
         made.append(Made(path, result))
     return made
 

@@ -20,7 +20,7 @@ from earmark.encoders.base import Encoder
 from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.registry import class_names, spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
-from earmark.features.extractor import FrameExtractor, Sound
+from earmark.features.extractor import EncodedSound, FrameExtractor
 from earmark.features.priority_lock import PriorityLock
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
@@ -107,7 +107,7 @@ class Services:
                 )
             return self._extractors[identity]
 
-    def extract(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> Sound:
+    def extract(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> EncodedSound:
         """Return the frames of a sound, and store its errors for the doctor; see ``FrameExtractor``."""
         with self.faults_of(address):
             located = self.extractor().locate(address, access, deadline)

@@ -10,7 +10,7 @@ import pytest
 from earmark.audio.source import LocatedSound
 from earmark.concurrency.deadline import Deadline
 from earmark.errors import EarmarkError, LabelStudioError, SoundUnreachableError
-from earmark.features.extractor import FrameExtractor, Sound
+from earmark.features.extractor import EncodedSound, FrameExtractor
 from earmark.labelstudio.credentials import Credentials
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning import synchronization as sync
@@ -24,7 +24,9 @@ from tests.scene import Scene
 def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     extract = FrameExtractor.extract
 
-    def sometimes(self: FrameExtractor, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
+    def sometimes(
+        self: FrameExtractor, located: LocatedSound, address: str, *deadline: Deadline
+    ) -> EncodedSound:
         if address.rpartition("/")[2] in names:
             raise SoundUnreachableError("The sound cannot be reached just now.")
         return extract(self, located, address, *deadline)

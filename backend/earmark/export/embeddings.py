@@ -27,11 +27,11 @@ from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord, stretch_of
 from earmark.export.rejoin_splits import in_recording
 from earmark.export.writers import explained_writing, storable
-from earmark.features.extractor import Sound
+from earmark.features.extractor import EncodedSound
 from earmark.head.windows import frames_between
 from earmark.storage.atomic_files import atomic_write
 
-Extract = Callable[[str], Sound]
+Extract = Callable[[str], EncodedSound]
 """Maps the address of a task's sound to its frames; raises ``EarmarkError``."""
 
 SUFFIXES = (".parquet", ".npz")

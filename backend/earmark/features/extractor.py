@@ -26,7 +26,7 @@ from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.fan_out import fan_out
 from earmark.errors import OutOfTimeError, SoundNotFetchedError, WeightsError
 from earmark.features.priority_lock import PriorityLock
-from earmark.features.store import FrameStore, Sound
+from earmark.features.store import EncodedSound, FrameStore
 
 __all__ = ["FrameExtractor", "FrameStore", "Sound"]
 
@@ -36,7 +36,7 @@ _LOCKS = 64
 
 
 class FrameExtractor:
-    """Frame extractor: an address in, a ``Sound`` out; each content is decoded and encoded once.
+    """Frame extractor: an address in, an ``EncodedSound`` out; each content is decoded and encoded once.
 
     One for a process, as its locks see to that. Thread-safe.
 
@@ -76,7 +76,7 @@ class FrameExtractor:
 
     def extract_address(
         self, address: str, access: LabelStudioAccess | None, deadline: Deadline = NO_DEADLINE
-    ) -> Sound:
+    ) -> EncodedSound:
         """Return the frames of the sound at an address in a task.
 
         Raises
@@ -118,7 +118,7 @@ class FrameExtractor:
         """Wait no longer for what was requested; see ``FairPool.release``."""
         self._source.pool.release(ticket)
 
-    def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> Sound:
+    def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> EncodedSound:
         """Return the frames of a file, stored or fresh; ``address`` names it in messages."""
         sounds = self._load(located.digest)
         if None in sounds:
@@ -131,21 +131,21 @@ class FrameExtractor:
         """Whether the frames of a file are stored on this machine."""
         return all(self._store.holds(located.digest, identity) for identity in self._stored_as)
 
-    def _load(self, digest: str) -> list[Sound | None]:
+    def _load(self, digest: str) -> list[EncodedSound | None]:
         """The stored sound of each encoder, None where there is none."""
         return [self._store.load(digest, identity) for identity in self._stored_as]
 
-    def _joined(self, sounds: Sequence[Sound]) -> Sound:
+    def _joined(self, sounds: Sequence[EncodedSound]) -> EncodedSound:
         """One sound of those of all members; its duration is counted at the highest sample rate."""
         if self._combination is None:
             return sounds[0]
         rates = [member.sample_rate for member in self._combination.members]
         frames = self._combination.assemble([sound.frames for sound in sounds])
-        return Sound(sounds[0].digest, sounds[rates.index(max(rates))].duration, frames)
+        return EncodedSound(sounds[0].digest, sounds[rates.index(max(rates))].duration, frames)
 
     def _encode_absent(
-        self, located: LocatedSound, sounds: Sequence[Sound | None], name: str, deadline: Deadline
-    ) -> list[Sound | None]:
+        self, located: LocatedSound, sounds: Sequence[EncodedSound | None], name: str, deadline: Deadline
+    ) -> list[EncodedSound | None]:
         """Encode with those encoders whose sound is None, and store what comes of it."""
         encoder = self._encoder()
         if encoder.identity != self.identity:
@@ -164,12 +164,12 @@ class FrameExtractor:
 
     def _encode(
         self, located: LocatedSound, encoders: Sequence[Encoder], name: str, deadline: Deadline
-    ) -> list[Sound]:
+    ) -> list[EncodedSound]:
         """Decode a file once, and encode it with each encoder at its own sample rate."""
         if not encoders:
             return []
 
-        def encode(encoder: Encoder, blocks: Iterable[NDArray[np.float32]]) -> Sound:
+        def encode(encoder: Encoder, blocks: Iterable[NDArray[np.float32]]) -> EncodedSound:
             samples = 0
 
             def counted() -> Iterator[NDArray[np.float32]]:
@@ -179,7 +179,7 @@ class FrameExtractor:
                     yield block
 
             frames = encoder.frames(counted())
-            return Sound(located.digest, samples / encoder.sample_rate, frames)
+            return EncodedSound(located.digest, samples / encoder.sample_rate, frames)
 
         rate, native = native_blocks(located.path, name=name)
         with closing(native), self._way.priority() if self._way else nullcontext():

@@ -22,7 +22,7 @@ _HEAD_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class Sound:
+class EncodedSound:
     """What was heard of one file.
 
     Attributes
@@ -53,7 +53,7 @@ class FrameStore:
         self.fault = ""
         """One sentence on why sounds are not stored at present; empty where they are."""
 
-    def keep(self, sound: Sound, identity: str) -> None:
+    def keep(self, sound: EncodedSound, identity: str) -> None:
         """Store a sound if the folder can be written; a failure is logged once, until one is stored again.
 
         What is not stored is encoded again the next time, which costs time and no answer.
@@ -80,7 +80,7 @@ class FrameStore:
             return _not_stored(self._folder, error)
         return ""
 
-    def load(self, digest: str, identity: str) -> Sound | None:
+    def load(self, digest: str, identity: str) -> EncodedSound | None:
         """Return the stored sound, or None where there is none of this encoder, or a damaged one.
 
         Raises
@@ -98,7 +98,7 @@ class FrameStore:
         """Whether there is a stored sound on this machine; whether it is sound, ``load`` tells."""
         return self._path(digest, identity).is_file()
 
-    def save(self, sound: Sound, identity: str) -> None:
+    def save(self, sound: EncodedSound, identity: str) -> None:
         """Store, in one step, over whatever was there.
 
         Raises
@@ -138,7 +138,7 @@ def frames_path(digest: str, identity: str) -> str:
     return f"{identity}/{digest[:2]}/{digest}.frames"
 
 
-def frames_to_bytes(sound: Sound, identity: str) -> bytes:
+def frames_to_bytes(sound: EncodedSound, identity: str) -> bytes:
     """A sound as ``FrameStore`` keeps it.
 
     Raises
@@ -155,7 +155,7 @@ def frames_to_bytes(sound: Sound, identity: str) -> bytes:
     return _checksum(body) + body
 
 
-def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity: str) -> Sound | None:
+def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity: str) -> EncodedSound | None:
     """What ``frames_to_bytes`` made, or None where it is damaged, or of another sound or encoder."""
     content = np.frombuffer(content, dtype=np.uint8)
     if (
@@ -167,7 +167,7 @@ def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity:
     if (header["digest"], header["identity"]) != (digest, identity):
         return None
     frames = content[_HEAD_BYTES:].view("<f2").reshape(header["shape"])
-    return Sound(digest, header["duration"], frames.astype(np.float16, copy=False))
+    return EncodedSound(digest, header["duration"], frames.astype(np.float16, copy=False))
 
 
 def _checksum(body: bytes | memoryview) -> bytes:

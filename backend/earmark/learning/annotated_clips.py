@@ -10,7 +10,7 @@ import structlog
 from earmark.audio.addresses import shown
 from earmark.audio.source import LocatedSound
 from earmark.errors import EarmarkError, SoundTooSlowError
-from earmark.features.extractor import Sound
+from earmark.features.extractor import EncodedSound
 from earmark.features.prefetch import Prefetch
 from earmark.head.examples import AnnotatedClip
 from earmark.labels.controls import Control
@@ -39,7 +39,7 @@ class AnnotatedSound:
     annotation: Annotation
     task: Task
     read: ReadResult
-    sounds: dict[str, Sound] = field(default_factory=dict)
+    sounds: dict[str, EncodedSound] = field(default_factory=dict)
 
 
 def load_annotated_sounds(
@@ -100,7 +100,7 @@ def _weight(annotation: Annotation, task: Task) -> float:
     return REVIEWED_WEIGHT if annotation.reviewed else 1.0
 
 
-def _recording_key(task: Task, sound: Sound) -> str:
+def _recording_key(task: Task, sound: EncodedSound) -> str:
     """Recording that a sound is a part of: its copies and segments never stand on both sides of a fold.
 
     The import cuts long files and stores the digest of the whole; any other sound has its own.
@@ -111,9 +111,9 @@ def _recording_key(task: Task, sound: Sound) -> str:
 
 def _sounds(
     services: Services, project: Project, tasks: Sequence[Task], controls: Sequence[Control]
-) -> tuple[dict[int, dict[str, Sound]], dict[int, str]]:
+) -> tuple[dict[int, dict[str, EncodedSound]], dict[int, str]]:
     """Sounds by task and data key, and by task the reason why one is not available yet."""
-    sounds: dict[int, dict[str, Sound]] = {task.task_id: {} for task in tasks}
+    sounds: dict[int, dict[str, EncodedSound]] = {task.task_id: {} for task in tasks}
     awaited: dict[int, str] = {}
     if not tasks or not controls:
         return sounds, awaited
