@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from earmark.audio.source import SoundSource
 from earmark.errors import SoundUnreadableError, WeightsError
 from earmark.features import priority_lock as priority_lock
+from earmark.features.band_levels import BandLevelMeter
 from earmark.features.extractor import EncodedSound, FrameExtractor, FrameStore
 from earmark.features.priority_lock import PriorityLock
 from earmark.settings import Settings
@@ -170,11 +172,27 @@ def test_a_damaged_store_is_healed(
     encoder = CountingEncoder()
     extractor = FrameExtractor(source, store, "counting-1", lambda: encoder)
     first = extractor.extract_address(str(clip), None)
-    (path,) = (tmp_path / "frames").rglob("*.frames")
+    (path,) = (tmp_path / "frames" / "counting-1").rglob("*.frames")
     path.write_bytes(path.read_bytes()[:100])
     np.testing.assert_array_equal(extractor.extract_address(str(clip), None).frames, first.frames)
     extractor.extract_address(str(clip), None)
     assert encoder.heard == 2
+
+
+def test_levels_of_frames_that_an_earlier_release_stored_need_no_encoder(
+    source: SoundSource, store: FrameStore, clip: Path, tmp_path: Path
+) -> None:
+    encoder = CountingEncoder()
+    first = FrameExtractor(source, store, "counting-1", lambda: encoder).extract_address(str(clip), None)
+    assert first.levels is not None
+    shutil.rmtree(tmp_path / "frames" / BandLevelMeter.identity)
+
+    def no_encoder() -> CountingEncoder:
+        pytest.fail("the frames are stored")
+
+    again = FrameExtractor(source, store, "counting-1", no_encoder).extract_address(str(clip), None)
+    np.testing.assert_array_equal(again.levels, first.levels)
+    np.testing.assert_array_equal(again.frames, first.frames)
 
 
 def test_threads_encode_once(source: SoundSource, store: FrameStore, clip: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote, urlsplit
 
@@ -25,10 +26,11 @@ from earmark.encoders.base import Encoder
 from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.fan_out import fan_out
 from earmark.errors import OutOfTimeError, SoundNotFetchedError, WeightsError
+from earmark.features.band_levels import BandLevelMeter
 from earmark.features.priority_lock import PriorityLock
 from earmark.features.store import EncodedSound, FrameStore
 
-__all__ = ["FrameExtractor", "FrameStore", "Sound"]
+__all__ = ["EncodedSound", "FrameExtractor", "FrameStore"]
 
 YIELD_EVERY_SECONDS = 30
 """Of sound; an encoder takes a minute or so at a time."""
@@ -68,9 +70,9 @@ class FrameExtractor:
         self._source, self._store, self._way = source, store, way
         self.identity = identity
         self._encoder, self._combination = encoder, combination
-        self._stored_as = (
-            (identity,) if combination is None else tuple(member.identity for member in combination.members)
-        )
+        self._meter = BandLevelMeter()
+        encoders = (identity,) if combination is None else tuple(m.identity for m in combination.members)
+        self._stored_as = (*encoders, self._meter.identity)
         # A bounded number of locks; two sounds that share one only wait, as they do for the encoder.
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
@@ -132,29 +134,28 @@ class FrameExtractor:
         return all(self._store.holds(located.digest, identity) for identity in self._stored_as)
 
     def _load(self, digest: str) -> list[EncodedSound | None]:
-        """The stored sound of each encoder, None where there is none."""
+        """The stored sound of each encoder, and the band levels; None where there is none."""
         return [self._store.load(digest, identity) for identity in self._stored_as]
 
     def _joined(self, sounds: Sequence[EncodedSound]) -> EncodedSound:
         """One sound of those of all members; its duration is counted at the highest sample rate."""
+        *encoded, levels = sounds
         if self._combination is None:
-            return sounds[0]
+            return replace(encoded[0], levels=levels.frames)
         rates = [member.sample_rate for member in self._combination.members]
-        frames = self._combination.assemble([sound.frames for sound in sounds])
-        return EncodedSound(sounds[0].digest, sounds[rates.index(max(rates))].duration, frames)
+        frames = self._combination.assemble([sound.frames for sound in encoded])
+        duration = encoded[rates.index(max(rates))].duration
+        return EncodedSound(encoded[0].digest, duration, frames, levels.frames)
 
     def _encode_absent(
         self, located: LocatedSound, sounds: Sequence[EncodedSound | None], name: str, deadline: Deadline
     ) -> list[EncodedSound | None]:
-        """Encode with those encoders whose sound is None, and store what comes of it."""
-        encoder = self._encoder()
-        if encoder.identity != self.identity:
-            raise WeightsError(
-                f"The encoder is now {encoder.identity} and no longer {self.identity}: restart "
-                "Earmark, so that everything uses the same one."
-            )
-        members = (encoder,) if self._combination is None else self._combination.members
+        """Encode with those encoders whose sound is None, measure absent levels, and store all that."""
         absent = [number for number, sound in enumerate(sounds) if sound is None]
+        last = len(sounds) - 1
+        members: dict[int, Encoder | BandLevelMeter] = {last: self._meter}
+        if any(number < last for number in absent):  # else the encoder need not be built
+            members |= dict(enumerate(self._members()))
         complete = list(sounds)
         encoded = self._encode(located, [members[number] for number in absent], name, deadline)
         for number, sound in zip(absent, encoded, strict=True):
@@ -162,14 +163,34 @@ class FrameExtractor:
             complete[number] = sound
         return complete
 
+    def _members(self) -> Sequence[Encoder]:
+        """The encoder, or those of the combination.
+
+        Raises
+        ------
+        WeightsError
+            The encoder is not the one whose identity was promised.
+        """
+        encoder = self._encoder()
+        if encoder.identity != self.identity:
+            raise WeightsError(
+                f"The encoder is now {encoder.identity} and no longer {self.identity}: restart "
+                "Earmark, so that everything uses the same one."
+            )
+        return (encoder,) if self._combination is None else self._combination.members
+
     def _encode(
-        self, located: LocatedSound, encoders: Sequence[Encoder], name: str, deadline: Deadline
+        self,
+        located: LocatedSound,
+        encoders: Sequence[Encoder | BandLevelMeter],
+        name: str,
+        deadline: Deadline,
     ) -> list[EncodedSound]:
-        """Decode a file once, and encode it with each encoder at its own sample rate."""
+        """Decode a file once, and encode it with each encoder, or measure it, at its own sample rate."""
         if not encoders:
             return []
 
-        def encode(encoder: Encoder, blocks: Iterable[NDArray[np.float32]]) -> EncodedSound:
+        def encode(encoder: Encoder | BandLevelMeter, blocks: Iterable[NDArray[np.float32]]) -> EncodedSound:
             samples = 0
 
             def counted() -> Iterator[NDArray[np.float32]]:

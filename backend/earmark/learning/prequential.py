@@ -127,7 +127,13 @@ class Scorer:
             controls = tuple(control for control in self._controls if control.data_key == data_key)
             if head is not None:
                 prediction = predict_clip(
-                    head, controls, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+                    head,
+                    controls,
+                    encoder.pool,
+                    encoder.frame_rate,
+                    sound.frames,
+                    sound.duration,
+                    sound.levels,
                 )
                 items += result_items(prediction, controls, sound.duration, seed="")
                 probabilities.update(prediction.probabilities)

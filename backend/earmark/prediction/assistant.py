@@ -13,7 +13,7 @@ from earmark.errors import EarmarkError, LabelConfigError, RegionError
 from earmark.head.windows import frames_between
 from earmark.labels.controls import Control, several_labels, suggestion_tools
 from earmark.prediction.drawn_regions import DrawnRegion, drawn_regions
-from earmark.prediction.edge_refinement import refine_edges
+from earmark.prediction.edge_refinement import DRAWN_REACH_SECONDS, EdgeRefiner
 from earmark.prediction.predictor import Model, Predictions, Predictor, sound_address
 from earmark.services import Services
 from earmark.store.models import Project
@@ -165,8 +165,10 @@ class Assistant:
             {fitted.labels[i]: float(said[i]) for i in columns},
             {fitted.labels[i]: float(fitted.thresholds[i]) for i in columns},
         )
-        path = self._services.sound_path(address, access)
-        return Suggestion(labels, *refine_edges(path, start, end, sound.duration), sound.duration)
+        if sound.levels is not None:
+            refiner = EdgeRefiner(sound.levels, sound.duration)
+            start, end = refiner.refine((start, end), DRAWN_REACH_SECONDS)
+        return Suggestion(labels, start, end, sound.duration)
 
 
 def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> tuple[tuple[str, float], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from earmark.head.model import ControlHead, Head
 from earmark.head.windows import Pool, pool_windows, window_length, window_starts
 from earmark.labels.controls import Control
+from earmark.prediction.edge_refinement import EdgeRefiner
 from earmark.prediction.overlap import runs, suppress_overlaps
 from earmark.prediction.tag_agreement import (
     RegionsFound,
@@ -73,6 +74,7 @@ def predict_clip(
     frame_rate: float,
     frames: NDArray[np.floating[Any]],
     duration: float,
+    levels: NDArray[np.uint8] | None = None,
 ) -> ClipPrediction:
     """Everything that ``head`` says about one recording, for ``controls`` as they are now.
 
@@ -87,7 +89,10 @@ def predict_clip(
         ``[T, D]``, T >= 1; an hour needs no more memory than its frames and probabilities.
     duration
         Seconds; regions end there at the latest.
+    levels
+        Band levels of the recording, by which edges of regions are refined; without them they lie on frames.
     """
+    refiner = EdgeRefiner(levels, duration) if levels is not None else None
     regions: list[DetectedRegion] = []
     tags: dict[str, tuple[tuple[str, float], ...]] = {}
     probabilities: dict[str, dict[str, float]] = {}
@@ -107,6 +112,7 @@ def predict_clip(
         if control.kind == "regions":
             doubted = doubted_labels(control, tags_said)
             detected, whole = _regions(control, fitted, found, doubted, frame_rate, duration)
+            detected = _refined(detected, refiner) if refiner else detected
             regions += detected
             probabilities[control.name] = whole
             found_regions.append(RegionsFound(control, frozenset(whole), _strengths(detected)))
@@ -157,6 +163,13 @@ def _regions(
         if (span := _seconds(first, last, len(curves), frame_rate, duration))
     ]
     return detected, dict(zip(labels, curves.max(axis=0).tolist(), strict=True))
+
+
+def _refined(regions: Sequence[DetectedRegion], refiner: EdgeRefiner) -> list[DetectedRegion]:
+    spans = refiner.refine_all([(region.start, region.end) for region in regions])
+    return [
+        replace(region, start=start, end=end) for region, (start, end) in zip(regions, spans, strict=True)
+    ]
 
 
 def _tags(

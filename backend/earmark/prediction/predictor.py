@@ -217,7 +217,13 @@ class Predictor:
                 with self._services.compute_slot(deadline):
                     sound = self._services.extractor().extract(located, address, deadline)
                     found = predict_clip(
-                        head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+                        head,
+                        same_sound,
+                        encoder.pool,
+                        encoder.frame_rate,
+                        sound.frames,
+                        sound.duration,
+                        sound.levels,
                     )
             results += result_items(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
             probabilities.update(found.probabilities)
