@@ -15,7 +15,7 @@ from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.yamnet import YamnetEncoder
 from earmark.errors import ConfigurationError
 from earmark.features.store import frames_path
-from earmark.labelstudio.connection import OURS
+from earmark.labelstudio.connection import OWN_TITLES
 from earmark.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def test_an_identity_leads_back_to_its_encoder(spec: registry.EncoderSpec, setti
     assert registry.spec_of(f"{spec.name}-v7") is spec
     assert len(registry.class_names(identity)) == NAMES[spec.name]
     assert not spec.class_list or (ROOT / spec.class_list).is_file()
-    assert OURS.fullmatch(f"{spec.name}-v12")
+    assert OWN_TITLES.fullmatch(f"{spec.name}-v12")
 
 
 def test_sample_rates_are_those_of_the_encoders() -> None:
