@@ -29,7 +29,7 @@ from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.events import PendingWork, mark_handled, pending_events, record_event
 from earmark.store.models import Training
-from earmark.worker.process import EnduringWorker
+from earmark.worker.process import ResilientWorker
 
 KEY = "1.1795198673"
 REQUEST = JobRequest("learn", KEY, timeout_seconds=60, lease_seconds=30.0)
@@ -177,7 +177,7 @@ def test_a_worker_trains_what_the_dispatcher_saw(
 
 def test_a_flushed_redis_knows_its_workers_again(redis_server: redis.Redis) -> None:
     queue = job_queue(redis_server)
-    worker = EnduringWorker([queue], connection=redis_server, serializer=JSONSerializer)
+    worker = ResilientWorker([queue], connection=redis_server, serializer=JSONSerializer)
     worker.register_birth()
     assert live_workers(queue) == 1
     redis_server.flushall()
