@@ -1,4 +1,4 @@
-"""Whoever can write to Redis can still run no code of theirs here: nothing is ever unpickled."""
+"""Write access to Redis does not allow code execution in workers: nothing is unpickled."""
 
 from __future__ import annotations
 
