@@ -1,4 +1,4 @@
-"""This machine: disk, database, Redis, workers, encoder, API."""
+"""Checks of this machine: disk, database, Redis, workers, encoder, API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEAST_FREE_BYTES = 2 * 1024**3
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Whether the data folder can be written, and its free space."""
+    """Check that the data folder is writable and has free space."""
     folder = settings.data_dir.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 
 def frames(settings: Settings) -> Iterator[Finding]:
-    """Whether frames can be stored; silent where the data folder itself cannot be written."""
+    """Check that frames can be stored; no finding where the data folder itself is not writable."""
     try:
         fault = frame_store(settings).probe()
     except ConfigurationError as error:
@@ -64,7 +64,7 @@ def frames(settings: Settings) -> Iterator[Finding]:
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    """Whether the database answers, and its schema is of this release."""
+    """Check that the database answers; migrate its schema to this release."""
     try:
         database = Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt)
     except ConfigurationError as error:
@@ -86,7 +86,7 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 
 def redis_answers(settings: Settings) -> Iterator[Finding]:
-    """Whether Redis answers, or a private one could be started."""
+    """Check that Redis answers, or that a private one can be started."""
     url = without_password(redis_url(settings))
     if answers(settings):
         yield Finding("fine", "Redis", f"answers at {url}")
@@ -104,7 +104,7 @@ def redis_answers(settings: Settings) -> Iterator[Finding]:
 
 
 def workers(settings: Settings) -> Iterator[Finding]:
-    """How many workers each queue has; silent where Redis does not answer."""
+    """Check that each queue has a worker; no finding where Redis does not answer."""
     connection = connect(settings)
     try:
         counts = {kind: live_workers(job_queue(connection, kind)) for kind in QueueKind}
@@ -114,20 +114,20 @@ def workers(settings: Settings) -> Iterator[Finding]:
         connection.close()
     training, predicting = counts[QueueKind.LEARN], counts[QueueKind.PREDICT]
     text = f"{training} for trainings, {predicting} for fresh predictions and comparing"
-    without = " ".join(f"--queue {kind}" for kind, count in counts.items() if not count)
-    if not without:
+    missing_queues = " ".join(f"--queue {kind}" for kind, count in counts.items() if not count)
+    if not missing_queues:
         yield Finding("fine", "workers", text)
     else:
-        what = (
+        consequence = (
             "nothing is trained"
             if not counts[QueueKind.LEARN]
             else "Label Studio's open tasks get nothing new"
         )
-        yield Finding("fault", "workers", f"{text}, so {what}", f"earmark worker {without}")
+        yield Finding("fault", "workers", f"{text}, so {consequence}", f"earmark worker {missing_queues}")
 
 
 def encoder(settings: Settings) -> Iterator[Finding]:
-    """Which encoder hears, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
+    """Report the encoder in use, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
     if not registry.takes_checkpoint(settings.encoder):
         yield _named_encoder(settings, registry.spec_of(settings.encoder))
         return
@@ -138,16 +138,16 @@ def encoder(settings: Settings) -> Iterator[Finding]:
         fault = str(error)
     try:
         checkpoint = weights.find_checkpoint(settings)
-        hears = encoder_identity(settings)
+        identity = encoder_identity(settings)
     except EarmarkError as error:
         yield Finding("fault", "encoder", "CNN14's weights cannot be used, so nothing is heard", str(error))
         return
     target = settings.data_dir.resolve() / "weights"
-    bring = (
+    remedy = (
         "Download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 and put it into "
         f"{target}, or set CNN14_CHECKPOINT to its path."
     )
-    chosen = f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else hears
+    chosen = f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else identity
     if fault:
         yield Finding(
             "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {chosen} hears instead", fault
@@ -155,22 +155,22 @@ def encoder(settings: Settings) -> Iterator[Finding]:
     elif checkpoint:
         yield Finding("fine", "encoder", chosen)
     elif settings.encoder == "cnn14":
-        yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", bring)
+        yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", remedy)
     else:
-        yield Finding("note", "encoder", f"{hears}: CNN14's weights are not here", _bring_any(bring))
+        yield Finding("note", "encoder", f"{identity}: CNN14's weights are not here", _weights_remedy(remedy))
     if checkpoint:
         yield _engine(settings)
 
 
-def _bring_any(bring_cnn14: str) -> str:
-    """How to get better weights than those that are here, where ENCODER=auto."""
+def _weights_remedy(cnn14_remedy: str) -> str:
+    """Return how to get better weights than the present ones, for ENCODER=auto."""
     yamnet = registry.weights_of("yamnet")
-    fetch = f"'{registry.weights_command(yamnet)}' fetches {yamnet.title} ({yamnet.megabytes} MB)"
-    return f"{bring_cnn14} Without it, {fetch}."
+    yamnet_remedy = f"'{registry.weights_command(yamnet)}' fetches {yamnet.title} ({yamnet.megabytes} MB)"
+    return f"{cnn14_remedy} Without it, {yamnet_remedy}."
 
 
 def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
-    """An encoder other than CNN14 that ENCODER asks for: whether its weights are here."""
+    """Check the weights of an encoder other than CNN14 that ENCODER names."""
     if spec.weights is None:
         return Finding(
             "note", "encoder", f"{spec.name}, as ENCODER asks (cnn14 and yamnet recognise far more)"
@@ -187,7 +187,7 @@ def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
 
 
 def api(settings: Settings) -> Iterator[Finding]:
-    """Whether our own API answers on its port."""
+    """Check that our own API answers on its port."""
     url = api_url(settings)
     try:
         started = time.perf_counter()
@@ -203,10 +203,10 @@ def api(settings: Settings) -> Iterator[Finding]:
 
 
 def access(settings: Settings) -> Iterator[Finding]:
-    """Whether strangers who reach the API's port are kept out."""
+    """Check that the API requires credentials, or listens on this machine only."""
     if settings.locked:
-        ways = ["user and password"] * bool(settings.api_password) + ["token"] * bool(settings.api_token)
-        yield Finding("fine", "access", f"with {' or '.join(ways)} only")
+        methods = ["user and password"] * bool(settings.api_password) + ["token"] * bool(settings.api_token)
+        yield Finding("fine", "access", f"with {' or '.join(methods)} only")
         if not settings.api_password:
             remedy = "Set API_PASSWORD as well, then: earmark connect PROJECT"
             yield Finding("fault", "access", "Label Studio cannot sign in with a token", remedy)
@@ -219,7 +219,7 @@ def access(settings: Settings) -> Iterator[Finding]:
 
 
 def _engine(settings: Settings) -> Finding:
-    """What will run CNN14, without loading it; an engine that fails then is a warning in the log."""
+    """Report the engine that will run CNN14, without loading it; one that fails later logs a warning."""
     try:
         best = plans_for(settings)[0]
     except ConfigurationError as error:
