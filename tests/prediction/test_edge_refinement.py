@@ -1,4 +1,4 @@
-"""Edges move to the largest change of level near them, and never far."""
+"""Edges move to the largest change of level near them, within the limit."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from earmark.labels.config_changes import note_label_config
 from earmark.labelstudio.host_moves import confirm_offer
 from earmark.monitoring.prometheus import ApiMetrics
 from earmark.prediction.assistant import Assistant
-from earmark.prediction.bulk import plan_rest
+from earmark.prediction.bulk import plan_remaining
 from earmark.prediction.deduplication import record_predictions, task_number
 from earmark.prediction.drawn_regions import interactive_context
 from earmark.prediction.predictor import Predictions, Predictor
@@ -123,13 +123,13 @@ def protocol_router(
                 key,
                 deadline,
                 lambda: predictor.predict(tasks, request.project, label_config, deadline),
-                lambda: predictor.left_out(tasks, request.project),
+                lambda: predictor.out_of_time(tasks, request.project),
             )
         finally:
             flight.end(key, entered - taken)
-        if answer.left:
-            rest = [tasks[position] for position in answer.left]
-            await to_thread.run_sync(plan_rest, services, key, answer.version, rest, limiter=small)
+        if answer.unreached:
+            rest = [tasks[position] for position in answer.unreached]
+            await to_thread.run_sync(plan_remaining, services, key, answer.version, rest, limiter=small)
         # After the response, so that it does not wait for the database; Label Studio stores it even later
         background.add_task(record_predictions, services, key, tasks, answer)
         count_tasks(metrics, answer)

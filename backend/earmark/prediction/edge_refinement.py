@@ -12,9 +12,9 @@ from earmark.audio.decode import read_blocks
 
 LARGEST_MOVE_SECONDS = 0.3
 LARGEST_MOVE_SHARE = 1 / 3
-"""Of the region's length: so its edges never meet."""
+"""Of the region's length, so that its edges cannot cross."""
 SMALLEST_CHANGE_DB = 6.0
-"""A smaller change of level is no edge, and leaves the region as it was drawn."""
+"""A smaller change of level does not count as an edge, and the drawn edge stays."""
 HOP_SECONDS = 0.01
 COMPARED_HOPS = 5
 """Hops on either side of an edge whose mean levels are compared."""
@@ -25,7 +25,7 @@ _FLOOR = 1e-10
 
 
 def refine_edges(path: Path, start: float, end: float, duration: float) -> tuple[float, float]:
-    """Return start and end in seconds, each moved to the largest change of level near it, or as it was.
+    """Return start and end in seconds, each moved to the largest change of level near it, or unchanged.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def refine_edges(path: Path, start: float, end: float, duration: float) -> tuple
     reach = min(LARGEST_MOVE_SECONDS, LARGEST_MOVE_SHARE * (end - start))
     stretches = [_around(at, reach) for at in (start, end)]
     onset, offset = _levels(read_blocks(path, SAMPLE_RATE), stretches)
-    start = snapped(onset, stretches[0][0], start, reach, rising=True)
-    end = snapped(offset, stretches[1][0], end, reach, rising=False)
+    start = snap_edge(onset, stretches[0][0], start, reach, rising=True)
+    end = snap_edge(offset, stretches[1][0], end, reach, rising=False)
     return max(0.0, start), min(end, duration)
 
 
-def snapped(levels: NDArray[np.float64], first_hop: int, at: float, reach: float, rising: bool) -> float:
+def snap_edge(levels: NDArray[np.float64], first_hop: int, at: float, reach: float, rising: bool) -> float:
     """Return the time of the largest rise, or fall, of level within ``reach`` seconds of ``at``.
 
     Parameters
@@ -55,7 +55,7 @@ def snapped(levels: NDArray[np.float64], first_hop: int, at: float, reach: float
     levels
         dB ``[H]`` of consecutive hops, the first of which is hop ``first_hop`` of the recording.
     at
-        Seconds; what is returned where no change is large enough.
+        Drawn edge in seconds, returned where no change is large enough.
     """
     sums = np.concatenate([[0.0], np.cumsum(levels)])
     edges = np.arange(COMPARED_HOPS, len(levels) - COMPARED_HOPS + 1)
@@ -73,7 +73,7 @@ def snapped(levels: NDArray[np.float64], first_hop: int, at: float, reach: float
 
 
 def _around(at: float, reach: float) -> tuple[int, int]:
-    """First hop and the one after the last of what tells where an edge near ``at`` is."""
+    """Return ``(first, last + 1)`` hops that are needed to find an edge near ``at``."""
     first = max(0, int(np.floor((at - reach - _MARGIN) / HOP_SECONDS)))
     return first, int(np.ceil((at + reach + _MARGIN) / HOP_SECONDS))
 
@@ -81,7 +81,7 @@ def _around(at: float, reach: float) -> tuple[int, int]:
 def _levels(
     blocks: Iterable[NDArray[np.float32]], stretches: list[tuple[int, int]]
 ) -> list[NDArray[np.float64]]:
-    """Levels in dB of the hops of stretches; reading ends after the last of them."""
+    """Return levels in dB of each stretch's hops; stops reading after the last stretch."""
     parts: list[list[NDArray[np.float32]]] = [[] for _ in stretches]
     position = 0
     for block in blocks:

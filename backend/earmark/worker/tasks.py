@@ -11,7 +11,7 @@ from earmark.learning.awaited_sounds import fetch_awaited
 from earmark.learning.synchronization import sync_when_rested
 from earmark.learning.training import learn as learn_project
 from earmark.logs import configure_logging
-from earmark.prediction.bulk import work
+from earmark.prediction.bulk import process_chunks
 from earmark.prediction.deduplication import deduplicate as deduplicate_predictions
 from earmark.prediction.deduplication import delete_superseded
 from earmark.prediction.refresh import refresh_next, refresh_predictions
@@ -58,7 +58,7 @@ def fetch(project_key: str) -> None:
 def preannotate(run_and_place: str) -> None:
     """Predict chunks of a bulk prediction run. The argument is ``<run>-<place>``, a place for each worker."""
     with _services() as services:
-        work(services, int(run_and_place.partition("-")[0]))
+        process_chunks(services, int(run_and_place.partition("-")[0]))
 
 
 @contextmanager
