@@ -189,7 +189,7 @@ def test_a_label_config_that_breaks_our_reading_loses_no_webhook(
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("earmark.api.event_writer.note_project", broken)
+    monkeypatch.setattr("earmark.api.event_writer.update_project", broken)
     assert client.post("/webhook", json=EVENT).status_code == 201
     assert len(payloads(services)) == 1
 

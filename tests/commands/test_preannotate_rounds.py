@@ -1,4 +1,4 @@
-"""Which runs ``preannotate`` waits for, whatever is under way already; Label Studio's tasks are made up."""
+"""Runs that ``preannotate`` waits for, next to unfinished ones; Label Studio's tasks are simulated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def project(services: Services) -> Project:
 
 @pytest.fixture
 def needed(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
-    """The tasks that need a prediction, as long as they do."""
+    """Simulated tasks that need a prediction; tests change them."""
     tasks: dict[int, float] = {}
     monkeypatch.setattr(preannotation, "find_tasks", lambda *_: TasksToPredict("v1", dict(tasks)))
     return tasks

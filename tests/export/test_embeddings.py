@@ -1,4 +1,4 @@
-"""Embeddings with labels, read back by pyarrow and NumPy."""
+"""Embeddings export: files are read back by pyarrow and NumPy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write(path: Path, settings: Settings, sounds: dict[str, Sound], whole_times:
 
 
 def expected(settings: Settings, sounds: dict[str, Sound]) -> list[np.ndarray]:
-    """A frame each 0.08 s: regions from 0.8 to 1.6, at 2.0 and from 1 to 2 s, and both clips."""
+    """Expected rows at one frame each 0.08 s: regions 0.8 to 1.6, at 2.0 and 1 to 2 s, and both clips."""
     encoder, (a, b) = get_encoder(settings), (sound.frames for sound in sounds.values())
     assert encoder.frame_rate == 12.5
     return [encoder.pool(frames) for frames in (a[10:20], a[25:26], a, b[12:25], b)]

@@ -1,4 +1,4 @@
-"""How common classes are, told from counts; probabilities that mean what they say."""
+"""Class frequencies estimated from counts, and calibration of probabilities."""
 
 import numpy as np
 import pytest

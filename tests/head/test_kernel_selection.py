@@ -1,4 +1,4 @@
-"""Curved borders: taken where only they tell labels apart, left where a straight one does as well."""
+"""Kernel selection: RBF features are taken where only they separate labels, not where a linear head does."""
 
 from dataclasses import replace
 
@@ -59,13 +59,13 @@ def fit(one, clips, active=None, prior=None):
 def tried(monkeypatch):
     """How many times landmarks were chosen."""
     calls = []
-    choose = model_selection.landmarks_among
+    choose = model_selection.choose_landmarks
 
     def counted(*arguments):
         calls.append(arguments)
         return choose(*arguments)
 
-    monkeypatch.setattr(model_selection, "landmarks_among", counted)
+    monkeypatch.setattr(model_selection, "choose_landmarks", counted)
     return calls
 
 

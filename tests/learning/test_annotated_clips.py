@@ -1,4 +1,4 @@
-"""How far an annotation is trusted, and which sounds belong together."""
+"""Weights of annotations by trust, and grouping of sounds by recording."""
 
 from __future__ import annotations
 

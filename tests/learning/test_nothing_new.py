@@ -1,4 +1,4 @@
-"""A training that would learn nothing new makes no version."""
+"""Training digest: a training on unchanged annotations makes no version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Never quietly worse: what is served, what is kept, and what is said about it."""
+"""Training: which version is served or rejected, and the reason that is stored."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_the_first_version_is_compared_with_what_answered_before_any_training(
         version = other.active(KEY)
         assert version is not None
         start = other.head(version)
-    monkeypatch.setattr(services, "zero_label_head", lambda _controls: start)
+    monkeypatch.setattr(services, "zero_shot_head", lambda _controls: start)
     fit = earmark.learning.training_set.fit_head
 
     def fit_wrongly(*arguments: Any, **named: Any) -> Any:

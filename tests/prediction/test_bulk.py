@@ -23,9 +23,9 @@ from earmark.store.models import PreannotationChunk
 from earmark.store.preannotations import (
     claim_chunk,
     create_run,
-    give_back_chunk,
-    keep_chunk,
     planned_tasks,
+    release_chunk,
+    renew_chunk,
     run_progress,
 )
 from earmark.store.projects import UNKNOWN_PROJECT
@@ -96,7 +96,7 @@ def test_an_absent_label_studio_is_no_attempt(known: Services) -> None:
             chunk = claim_chunk(session, run.id, "me", 60)
             assert chunk is not None
             assert chunk.attempts == 1
-            give_back_chunk(session, chunk, "me", -1.0)
+            release_chunk(session, chunk, "me", -1.0)
 
 
 def test_a_chunk_belongs_to_one(known: Services) -> None:
@@ -105,6 +105,6 @@ def test_a_chunk_belongs_to_one(known: Services) -> None:
         chunk = claim_chunk(session, run.id, "one", 60)
         assert chunk is not None
         assert claim_chunk(session, run.id, "two", 60) is None
-        assert keep_chunk(session, chunk, "one", -1.0)
+        assert renew_chunk(session, chunk, "one", -1.0)
         assert claim_chunk(session, run.id, "two", 60) is not None
-        assert not keep_chunk(session, chunk, "one", 60)
+        assert not renew_chunk(session, chunk, "one", 60)

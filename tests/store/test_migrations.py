@@ -1,4 +1,4 @@
-"""A database of an earlier release is brought to this one with all that is in it."""
+"""Migrations: a database of an earlier release is upgraded with all of its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which version answers, and the way back to those that did."""
+"""Model registry: the active version, promotion and rollback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which superseded versions keep their heads, and what is said of those that do not."""
+"""Retention: which superseded versions keep their heads, and errors for those that do not."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from earmark.labels.config_changes import note_project
+from earmark.labels.config_changes import update_project
 from earmark.store.database import Database
 from earmark.store.events import record_event
 
@@ -40,7 +40,7 @@ class EventWriter:
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, tidy_on_commit=False)
+        self._database = Database(url, auto_checkpoint=False)
         self._tidying = threading.Thread()
         self._untidy = 0
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -103,7 +103,7 @@ class EventWriter:
                     # order of keys, or two transactions deadlock in PostgreSQL, which then aborts one.
                     last = {repr(event.payload.get("project")): event for event in events}.values()
                     for event in sorted(last, key=lambda event: event.project_key):
-                        note_project(session, event)
+                        update_project(session, event)
         except Exception as error:  # passed on to the waiting requests
             if isinstance(error, OperationalError) or (len(group) == 1 and not read_configs):
                 for _, stored in group:
@@ -128,7 +128,7 @@ class EventWriter:
 
     def _tidy(self) -> None:
         try:
-            self._database.tidy()
+            self._database.checkpoint()
         except OperationalError as error:
             log.warning("database not tidied", error=str(error))
 

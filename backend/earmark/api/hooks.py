@@ -14,7 +14,7 @@ from earmark.errors import EarmarkError
 from earmark.jobs.dispatcher import learn_request
 from earmark.jobs.queue import ensure_job, job_queue, live_workers
 from earmark.jobs.redis_server import connect
-from earmark.labels.config_changes import note_label_config, receive_webhook
+from earmark.labels.config_changes import receive_webhook, update_label_config
 from earmark.labelstudio.host_moves import confirm_offer
 from earmark.learning.training import learn_all
 from earmark.prediction.assistant import Assistant
@@ -61,7 +61,7 @@ class Hooks:
             with services.database.write() as session:
                 offered = remember_access(session, key, self._hostname, self._access_token, services.cipher)
                 # A model may be older than the label config of the last webhook
-                note_label_config(session, key, self._label_config, heard_at=0.0)
+                update_label_config(session, key, self._label_config, received_at=0.0)
             if offered:
                 confirm_offer(services.database, key, services.cipher)
         if context:

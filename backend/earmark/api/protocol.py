@@ -28,7 +28,7 @@ from earmark.concurrency.fair_pool import FairPool
 from earmark.concurrency.single_flight import SingleFlight
 from earmark.errors import OutOfTimeError
 from earmark.jobs.dispatcher import Dispatcher
-from earmark.labels.config_changes import note_label_config
+from earmark.labels.config_changes import update_label_config
 from earmark.labelstudio.host_moves import confirm_offer
 from earmark.monitoring.prometheus import ApiMetrics
 from earmark.prediction.assistant import Assistant
@@ -75,7 +75,7 @@ def protocol_router(
                     offered = remember_access(
                         session, key, request.hostname, request.access_token, services.cipher
                     )
-                    note_label_config(session, key, request.schema_, time.time())
+                    update_label_config(session, key, request.schema_, time.time())
                 if offered:  # in the background: confirmation takes longer than Label Studio waits
                     moves.submit(key, key, lambda: confirm_offer(services.database, key, services.cipher))
             return services.version_name(key)

@@ -11,17 +11,14 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from earmark.audio.faults import HIGHEST_RATE, LOWEST_RATE, checked_rate, damaged, no_samples, not_sound
+from earmark.audio.resampling import finite, resample_blocks
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
 
 BLOCK_SECONDS = 10.0
 """Length of a decoded block; bounds memory, does not change the samples."""
-
-LOUDEST = 1e6
-"""Samples are clipped to ±LOUDEST (full scale is 1.0), so that their power fits float32."""
 
 _Blocks = Generator[NDArray[np.float32], None, None]
 _AV_FAULTS = (av.FFmpegError, ValueError, NotImplementedError)
@@ -83,8 +80,8 @@ def read_blocks(
     The channels are averaged, then resampled with soxr (HQ) as one stream, so the samples do not
     depend on the block length. Integer samples of every width are scaled to full scale 1.0; float
     samples are unchanged, except that NaN and infinite ones become 0 and all are clipped to
-    ±``LOUDEST``. Nothing is trimmed at either end, except the encoder delay that the format itself
-    marks as not part of the sound.
+    ±``resampling.LOUDEST``. Nothing is trimmed at either end, except the encoder delay that the format
+    itself marks as not part of the sound.
 
     Parameters
     ----------
@@ -108,16 +105,9 @@ def read_blocks(
     SoundUnreadableError
         The file is empty, is not sound, is damaged, or holds no samples.
     """
-    shown = name or path.name
-    rate, native = _native_blocks(path, shown, block_seconds)
-    any_samples = False
+    rate, native = native_blocks(path, block_seconds, name=name)
     with closing(native):
-        for block in native if rate == sample_rate else _resampled(native, rate, sample_rate):
-            if block.size:
-                any_samples = True
-                yield _clean(block)
-    if not any_samples:
-        raise no_samples(shown)
+        yield from resample_blocks(native, rate, sample_rate, name=name or path.name)
 
 
 def read(path: Path, sample_rate: int, *, name: str | None = None) -> NDArray[np.float32]:
@@ -125,8 +115,14 @@ def read(path: Path, sample_rate: int, *, name: str | None = None) -> NDArray[np
     return np.concatenate(list(read_blocks(path, sample_rate, name=name)))
 
 
-def _native_blocks(path: Path, shown: str, block_seconds: float) -> tuple[int, _Blocks]:
-    """Return the file's sample rate, and its sound at that rate: float32 ``[n]`` blocks, mono."""
+def native_blocks(
+    path: Path, block_seconds: float = BLOCK_SECONDS, *, name: str | None = None
+) -> tuple[int, _Blocks]:
+    """Return a file's sample rate, and its sound at that rate for ``resample_blocks``; the caller closes it.
+
+    Parameters and errors are those of ``read_blocks``.
+    """
+    shown = name or path.name
     handle = _open_soundfile(path, shown)
     if handle is not None:
         return handle.samplerate, _soundfile_blocks(handle, block_seconds, shown)
@@ -138,29 +134,9 @@ def _native_blocks(path: Path, shown: str, block_seconds: float) -> tuple[int, _
     return rate, _av_blocks(first, frames, block_seconds, shown)
 
 
-def _resampled(blocks: _Blocks, rate: int, sample_rate: int) -> _Blocks:
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-    first: NDArray[np.float32] = np.empty(0, np.float32)
-    resampled_size = 0
-    for block in blocks:
-        first = first if first.size else block[:1]
-        resampled = stream.resample_chunk(block)
-        resampled_size += resampled.size
-        yield resampled
-    rest = stream.resample_chunk(np.empty(0, np.float32), last=True)
-    yield (
-        rest if resampled_size + rest.size else first
-    )  # a sample or two at a high rate would resample to none
-
-
-def _clean(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    clean: NDArray[np.float32] = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.clip(clean, -LOUDEST, LOUDEST, out=clean)
-
-
 def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average float32 ``[n, channels]`` over the channels, after replacing non-finite and huge samples."""
-    mean: NDArray[np.float32] = _clean(samples).mean(axis=1, dtype=np.float32)
+    mean: NDArray[np.float32] = finite(samples).mean(axis=1, dtype=np.float32)
     return mean
 
 

@@ -1,21 +1,29 @@
-"""Frame extractor: encodes each sound once, and reads its stored frames from then on."""
+"""Frame extractor: encodes each sound once, and reads its stored frames from then on.
+
+Frames of a combination of encoders are stored for each of them, under its own identity, and laid side by
+side when they are read. So encoders that are used alone as well, or in several combinations, encode a
+sound once.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.decode import read_blocks
+from earmark.audio.decode import native_blocks
+from earmark.audio.resampling import resample_blocks
 from earmark.audio.source import LabelStudioAccess, LocatedSound, SoundSource
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.concurrency.fair_pool import Ticket
 from earmark.encoders.base import Encoder
+from earmark.encoders.combined import CombinedEncoder
+from earmark.encoders.fan_out import fan_out
 from earmark.errors import OutOfTimeError, SoundNotFetchedError, WeightsError
 from earmark.features.priority_lock import PriorityLock
 from earmark.features.store import FrameStore, Sound
@@ -44,6 +52,8 @@ class FrameExtractor:
         Returns the encoder when something new must be encoded.
     way
         Priority lock between processes; None for a process alone.
+    combination
+        The encoder where it is a combination, whose frames are stored for each member; else None.
     """
 
     def __init__(
@@ -53,10 +63,14 @@ class FrameExtractor:
         identity: str,
         encoder: Callable[[], Encoder],
         way: PriorityLock | None = None,
+        combination: CombinedEncoder | None = None,
     ) -> None:
         self._source, self._store, self._way = source, store, way
         self.identity = identity
-        self._encoder = encoder
+        self._encoder, self._combination = encoder, combination
+        self._stored_as = (
+            (identity,) if combination is None else tuple(member.identity for member in combination.members)
+        )
         # A bounded number of locks; two sounds that share one only wait, as they do for the encoder.
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
@@ -70,7 +84,7 @@ class FrameExtractor:
         SoundNotFoundError, SoundUnreachableError, LabelStudioError
             See ``SoundSource.locate``.
         SoundUnreadableError
-            See ``read_blocks``.
+            See ``read_blocks`` of ``audio/decode.py``.
         WeightsError
             The encoder cannot be had, or is not the one whose identity was promised.
         OutOfTimeError
@@ -106,44 +120,86 @@ class FrameExtractor:
 
     def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> Sound:
         """Return the frames of a file, stored or fresh; ``address`` names it in messages."""
-        stored = self._store.load(located.digest, self.identity)
-        if stored is not None:
-            return stored
-        with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
-            stored = self._store.load(located.digest, self.identity)  # another thread may have been first
-            if stored is not None:
-                return stored
-            sound = self._encode(located.path, located.digest, _name_in(address), deadline)
-            self._store.keep(sound, self.identity)
-            return sound
+        sounds = self._load(located.digest)
+        if None in sounds:
+            with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
+                sounds = self._load(located.digest)  # another thread may have been first
+                sounds = self._encode_absent(located, sounds, _name_in(address), deadline)
+        return self._joined([sound for sound in sounds if sound is not None])
 
     def holds(self, located: LocatedSound) -> bool:
         """Whether the frames of a file are stored on this machine."""
-        return self._store.holds(located.digest, self.identity)
+        return all(self._store.holds(located.digest, identity) for identity in self._stored_as)
 
-    def _encode(self, path: Path, digest: str, name: str, deadline: Deadline) -> Sound:
+    def _load(self, digest: str) -> list[Sound | None]:
+        """The stored sound of each encoder, None where there is none."""
+        return [self._store.load(digest, identity) for identity in self._stored_as]
+
+    def _joined(self, sounds: Sequence[Sound]) -> Sound:
+        """One sound of those of all members; its duration is counted at the highest sample rate."""
+        if self._combination is None:
+            return sounds[0]
+        rates = [member.sample_rate for member in self._combination.members]
+        frames = self._combination.assemble([sound.frames for sound in sounds])
+        return Sound(sounds[0].digest, sounds[rates.index(max(rates))].duration, frames)
+
+    def _encode_absent(
+        self, located: LocatedSound, sounds: Sequence[Sound | None], name: str, deadline: Deadline
+    ) -> list[Sound | None]:
+        """Encode with those encoders whose sound is None, and store what comes of it."""
         encoder = self._encoder()
         if encoder.identity != self.identity:
             raise WeightsError(
                 f"The encoder is now {encoder.identity} and no longer {self.identity}: restart "
                 "Earmark, so that everything uses the same one."
             )
-        samples = 0
+        members = (encoder,) if self._combination is None else self._combination.members
+        absent = [number for number, sound in enumerate(sounds) if sound is None]
+        complete = list(sounds)
+        encoded = self._encode(located, [members[number] for number in absent], name, deadline)
+        for number, sound in zip(absent, encoded, strict=True):
+            self._store.keep(sound, self._stored_as[number])
+            complete[number] = sound
+        return complete
 
-        def counted() -> Iterator[NDArray[np.float32]]:
-            nonlocal samples
-            asked_at = -encoder.sample_rate * YIELD_EVERY_SECONDS
-            for block in read_blocks(path, encoder.sample_rate, name=name):
-                deadline.check()
-                if self._way and samples - asked_at >= encoder.sample_rate * YIELD_EVERY_SECONDS:
-                    self._way.yield_priority()
-                    asked_at = samples
-                samples += block.size
-                yield block
+    def _encode(
+        self, located: LocatedSound, encoders: Sequence[Encoder], name: str, deadline: Deadline
+    ) -> list[Sound]:
+        """Decode a file once, and encode it with each encoder at its own sample rate."""
+        if not encoders:
+            return []
 
-        with self._way.priority() if self._way else nullcontext():
+        def encode(encoder: Encoder, blocks: Iterable[NDArray[np.float32]]) -> Sound:
+            samples = 0
+
+            def counted() -> Iterator[NDArray[np.float32]]:
+                nonlocal samples
+                for block in resample_blocks(blocks, rate, encoder.sample_rate, name=name):
+                    samples += block.size
+                    yield block
+
             frames = encoder.frames(counted())
-        return Sound(digest, samples / encoder.sample_rate, frames)
+            return Sound(located.digest, samples / encoder.sample_rate, frames)
+
+        rate, native = native_blocks(located.path, name=name)
+        with closing(native), self._way.priority() if self._way else nullcontext():
+            blocks = self._paced(native, rate, deadline)
+            if len(encoders) == 1:
+                return [encode(encoders[0], blocks)]
+            return fan_out(blocks, [partial(encode, encoder) for encoder in encoders])
+
+    def _paced(
+        self, blocks: Iterable[NDArray[np.float32]], rate: int, deadline: Deadline
+    ) -> Iterator[NDArray[np.float32]]:
+        """The blocks, as long as the deadline allows, waiting at times for predictions that encode."""
+        samples, asked_at = 0, -rate * YIELD_EVERY_SECONDS
+        for block in blocks:
+            deadline.check()
+            if self._way and samples - asked_at >= rate * YIELD_EVERY_SECONDS:
+                self._way.yield_priority()
+                asked_at = samples
+            samples += block.size
+            yield block
 
 
 @contextmanager

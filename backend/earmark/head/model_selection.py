@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left_out_bias
 from earmark.head.evaluation import Data, balanced, ranking_score
-from earmark.head.kernel_selection import is_clearly_better, is_worth_trying, landmarks_among
+from earmark.head.kernel_selection import choose_landmarks, is_clearly_better, is_worth_trying
 from earmark.head.lda import Discriminant
 from earmark.head.logistic import CLEARLY_BETTER, PRIOR_STRENGTHS, Logistic
 from earmark.head.prior import Prior
@@ -28,8 +28,8 @@ class ModelChoice:
     """A learner with its hyperparameters.
 
     ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
-    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: of
-    whose features the fits are, instead of the embeddings themselves.
+    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: if set,
+    the fits use their RBF features instead of the embeddings.
     """
 
     name: str
@@ -55,15 +55,15 @@ def select_model(
     Parameters
     ----------
     labels
-        Of the C columns.
+        Names of the C columns.
     allow_dropping_prior
-        Every label has an example, so that the prior can be done without.
+        Whether every label has an example, so that the prior may be dropped.
     measured
-        There are recordings enough to measure; otherwise the usual logistic regression is taken.
+        Whether there are enough recordings to measure; otherwise a default logistic regression is taken.
     """
     anchored = bool(data.anchored.any())
     choices = []
-    discriminated = measured and allow_dropping_prior and not anchored and _repeated(data)
+    discriminated = measured and allow_dropping_prior and not anchored and _has_repeated_labels(data)
     if discriminated:
         choices.append(_discriminant(data, embeddings, prior))
     if not choices or data.targets.size <= MAX_LOGISTIC_CELLS:
@@ -73,12 +73,12 @@ def select_model(
         if _score(data, choice) > _score(data, best) + CLEARLY_BETTER:
             best = choice
     if discriminated and is_worth_trying(data, prior, _score(data, best)):
-        best = _curved(data, embeddings, prior, best)
+        best = _with_rbf_features(data, embeddings, prior, best)
     return best
 
 
-def _repeated(data: Data) -> bool:
-    """Whether most labels have recordings enough to leave one out."""
+def _has_repeated_labels(data: Data) -> bool:
+    """Whether most labels have enough recordings to leave one out."""
     carried = data.targets & (data.weights > 0)
     recordings = [len(np.unique(data.groups[column])) for column in carried.T]
     return float(np.median(recordings)) >= MIN_RECORDINGS
@@ -90,15 +90,17 @@ def _score(data: Data, choice: ModelChoice) -> float:
     return ranking_score(data, choice.calibration(choice.logits), np.ones(data.targets.shape[1], dtype=bool))
 
 
-def _curved(data: Data, embeddings: NDArray[np.float32], prior: Prior, straight: ModelChoice) -> ModelChoice:
-    """A discriminant on nearness to landmarks where that is clearly better, else what there is."""
-    landmarks = landmarks_among(embeddings, data.weights.max(axis=1))
+def _with_rbf_features(
+    data: Data, embeddings: NDArray[np.float32], prior: Prior, linear: ModelChoice
+) -> ModelChoice:
+    """A discriminant on RBF features where that is clearly better, else ``linear``."""
+    landmarks = choose_landmarks(embeddings, data.weights.max(axis=1))
     choice = _discriminant(data, landmarks.features(embeddings), prior)
     assert choice.logits is not None
-    assert straight.logits is not None  # there are recordings enough to measure
-    if is_clearly_better(data, choice.calibration(choice.logits), straight.calibration(straight.logits)):
+    assert linear.logits is not None  # there are enough recordings to measure
+    if is_clearly_better(data, choice.calibration(choice.logits), linear.calibration(linear.logits)):
         return replace(choice, name="discriminant on landmarks", landmarks=landmarks)
-    return straight
+    return linear
 
 
 def _logistic(
@@ -109,33 +111,35 @@ def _logistic(
     allow_dropping_prior: bool,
     measured: bool,
 ) -> ModelChoice:
-    found = Logistic.chosen(data, embeddings, measured, allow_dropping_prior)
-    data = found.data
+    logistic = Logistic.chosen(data, embeddings, measured, allow_dropping_prior)
+    data = logistic.data
     anchored = data.anchored
     if measured and allow_dropping_prior:
         prior = prior.without(tuple(np.array(labels)[~anchored].tolist()))
     bias: Array = np.zeros(len(anchored))
     calibration = Calibration(1.0, bias)
-    if found.logits is not None:
+    if logistic.logits is not None:
         if not anchored.any():
             bias = left_out_bias(data, balanced(data.kind, data.targets, data.weights))
-        calibration = calibrate(data, found.logits, bias, outlier_rates=OUTLIER_RATES)
+        calibration = calibrate(data, logistic.logits, bias, outlier_rates=OUTLIER_RATES)
     return ModelChoice(
         "logistic regression",
         prior,
-        lambda fold, rows, columns: (found.basis, found.fit(rows, columns)),
-        found.logits,
+        lambda fold, rows, columns: (logistic.basis, logistic.fit(rows, columns)),
+        logistic.logits,
         calibration,
-        PRIOR_STRENGTHS[found.steps[anchored][0]] if anchored.any() else None,
+        PRIOR_STRENGTHS[logistic.steps[anchored][0]] if anchored.any() else None,
     )
 
 
 def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> ModelChoice:
-    found = Discriminant.chosen(data, embeddings)
+    discriminant = Discriminant.chosen(data, embeddings)
 
     def fit(fold: int | None, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> tuple[Basis, Linear]:
-        linear = found.fit(fold)
-        return found.basis, Linear(linear.weights[:, columns], linear.bias[columns])
+        linear = discriminant.fit(fold)
+        return discriminant.basis, Linear(linear.weights[:, columns], linear.bias[columns])
 
-    calibration = calibrate(data, found.logits, left_out_bias(data, None), found.noise, OUTLIER_RATES)
-    return ModelChoice("discriminant", prior, fit, found.logits, calibration, None, found.noise)
+    calibration = calibrate(
+        data, discriminant.logits, left_out_bias(data, None), discriminant.noise, OUTLIER_RATES
+    )
+    return ModelChoice("discriminant", prior, fit, discriminant.logits, calibration, None, discriminant.noise)

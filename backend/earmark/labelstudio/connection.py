@@ -11,15 +11,13 @@ from typing import Any
 
 import httpx
 
-from earmark.encoders.registry import version_name_pattern
+from earmark.encoders.registry import is_version_name
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import explained
 from earmark.labelstudio.non_idempotent_requests import ONCE, create_one
 
 Login = tuple[str, str]
 """User name and password that the backend requires."""
-OWN_TITLES = version_name_pattern()
-"""Pattern of the titles that we set: a backend in Label Studio titled like a version of ours is ours."""
 _CONNECTED = ("CO", "TR", "PR")
 
 
@@ -63,8 +61,9 @@ def connect_backend(
     backend_url = backend_url.rstrip("/")
     with explained(label_studio_url):
         backends = list(client.ml.list(project=project_id))
+    # A backend in Label Studio that is titled like a version of ours is ours.
     own_backends = sorted(
-        (b for b in backends if b.url.rstrip("/") == backend_url or OWN_TITLES.fullmatch(b.title or "")),
+        (b for b in backends if b.url.rstrip("/") == backend_url or is_version_name(b.title or "")),
         key=lambda backend: (backend.url.rstrip("/") != backend_url, backend.id),
     )
     former_urls = [backend.url for backend in own_backends if backend.url.rstrip("/") != backend_url]
@@ -208,7 +207,7 @@ def _set_up_project(client: Any, label_studio_url: str, project_id: int, title: 
         # Tasks are predicted when they are opened; "evaluate_predictions_automatically" would have Label
         # Studio wait for predictions of a whole page at each listing of tasks, this backend's included
         wanted: dict[str, Any] = {"show_collab_predictions": True}
-        if not project.model_version or OWN_TITLES.fullmatch(project.model_version):
+        if not project.model_version or is_version_name(project.model_version):
             wanted["model_version"] = title
         if any(getattr(project, name) != value for name, value in wanted.items()):
             client.projects.update(id=project_id, **wanted)

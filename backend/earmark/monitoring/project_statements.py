@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from earmark.encoders import weights
+from earmark.encoders.background_fetch import awaited_weights
 from earmark.jobs.dispatcher import is_due
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
@@ -174,14 +174,15 @@ def _disagreements(state: ProjectState) -> Iterator[Statement]:
 
 def weights_awaited(settings: Settings) -> str:
     """Return the progress of the encoder weights' download, while trainings wait for it; else empty."""
-    if settings.encoder == "logmel" or settings.cnn14_checkpoint is not None:
+    weights = awaited_weights(settings)
+    if weights is None:
         return ""
-    done, size = weights.fetched_bytes(settings)
-    if not done or weights.why_not_fetched(settings) or weights.find_checkpoint(settings) is not None:
+    done, size = weights.progress(settings)
+    if not done:
         return ""
     return (
-        f"CNN14's weights are being fetched, {done / 1e6:.0f} of {size / 1e6:.0f} MB are here: trainings and "
-        "predictions wait for them."
+        f"{weights.title}'s weights are being fetched, {done / 1e6:.0f} of {size / 1e6:.0f} MB are here: "
+        "trainings and predictions wait for them."
     )
 
 

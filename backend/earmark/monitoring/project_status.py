@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from earmark.errors import LabelConfigError
 from earmark.head.version_fallback import answering_version
-from earmark.labels.config_changes import names_now
+from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
 from earmark.store.annotations import count_annotations
 from earmark.store.events import PendingWork, pending_work
@@ -87,5 +87,5 @@ def _state(
         work.get(project.key),
         count_annotations(session, project.key),
         controls,
-        names_now(session, project.key, controls),
+        current_label_names(session, project.key, controls),
     )

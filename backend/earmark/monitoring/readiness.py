@@ -127,7 +127,6 @@ class Readiness:
                 )
         if settings.encoder == registry.AUTO:
             return ""
-        spec = registry.spec_of(settings.encoder)
-        if spec.weights is not None and not spec.weights.here(settings):
-            return f"{spec.weights.title}'s weights are not here: {registry.weights_command(spec.weights)}"
+        for weights in registry.spec_of(settings.encoder).absent(settings):
+            return f"{weights.title}'s weights are not here: {registry.weights_command(weights)}"
         return ""

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from earmark.encoders.registry import with_classes
 from earmark.errors import LabelStudioError, NotEnoughAnnotationsError
 from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -31,9 +32,9 @@ from earmark.store.preannotations import (
     claim_chunk,
     create_run,
     finish_chunk,
-    give_back_chunk,
-    keep_chunk,
     planned_tasks,
+    release_chunk,
+    renew_chunk,
 )
 from earmark.store.registry import version_names
 
@@ -94,8 +95,8 @@ def find_tasks(
     controls = parse_label_config(project.label_config)
     if services.head_for(version, controls) is None:
         raise NotEnoughAnnotationsError(
-            "Nothing can be predicted yet: annotate a few tasks and submit them, or use cnn14 or yamnet "
-            "and labels that AudioSet has ('earmark doctor' lists them)."
+            "Nothing can be predicted yet: annotate a few tasks and submit them, or use "
+            f"{' or '.join(with_classes())} and labels that it has classes for ('earmark doctor' lists them)."
         )
     needed = TasksToPredict(version.name if version else services.untrained_name(), {})
     read = 0
@@ -196,7 +197,7 @@ def process_chunks(services: Services, run_id: int) -> int:
         except LabelStudioError as error:
             log.warning("bulk predictions wait for Label Studio", run=run_id, detail=str(error))
             with services.database.write() as session:
-                give_back_chunk(session, chunk, owner, RETRY_SECONDS)
+                release_chunk(session, chunk, owner, RETRY_SECONDS)
             break
         if done is None:
             break
@@ -226,7 +227,7 @@ def _predict_chunk(
 
     def renew_lease() -> bool:
         with services.database.write() as session:
-            return keep_chunk(session, chunk, owner, LEASE_SECONDS)
+            return renew_chunk(session, chunk, owner, LEASE_SECONDS)
 
     with heartbeat(renew_lease, LEASE_SECONDS / 4) as lost:
         selection = Selection(run.selection)

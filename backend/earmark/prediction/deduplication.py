@@ -9,9 +9,9 @@ from typing import Any
 
 import structlog
 
+from earmark.encoders.registry import is_version_name
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import client_for, explained
-from earmark.labelstudio.connection import OWN_TITLES
 from earmark.labelstudio.model_versions import delete_model_version, list_model_versions
 from earmark.prediction.predictor import Predictions
 from earmark.prediction.write_windows import is_write_window
@@ -64,7 +64,7 @@ def _has_ours(task: Any) -> bool:
 
 def _is_ours(prediction: object) -> bool:
     version = prediction.get("model_version") if isinstance(prediction, dict) else None
-    return isinstance(version, str) and OWN_TITLES.fullmatch(version) is not None
+    return isinstance(version, str) and is_version_name(version)
 
 
 def deduplicate(services: Services, key: str) -> int:

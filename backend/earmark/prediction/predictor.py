@@ -20,7 +20,7 @@ from earmark.errors import (
 )
 from earmark.features.prefetch import Prefetch
 from earmark.head.model import Head
-from earmark.labels.config_changes import names_now
+from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
 from earmark.labelstudio.results import choices_item, region_item
 from earmark.prediction.label_mapping import as_configured
@@ -165,7 +165,7 @@ class Predictor:
             active = active_version(session, key, services.encoder_identity())
             text = label_config or (row.label_config if row else "")
             controls = parse_label_config(text)
-            names = names_now(session, key, controls)
+            names = current_label_names(session, key, controls)
         if deadline.limited:
             services.need_encoder_soon()
         version = services.answering(active)

@@ -61,7 +61,10 @@ class Activity:
 
 
 def activity(session: Session, key: str, now: float) -> Activity:
-    """Return the latest submits of a project's annotators, from stored webhooks."""
+    """Return the latest submits from the editor in a project, from stored webhooks.
+
+    The editor sends how long the task was open. Scripts that annotate do not, and have no task open.
+    """
     # Selects the annotator alone: a payload contains the whole project, and this runs before each write
     query = (
         select(Event.received_at, Event.payload[("annotation", "completed_by")])
@@ -69,6 +72,7 @@ def activity(session: Session, key: str, now: float) -> Activity:
             Event.project_key == key,
             Event.action.in_(SUBMITS),
             Event.received_at > now - LOOKBACK_SECONDS,
+            Event.payload[("annotation", "lead_time")].as_float().is_not(None),
         )
         .order_by(Event.received_at.desc())
         .limit(PACE_SUBMITS)

@@ -26,6 +26,7 @@ def examine(settings: Settings) -> list[Finding]:
         machine.redis_answers,
         machine.workers,
         machine.encoder,
+        machine.plugins,
         projects.label_studio,
         machine.api,
         machine.access,

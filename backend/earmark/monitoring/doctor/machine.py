@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import httpx
@@ -127,63 +128,79 @@ def workers(settings: Settings) -> Iterator[Finding]:
 
 
 def encoder(settings: Settings) -> Iterator[Finding]:
-    """Report the encoder in use, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
-    if not registry.takes_checkpoint(settings.encoder):
-        yield _named_encoder(settings, registry.spec_of(settings.encoder))
-        return
+    """Report the encoder in use, and how to get missing weights. CNN14_CHECKPOINT is read, once."""
     fault = ""
     try:
-        weights.check_own(settings)
+        if registry.takes_checkpoint(settings.encoder):
+            weights.check_own(settings)
     except EarmarkError as error:
         fault = str(error)
     try:
-        checkpoint = weights.find_checkpoint(settings)
         identity = encoder_identity(settings)
+        spec = registry.spec_of(identity)
     except EarmarkError as error:
-        yield Finding("fault", "encoder", "CNN14's weights cannot be used, so nothing is heard", str(error))
+        yield Finding("fault", "encoder", "the encoder cannot be used, so nothing is predicted", str(error))
         return
-    target = settings.data_dir.resolve() / "weights"
-    remedy = (
-        "Download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 and put it into "
-        f"{target}, or set CNN14_CHECKPOINT to its path."
-    )
-    chosen = f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else identity
+    text = _described(settings, spec, identity)
+    absent, lacking = spec.absent(settings), _missing_weights(settings, spec)
     if fault:
         yield Finding(
-            "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {chosen} hears instead", fault
+            "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {text} is used instead", fault
         )
-    elif checkpoint:
-        yield Finding("fine", "encoder", chosen)
-    elif settings.encoder == "cnn14":
-        yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", remedy)
+    elif lacking:
+        titles = " and ".join(missing.title for missing in lacking)
+        remedy = " Without it: ".join(_weights_remedy(settings, missing) for missing in lacking)
+        yield Finding("note", "encoder", f"{text}: the weights of {titles} are not here", remedy)
+    elif absent:
+        titles = " and ".join(missing.title for missing in absent)
+        remedy = " ".join(_weights_remedy(settings, missing) for missing in absent)
+        text = f"ENCODER={spec.name}, but the weights of {titles} are not here"
+        yield Finding("fault", "encoder", text, remedy)
+    elif not spec.class_names:
+        more = " and ".join(registry.with_classes())
+        yield Finding("note", "encoder", f"{text}, as ENCODER asks ({more} recognise far more)")
     else:
-        yield Finding("note", "encoder", f"{identity}: CNN14's weights are not here", _weights_remedy(remedy))
-    if checkpoint:
+        yield Finding("fine", "encoder", text)
+    if spec.takes_checkpoint and not absent:
         yield _engine(settings)
 
 
-def _weights_remedy(cnn14_remedy: str) -> str:
-    """Return how to get better weights than the present ones, for ENCODER=auto."""
-    yamnet = registry.weights_of("yamnet")
-    yamnet_remedy = f"'{registry.weights_command(yamnet)}' fetches {yamnet.title} ({yamnet.megabytes} MB)"
-    return f"{cnn14_remedy} Without it, {yamnet_remedy}."
-
-
-def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
-    """Check the weights of an encoder other than CNN14 that ENCODER names."""
-    if spec.weights is None:
-        return Finding(
-            "note", "encoder", f"{spec.name}, as ENCODER asks (cnn14 and yamnet recognise far more)"
+def plugins(_settings: Settings) -> Iterator[Finding]:
+    """Report encoders from other packages, and why some cannot be used; no finding without any."""
+    faults = registry.plugin_faults()
+    usable = [name for name in registry.plugin_names() if name not in faults]
+    if usable:
+        yield Finding("fine", "encoder plug-ins", ", ".join(usable))
+    for fault in faults.values():
+        yield Finding(
+            "note", "encoder plug-in", fault, "Update or uninstall that package; nothing else waits."
         )
-    if spec.weights.here(settings):
-        text = f"{encoder_identity(settings)} ({spec.weights.licence}; {spec.cost:.0f} ms for 10 s of sound)"
-        return Finding("fine", "encoder", text)
-    return Finding(
-        "fault",
-        "encoder",
-        f"ENCODER={spec.name}, but its weights are not here",
-        f"{registry.weights_command(spec.weights)} ({spec.weights.megabytes} MB; {spec.weights.licence})",
-    )
+
+
+def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) -> str:
+    """Describe an encoder, with its weights file and their licence."""
+    checkpoint = weights.find_checkpoint(settings) if spec.takes_checkpoint else None
+    name = f"{spec.name} with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else identity
+    notes = [needed.licence for needed in spec.weights]
+    if spec.cost is not None:
+        notes.append(f"{spec.cost:.0f} ms for 10 s of sound")
+    return f"{name} ({'; '.join(notes)})" if notes else name
+
+
+def _missing_weights(settings: Settings, spec: registry.EncoderSpec) -> tuple[registry.WeightsSpec, ...]:
+    """Return the missing weights of this encoder and better ones, each once, for ENCODER=auto."""
+    if settings.encoder != registry.AUTO:
+        return ()
+    tried = (*takewhile(lambda other: other.name != spec.name, registry.auto_order()), spec)
+    return tuple(dict.fromkeys(missing for other in tried for missing in other.absent(settings)))
+
+
+def _weights_remedy(settings: Settings, missing: registry.WeightsSpec) -> str:
+    """Return how to get missing weights."""
+    command = f"{registry.weights_command(missing)} ({missing.megabytes} MB; {missing.licence})"
+    if not missing.by_hand:
+        return f"{command}."
+    return f"{command}; by hand: {missing.by_hand(settings)}"
 
 
 def api(settings: Settings) -> Iterator[Finding]:

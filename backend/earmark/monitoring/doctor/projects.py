@@ -11,7 +11,6 @@ from earmark.audio.addresses import shown
 from earmark.encoders import encoder_identity
 from earmark.encoders.registry import class_list, class_names
 from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
-from earmark.head.zero_shot import hears_audioset
 from earmark.labels.class_matching import match_labels
 from earmark.labels.controls import Control, parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -147,9 +146,9 @@ def _identity(settings: Settings) -> str | None:
 
 
 def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
-    """Report the AudioSet classes that labels match; no finding for an encoder without AudioSet classes."""
+    """Report the encoder's classes that labels match; no finding for an encoder without classes."""
     identity = _identity(settings)
-    if not project.label_config or identity is None or not hears_audioset(identity):
+    if not project.label_config or identity is None or not class_names(identity):
         return
     try:
         controls = parse_label_config(project.label_config)
@@ -166,7 +165,7 @@ def _control_labels(project: Project, control: Control, identity: str) -> Findin
     matched = "; ".join(f"{label} -> {', '.join(match.names(label) or ())}" for label in match.classes)
     if not match.unmatched:
         return Finding("fine", subject, matched)
-    unmatched = f"no AudioSet class has the name: {', '.join(match.unmatched)}"
+    unmatched = f"no class of the encoder has the name: {', '.join(match.unmatched)}"
     nearest = "; ".join(
         f"{label}: {', '.join(names)}" for label, names in match.suggestions().items() if names
     )
@@ -176,7 +175,7 @@ def _control_labels(project: Project, control: Control, identity: str) -> Findin
         subject,
         f"{matched}; {unmatched}" if matched else unmatched,
         f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
-        f"from AudioSet's list ({class_list(identity)})."
+        f"of the encoder's classes ({class_list(identity)})."
         + (f" Nearest names: {nearest}." if nearest else ""),
     )
 
