@@ -30,7 +30,7 @@ from earmark.encoders.weights import cache_path
 from earmark.logs import configure_logging
 from earmark.processes.discovery import registered
 from earmark.processes.stack import api_url, child_environment, start_backend
-from earmark.processes.supervisor import Supervisor, check_ports_free, stop_left_behind, supervised
+from earmark.processes.supervisor import Supervisor, check_ports_free, stop_orphans, supervised
 from earmark.settings import Settings, get_settings
 from scripts.demo_check import Loop, first_of_each_sound, run_check
 from scripts.demo_project import (
@@ -101,7 +101,7 @@ def demo(
     started_at = float(os.environ.get("DEMO_STARTED_AT", time.time()))
     folder = ROOT / "demo-data" / ("check" if check else "demo")
     port, label_studio_port = _ports(any_free=check)
-    stop_left_behind(folder / "run")
+    stop_orphans(folder / "run")
     check_ports_free({"PORT": (ADDRESS, port), "LABEL_STUDIO_PORT": (ADDRESS, label_studio_port)})
     login = Login.load(folder / "login.json")
     settings = get_settings().model_copy(

@@ -72,13 +72,13 @@ def up(port: Port = None, bind: Bind = None) -> None:
     from earmark.encoders import settled
     from earmark.logs import configure_logging
     from earmark.processes.stack import api_url, child_environment, start_backend
-    from earmark.processes.supervisor import check_ports_free, stop_left_behind, supervised
+    from earmark.processes.supervisor import check_ports_free, stop_orphans, supervised
     from earmark.storage.atomic_files import ensure_dir
 
     settings = _settings(port, bind)
     configure_logging(settings.log_level, settings.log_format)
     with ensure_dir(settings.data_dir):
-        stop_left_behind(settings.data_dir / "run")
+        stop_orphans(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
     resolved = settled(settings)  # shows the progress of a download
     with supervised(settings.data_dir / "run") as supervisor, registered(resolved):

@@ -1,4 +1,4 @@
-"""The page at /: what it shows, and that nothing of what came from outside is run by the browser."""
+"""Dashboard at ``/``: its contents, and that the browser runs no text from outside (XSS)."""
 
 from __future__ import annotations
 

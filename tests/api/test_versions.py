@@ -1,4 +1,4 @@
-"""``/versions``: what Label Studio reads, and the facts behind each version."""
+"""``/versions``: what Label Studio reads, and the details of each version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to mono float32: levels, lengths, formats and damage."""
+"""Decoding to mono float32: levels, lengths, formats and damage."""
 
 from __future__ import annotations
 

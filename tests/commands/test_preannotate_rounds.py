@@ -9,7 +9,7 @@ from rich.console import Console
 
 from earmark.commands import preannotate
 from earmark.prediction import bulk as preannotation
-from earmark.prediction.bulk import Need, Selection
+from earmark.prediction.bulk import Selection, TasksToPredict
 from earmark.services import Services
 from earmark.store.models import Project
 from earmark.store.preannotations import (
@@ -35,7 +35,7 @@ def project(services: Services) -> Project:
 def needed(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
     """Simulated tasks that need a prediction; tests change them."""
     tasks: dict[int, float] = {}
-    monkeypatch.setattr(preannotation, "look_through", lambda *_: Need("v1", dict(tasks)))
+    monkeypatch.setattr(preannotation, "find_tasks", lambda *_: TasksToPredict("v1", dict(tasks)))
     return tasks
 
 

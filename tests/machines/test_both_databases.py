@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 
-from earmark.api.event_writer import EventJournal
+from earmark.api.event_writer import EventWriter
 from earmark.jobs.dispatcher import due_jobs
 from earmark.learning.training import learn
 from earmark.prediction.predictor import Predictor
@@ -202,7 +202,7 @@ def test_webhooks_of_several_api_processes_never_wait_for_each_other_in_a_ring(d
     import asyncio
 
     Database(database_url).upgrade()
-    journals = [EventJournal(database_url) for _ in range(4)]
+    journals = [EventWriter(database_url) for _ in range(4)]
 
     def say(journal: int, place: int) -> dict[str, Any]:
         project = place if journal % 2 else 7 - place
@@ -282,7 +282,7 @@ def test_what_is_odd_is_kept(services: Services, odd: object) -> None:
     payload = webhook({"id": 1, "data": {"audio": "a", "odd": odd}, "label": "Low"}, CONFIG, odd=odd)
     payload["project"]["title"] = odd
     payload["odd"] = odd
-    journal = EventJournal(services.settings.sqlalchemy_url)
+    journal = EventWriter(services.settings.sqlalchemy_url)
     assert asyncio.run(journal.store(payload)) == 1
     journal.close()
     with services.database.write() as session:

@@ -1,4 +1,4 @@
-"""What a training, a comparison and a page that is no answer do to what Label Studio holds."""
+"""Effects of trainings, synchronizations and invalid responses on predictions in Label Studio."""
 
 from __future__ import annotations
 

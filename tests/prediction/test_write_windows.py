@@ -1,4 +1,4 @@
-"""Write windows: the first half of the only annotator's time on a task, or a pause of everybody."""
+"""Write windows: the first half of a single annotator's time on a task, or while all are idle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class matches of a project's labels: which classes of the encoder they start from."""
+"""``GET /labels``: which AudioSet classes of the encoder each label of a project is matched to."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ControlLabels(BaseModel):
     name: str = Field(examples=["label"])
     kind: str = Field(description="`regions`, `single` or `multiple`")
     labels: dict[str, list[str] | None] = Field(
-        description="the encoder's classes for each label, or null: it is found after its first annotation "
-        "only, unless `predicted_values` on the label names such classes",
+        description="the encoder's classes for each label, or null: it is predicted only after its first "
+        "annotation, unless `predicted_values` on the label names such classes",
         examples=[{"Dog": ["Dog"], "Xyzzy": None}],
     )
     suggestions: dict[str, list[str]] = Field(
@@ -36,7 +36,7 @@ class LabelsAnswer(BaseModel):
     """How a project's labels match the encoder's classes."""
 
     project: str
-    encoder: str = Field(description="identity of the encoder that hears now")
+    encoder: str = Field(description="identity of the encoder in use")
     used: bool = Field(description="whether that encoder has classes, so that the matches have an effect")
     controls: list[ControlLabels]
 
@@ -55,7 +55,7 @@ def labels_router(services: Services) -> APIRouter:
     def labels(
         project: Annotated[str, Query(description="`<id>.<created>`", examples=["1.1795198673"])],
     ) -> LabelsAnswer:
-        """Tell for each label which classes of the encoder predict it before there is any annotation."""
+        """Return for each label the encoder's classes that predict it before the first annotation."""
         with services.database.read() as session:
             row = session.get(Project, project)
         if row is None:

@@ -141,11 +141,11 @@ def _plan(
     -------
     Ids of the new run, if there is one, and of unfinished runs that already contain some of the tasks.
     """
-    from earmark.prediction.bulk import look_through, store_run
+    from earmark.prediction.bulk import find_tasks, store_run
     from earmark.store.preannotations import planned_tasks
 
     with console.status("looking through the tasks …") as status:
-        need = look_through(
+        need = find_tasks(
             services,
             project,
             tasks,

@@ -1,4 +1,4 @@
-"""This machine: disk, database, Redis, workers, encoder, API."""
+"""Checks of this machine: disk, database, Redis, workers, encoder, API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST_FREE_BYTES = 2 * 1024**3
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Whether the data folder can be written, and its free space."""
+    """Check that the data folder is writable and has free space."""
     folder = settings.data_dir.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 
 def frames(settings: Settings) -> Iterator[Finding]:
-    """Whether frames can be stored; silent where the data folder itself cannot be written."""
+    """Check that frames can be stored; no finding where the data folder itself is not writable."""
     try:
         fault = frame_store(settings).probe()
     except ConfigurationError as error:
@@ -65,7 +65,7 @@ def frames(settings: Settings) -> Iterator[Finding]:
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    """Whether the database answers, and its schema is of this release."""
+    """Check that the database answers; migrate its schema to this release."""
     try:
         database = Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt)
     except ConfigurationError as error:
@@ -87,7 +87,7 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 
 def redis_answers(settings: Settings) -> Iterator[Finding]:
-    """Whether Redis answers, or a private one could be started."""
+    """Check that Redis answers, or that a private one can be started."""
     url = without_password(redis_url(settings))
     if answers(settings):
         yield Finding("fine", "Redis", f"answers at {url}")
@@ -105,7 +105,7 @@ def redis_answers(settings: Settings) -> Iterator[Finding]:
 
 
 def workers(settings: Settings) -> Iterator[Finding]:
-    """How many workers each queue has; silent where Redis does not answer."""
+    """Check that each queue has a worker; no finding where Redis does not answer."""
     connection = connect(settings)
     try:
         counts = {kind: live_workers(job_queue(connection, kind)) for kind in QueueKind}
@@ -115,20 +115,20 @@ def workers(settings: Settings) -> Iterator[Finding]:
         connection.close()
     training, predicting = counts[QueueKind.LEARN], counts[QueueKind.PREDICT]
     text = f"{training} for trainings, {predicting} for fresh predictions and comparing"
-    without = " ".join(f"--queue {kind}" for kind, count in counts.items() if not count)
-    if not without:
+    missing_queues = " ".join(f"--queue {kind}" for kind, count in counts.items() if not count)
+    if not missing_queues:
         yield Finding("fine", "workers", text)
     else:
-        what = (
+        consequence = (
             "nothing is trained"
             if not counts[QueueKind.LEARN]
             else "Label Studio's open tasks get nothing new"
         )
-        yield Finding("fault", "workers", f"{text}, so {what}", f"earmark worker {without}")
+        yield Finding("fault", "workers", f"{text}, so {consequence}", f"earmark worker {missing_queues}")
 
 
 def encoder(settings: Settings) -> Iterator[Finding]:
-    """Which encoder is used, and how to get weights that are missing. CNN14_CHECKPOINT is read, once."""
+    """Report the encoder in use, and how to get missing weights. CNN14_CHECKPOINT is read, once."""
     fault = ""
     try:
         if registry.takes_checkpoint(settings.encoder):
@@ -142,18 +142,18 @@ def encoder(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", "encoder", "the encoder cannot be used, so nothing is predicted", str(error))
         return
     text = _described(settings, spec, identity)
-    absent, lacking = spec.absent(settings), _lacking(settings, spec)
+    absent, lacking = spec.absent(settings), _missing_weights(settings, spec)
     if fault:
         yield Finding(
             "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {text} is used instead", fault
         )
     elif lacking:
         titles = " and ".join(missing.title for missing in lacking)
-        remedy = " Without it: ".join(_bring(settings, missing) for missing in lacking)
+        remedy = " Without it: ".join(_weights_remedy(settings, missing) for missing in lacking)
         yield Finding("note", "encoder", f"{text}: the weights of {titles} are not here", remedy)
     elif absent:
         titles = " and ".join(missing.title for missing in absent)
-        remedy = " ".join(_bring(settings, missing) for missing in absent)
+        remedy = " ".join(_weights_remedy(settings, missing) for missing in absent)
         text = f"ENCODER={spec.name}, but the weights of {titles} are not here"
         yield Finding("fault", "encoder", text, remedy)
     elif not spec.class_names:
@@ -166,7 +166,7 @@ def encoder(settings: Settings) -> Iterator[Finding]:
 
 
 def plugins(_settings: Settings) -> Iterator[Finding]:
-    """Encoders that other packages add, and why some of them cannot be used; silent without any."""
+    """Report encoders from other packages, and why some cannot be used; no finding without any."""
     faults = registry.plugin_faults()
     usable = [name for name in registry.plugin_names() if name not in faults]
     if usable:
@@ -178,7 +178,7 @@ def plugins(_settings: Settings) -> Iterator[Finding]:
 
 
 def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) -> str:
-    """Name an encoder, its file of weights, and their licence."""
+    """Describe an encoder, with its weights file and their licence."""
     checkpoint = weights.find_checkpoint(settings) if spec.takes_checkpoint else None
     name = f"{spec.name} with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else identity
     notes = [needed.licence for needed in spec.weights]
@@ -187,16 +187,16 @@ def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) ->
     return f"{name} ({'; '.join(notes)})" if notes else name
 
 
-def _lacking(settings: Settings, spec: registry.EncoderSpec) -> tuple[registry.WeightsSpec, ...]:
-    """The weights that this encoder and better ones lack, each once, where ENCODER=auto."""
+def _missing_weights(settings: Settings, spec: registry.EncoderSpec) -> tuple[registry.WeightsSpec, ...]:
+    """Return the missing weights of this encoder and better ones, each once, for ENCODER=auto."""
     if settings.encoder != registry.AUTO:
         return ()
     tried = (*takewhile(lambda other: other.name != spec.name, registry.auto_order()), spec)
     return tuple(dict.fromkeys(missing for other in tried for missing in other.absent(settings)))
 
 
-def _bring(settings: Settings, missing: registry.WeightsSpec) -> str:
-    """How to get some weights."""
+def _weights_remedy(settings: Settings, missing: registry.WeightsSpec) -> str:
+    """Return how to get missing weights."""
     command = f"{registry.weights_command(missing)} ({missing.megabytes} MB; {missing.licence})"
     if not missing.by_hand:
         return f"{command}."
@@ -204,7 +204,7 @@ def _bring(settings: Settings, missing: registry.WeightsSpec) -> str:
 
 
 def api(settings: Settings) -> Iterator[Finding]:
-    """Whether our own API answers on its port."""
+    """Check that our own API answers on its port."""
     url = api_url(settings)
     try:
         started = time.perf_counter()
@@ -220,10 +220,10 @@ def api(settings: Settings) -> Iterator[Finding]:
 
 
 def access(settings: Settings) -> Iterator[Finding]:
-    """Whether strangers who reach the API's port are kept out."""
+    """Check that the API requires credentials, or listens on this machine only."""
     if settings.locked:
-        ways = ["user and password"] * bool(settings.api_password) + ["token"] * bool(settings.api_token)
-        yield Finding("fine", "access", f"with {' or '.join(ways)} only")
+        methods = ["user and password"] * bool(settings.api_password) + ["token"] * bool(settings.api_token)
+        yield Finding("fine", "access", f"with {' or '.join(methods)} only")
         if not settings.api_password:
             remedy = "Set API_PASSWORD as well, then: earmark connect PROJECT"
             yield Finding("fault", "access", "Label Studio cannot sign in with a token", remedy)
@@ -236,7 +236,7 @@ def access(settings: Settings) -> Iterator[Finding]:
 
 
 def _engine(settings: Settings) -> Finding:
-    """What will run CNN14, without loading it; an engine that fails then is a warning in the log."""
+    """Report the engine that will run CNN14, without loading it; one that fails later logs a warning."""
     try:
         best = plans_for(settings)[0]
     except ConfigurationError as error:
