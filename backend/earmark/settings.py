@@ -280,7 +280,10 @@ def load_settings(**given: Any) -> Settings:
     try:
         return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)  # type: ignore[call-arg]
     except ValidationError as error:
-        faults = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(
+            f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ').removesuffix('.')}"
+            for e in error.errors()
+        )
         raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None
 
 

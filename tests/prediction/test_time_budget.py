@@ -210,12 +210,12 @@ def test_a_file_that_many_ask_for_is_encoded_once(services: Services, tones: lis
 def test_answers_come_where_frames_cannot_be_stored(
     services: Services, settings: Settings, tones: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder,) = (settings.data_dir / "frames").iterdir()
-    for part in folder.iterdir():
-        part.rename(folder.parent / f".{part.name}")
-        part.write_bytes(b"")  # no folder: also for a superuser, whom permissions do not keep out
-    for part in (f"{n:02x}" for n in range(256)):
-        (folder / part).touch()
+    for folder in (settings.data_dir / "frames").iterdir():  # of the encoder, and of band levels
+        for number, part in enumerate(folder.iterdir()):
+            part.rename(settings.data_dir / f"{folder.name}-{number}")
+            part.write_bytes(b"")  # no folder: also for a superuser, whom permissions do not keep out
+        for name in (f"{n:02x}" for n in range(256)):
+            (folder / name).touch()
     answer = Predictor(services).predict(tones[7:], KEY, CONFIG)
     assert all(item["result"] for item in answer.items)
     assert capsys.readouterr().out.count("frames are not stored") <= 1

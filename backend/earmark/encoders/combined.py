@@ -47,7 +47,10 @@ class CombinedEncoder:
         self.embedding_dim = sum(member.embedding_dim for member in members)
 
     def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
-        """Encode a stream of sound with all members, each in a thread; see `Encoder.frames`."""
+        """Encode a stream of sound with all members, each in a thread; see `Encoder.frames`.
+
+        `FrameExtractor` assembles frames of the members instead, each from the file at its own rate.
+        """
         return self.assemble(fan_out(blocks, [self._encoding(member) for member in self.members]))
 
     def assemble(self, parts: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:

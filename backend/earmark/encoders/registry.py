@@ -120,8 +120,8 @@ def _resolve(parts: tuple[str, ...]) -> EncoderSpec:
     order = (*own, *plugin_names())
     if not set(parts) <= set(order):
         raise ConfigurationError(
-            f"There is no encoder {'+'.join(parts)!r}: take one of {', '.join(names())}, or several joined "
-            "by '+'."
+            f"There is no encoder {'+'.join(parts)!r}: take one of {', '.join(names())}, several joined by "
+            "'+', or auto."
         )
     if len(set(parts)) < len(parts):
         raise ConfigurationError(f"{'+'.join(parts)} has an encoder twice: name each one once.")

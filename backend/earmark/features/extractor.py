@@ -122,20 +122,26 @@ class FrameExtractor:
 
     def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> EncodedSound:
         """Return the frames of a file, stored or fresh; ``address`` names it in messages."""
-        sounds = self._load(located.digest)
-        if None in sounds:
-            with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
-                sounds = self._load(located.digest)  # another thread may have been first
-                sounds = self._encode_absent(located, sounds, _name_in(address), deadline)
-        return self._joined([sound for sound in sounds if sound is not None])
+        stored = self._load(located.digest)
+        if stored is not None:
+            return stored
+        with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
+            stored = self._load(located.digest)  # another thread may have been first
+            return stored or self._encode_absent(located, _name_in(address), deadline)
 
     def holds(self, located: LocatedSound) -> bool:
         """Whether the frames of a file are stored on this machine."""
         return all(self._store.holds(located.digest, identity) for identity in self._stored_as)
 
-    def _load(self, digest: str) -> list[EncodedSound | None]:
-        """The stored sound of each encoder, and the band levels; None where there is none."""
-        return [self._store.load(digest, identity) for identity in self._stored_as]
+    def _load(self, digest: str) -> EncodedSound | None:
+        """The stored sound, or None where frames of an encoder, or band levels, are missing."""
+        sounds: list[EncodedSound] = []
+        for identity in self._stored_as:
+            sound = self._store.load(digest, identity)
+            if sound is None:
+                return None
+            sounds.append(sound)
+        return self._joined(sounds)
 
     def _joined(self, sounds: Sequence[EncodedSound]) -> EncodedSound:
         """One sound of those of all members; its duration is counted at the highest sample rate."""
@@ -147,21 +153,17 @@ class FrameExtractor:
         duration = encoded[rates.index(max(rates))].duration
         return EncodedSound(encoded[0].digest, duration, frames, levels.frames)
 
-    def _encode_absent(
-        self, located: LocatedSound, sounds: Sequence[EncodedSound | None], name: str, deadline: Deadline
-    ) -> list[EncodedSound | None]:
-        """Encode with those encoders whose sound is None, measure absent levels, and store all that."""
-        absent = [number for number, sound in enumerate(sounds) if sound is None]
-        last = len(sounds) - 1
-        members: dict[int, Encoder | BandLevelMeter] = {last: self._meter}
-        if any(number < last for number in absent):  # else the encoder need not be built
-            members |= dict(enumerate(self._members()))
-        complete = list(sounds)
-        encoded = self._encode(located, [members[number] for number in absent], name, deadline)
-        for number, sound in zip(absent, encoded, strict=True):
-            self._store.keep(sound, self._stored_as[number])
-            complete[number] = sound
-        return complete
+    def _encode_absent(self, located: LocatedSound, name: str, deadline: Deadline) -> EncodedSound:
+        """Encode with those encoders whose frames are missing, measure missing levels, and store all that."""
+        sounds = {identity: self._store.load(located.digest, identity) for identity in self._stored_as}
+        members: list[Encoder | BandLevelMeter] = [self._meter]
+        if any(sounds[identity] is None for identity in self._stored_as[:-1]):
+            members += self._members()  # not for levels alone: an encoder takes seconds to build
+        absent = [member for member in members if sounds[member.identity] is None]
+        for member, sound in zip(absent, self._encode(located, absent, name, deadline), strict=True):
+            self._store.keep(sound, member.identity)
+            sounds[member.identity] = sound
+        return self._joined([sound for sound in sounds.values() if sound is not None])
 
     def _members(self) -> Sequence[Encoder]:
         """The encoder, or those of the combination.
@@ -187,8 +189,6 @@ class FrameExtractor:
         deadline: Deadline,
     ) -> list[EncodedSound]:
         """Decode a file once, and encode it with each encoder, or measure it, at its own sample rate."""
-        if not encoders:
-            return []
 
         def encode(encoder: Encoder | BandLevelMeter, blocks: Iterable[NDArray[np.float32]]) -> EncodedSound:
             samples = 0
@@ -196,6 +196,7 @@ class FrameExtractor:
             def counted() -> Iterator[NDArray[np.float32]]:
                 nonlocal samples
                 for block in resample_blocks(blocks, rate, encoder.sample_rate, name=name):
+                    deadline.check()
                     samples += block.size
                     yield block
 
@@ -204,18 +205,15 @@ class FrameExtractor:
 
         rate, native = native_blocks(located.path, name=name)
         with closing(native), self._way.priority() if self._way else nullcontext():
-            blocks = self._paced(native, rate, deadline)
+            blocks = self._paced(native, rate)
             if len(encoders) == 1:
                 return [encode(encoders[0], blocks)]
             return fan_out(blocks, [partial(encode, encoder) for encoder in encoders])
 
-    def _paced(
-        self, blocks: Iterable[NDArray[np.float32]], rate: int, deadline: Deadline
-    ) -> Iterator[NDArray[np.float32]]:
-        """The blocks, as long as the deadline allows, waiting at times for predictions that encode."""
+    def _paced(self, blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+        """The blocks; in the background, waiting at times for predictions that encode."""
         samples, asked_at = 0, -rate * YIELD_EVERY_SECONDS
         for block in blocks:
-            deadline.check()
             if self._way and samples - asked_at >= rate * YIELD_EVERY_SECONDS:
                 self._way.yield_priority()
                 asked_at = samples

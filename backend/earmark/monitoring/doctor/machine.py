@@ -172,9 +172,7 @@ def plugins(_settings: Settings) -> Iterator[Finding]:
     if usable:
         yield Finding("fine", "encoder plug-ins", ", ".join(usable))
     for fault in faults.values():
-        yield Finding(
-            "note", "encoder plug-in", fault, "Update or uninstall that package; nothing else waits."
-        )
+        yield Finding("note", "encoder plug-in", fault, "Update or uninstall that package.")
 
 
 def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) -> str:
