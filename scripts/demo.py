@@ -197,7 +197,7 @@ def _set_up(
         clips = source.make(CLIPS, update)
     chosen = settled(settings)  # this shows the progress of its own download
     console.print(f"[green]✓[/] encoder: {chosen.encoder}", highlight=False)
-    if chosen.encoder != "cnn14" and settings.encoder == "auto":
+    if registry.stands_in(settings.encoder, chosen.encoder):
         console.print(
             "  [yellow]! CNN14's weights are not here and cannot be fetched: "
             f"{chosen.encoder} stands in.[/]\n"
