@@ -17,6 +17,12 @@ class ConfigurationError(EarmarkError):
     reason = "configuration"
 
 
+class MissingExtraError(ConfigurationError):
+    """What was asked for needs an optional library that is not installed."""
+
+    reason = "missing_extra"
+
+
 class LabelConfigError(EarmarkError):
     """A label config is not XML, or holds nothing that sound can be predicted for."""
 

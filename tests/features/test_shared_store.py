@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from earmark.errors import ConfigurationError
+from earmark.errors import ConfigurationError, MissingExtraError
 from earmark.features.extractor import FrameStore, Sound
 from earmark.features.shared_store import BucketFrames, frame_store
 from earmark.settings import Settings
@@ -126,5 +126,5 @@ def test_frames_url_names_a_folder_or_says_what_it_can_be(tmp_path: Path) -> Non
     for wrong in ("ftp://host/x", "relative/folder"):
         with pytest.raises(ConfigurationError, match="whole path"):
             store(wrong)
-    with pytest.raises(ConfigurationError, match="pip install gcsfs"):
+    with pytest.raises(MissingExtraError, match="gcsfs"):
         store("gs://bucket")

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from earmark.errors import ConfigurationError
+from earmark.errors import ConfigurationError, MissingExtraError
 from earmark.importing.audio_checks import Checker, read_facts
 from earmark.importing.models import Listed
 from earmark.importing.sources import Source, list_sounds
@@ -127,5 +127,5 @@ def test_what_is_wrong_with_a_bucket_is_said_in_a_sentence(bucket: type[Bucket])
         list_sounds(Source("s3://calls/2023/"))
     with pytest.raises(ConfigurationError, match="s3://other/"):
         list_sounds(Source("s3://other/"))
-    with pytest.raises(ConfigurationError, match="pip install gcsfs"):
+    with pytest.raises(MissingExtraError, match="gcsfs"):
         list_sounds(Source("gs://calls/"))

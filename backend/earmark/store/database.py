@@ -15,6 +15,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
+from earmark.extras import require_extra
 from earmark.storage.atomic_files import ensure_dir, keep_private
 from earmark.storage.finite_json import dumps, loads
 
@@ -42,6 +43,8 @@ class Database:
     ------
     ConfigurationError
         The folder cannot be made.
+    MissingExtraError
+        The driver for PostgreSQL is not installed.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Database:
             with ensure_dir(Path(self.url.database).parent):
                 pass  # only made
             _keep_private(Path(self.url.database))
+        if self.url.drivername == "postgresql+psycopg":
+            require_extra("psycopg", "DATABASE_URL with PostgreSQL")
         options: dict[str, Any] = {
             "pool_pre_ping": True,
             # PostgreSQL refuses NaN, SQLite would keep it, and every answer made of it would be no JSON
