@@ -43,7 +43,8 @@ SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
 CONTROL = "label"
 SEED = 2026
 ANNOTATED = (5, 10, 30)
-HEADLINE = ("yamnet+logmel", 30)
+HEADLINE = "yamnet+logmel"
+"""Whose figures with most annotations are named without a path."""
 HOUR_SECONDS = 3600
 
 
@@ -207,8 +208,8 @@ def main(quick: bool = False) -> None:
             _, figures = measure(encoder, labels, clips[::2], clips[1::2], parts[2])
             results[name]["demo"] = figures
             progress(f"{name}, demo's clips: effort {figures['effort_ratio']:.3f}")
-    best, number = HEADLINE[0], str(annotated[-1])
-    print(json.dumps(_rounded(results[best][number] | results)), flush=True)
+    headline = results[HEADLINE][str(annotated[-1])]
+    print(json.dumps(_rounded(headline | results)), flush=True)
 
 
 def _at(mix: Mix, rate: int) -> NDArray[np.float32]:

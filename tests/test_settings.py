@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from earmark.errors import ConfigurationError
-from earmark.settings import load_settings
+from earmark.settings import Settings, load_settings
 
 
 def test_defaults_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +38,19 @@ def test_an_unusable_value_is_named(name: str, value: str, monkeypatch: pytest.M
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         load_settings()
+
+
+EXAMPLE = Path(__file__).parents[1] / ".env.example"
+
+
+def test_the_example_names_every_setting_with_its_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    assert all(not line or line.startswith("#") for line in lines), "nothing is set by a mere copy"
+    settings = [line[1:] for line in lines if line.startswith("#") and not line.startswith("# ")]
+    assert [line.partition("=")[0].lower() for line in settings] == list(Settings.model_fields)
+    assert all("  # " in line for line in settings), "each says what it is for"
+    (tmp_path / "all.env").write_text("\n".join(settings), encoding="utf-8")
+    monkeypatch.setenv("EARMARK_ENV_FILE", str(tmp_path / "all.env"))
+    assert load_settings() == Settings.model_construct()

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from earmark import __version__
 from earmark.commands import import_
 from earmark.commands.assist import assist
 from earmark.commands.common import DataDir
@@ -38,8 +39,25 @@ app = typer.Typer(
 )
 console = Console()
 
+
 Port = Annotated[int | None, typer.Option(help="Port of the API [default: PORT, or 9090]")]
 Bind = Annotated[str | None, typer.Option(help="Address to listen on [default: BIND, or 127.0.0.1]")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"earmark {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command; `app` has the help text."""
 
 
 def main() -> None:

@@ -23,6 +23,12 @@ class EncoderPluginError(ConfigurationError):
     reason = "encoder_plugin"
 
 
+class MissingExtraError(ConfigurationError):
+    """An optional library that a request needs is not installed."""
+
+    reason = "missing_extra"
+
+
 class LabelConfigError(EarmarkError):
     """A label config is not XML, or has no control that predictions of sound are possible for."""
 

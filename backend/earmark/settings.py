@@ -278,7 +278,7 @@ def load_settings(**given: Any) -> Settings:
         A variable has an invalid value; the message contains its name and the reason.
     """
     try:
-        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)  # type: ignore[call-arg]
+        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)
     except ValidationError as error:
         faults = "; ".join(
             f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ').removesuffix('.')}"

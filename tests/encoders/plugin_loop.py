@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from test_switching import labels, predict, train  # beside this script
+from test_switching import labels, predict, train  # type: ignore[import-not-found]  # beside this script
 
 from earmark.encoders import registry
 from earmark.export import embeddings

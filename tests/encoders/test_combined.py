@@ -43,7 +43,7 @@ def noise(samples: int) -> NDArray[np.float32]:
 
 
 def test_its_identity_is_known_without_loading_it(encoder: CombinedEncoder, tmp_path: Path) -> None:
-    found = encoder_identity(Settings(_env_file=None, data_dir=tmp_path, encoder="yamnet+logmel"))  # type: ignore[call-arg]
+    found = encoder_identity(Settings(_env_file=None, data_dir=tmp_path, encoder="yamnet+logmel"))
     assert found == encoder.identity
     assert registry.spec_of(found).sample_rate == encoder.sample_rate
     assert registry.is_version_name("yamnet+logmel-v3")
@@ -87,7 +87,7 @@ class Counting:
         return np.arange(max(1, int(seconds * self.frame_rate)), dtype=np.float16)[:, None]
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        return frames.mean(axis=-2, dtype=np.float32)
+        return np.asarray(frames.mean(axis=-2, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_order_of_its_members_makes_no_difference(settings_of: Settings) -> 
 
 @pytest.fixture
 def settings_of(tmp_path: Path) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path)  # type: ignore[call-arg]
+    return Settings(_env_file=None, data_dir=tmp_path)
 
 
 def test_classes_of_all_members_are_told_apart(encoder: CombinedEncoder) -> None:
@@ -198,11 +198,14 @@ def test_errors_of_the_stream_and_of_consumers_end_it(number: int) -> None:
                 raise ValueError("a consumer's")
         return 0
 
+    def total(blocks: Iterable[int]) -> int:
+        return sum(blocks)
+
     def stream() -> Iterator[int]:
         yield from range(number)
         raise OSError("the stream's")
 
     with pytest.raises(ValueError, match="consumer"):
-        fan_out(range(100), [sum, breaks])
+        fan_out(range(100), [total, breaks])
     with pytest.raises(OSError, match="stream"):
-        fan_out(stream(), [sum, list])
+        fan_out(stream(), [total, total])

@@ -49,7 +49,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def choose(name: str, folder: Path) -> Settings:
-    return Settings(_env_file=None, data_dir=folder / "data", encoder=name)  # type: ignore[call-arg]
+    return Settings(_env_file=None, data_dir=folder / "data", encoder=name)
 
 
 def spec_source(**changes: str) -> str:

@@ -63,7 +63,7 @@ def pip_runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def settings_in(folder: Path, encoder: str = "auto") -> Settings:
-    return Settings(_env_file=None, data_dir=folder, encoder=encoder)  # type: ignore[call-arg]
+    return Settings(_env_file=None, data_dir=folder, encoder=encoder)
 
 
 @pytest.mark.usefixtures("index")

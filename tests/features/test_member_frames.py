@@ -40,10 +40,10 @@ class Power:
         wave = np.concatenate(list(blocks))
         size = round(self.sample_rate / self.frame_rate)
         wave = np.pad(wave, (0, -len(wave) % size)).reshape(-1, size)
-        return np.square(wave).mean(axis=1, keepdims=True).astype(np.float16)
+        return np.asarray(np.square(wave).mean(axis=1, keepdims=True), dtype=np.float16)
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        return frames.mean(axis=-2, dtype=np.float32)
+        return np.asarray(frames.mean(axis=-2, dtype=np.float32))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def clip(tmp_path: Path) -> str:
 
 @pytest.fixture
 def source(tmp_path: Path) -> SoundSource:
-    return SoundSource(Settings(_env_file=None, data_dir=tmp_path / "data"))  # type: ignore[call-arg]
+    return SoundSource(Settings(_env_file=None, data_dir=tmp_path / "data"))
 
 
 def extractor_of(source: SoundSource, folder: Path, encoders: Sequence[Power]) -> FrameExtractor:

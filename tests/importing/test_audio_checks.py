@@ -17,7 +17,7 @@ import soundfile
 from earmark.errors import ConfigurationError
 from earmark.importing import parallel_checks
 from earmark.importing.audio_checks import Checked, Checker, read_facts
-from earmark.importing.models import Facts, Listed
+from earmark.importing.models import Facts, Listed, Trust
 from earmark.importing.parallel_checks import check_all
 from earmark.importing.quality_rules import Rules, judge, keep_of, sounds_of
 from earmark.settings import Settings
@@ -179,7 +179,7 @@ def test_what_stays_out_and_what_is_accepted() -> None:
 
 
 def test_of_the_same_sound_the_most_trusted_labels_win() -> None:
-    def with_trust(name: str, trust: object, **facts: float) -> Checked:
+    def with_trust(name: str, trust: Trust | None, **facts: float) -> Checked:
         measured = checked(name, "same", **facts)
         return Checked(Listed(Path(name), name, trust=trust), measured.facts)
 

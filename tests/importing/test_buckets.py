@@ -7,12 +7,13 @@ import http.server
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import pytest
 
-from earmark.errors import ConfigurationError
+from earmark.errors import ConfigurationError, MissingExtraError
 from earmark.importing.audio_checks import Checker, read_facts
 from earmark.importing.models import Listed
 from earmark.importing.sources import Source, list_sounds
@@ -22,8 +23,8 @@ from earmark.settings import Settings
 class Bucket(http.server.BaseHTTPRequestHandler):
     """Lists and serves the ``objects`` of the bucket ``calls``."""
 
-    objects: dict[str, bytes]
-    fetched: list[str]
+    objects: ClassVar[dict[str, bytes]]
+    fetched: ClassVar[list[str]]
 
     def do_HEAD(self) -> None:
         self._answer(send_body=False)
@@ -127,5 +128,5 @@ def test_what_is_wrong_with_a_bucket_is_said_in_a_sentence(bucket: type[Bucket])
         list_sounds(Source("s3://calls/2023/"))
     with pytest.raises(ConfigurationError, match="s3://other/"):
         list_sounds(Source("s3://other/"))
-    with pytest.raises(ConfigurationError, match="pip install gcsfs"):
+    with pytest.raises(MissingExtraError, match="gcsfs"):
         list_sounds(Source("gs://calls/"))

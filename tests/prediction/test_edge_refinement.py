@@ -33,7 +33,8 @@ def noise(spans: list[Span], loud: float = 0.1, quiet: float = 0.001) -> NDArray
     """Noise that is loud in the spans."""
     time = np.arange(int(SECONDS * RATE)) / RATE
     sounding = np.any([(time >= start) & (time < end) for start, end in spans], axis=0)
-    return np.random.default_rng(3).standard_normal(time.size) * np.where(sounding, loud, quiet)
+    wave = np.random.default_rng(3).standard_normal(time.size) * np.where(sounding, loud, quiet)
+    return np.asarray(wave, dtype=np.float64)
 
 
 @pytest.fixture(scope="module")

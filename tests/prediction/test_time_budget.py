@@ -195,7 +195,7 @@ def test_a_file_that_many_ask_for_is_encoded_once(services: Services, tones: lis
             calls.append(1)
             return encoder.frames(blocks)
 
-    services.encoder = Counting  # type: ignore[method-assign, assignment]
+    services.encoder = Counting  # type: ignore[method-assign]
     services._extractors.clear()
 
     def predict() -> int:

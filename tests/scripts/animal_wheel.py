@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from earmark.encoders.wheels import Wheel
 from scripts.demo_clips import SAMPLE_RATE
@@ -21,7 +22,7 @@ ID3 = b"ID3\x03\x00\x00\x00\x00\x01\x00" + bytes(128)
 
 def tone_bursts(
     spans: list[tuple[float, float]], seconds: float, frequency: float = 1000.0, noise: float = 1e-4
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """A tone that sounds in some spans of seconds, each with a level of its own, over faint noise."""
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     sound = np.random.default_rng(0).normal(0, noise, len(time))

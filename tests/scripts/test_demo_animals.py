@@ -7,10 +7,12 @@ import itertools
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from earmark.encoders.registry import class_names
 from earmark.labels.class_matching import match_labels
@@ -42,13 +44,13 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def level(samples: np.ndarray, start: float, end: float) -> float:
+def level(samples: NDArray[Any], start: float, end: float) -> float:
     """RMS in dB between two times in seconds."""
     part = samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
     return 20 * float(np.log10(np.sqrt(np.mean(part**2)) + 1e-9))
 
 
-def silent_levels(clip: DemoClip, samples: np.ndarray) -> list[float]:
+def silent_levels(clip: DemoClip, samples: NDArray[Any]) -> list[float]:
     """Levels in dB of the stretches in which nothing but the background sounds."""
     edges = sorted([0.0, clip.duration, *(edge for e in clip.events for edge in (e.onset, e.offset))])
     return [

@@ -113,6 +113,12 @@ def export(
         raise ConfigurationError(
             "--annotator and --ground-truth-only choose among annotations: leave out --what predictions."
         )
+    if form in FORMATS:
+        FORMATS[form].check_installed()
+    else:
+        from earmark.export.embeddings import check_suffix
+
+        check_suffix(out)
     check_target(out, form in FORMATS and FORMATS[form].is_folder, force)
     joined = unsplit and form != "embeddings"  # embeddings are of the tasks' own sounds
     record_filter = RecordFilter(
@@ -220,7 +226,6 @@ def _writer(settings: Settings, form: FormatChoice, out: Path, whole_times: bool
     from earmark.export import embeddings
     from earmark.services import Services
 
-    embeddings.check_suffix(out)
     with Services(settings) as services:
         extractor, access, encoder = (
             services.extractor(),

@@ -12,7 +12,7 @@ import structlog
 from earmark.encoders import registry, weights
 from earmark.encoders.base import Encoder
 from earmark.encoders.custom_checkpoint import own_fault
-from earmark.errors import WeightsError
+from earmark.errors import MissingExtraError, WeightsError
 from earmark.settings import Settings
 from earmark.storage.atomic_files import atomic_write
 
@@ -68,7 +68,7 @@ def choose_encoder(settings: Settings) -> str:
     for spec in registry.auto_order():
         try:
             _fetch(spec, settings)
-        except WeightsError as error:
+        except (WeightsError, MissingExtraError) as error:
             reasons.append(str(error))
             continue
         if reasons:

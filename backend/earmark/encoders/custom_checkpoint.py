@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from earmark.errors import WeightsError
+from earmark.extras import is_installed, missing_extra
 from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache
 
@@ -18,6 +19,9 @@ def own_fault(settings: Settings) -> WeightsError | None:
     path = settings.cnn14_checkpoint
     if path is None:
         return None
+    missing = missing_extra("torch", "CNN14_CHECKPOINT")
+    if missing is not None:
+        return WeightsError(str(missing))
     if not _is_file(path):
         return WeightsError(
             f"CNN14_CHECKPOINT is {path}, which is no file: correct it, or unset it to have the weights "
@@ -32,7 +36,9 @@ def own_fault(settings: Settings) -> WeightsError | None:
 def looked_into(settings: Settings) -> bool:
     """Whether it is known what CNN14_CHECKPOINT holds, if anything can be known."""
     path = settings.cnn14_checkpoint
-    return path is None or not _is_file(path) or _known(settings, path) is not None
+    if path is None or not is_installed("torch"):
+        return True
+    return not _is_file(path) or _known(settings, path) is not None
 
 
 def look_into(settings: Settings, path: Path, *, published: bool = False, anew: bool = False) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.encoders.spec import EncoderSpec, WeightsSpec
+from earmark.extras import is_installed, missing_extra, require_extra
 
 if TYPE_CHECKING:
     from earmark.encoders.base import Encoder
@@ -32,6 +33,7 @@ def _cnn14_identity(settings: Settings) -> str:
     from earmark.encoders import weights
     from earmark.encoders.custom_checkpoint import own_fault
 
+    require_extra("torch", "The encoder cnn14")
     digest = weights.cheap_digest(settings)
     if digest is not None:
         return weights.identity_of(digest)
@@ -44,18 +46,20 @@ def _cnn14_identity(settings: Settings) -> str:
 def _cnn14_here(settings: Settings) -> bool:
     from earmark.encoders.weights import find_checkpoint
 
-    return find_checkpoint(settings) is not None
+    return is_installed("torch") and find_checkpoint(settings) is not None
 
 
 def _cnn14_why_not(settings: Settings) -> str | None:
     from earmark.encoders.weights import why_not_fetched
 
-    return why_not_fetched(settings)
+    missing = missing_extra("torch", "The encoder cnn14")
+    return why_not_fetched(settings) if missing is None else str(missing)
 
 
 def _fetch_cnn14(settings: Settings) -> Path:
     from earmark.encoders.weights import fetch_checkpoint
 
+    require_extra("torch", "The encoder cnn14")
     return fetch_checkpoint(settings)
 
 
@@ -70,6 +74,7 @@ def _bring_cnn14(
 ) -> Iterator[str]:
     from earmark.encoders.install import bring_weights
 
+    require_extra("torch", "The encoder cnn14")
     return bring_weights(settings, brought, verify=verify, say=say)
 
 

@@ -13,6 +13,7 @@ from earmark.encoders.download import Patience, Source, download, part_path
 from earmark.encoders.network import FailureNote, why_unreachable
 from earmark.encoders.progress import Display, display
 from earmark.errors import WeightsError
+from earmark.extras import is_installed
 from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache
 
@@ -107,6 +108,8 @@ def cheap_digest(settings: Settings, source: Source | None = None) -> str | None
     WeightsError
         The file cannot be read.
     """
+    if not is_installed("torch"):  # nothing could use it
+        return None
     source = source or ZENODO
     path = _where(settings, source)
     if path is None or not path.is_file():

@@ -17,8 +17,6 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from earmark.encoders.base import Encoder
@@ -27,6 +25,7 @@ from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord, stretch_of
 from earmark.export.rejoin_splits import in_recording
 from earmark.export.writers import explained_writing, storable
+from earmark.extras import require_extra
 from earmark.features.extractor import EncodedSound
 from earmark.head.windows import frames_between
 from earmark.storage.atomic_files import atomic_write
@@ -67,9 +66,13 @@ def check_suffix(path: Path) -> None:
     ------
     ConfigurationError
         The name has another suffix.
+    MissingExtraError
+        The library for Parquet is not installed.
     """
     if path.suffix not in SUFFIXES:
         raise ConfigurationError(f"Embeddings go to a file that ends with .parquet or .npz, not {path.name}.")
+    if path.suffix == ".parquet":
+        require_extra("pyarrow", "Parquet")
 
 
 @contextmanager
@@ -154,6 +157,9 @@ class _Parquet:
     """Parquet writer: appends row groups of ``GROUP_ROWS``."""
 
     def __init__(self, path: Path, encoder: Encoder) -> None:
+        import pyarrow as pa  # optional: an npz file needs no such library
+        import pyarrow.parquet as pq
+
         text, real = pa.string(), pa.float64()
         types = {
             "task_id": pa.int64(), "id": pa.int64(), "labels": pa.list_(text), "start": real, "end": real,
@@ -178,9 +184,11 @@ class _Parquet:
         self._writer.close()
 
     def _flush(self) -> None:
+        from pyarrow import Table
+
         rows = [{**asdict(row), "embedding": vector} for row, vector in self._buffer]
         if rows:
-            self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+            self._writer.write_table(Table.from_pylist(rows, schema=self._schema))
         self._buffer = []
 
 

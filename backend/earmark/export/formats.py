@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from earmark.export.records import ClipRecord
+from earmark.extras import require_extra
 
 FormatName = Literal["csv", "jsonl", "jams", "raven", "audacity", "dcase", "fsdkaggle"]
 
@@ -32,7 +33,7 @@ class FormatModule(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """Description of a format. ``is_folder``: one file for each sound, in a folder."""
+    """Description of a format. ``is_folder``: one file for each sound. ``library``: optional, needed."""
 
     name: FormatName
     about: str
@@ -41,10 +42,23 @@ class Format:
     holds_regions: bool = True
     holds_tags: bool = True
     holds_annotators: bool = True
+    library: str = ""
 
     def load(self) -> FormatModule:
-        """Import and return the format's module, late because of the libraries that it needs."""
+        """Import and return the format's module, late because of the libraries that it needs.
+
+        Raises
+        ------
+        MissingExtraError
+            The library is not installed.
+        """
+        self.check_installed()
         return cast(FormatModule, import_module(f"earmark.export.{self.module}"))
+
+    def check_installed(self) -> None:
+        """Raise MissingExtraError where the library that the format needs is not installed."""
+        if self.library:
+            require_extra(self.library, f"The format {self.name}")
 
 
 FORMATS: dict[str, Format] = {
@@ -52,7 +66,7 @@ FORMATS: dict[str, Format] = {
     for format in (
         Format("jsonl", "JSON Lines, one annotation a line, with everything", "jsonl"),
         Format("csv", "a table with a row for each region and tag, and all fields of the task", "csv_table"),
-        Format("jams", "a folder of JAMS files", "jams_files", is_folder=True),
+        Format("jams", "a folder of JAMS files", "jams_files", is_folder=True, library="jams"),
         Format("raven", "a folder of Raven Pro selection tables", "raven", is_folder=True, holds_tags=False),
         Format("audacity", "a folder of Audacity label tracks", "audacity", is_folder=True, holds_tags=False),
         Format(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from earmark.errors import BucketError, ConfigurationError
+from earmark.errors import BucketError
+from earmark.extras import require_extra
 
 BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
 """URL schemes of buckets, and the library that fsspec needs for each."""
@@ -25,12 +26,12 @@ def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
 
     Raises
     ------
-    ConfigurationError
+    MissingExtraError
         The library for this kind of bucket is missing.
     """
+    require_extra(BUCKETS[scheme], f"{scheme}://")
     import fsspec
 
-    library = BUCKETS[scheme]
     options: dict[str, Any] = {}
     if scheme == "s3":
         if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
@@ -38,12 +39,7 @@ def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
         if fail_fast:
             limits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
             options["config_kwargs"] = {**limits, "retries": {"max_attempts": 0}}
-    try:
-        files = fsspec.filesystem(scheme, **options)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{scheme}:// needs the library {library}: run '.venv/bin/pip install {library}'."
-        ) from error
+    files = fsspec.filesystem(scheme, **options)
     if fail_fast:
         files.retries = 1
     return files

@@ -15,6 +15,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
+from earmark.extras import require_extra
 from earmark.storage.atomic_files import ensure_dir, keep_private
 from earmark.storage.finite_json import dumps, loads
 
@@ -41,6 +42,8 @@ class Database:
     ------
     ConfigurationError
         The folder cannot be created.
+    MissingExtraError
+        The driver for PostgreSQL is not installed.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Database:
             with ensure_dir(Path(self.url.database).parent):
                 pass  # only created
             _restrict_to_owner(Path(self.url.database))
+        if self.url.drivername == "postgresql+psycopg":
+            require_extra("psycopg", "DATABASE_URL with PostgreSQL")
         options: dict[str, Any] = {
             "pool_pre_ping": True,
             # PostgreSQL refuses NaN, SQLite would store it, and responses made of it would be invalid JSON
