@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from earmark.audio.source import LabelStudioAccess, SoundSource
 from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
-from earmark.encoders.background_fetch import need_prepared
+from earmark.encoders.background_fetch import require_prepared
 from earmark.encoders.base import Encoder
 from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.registry import class_names, spec_of
@@ -88,8 +88,8 @@ class Services:
         return get_encoder(self.settings, at_once=not self._background)
 
     def need_encoder_soon(self) -> None:
-        """Refuse to wait for a download of the encoder's weights; see ``need_prepared``."""
-        need_prepared(self.settings)
+        """Refuse to wait for a download of the encoder's weights; see ``require_prepared``."""
+        require_prepared(self.settings)
 
     def encoder_identity(self) -> str:
         """Return the encoder's identity, without loading it."""

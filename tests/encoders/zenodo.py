@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.encoders.download import Patience, Source
+from earmark.encoders.download import RetryPolicy, Source
 
 CONTENT = random.Random(3).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -32,9 +32,9 @@ def closed_port() -> int:
         return int(free.getsockname()[1])
 
 
-def impatient(**values: Any) -> Patience:
+def impatient(**values: Any) -> RetryPolicy:
     """No pauses, short silences."""
-    return Patience(
+    return RetryPolicy(
         **{"silence_seconds": 20.0, "first_pause_seconds": 0.0, "sleep": lambda s: None, **values}
     )
 

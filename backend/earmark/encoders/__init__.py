@@ -11,7 +11,7 @@ import structlog
 
 from earmark.encoders import registry, weights
 from earmark.encoders.base import Encoder
-from earmark.encoders.custom_checkpoint import own_fault
+from earmark.encoders.custom_checkpoint import checkpoint_fault
 from earmark.errors import MissingExtraError, WeightsError
 from earmark.settings import Settings
 from earmark.storage.atomic_files import atomic_write
@@ -84,7 +84,7 @@ def choose_encoder(settings: Settings) -> str:
 
 
 def settled(settings: Settings) -> Settings:
-    """Settings with ``choose_encoder``'s choice in them, for processes that should not choose anew.
+    """Return the settings with ``auto`` replaced by the chosen encoder, for child processes.
 
     Raises
     ------
@@ -92,13 +92,13 @@ def settled(settings: Settings) -> Settings:
         See ``choose_encoder``.
     """
     found: dict[str, object] = {"encoder": choose_encoder(settings)}
-    if registry.takes_checkpoint(str(found["encoder"])) and own_fault(settings) is not None:
+    if registry.takes_checkpoint(str(found["encoder"])) and checkpoint_fault(settings) is not None:
         found["cnn14_checkpoint"] = weights.find_checkpoint(settings)  # what was taken in its place
     return settings.model_copy(update=found)
 
 
 def is_built(settings: Settings) -> bool:
-    """Whether this process has its encoder already."""
+    """Whether this process has built its encoder."""
     return _key(settings) in _encoders
 
 
@@ -124,7 +124,7 @@ def encoder_identity(settings: Settings) -> str:
     if not best.absent(settings):
         return best.identity(settings)
     # A checkpoint that is no good stands for weights that auto never fetches.
-    decided = _read_decision(settings) if own_fault(settings) is None else None
+    decided = _read_decision(settings) if checkpoint_fault(settings) is None else None
     if decided is not None and _has_weights(decided):
         return decided
     return _first_here(settings).identity(settings)
@@ -136,22 +136,22 @@ def _has_weights(identity: str) -> bool:
 
 
 def _first_here(settings: Settings) -> registry.EncoderSpec:
-    """The first encoder that needs no download now."""
+    """Return the first encoder that needs no download."""
     return next(spec for spec in registry.auto_order() if not spec.absent(settings))
 
 
 def _fetch(spec: registry.EncoderSpec, settings: Settings) -> None:
-    """Bring an encoder's weights here, where it has any; raises WeightsError."""
+    """Fetch an encoder's weights, if it has any; raises WeightsError."""
     if spec.takes_checkpoint:
-        _check_own(settings)
+        _validate_checkpoint(settings)
     for needed in spec.weights:
         needed.fetch(settings)
 
 
-def _check_own(settings: Settings) -> None:
-    """Know what CNN14_CHECKPOINT holds; a fault of its own is no fault where the cache stands in."""
+def _validate_checkpoint(settings: Settings) -> None:
+    """Validate CNN14_CHECKPOINT; a fault of it is ignored if the cache holds the published weights."""
     try:
-        weights.check_own(settings)
+        weights.validate_checkpoint(settings)
     except WeightsError as error:
         if settings.encoder != registry.AUTO:
             raise
@@ -168,7 +168,7 @@ def _key(settings: Settings) -> _Key:
 
 @functools.cache
 def _resolved(path: Path) -> Path:
-    """Followed to its end once: this is asked for several times in every prediction."""
+    """Resolve a path's symbolic links, cached: it is needed several times in every prediction."""
     return path.resolve()
 
 

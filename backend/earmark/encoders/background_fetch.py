@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from earmark.encoders import choose_encoder, get_encoder, is_built, registry
-from earmark.encoders.custom_checkpoint import looked_into, own_fault
+from earmark.encoders.custom_checkpoint import checkpoint_fault, is_validated
 from earmark.errors import EarmarkError, WeightsAwaitedError, WeightsError
 from earmark.settings import Settings
 
@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class _Preparation:
-    """One try: its thread and, once that has ended in vain, what it came to."""
+    """One attempt: its thread and, if that has failed, its error."""
 
     thread: threading.Thread | None = None
     in_vain: str = ""
@@ -36,13 +36,13 @@ _lock = threading.Lock()
 
 
 def prepare(settings: Settings) -> None:
-    """Begin to fetch the weights, or to look into CNN14_CHECKPOINT, unless nothing is left to do."""
+    """Start fetching the weights, or validating CNN14_CHECKPOINT, unless that is done."""
     if not _ready(settings):
         _begin(settings)
 
 
-def need_prepared(settings: Settings) -> None:
-    """Begin as well, and refuse to wait for a download; what is here is read as fast as it is loaded.
+def require_prepared(settings: Settings) -> None:
+    """Start the background fetch, and raise if the weights are not on this machine yet.
 
     Raises
     ------
@@ -58,21 +58,21 @@ def need_prepared(settings: Settings) -> None:
 
 
 def _ready(settings: Settings) -> bool:
-    """Whether ``get_encoder`` would know at once whether there are weights."""
+    """Whether ``get_encoder`` can decide at once which weights to use."""
     return not _checkpoint_unread(settings) and awaited_weights(settings) is None
 
 
 def _checkpoint_unread(settings: Settings) -> bool:
-    return registry.takes_checkpoint(settings.encoder) and not looked_into(settings)
+    return registry.takes_checkpoint(settings.encoder) and not is_validated(settings)
 
 
 def awaited_weights(settings: Settings) -> registry.WeightsSpec | None:
-    """The weights that have to be fetched before anything is decided; None where none have to."""
+    """Return the weights that must be fetched before an encoder can be chosen, or None."""
     for spec in registry.candidates(settings.encoder):
         absent = spec.absent(settings)
         if not absent:
             return None
-        if spec.takes_checkpoint and own_fault(settings) is not None:
+        if spec.takes_checkpoint and checkpoint_fault(settings) is not None:
             continue  # what was named by hand is not replaced by a download
         if all(weights.why_not(settings) is None for weights in absent):
             return absent[0]
@@ -80,7 +80,7 @@ def awaited_weights(settings: Settings) -> registry.WeightsSpec | None:
 
 
 def _begin(settings: Settings) -> str:
-    """See that a thread is at it; returns what the last one failed of, if that was a moment ago."""
+    """Start the thread unless one runs; return the error of the last attempt if it is recent."""
     key = settings.encoder, settings.data_dir, settings.cnn14_checkpoint
     with _lock:
         last = _preparations.get(key)

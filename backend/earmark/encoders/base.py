@@ -1,4 +1,4 @@
-"""What an encoder is: sound in, frames out, any run of frames pooled into one embedding."""
+"""Encoder protocol: sound to frames, and any run of frames to one embedding."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Tagger(Protocol):
-    """An encoder that was trained to tell C classes apart, and has a classifier of its own."""
+    """Encoder with a classifier of its own, trained on C classes."""
 
     def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weights float32 ``[E, C]`` and bias float32 ``[C]`` of its own classifier.

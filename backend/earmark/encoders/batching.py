@@ -1,4 +1,4 @@
-"""One pass of the network at a time; those who wait with sound of one length share the next pass."""
+"""Dynamic batching: one inference pass at a time; waiting sounds of one length share the next pass."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class _Ticket:
     frames: NDArray[np.float32] | None = None
 
 
-class Passes:
-    """Lets threads take turns at a function that uses every core (or the GPU) by itself.
+class BatchRunner:
+    """Batching queue around a function that uses every core (or the GPU) by itself.
 
-    Several passes at once only fight for the cores. Nobody waits for company: a pass takes whoever
+    Concurrent passes would only compete for the cores. No sound waits for a batch to fill: a pass takes what
     waits when it begins.
 
     Parameters
@@ -39,14 +39,14 @@ class Passes:
         self._changed = threading.Condition()
 
     def __call__(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run float32 ``[n]``, alone or in company, to float32 ``[T, D]``; raises what ``run`` raises."""
+        """Run float32 ``[n]``, alone or in a batch, to float32 ``[T, D]``; raises what ``run`` raises."""
         own = _Ticket(waveform)
         with self._changed:
             self._waiting.append(own)
             self._changed.wait_for(lambda: own.frames is not None or not self._running)
             if own.frames is not None:
                 return own.frames
-            together = self._with_company(own)
+            together = self._dequeue_batch(own)
             self._running = True
         others = together[1:]
         try:
@@ -64,8 +64,8 @@ class Passes:
                 self._changed.notify_all()
         return rows[0]
 
-    def _with_company(self, own: _Ticket) -> list[_Ticket]:
-        """Take a ticket, and those behind it that may share its pass, off the waiting list."""
+    def _dequeue_batch(self, own: _Ticket) -> list[_Ticket]:
+        """Dequeue a ticket, and those behind it that may share its pass."""
         most = max(1, self.shared_samples // max(1, own.waveform.size))
         same = [t for t in self._waiting if t is not own and t.waveform.size == own.waveform.size]
         together = [own, *same[: most - 1]]

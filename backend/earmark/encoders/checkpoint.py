@@ -1,4 +1,4 @@
-"""A checkpoint file as CNN14's network, read without running anything that a pickle may hold."""
+"""CNN14 checkpoint loading, without executing pickled code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GARBAGE = (
 
 
 def network_in(checkpoint: Path, *, mapped: bool = False) -> Cnn14:
-    """The network of a checkpoint: a dict with the state dict under ``model``.
+    """Load the network of a checkpoint: a dict with the state dict under ``model``.
 
     With ``mapped`` a file of torch's newer kind is mapped and not read, which is enough to see what it
     holds, and takes milliseconds. This imports torch.
@@ -62,7 +62,7 @@ def network_in(checkpoint: Path, *, mapped: bool = False) -> Cnn14:
 
 
 def digest_of(checkpoint: Path) -> str:
-    """The sha256 of a checkpoint, in hexadecimal.
+    """Return the sha256 of a checkpoint, in hexadecimal.
 
     Raises
     ------

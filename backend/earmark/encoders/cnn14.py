@@ -1,4 +1,4 @@
-"""PANNs' CNN14 as an Encoder: one pass over a recording, frames for every region in it."""
+"""CNN14 (PANNs) as an encoder: one pass over a recording, frames for every region in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from earmark.encoders.batching import Passes
+from earmark.encoders.batching import BatchRunner
 from earmark.encoders.checkpoint import digest_of, network_in
 from earmark.encoders.engines import Engine, EngineFaultError, Plan, first_that_starts, plans
 from earmark.encoders.weights import identity_of
@@ -29,7 +29,7 @@ SHORTEST = 31 * 320
 DIM = 2048
 
 CONTEXT_FRAMES = 4
-"""Frames of sound on either side that a frame can hear, and that chunks therefore overlap by.
+"""Receptive field: frames of sound on either side that influence a frame; chunks overlap by as many.
 
 The twelve 3×3 convolutions reach 2 · (1 + 2 + 4 + 8 + 16 + 32) = 126 hops to each side, and a chunk's
 reflect padding spoils its two outermost spectrogram columns: 128 hops, exactly 4 frames.
@@ -56,7 +56,7 @@ class Cnn14Encoder:
     device
         ``cpu`` leaves a GPU alone; None takes the GPU when PyTorch sees one.
     at_once
-        Whether the engine starts now; else it starts with the first sound, and whoever only pools, as
+        Whether the engine starts now; else it starts with the first sound, and a process that only pools, as
         most trainings do, never waits for it.
     engine, precision
         As the settings ``CNN14_ENGINE`` and ``CNN14_PRECISION`` spell them. Frames of all of them are
@@ -94,7 +94,7 @@ class Cnn14Encoder:
         classify = network.fc_audioset
         self._tag_weight, self._tag_bias = classify.weight.numpy(), classify.bias.numpy()
         self._engine: Engine | None = None
-        self.plan, self._run = self._plans[0], Passes(self._pass, 0)
+        self.plan, self._run = self._plans[0], BatchRunner(self._pass, 0)
         if at_once:
             self._start(network)
         else:
@@ -153,7 +153,7 @@ class Cnn14Encoder:
         return self._tag_weight.T, self._tag_bias
 
     def _start(self, network: Cnn14) -> Engine:
-        """Start the first engine of those left, and leave only those behind it."""
+        """Start the first of the remaining engines, and drop those before it."""
         try:
             plan, engine = first_that_starts(self._plans, network)
         except EngineFaultError as error:
@@ -167,7 +167,7 @@ class Cnn14Encoder:
         return engine
 
     def _pass(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One pass, float32 ``[B, n]`` to float32 ``[B, t, 2048]``, by the next engine where one fails."""
+        """Run one pass, float32 ``[B, n]`` to float32 ``[B, t, 2048]``; falls back to the next engine."""
         engine = self._engine or self._start(network_in(self._checkpoint))
         try:
             return engine.run(waveforms)

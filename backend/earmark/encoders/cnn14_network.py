@@ -1,4 +1,4 @@
-"""CNN14 in PyTorch, with the very keys of the published checkpoint. Importing this imports torch.
+"""CNN14 in PyTorch, with the keys of the published checkpoint. Importing this imports torch.
 
 Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition",
 2020. Every parameter, the Fourier and mel matrices included, comes from the checkpoint, so nothing
@@ -76,7 +76,7 @@ class _Block(nn.Module):
 
 
 class Cnn14(nn.Module):
-    """Waveform to frames. ``fc1`` and ``fc_audioset`` are held for whoever pools them."""
+    """Waveform to frames. ``fc1`` and ``fc_audioset`` are held for pooling and tagging."""
 
     def __init__(self) -> None:
         super().__init__()

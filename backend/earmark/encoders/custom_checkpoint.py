@@ -1,4 +1,4 @@
-"""CNN14_CHECKPOINT: is the file that somebody named of any use? Importing this imports no torch."""
+"""Validation of the file of CNN14_CHECKPOINT. Importing this imports no torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache
 
 
-def own_fault(settings: Settings) -> WeightsError | None:
-    """What is wrong with CNN14_CHECKPOINT as far as that is known; None also where it is unset.
+def checkpoint_fault(settings: Settings) -> WeightsError | None:
+    """Return what is wrong with CNN14_CHECKPOINT as far as it was validated; None if unset.
 
-    Costs no more than a look at the file: what it holds is known once ``look_into`` has run.
+    Costs no more than a look at the file: what it holds is known once ``validate`` has run.
     """
     path = settings.cnn14_checkpoint
     if path is None:
@@ -33,16 +33,16 @@ def own_fault(settings: Settings) -> WeightsError | None:
     return WeightsError(fault) if fault else None
 
 
-def looked_into(settings: Settings) -> bool:
-    """Whether it is known what CNN14_CHECKPOINT holds, if anything can be known."""
+def is_validated(settings: Settings) -> bool:
+    """Whether CNN14_CHECKPOINT was validated, or need not be."""
     path = settings.cnn14_checkpoint
     if path is None or not is_installed("torch"):
         return True
     return not _is_file(path) or _known(settings, path) is not None
 
 
-def look_into(settings: Settings, path: Path, *, published: bool = False, anew: bool = False) -> None:
-    """Read what CNN14_CHECKPOINT holds, once for each size and time of the file.
+def validate(settings: Settings, path: Path, *, published: bool = False, anew: bool = False) -> None:
+    """Validate CNN14_CHECKPOINT, once for each size and modification time of the file.
 
     This imports torch, which takes seconds, where it is not known yet.
 
@@ -78,7 +78,7 @@ def look_into(settings: Settings, path: Path, *, published: bool = False, anew: 
 
 
 def _known(settings: Settings, path: Path) -> str | None:
-    """The fault that was found in the file as it is now; empty where there is none."""
+    """Return the stored fault of the file in its present state; empty if it has none."""
     try:
         fault = _notes(settings).get_of(path.resolve()).get("fault")
     except OSError:  # gone in this moment

@@ -1,4 +1,4 @@
-"""Large files: one writer at a time, on a disk that may fill up and that the database shares."""
+"""Writing of large files: one writer at a time, and safe when the disk is full."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 when it is not there."""
+    """Return a file's size in bytes; 0 if it does not exist."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
 
 
-def is_no_room(error: OSError) -> bool:
-    """Whether a disk or a quota is full."""
+def is_disk_full(error: OSError) -> bool:
+    """Whether an error means a full disk or quota."""
     return error.errno in _NO_ROOM
 
 
-def need_room(folder: Path, size: int) -> None:
-    """Check that a folder's disk takes so many bytes.
+def require_space(folder: Path, size: int) -> None:
+    """Check that a folder's disk has the free space.
 
     Raises
     ------
@@ -49,18 +49,18 @@ def need_room(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def giving_room_back(part: Path) -> Iterator[None]:
+def remove_if_disk_full(part: Path) -> Iterator[None]:
     """Remove a file whose writing filled the disk: on a full disk, the database stops too."""
     try:
         yield
     except OSError as error:
-        if is_no_room(error):
+        if is_disk_full(error):
             part.unlink(missing_ok=True)
         raise
 
 
-def put_in_place(part: Path, target: Path) -> None:
-    """Let a complete file take the place of ``target`` in one step, also if the power goes."""
+def replace_durably(part: Path, target: Path) -> None:
+    """Replace ``target`` with a complete file, atomically and durably (fsync)."""
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)
@@ -70,7 +70,7 @@ def put_in_place(part: Path, target: Path) -> None:
 def alone(
     target: Path, part: Path, size: int, shown: Display, what: str = "CNN14's weights"
 ) -> Iterator[None]:
-    """Let one process at a time write ``target``; the others show how far its part is, and wait.
+    """File lock: one process writes ``target``; the others show its progress, and wait.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def alone(
 
 @contextmanager
 def explained(folder: Path, what: str = "CNN14's weights") -> Iterator[None]:
-    """Turn what a disk refuses into one sentence about ``what``.
+    """Convert an OSError of the disk into one sentence about ``what``.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def explained(folder: Path, what: str = "CNN14's weights") -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        if is_no_room(error):
+        if is_disk_full(error):
             raise WeightsError(
                 f"There is no room for {what} in {folder} ({reason}): free some space, or set "
                 "DATA_DIR to another disk."

@@ -1,4 +1,4 @@
-"""One large file over HTTP whose digest is known beforehand: resumed, retried, verified, then in place.
+"""Download of a large file over HTTP with a known digest: resumed, retried, verified.
 
 No ETag is kept: a file that changed on the server is no longer the one with this digest, whatever part
 of it is here.
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from earmark.encoders.disk import giving_room_back, need_room, put_in_place, size_of
+from earmark.encoders.disk import remove_if_disk_full, replace_durably, require_space, size_of
 from earmark.encoders.progress import Display
 from earmark.storage.atomic_files import sha256_of
 
@@ -49,8 +49,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for what.
+class RetryPolicy:
+    """Timeouts and retry intervals.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Patience:
 
 
 class _FailedTryError(Exception):
-    """This try failed; another may not. ``wait_seconds`` is what the server asks for."""
+    """A retryable failure. ``wait_seconds``: the server's Retry-After."""
 
     def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
         super().__init__(reason)
@@ -89,16 +89,16 @@ class _FailedTryError(Exception):
 
 
 class _NotConnectedError(_FailedTryError):
-    """The server was not even reached."""
+    """The server was not reached."""
 
 
 def part_path(source: Source, target: Path) -> Path:
-    """What has come so far, named by the digest so that another release's part is never gone on with."""
+    """Path of the partial file, named by the digest so that another release's part is never resumed."""
     return target.with_name(f"{target.name}.{source.sha256[:12]}.part")
 
 
-def download(source: Source, target: Path, shown: Display, patience: Patience) -> None:
-    """Fetch a file, going on where an earlier try or process ended. One caller at a time.
+def download(source: Source, target: Path, shown: Display, patience: RetryPolicy) -> None:
+    """Download a file, resuming an earlier attempt. One caller at a time.
 
     Raises
     ------
@@ -109,9 +109,9 @@ def download(source: Source, target: Path, shown: Display, patience: Patience) -
     """
     part = part_path(source, target)
     furthest, failures, reached = size_of(part), 0, False
-    need_room(target.parent, max(0, source.size - furthest))
+    require_space(target.parent, max(0, source.size - furthest))
     timeout = httpx.Timeout(patience.silence_seconds, connect=patience.probe_seconds)
-    with httpx.Client(timeout=timeout, follow_redirects=True) as client, giving_room_back(part):
+    with httpx.Client(timeout=timeout, follow_redirects=True) as client, remove_if_disk_full(part):
         while True:
             try:
                 _fetch(client, source, part, shown, patience)
@@ -126,10 +126,10 @@ def download(source: Source, target: Path, shown: Display, patience: Patience) -
                     furthest, failures = got, 0
                 failures += 1
                 _wait(failure, failures, shown, patience)
-    put_in_place(part, target)
+    replace_durably(part, target)
 
 
-def _wait(failure: _FailedTryError, failures: int, shown: Display, patience: Patience) -> None:
+def _wait(failure: _FailedTryError, failures: int, shown: Display, patience: RetryPolicy) -> None:
     """Pause before the next try.
 
     Raises
@@ -146,8 +146,8 @@ def _wait(failure: _FailedTryError, failures: int, shown: Display, patience: Pat
     patience.sleep(pause)
 
 
-def _fetch(client: httpx.Client, source: Source, part: Path, shown: Display, patience: Patience) -> None:
-    """One request for what is missing."""
+def _fetch(client: httpx.Client, source: Source, part: Path, shown: Display, patience: RetryPolicy) -> None:
+    """Send one (range) request for the missing bytes."""
     have = size_of(part)
     if have > source.size:
         part.unlink()
@@ -199,12 +199,12 @@ def _first_byte(answer: httpx.Response, source: Source, part: Path, have: int) -
 
 
 def _store(
-    answer: httpx.Response, source: Source, part: Path, start: int, shown: Display, patience: Patience
+    answer: httpx.Response, source: Source, part: Path, start: int, shown: Display, patience: RetryPolicy
 ) -> None:
-    """Write an answer behind the first ``start`` bytes."""
+    """Write a response's body behind the first ``start`` bytes."""
     pieces = answer.iter_raw()
     piece = next(pieces, b"")
-    if not start and is_page(piece):  # looked at before it takes the place of what is here
+    if not start and is_web_page(piece):  # looked at before it takes the place of what is here
         raise _FailedTryError(f"{source.host} sent {describe(piece)}")
     shown.begin(f"{source.name} from {source.host}", start, source.size)
     done = looked_done = start
@@ -231,7 +231,7 @@ def _store(
 
 
 def _verify(source: Source, part: Path, shown: Display) -> None:
-    """Check the digest; a file that fails goes away."""
+    """Check the digest; a wrong file is removed."""
     shown.begin(f"verifying {source.name}")
     digest = sha256_of(part)
     if digest == source.sha256:
@@ -245,21 +245,21 @@ def _verify(source: Source, part: Path, shown: Display) -> None:
     )
 
 
-def is_page(head: bytes) -> bool:
-    """Whether a file that begins so is a web page."""
+def is_web_page(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a web page."""
     return head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def describe(head: bytes) -> str:
-    """Say what kind of file begins so."""
-    if not is_page(head):
+    """Describe the kind of a file by its first bytes."""
+    if not is_web_page(head):
         return "another file"
     title = re.search(rb"<title[^>]*>\s*(.{1,80}?)\s*</title>", head, re.IGNORECASE | re.DOTALL)
     return f"a web page ('{title[1].decode('utf-8', 'replace')}')" if title else "a web page"
 
 
 def _retry_after(answer: httpx.Response) -> float:
-    """Seconds that a server asks to be left alone for; 0 when it does not."""
+    """Return the seconds of a Retry-After header; 0 without one."""
     asked = answer.headers.get("retry-after", "")
     if asked.isdecimal():
         return float(asked)

@@ -31,13 +31,13 @@ def _build_cnn14(settings: Settings, at_once: bool) -> Encoder:
 
 def _cnn14_identity(settings: Settings) -> str:
     from earmark.encoders import weights
-    from earmark.encoders.custom_checkpoint import own_fault
+    from earmark.encoders.custom_checkpoint import checkpoint_fault
 
     require_extra("torch", "The encoder cnn14")
     digest = weights.cheap_digest(settings)
     if digest is not None:
         return weights.identity_of(digest)
-    fault = own_fault(settings)
+    fault = checkpoint_fault(settings)
     if fault is not None:
         raise fault
     return weights.identity_of(weights.ZENODO.sha256)  # what will be fetched

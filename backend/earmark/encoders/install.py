@@ -1,4 +1,4 @@
-"""CNN14's weights brought by hand, and those in the cache read once more."""
+"""Installation of CNN14's weights from a local file, and verification of the cached ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from earmark.encoders import weights
-from earmark.encoders.disk import alone, explained, giving_room_back, need_room, put_in_place
-from earmark.encoders.download import Patience, Source, describe, is_page, part_path
+from earmark.encoders.disk import alone, explained, remove_if_disk_full, replace_durably, require_space
+from earmark.encoders.download import RetryPolicy, Source, describe, is_web_page, part_path
 from earmark.encoders.progress import Display, display
 from earmark.errors import WeightsError
 from earmark.settings import Settings
@@ -23,9 +23,9 @@ def bring_weights(
     verify: bool,
     say: Callable[[str], None],
     source: Source | None = None,
-    patience: Patience = weights.PATIENCE,
+    patience: RetryPolicy = weights.PATIENCE,
 ) -> Iterator[str]:
-    """Do what ``earmark weights`` promises; yields what came of it, in sentences.
+    """Carry out ``earmark weights cnn14``; yields its results as sentences.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def bring_weights(
     Raises
     ------
     WeightsError
-        See ``fetch_checkpoint``, ``check_own`` and ``install_checkpoint``.
+        See ``fetch_checkpoint``, ``validate_checkpoint`` and ``install_checkpoint``.
     """
     source, own = source or weights.ZENODO, settings.cnn14_checkpoint
     shown_identity = f"verified, encoder {weights.identity_of(source.sha256)}"
@@ -50,7 +50,7 @@ def bring_weights(
             yield f"But CNN14_CHECKPOINT is {own} and goes before them: unset it to use these."
         return
     if own is not None:
-        digest = weights.check_own(settings, source, anew=verify)
+        digest = weights.validate_checkpoint(settings, source, anew=verify)
         kind = "the published weights" if digest == source.sha256 else "weights of your own"
         yield f"CNN14_CHECKPOINT is {own}: {kind}, sha256 {digest}; nothing is fetched."
         return
@@ -67,7 +67,7 @@ def bring_weights(
 def install_checkpoint(
     settings: Settings, file: Path, source: Source | None = None, *, say: Callable[[str], None] | None = None
 ) -> Path:
-    """Copy a checkpoint that was brought by hand into the cache, verified and in one step.
+    """Copy a local checkpoint into the cache, verified and atomically.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def install_checkpoint(
         copy = path.with_name(f"{path.name}.copy")
         try:
             if not same:
-                need_room(path.parent, source.size)
+                require_space(path.parent, source.size)
             digest = _copy(file, None if same else copy, shown)
             if digest != source.sha256:
                 raise WeightsError(
@@ -91,7 +91,7 @@ def install_checkpoint(
                     f"{source.sha256[:12]}…): download {source.url} again."
                 )
             if not same:
-                put_in_place(copy, path)
+                replace_durably(copy, path)
             part.unlink(missing_ok=True)
         finally:
             copy.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def install_checkpoint(
 
 
 def verify_checkpoint(settings: Settings, source: Source | None = None) -> bool:
-    """Read the file in the cache again and say whether it is right; one that is not is removed.
+    """Verify the cached file's digest; a wrong file is removed.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def verify_checkpoint(settings: Settings, source: Source | None = None) -> bool:
     """
     source = source or weights.ZENODO
     path = weights.cache_path(settings, source)
-    with display(_say_nothing) as shown, explained(path.parent):
+    with display(_silent_display) as shown, explained(path.parent):
         if path.stat().st_size == source.size and _copy(path, None, shown) == source.sha256:
             return True
         path.unlink()
@@ -117,7 +117,7 @@ def verify_checkpoint(settings: Settings, source: Source | None = None) -> bool:
 
 
 def _check_brought(file: Path, source: Source) -> None:
-    """Refuse at once what cannot be the checkpoint."""
+    """Reject early a file that cannot be the checkpoint."""
     again = f"download {source.url} again."
     try:
         with file.open("rb") as content:
@@ -127,7 +127,7 @@ def _check_brought(file: Path, source: Source) -> None:
         raise WeightsError(f"{file} cannot be read ({error.strerror}): correct the path.") from error
     if size == source.size:
         return
-    if is_page(head):
+    if is_web_page(head):
         raise WeightsError(f"{file} is {describe(head)}, not {source.name}: {again}")
     if size < source.size:
         raise WeightsError(
@@ -147,7 +147,7 @@ def _copy(file: Path, target: Path | None, shown: Display) -> str:
                 digest.update(piece)
                 shown.reach(done := done + len(piece))
             return digest.hexdigest()
-        with giving_room_back(target), target.open("wb") as copy:
+        with remove_if_disk_full(target), target.open("wb") as copy:
             while piece := content.read(_COPY_BYTES):
                 digest.update(piece)
                 copy.write(piece)
@@ -155,5 +155,5 @@ def _copy(file: Path, target: Path | None, shown: Display) -> str:
     return digest.hexdigest()
 
 
-def _say_nothing(line: str) -> None:
-    """Reading what is here takes a second; only a terminal shows it."""
+def _silent_display(line: str) -> None:
+    """Progress display that shows nothing: reading a local file takes a second."""

@@ -1,4 +1,4 @@
-"""Statistics of log-mel bands: an encoder without weights, so that the whole loop runs offline.
+"""Log-mel encoder: statistics of log-mel bands, without any weights.
 
 The front end is CNN14's (Kong et al., PANNs, 2020): 32 kHz, window 1024, hop 320, 64 mel bands from
 50 to 14,000 Hz. Beside the bands, each frame carries how tonal the sound is: spectral flatness and

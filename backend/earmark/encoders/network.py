@@ -1,4 +1,4 @@
-"""Is there a network? Found out within seconds, and remembered, so that nobody waits for it twice."""
+"""Network reachability: probed within seconds, and failures are cached."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from urllib.request import getproxies, proxy_bypass
 from earmark.storage.atomic_files import atomic_write
 
 FORGET_SECONDS = 600.0
-"""A failure is believed for this long; after that, somebody tries again."""
+"""Lifetime of a cached failure."""
 
 _in_process: dict[Path, dict[str, str | float]] = {}
 """The same notes, for folders that cannot be written."""
 
 
 def why_unreachable(url: str, seconds: float) -> str | None:
-    """Say why a server, or the proxy that leads there, takes no TCP connection; None when it does.
+    """Return why no TCP connection to a server, or its proxy, is possible; None if it is.
 
     In a thread of its own, because looking up a name without network can outlast every timeout.
     """
@@ -43,7 +43,7 @@ def why_unreachable(url: str, seconds: float) -> str | None:
 
 
 def _first_hop(url: str) -> tuple[str, int]:
-    """Host and port that a request for this URL goes to first."""
+    """Return host and port that a request for this URL connects to: the proxy's or its own."""
     parts = urlsplit(url)
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -53,7 +53,7 @@ def _first_hop(url: str) -> tuple[str, int]:
 
 
 class FailureNote:
-    """Why fetching failed lately, for every process that shares a folder.
+    """Cached failure of a download, shared by the processes of a folder.
 
     Parameters
     ----------

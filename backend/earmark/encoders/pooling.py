@@ -1,4 +1,4 @@
-"""CNN14's way from frames to the embedding of a region: ReLU(fc1(max + mean)). Imports torch."""
+"""CNN14's pooling of frames into an embedding: ReLU(fc1(max + mean)). Imports torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a large file comes: a bar on a terminal, a line now and then elsewhere."""
+"""Progress display of a large transfer: a bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def display(say: Callable[[str], None] | None = None) -> Iterator[Display]:
 
 
 class Lines:
-    """Lines for a log: each stretch of work once, and how far it is every ``every_seconds``."""
+    """Log lines: each task's start, and its progress every ``every_seconds``."""
 
     def __init__(self, say: Callable[[str], None], every_seconds: float = LINE_SECONDS) -> None:
         self._say, self._every = say, every_seconds

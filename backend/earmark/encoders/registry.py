@@ -62,7 +62,7 @@ def candidates(setting: str) -> tuple[EncoderSpec, ...]:
 
 
 def stands_in(setting: str, name: str) -> bool:
-    """Whether ``auto`` came to an encoder that is not the best one."""
+    """Whether ``auto`` chose another encoder than the best one."""
     return setting == AUTO and name != AUTO_ORDER[0]
 
 

@@ -1,4 +1,4 @@
-"""What the encoder registry holds: one entry for each encoder, and where its weights come from."""
+"""Entries of the encoder registry, and the sources of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CNN14's published weights: found here, or fetched once and verified. Nothing happens at import."""
+"""CNN14's published weights: found locally, or downloaded once and verified. Nothing happens at import."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import structlog
 
-from earmark.encoders.custom_checkpoint import look_into, own_fault
+from earmark.encoders.custom_checkpoint import checkpoint_fault, validate
 from earmark.encoders.disk import alone, size_of
-from earmark.encoders.download import Patience, Source, download, part_path
+from earmark.encoders.download import RetryPolicy, Source, download, part_path
 from earmark.encoders.network import FailureNote, why_unreachable
 from earmark.encoders.progress import Display, display
 from earmark.errors import WeightsError
@@ -25,13 +25,13 @@ ZENODO = Source(
 )
 """Zenodo record 3987831, CC BY 4.0. What every function here takes when it is told no other source."""
 
-PATIENCE = Patience()
+PATIENCE = RetryPolicy()
 
 _log = structlog.get_logger(__name__)
 
 
 def cache_path(settings: Settings, source: Source | None = None) -> Path:
-    """Where the fetched checkpoint is kept, and where one that is brought by hand belongs."""
+    """Return the path of the cached checkpoint, downloaded or brought by hand."""
     return settings.data_dir.resolve() / "weights" / (source or ZENODO).name
 
 
@@ -41,7 +41,7 @@ def identity_of(digest: str) -> str:
 
 
 def find_checkpoint(settings: Settings, source: Source | None = None) -> Path | None:
-    """Return the checkpoint that is here: CNN14_CHECKPOINT, else the verified file in the cache.
+    """Return the local checkpoint: CNN14_CHECKPOINT, else the verified file in the cache.
 
     Where CNN14_CHECKPOINT is set and no good, only ``ENCODER=auto`` looks in the cache. A file in the
     cache whose digest is wrong counts as absent. It is hashed once, about a second, and again only when
@@ -57,8 +57,8 @@ def find_checkpoint(settings: Settings, source: Source | None = None) -> Path | 
     return None
 
 
-def check_own(settings: Settings, source: Source | None = None, anew: bool = False) -> str | None:
-    """Read what CNN14_CHECKPOINT holds, unless that is remembered; return its digest, None where it is unset.
+def validate_checkpoint(settings: Settings, source: Source | None = None, anew: bool = False) -> str | None:
+    """Validate CNN14_CHECKPOINT, cached; return its digest, None if it is unset.
 
     With ``anew`` it is read, every byte, whatever is remembered.
 
@@ -72,11 +72,11 @@ def check_own(settings: Settings, source: Source | None = None, anew: bool = Fal
     path = settings.cnn14_checkpoint
     if path is None:
         return None
-    fault = own_fault(settings)
+    fault = checkpoint_fault(settings)
     if fault is not None and not (anew and path.is_file()):
         raise fault
     digest = checkpoint_digest(settings, path, anew)
-    look_into(settings, path, published=digest == (source or ZENODO).sha256, anew=anew)
+    validate(settings, path, published=digest == (source or ZENODO).sha256, anew=anew)
     return digest
 
 
@@ -101,7 +101,7 @@ def checkpoint_digest(settings: Settings, path: Path, anew: bool = False) -> str
 
 
 def cheap_digest(settings: Settings, source: Source | None = None) -> str | None:
-    """Return the digest of the checkpoint that is here, reading no large file twice; None without one.
+    """Return the local checkpoint's digest, cached; None without one.
 
     Raises
     ------
@@ -123,11 +123,11 @@ def fetch_checkpoint(
     settings: Settings,
     source: Source | None = None,
     *,
-    patience: Patience = PATIENCE,
+    patience: RetryPolicy = PATIENCE,
     anew: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Return the checkpoint, downloading it into the cache when it is not here.
+    """Return the checkpoint, downloading it into the cache if it is missing.
 
     Two processes download once, and one that was killed is gone on with. A failure is remembered for
     ten minutes by every process of a data folder; a file that is brought by hand meanwhile is found
@@ -154,7 +154,7 @@ def fetch_checkpoint(
     found = find_checkpoint(settings, source)
     if found is not None:
         return found
-    fault = own_fault(settings)
+    fault = checkpoint_fault(settings)
     if fault is not None:
         raise fault
     path = cache_path(settings, source)
@@ -176,26 +176,26 @@ def fetch_checkpoint(
 
 
 def why_not_fetched(settings: Settings, source: Source | None = None) -> str | None:
-    """Why fetching failed a moment ago, so that it is not tried now; None where it may be."""
+    """Return the recent failure because of which no download is tried now, or None."""
     source = source or ZENODO
     return _failure_note(cache_path(settings, source)).recall(source.url)
 
 
 def fetched_bytes(settings: Settings, source: Source | None = None) -> tuple[int, int]:
-    """How many bytes of the weights have come so far, and of how many."""
+    """Return downloaded and total bytes of the weights."""
     source = source or ZENODO
     return size_of(part_path(source, cache_path(settings, source))), source.size
 
 
 def _where(settings: Settings, source: Source) -> Path | None:
-    """Where the weights should be; None where a CNN14_CHECKPOINT that is no good ends the search."""
-    if own_fault(settings) is None:
+    """Return the path to look for weights; None if CNN14_CHECKPOINT is set and unusable."""
+    if checkpoint_fault(settings) is None:
         return settings.cnn14_checkpoint or cache_path(settings, source)
     return cache_path(settings, source) if settings.encoder == "auto" else None
 
 
 def _verified_digest(settings: Settings, source: Source, path: Path) -> str | None:
-    """The digest of a file in the cache, None where it is not the right one."""
+    """Return a cached file's digest, None if it is wrong."""
     if path.stat().st_size != source.size:
         return None
     digest = checkpoint_digest(settings, path)
@@ -206,8 +206,8 @@ def _failure_note(path: Path) -> FailureNote:
     return FailureNote(path.with_name("fetching-failed.json"))
 
 
-def _download(source: Source, path: Path, shown: Display, patience: Patience) -> str | None:
-    """Download into the cache; returns why the network or the server did not hand it over."""
+def _download(source: Source, path: Path, shown: Display, patience: RetryPolicy) -> str | None:
+    """Download into the cache; returns the network's or server's failure."""
     shown.begin(f"looking for {source.host}")
     failure = why_unreachable(source.url, patience.probe_seconds)
     if failure is None:

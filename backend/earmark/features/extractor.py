@@ -95,7 +95,7 @@ class FrameExtractor:
         return self.extract(self.locate(address, access, deadline), address, deadline)
 
     def locate(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> LocatedSound:
-        """Return the file of a sound, fetched by the pool where it is not here; same errors."""
+        """Return a sound's local file, fetched by the pool if need be; errors as above."""
         located = self.located(address, access)
         if located is not None:
             return located
@@ -106,18 +106,18 @@ class FrameExtractor:
             self.release(ticket)
 
     def located(self, address: str, access: LabelStudioAccess | None) -> LocatedSound | None:
-        """Return the file of a sound that is here and was read before, at once; None for any other."""
+        """Return a sound's local file at once if it was read before, else None."""
         try:
             return self._source.locate(address, access, fetch=False)
         except SoundNotFetchedError:
             return None
 
     def request(self, address: str, access: LabelStudioAccess | None) -> Ticket[LocatedSound]:
-        """Have a sound fetched, or a new file's content read, by the pool; ``release`` it in the end."""
+        """Queue a sound in the pool, to be fetched or hashed; ``release`` the ticket in the end."""
         return self._source.request(address, access)
 
     def release(self, ticket: Ticket[LocatedSound]) -> None:
-        """Wait no longer for what was requested; see ``FairPool.release``."""
+        """Give up a ticket; see ``FairPool.release``."""
         self._source.pool.release(ticket)
 
     def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> EncodedSound:
@@ -134,7 +134,7 @@ class FrameExtractor:
         return all(self._store.holds(located.digest, identity) for identity in self._stored_as)
 
     def _load(self, digest: str) -> EncodedSound | None:
-        """The stored sound, or None where frames of an encoder, or band levels, are missing."""
+        """Load the stored sound; None if frames of an encoder, or band levels, are missing."""
         sounds: list[EncodedSound] = []
         for identity in self._stored_as:
             sound = self._store.load(digest, identity)
@@ -144,7 +144,7 @@ class FrameExtractor:
         return self._joined(sounds)
 
     def _joined(self, sounds: Sequence[EncodedSound]) -> EncodedSound:
-        """One sound of those of all members; its duration is counted at the highest sample rate."""
+        """Assemble one sound from those of all members; the highest sample rate counts its duration."""
         *encoded, levels = sounds
         if self._combination is None:
             return replace(encoded[0], levels=levels.frames)
@@ -166,7 +166,7 @@ class FrameExtractor:
         return self._joined([sound for sound in sounds.values() if sound is not None])
 
     def _members(self) -> Sequence[Encoder]:
-        """The encoder, or those of the combination.
+        """Return the encoder, or the members of the combination.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class FrameExtractor:
             return fan_out(blocks, [partial(encode, encoder) for encoder in encoders])
 
     def _paced(self, blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
-        """The blocks; in the background, waiting at times for predictions that encode."""
+        """Yield the blocks; in the background, yield priority to predictions now and then."""
         samples, asked_at = 0, -rate * YIELD_EVERY_SECONDS
         for block in blocks:
             if self._way and samples - asked_at >= rate * YIELD_EVERY_SECONDS:
@@ -234,7 +234,7 @@ def _held(lock: threading.Lock, deadline: Deadline) -> Iterator[None]:
 
 
 def _name_in(address: str) -> str:
-    """The file name that people know a sound by; the file on disk may be named by its digest."""
+    """Return a sound's file name for messages; the local file may be named by its digest."""
     parts = urlsplit(address)
     path = parts.query if parts.path.rstrip("/").endswith("/data/local-files") else parts.path
     return unquote(path).rpartition("/")[2] or address

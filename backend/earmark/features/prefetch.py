@@ -72,7 +72,7 @@ class Prefetch:
             self._request(absent)
 
     def locate(self, address: str) -> LocatedSound:
-        """Return the file of a sound; errors as in ``FrameExtractor.extract_address``.
+        """Return a sound's local file; errors as in ``FrameExtractor.extract_address``.
 
         Raises
         ------
@@ -87,18 +87,18 @@ class Prefetch:
         return self._extractor.locate(address, self._access, self._deadline)
 
     def finish(self) -> None:
-        """Wait for what is being fetched, however long it takes; what has not begun stays away."""
+        """Wait for running fetches, however long they take; queued ones are dropped."""
         wait([ticket.future for ticket in self._tickets.values() if ticket.future.running()])
 
     def all_here(self, addresses: Sequence[str]) -> bool:
-        """Whether these sounds are on this machine, or fail in another way than by their arrival."""
+        """Whether no sound of these has to be fetched."""
         try:
             return all(self._extractor.located(address, self._access) is not None for address in addresses)
         except EarmarkError:
             return True
 
     def _look(self) -> tuple[list[int], deque[int]]:
-        """Positions of the tasks whose sounds are here, and of the others; without network, or hashing."""
+        """Return positions of tasks whose sounds are local, and of the others; no network, no hashing."""
         stored: list[int] = []
         here: list[int] = []
         absent: deque[int] = deque()
@@ -120,7 +120,7 @@ class Prefetch:
         return stored + here, absent
 
     def _locate_here(self, address: str) -> LocatedSound | None:
-        """Return the file of a sound that is here, looked up once; None for any other."""
+        """Return a sound's local file, looked up once; None if it must be fetched."""
         if address not in self._located:
             located = self._extractor.located(address, self._access)
             if located is None:
@@ -137,7 +137,7 @@ class Prefetch:
                     self._tickets[address] = self._extractor.request(address, self._access)
 
     def _next_arrived(self) -> int | None:
-        """Wait for the first task whose sounds have all come, or failed; None when time is up."""
+        """Wait for the first task whose sounds have all arrived or failed; None at the deadline."""
         while True:
             for position in self._fetching:
                 if all(self._tickets[address].future.done() for address in self._addresses[position]):
@@ -152,7 +152,7 @@ class Prefetch:
                 return None
 
     def _release(self) -> None:
-        """Give up the tickets of all tasks but those that are still being fetched."""
+        """Release the tickets of all tasks but those being fetched."""
         needed = {address for position in self._fetching for address in self._addresses[position]}
         for address in [address for address in self._tickets if address not in needed]:
             self._extractor.release(self._tickets.pop(address))

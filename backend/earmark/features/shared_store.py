@@ -1,4 +1,4 @@
-"""Frames that several machines share through a bucket: what one of them heard, no other hears again."""
+"""Shared frame store: machines share frames through a bucket, so each sound is encoded once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REST_SECONDS = 30.0
 
 
 def frame_store(settings: Settings) -> FrameStore:
-    """The store that ``FRAMES_URL`` names: in the data folder, in a folder that machines share, or a bucket.
+    """Return the frame store of ``FRAMES_URL``: the data folder, a shared folder, or a bucket.
 
     Raises
     ------
@@ -44,10 +44,10 @@ def frame_store(settings: Settings) -> FrameStore:
 
 
 class BucketFrames(FrameStore):
-    """Frames in a local folder first, and in a bucket for all machines.
+    """Frame store with a local folder in front of a bucket (write-through cache).
 
     What the bucket holds is copied to the folder when it is first asked for. The bucket never stands in
-    the way: without it each machine hears for itself, and what it heard meanwhile stays its own.
+    the way: without it each machine encodes for itself, and those frames stay local.
 
     Parameters
     ----------

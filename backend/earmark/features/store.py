@@ -1,4 +1,4 @@
-"""Frame store: the frames of sounds as files, by content and by the encoder that made them."""
+"""Frame store: frames of sounds as files, by content digest and encoder identity."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ class FrameStore:
         return frames_from_bytes(content, digest, identity)
 
     def holds(self, digest: str, identity: str) -> bool:
-        """Whether there is a stored sound on this machine; whether it is sound, ``load`` tells."""
+        """Whether a sound is stored on this machine; only ``load`` checks that it is undamaged."""
         return self._path(digest, identity).is_file()
 
     def save(self, sound: EncodedSound, identity: str) -> None:
-        """Store, in one step, over whatever was there.
+        """Store atomically, replacing an earlier file.
 
         Raises
         ------
@@ -131,7 +131,7 @@ def _not_stored(folder: Path, error: OSError) -> str:
 
 
 def frames_path(digest: str, identity: str) -> str:
-    """Where a sound's frames are in a store, relative to it.
+    """Return the path of a sound's frames in a store, relative to it.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def frames_path(digest: str, identity: str) -> str:
 
 
 def frames_to_bytes(sound: EncodedSound, identity: str) -> bytes:
-    """A sound as ``FrameStore`` keeps it.
+    """Serialise a sound as ``FrameStore`` stores it.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def frames_to_bytes(sound: EncodedSound, identity: str) -> bytes:
 
 
 def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity: str) -> EncodedSound | None:
-    """What ``frames_to_bytes`` made, or None where it is damaged, or of another sound or encoder."""
+    """Deserialise a stored sound; None if it is damaged, or of another sound or encoder."""
     content = np.frombuffer(content, dtype=np.uint8)
     if (
         content.size <= _HEAD_BYTES

@@ -15,8 +15,8 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 
 from earmark.encoders import encoder_identity, registry
-from earmark.encoders.background_fetch import need_prepared, prepare
-from earmark.encoders.custom_checkpoint import looked_into, own_fault
+from earmark.encoders.background_fetch import prepare, require_prepared
+from earmark.encoders.custom_checkpoint import checkpoint_fault, is_validated
 from earmark.errors import EarmarkError
 from earmark.jobs.queue import job_queue, live_workers
 from earmark.jobs.queues import QueueKind
@@ -113,14 +113,14 @@ class Readiness:
         settings = self._services.settings
         try:
             encoder_identity(settings)
-            need_prepared(settings)
+            require_prepared(settings)
         except EarmarkError as error:
             return str(error)
         if registry.takes_checkpoint(settings.encoder):
-            fault = own_fault(settings)
+            fault = checkpoint_fault(settings)
             if fault is not None:
                 return str(fault)
-            if not looked_into(settings):
+            if not is_validated(settings):
                 prepare(settings)  # in a background thread, because importing torch takes seconds
                 return (
                     f"CNN14_CHECKPOINT is {settings.cnn14_checkpoint}, which is being read: ask again soon."

@@ -1,4 +1,4 @@
-"""Which engine runs CNN14's network here. Importing this imports none of them.
+"""Engine selection: what runs CNN14's network on this machine. Importing this imports none of them.
 
 Measured on a 2-core Xeon with AMX, 10 s of sound to embedding, least of many runs: OpenVINO bf16 31 ms,
 PyTorch bf16 channels-last 85, ONNX Runtime fp32 167, OpenVINO fp32 188, PyTorch fp32 280, its reference
@@ -86,7 +86,7 @@ def plans(
 
 
 def first_that_starts(candidates: Iterable[Plan], network: Cnn14) -> tuple[Plan, Engine]:
-    """Start the first engine that can be, and that agrees with PyTorch; those before it are logged.
+    """Start the first engine that works and agrees with PyTorch; failures are logged.
 
     Parameters
     ----------
@@ -100,13 +100,13 @@ def first_that_starts(candidates: Iterable[Plan], network: Cnn14) -> tuple[Plan,
     EngineFaultError
         None of them starts.
     """
-    from earmark.encoders.engines.self_test import prove
+    from earmark.encoders.engines.self_test import compare_with_torch
 
     reasons: list[str] = []
     for plan in candidates:
         try:
             engine = _start(plan, network)
-            prove(engine, network)
+            compare_with_torch(engine, network)
         except EngineFaultError as error:
             reasons.append(f"{plan}: {error}")
             _log.warning("encoder_engine_failed", engine=str(plan), reason=str(error))

@@ -1,4 +1,4 @@
-"""What runs CNN14's network: an engine takes sound and returns frames, in one precision."""
+"""Engine protocol: inference of CNN14's network, sound to frames, in one precision."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Plan:
 
 
 class Engine(Protocol):
-    """A loaded network. One pass at a time; ``Passes`` sees to that."""
+    """A loaded network. One pass at a time, which ``BatchRunner`` ensures."""
 
     @property
     def shared_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""What this processor can do and how much of it is ours. Imports no engine."""
+"""CPU features and the cores available to this process. Imports no engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def has_bf16() -> bool:
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may use: affinity and the container's quota count."""
+    """Count physical cores that this process may use, by affinity and the container's quota."""
     counts = [psutil.cpu_count(logical=False) or os.cpu_count() or 1]
     if hasattr(os, "sched_getaffinity"):
         counts.append(len(os.sched_getaffinity(0)))
@@ -48,7 +48,7 @@ def has_cuda() -> bool:
 
 
 def _quota() -> int:
-    """Cores that cgroup v2 grants, rounded up; very many where it sets no limit."""
+    """Return the CPU quota of cgroup v2 in cores, rounded up; very large without a limit."""
     try:
         quota, period = _QUOTA.read_text(encoding="ascii").split()
         return math.ceil(int(quota) / int(period))

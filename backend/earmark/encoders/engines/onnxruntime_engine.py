@@ -1,4 +1,4 @@
-"""CNN14 in ONNX Runtime: a graph of a few kilobytes, and the weights handed over beside it.
+"""CNN14 in ONNX Runtime: a graph of a few kilobytes, with external weights in memory.
 
 Nothing is exported or cached. Importing this imports onnxruntime, with its telemetry turned off.
 """
@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 # From 1.29 on, onnxruntime sends what it runs to Microsoft unless this is set before it is imported.
-# The pinned release cannot; this is for whoever installs a later one.
+# The pinned release cannot; this is for later releases.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -30,7 +30,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from earmark.encoders.cnn14_network import MEL_BANDS, WIDTHS, Cnn14
 from earmark.encoders.engines.base import EngineFaultError, Plan
-from earmark.encoders.engines.folding import BLOCKS, turned_block
+from earmark.encoders.engines.folding import BLOCKS, transposed_block
 from earmark.encoders.engines.front_end import FrontEnd
 
 # They have no base of their own, and some builds raise RuntimeError for a lack of memory.
@@ -98,7 +98,7 @@ def _graph(network: Cnn14, weights: _Weights) -> onnx.ModelProto:
 
     x = then("Transpose", "image", perm=[0, 1, 3, 2])
     for block in range(1, BLOCKS + 1):
-        for number, (weight, bias) in enumerate(turned_block(network, block), start=1):
+        for number, (weight, bias) in enumerate(transposed_block(network, block), start=1):
             weights[f"weight{block}{number}"] = weight
             weights[f"bias{block}{number}"] = bias
             x = then(
@@ -119,13 +119,13 @@ def _graph(network: Cnn14, weights: _Weights) -> onnx.ModelProto:
         "cnn14",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["clips", 1, "columns", MEL_BANDS])],
         [helper.make_tensor_value_info("frames", TensorProto.FLOAT, ["clips", "frames", WIDTHS[-1]])],
-        [_elsewhere(name, value) for name, value in weights.items()],
+        [_external(name, value) for name, value in weights.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
 
 
-def _elsewhere(name: str, value: NDArray[np.float32]) -> onnx.TensorProto:
-    """Declare an initialiser whose numbers are handed over in memory, under a file name that is not read."""
+def _external(name: str, value: NDArray[np.float32]) -> onnx.TensorProto:
+    """Declare an external initialiser, whose data is passed in memory under a file name that is not read."""
     declared = TensorProto(
         name=name, data_type=TensorProto.FLOAT, dims=value.shape, data_location=TensorProto.EXTERNAL
     )

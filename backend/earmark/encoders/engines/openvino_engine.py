@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.encoders.cnn14_network import MEL_BANDS, Cnn14
 from earmark.encoders.engines.base import EngineFaultError, Plan
-from earmark.encoders.engines.folding import BLOCKS, turned_block
+from earmark.encoders.engines.folding import BLOCKS, transposed_block
 from earmark.encoders.engines.front_end import FrontEnd
 
 # On import, openvino reports itself to Google Analytics through this package, unless it cannot be
@@ -68,7 +68,7 @@ class OpenvinoEngine:
 
 @functools.cache
 def _core() -> openvino.Core:
-    """The one core of this process, which lives as long as it does.
+    """Return this process's single OpenVINO core, which lives as long as the process.
 
     Each core gives the thread that starts it another stack for signals. When several end in the order in
     which they began, that stack is memory that is there no more, and the next Ctrl-C a segmentation fault.
@@ -81,7 +81,7 @@ def _model(network: Cnn14) -> openvino.Model:
     image = ops.parameter([-1, 1, -1, MEL_BANDS], np.float32, name="image")
     x = ops.transpose(image, ops.constant(np.array([0, 1, 3, 2])))
     for block in range(1, BLOCKS + 1):
-        for weight, bias in turned_block(network, block):
+        for weight, bias in transposed_block(network, block):
             x = ops.convolution(x, ops.constant(weight), [1, 1], [1, 1], [1, 1], [1, 1])
             x = ops.relu(ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1))))
         if block < BLOCKS:

@@ -1,4 +1,4 @@
-"""Two frames of sound through a new engine and through plain PyTorch. Importing this imports torch."""
+"""Self-test of an engine against PyTorch on two frames of noise. Importing this imports torch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _LARGEST_ERROR = 0.03
 """Norm of the difference over norm of the frames: bf16 stays near 0.003, a wrong layer far above 0.1."""
 
 
-def prove(engine: Engine, network: Cnn14) -> None:
-    """Compare an engine's frames of some noise with the network's own.
+def compare_with_torch(engine: Engine, network: Cnn14) -> None:
+    """Compare an engine's frames of noise with PyTorch's.
 
     Catches a driver, a library build or an overflow in half precision that gives wrong numbers
     instead of an error, before they are stored.

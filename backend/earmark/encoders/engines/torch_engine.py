@@ -1,4 +1,4 @@
-"""CNN14 in PyTorch: on the GPU, and where nothing else runs. Importing this imports torch."""
+"""CNN14 in PyTorch: on the GPU, and as the last fallback. Importing this imports torch."""
 
 from __future__ import annotations
 

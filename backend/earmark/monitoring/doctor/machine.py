@@ -132,7 +132,7 @@ def encoder(settings: Settings) -> Iterator[Finding]:
     fault = ""
     try:
         if registry.takes_checkpoint(settings.encoder):
-            weights.check_own(settings)
+            weights.validate_checkpoint(settings)
     except EarmarkError as error:
         fault = str(error)
     try:
