@@ -192,7 +192,7 @@ def _recordings(session: Session, version: Version | None) -> set[str]:
     if version is None:
         return set()
     folds = load_folds(session, version.id)
-    return set(Fitted.from_bytes(load_head(session, version.id), folds).assignment)
+    return set(Fitted.from_bytes(load_head(session, version.id), folds).assignment or ())
 
 
 def _event_numbers(session: Session, key: str) -> set[int]:

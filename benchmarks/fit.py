@@ -96,7 +96,8 @@ class Mixture:
         found = likely[:, :labels].copy()
         members = np.zeros((len(one), labels))
         members[np.arange(len(one)), one] = members[np.arange(len(one)), two] = 1
-        return found + likely[:, labels:] @ members
+        scores: NDArray[np.float64] = found + likely[:, labels:] @ members
+        return scores
 
 
 def ours(

@@ -109,8 +109,9 @@ def make_source(folder: Path, count: int, seed: int) -> Path:
                 RegionRecord(start, round(start + 0.05, 3), REGION_LABELS[number % 3]),
                 RegionRecord(round(start + 0.1, 3), round(start + 0.14, 3), REGION_LABELS[(number + 1) % 3]),
             )
-            said = {"regions": {"label": regions}, "tags": {"tags": (TAGS[number % 3],)}}
-            add([ClipRecord(name, duration=SECONDS, annotator=ACCOUNT[0], **said)])
+            labels = {"label": regions}
+            tags = {"tags": (TAGS[number % 3],)}
+            add([ClipRecord(name, duration=SECONDS, annotator=ACCOUNT[0], regions=labels, tags=tags)])
             guess = {"label": (RegionRecord(start, round(start + 0.04, 3), REGION_LABELS[number % 3], 0.5),)}
             add([ClipRecord(name, duration=SECONDS, regions=guess, source="prediction", version="other-v1")])
     return table
@@ -160,14 +161,16 @@ def compare(url: str, client: Any, title: str, records: Sequence[ClipRecord]) ->
             found["twins"] += max(0, len(held) - 1)
         found[f"{kind}_missing"] += not held
         there = {_key(item["value"]) for made in held for item in made["result"]}
-        wanted = {(r.start, r.end, r.label) for regions in record.regions.values() for r in regions}
+        wanted: set[tuple[float | None, float | None, str]] = {
+            (r.start, r.end, r.label) for regions in record.regions.values() for r in regions
+        }
         wanted |= {(None, None, tag) for tags in record.tags.values() for tag in tags}
         found["regions_missing"] += len(wanted - there)
     return found
 
 
 def _key(value: dict[str, Any]) -> tuple[Any, Any, str]:
-    return value.get("start"), value.get("end"), (value.get("labels") or value.get("choices"))[0]
+    return value.get("start"), value.get("end"), (value.get("labels") or value["choices"])[0]
 
 
 class Load:

@@ -54,7 +54,7 @@ LABELS_PER_CLASS = (1, 3, 10)
 BASELINE_RATE = 32_000
 CONTROL = "instrument"
 
-SYNONYMS = {"Violin_or_fiddle": ("Violin, fiddle",)}
+SYNONYMS: dict[str, tuple[str, ...]] = {"Violin_or_fiddle": ("Violin, fiddle",)}
 """What ``predicted_values`` would say of the one label that is no name."""
 
 Scores = NDArray[np.float64]
@@ -150,7 +150,8 @@ def plain_statistics(sound: NDArray[np.float32], rate: int) -> NDArray[np.float6
     bands = np.log(power + 1e-8)
     step = np.abs(np.diff(bands, axis=1)).mean(axis=1) if bands.shape[1] > 1 else np.zeros(len(bands))
     parts = [bands.mean(axis=1), bands.std(axis=1), bands.min(axis=1), bands.max(axis=1), step]
-    return np.concatenate(parts).astype(np.float64)
+    statistics: NDArray[np.float64] = np.concatenate(parts).astype(np.float64)
+    return statistics
 
 
 def deal(classes: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:

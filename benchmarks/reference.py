@@ -48,6 +48,8 @@ def random_cnn14() -> Any:
     network = reference_cnn14()
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             torch.nn.init.uniform_(layer.weight, 0.8, 1.4)
             torch.nn.init.normal_(layer.bias, 0.0, 0.1)
             torch.nn.init.normal_(layer.running_mean, 0.0, 0.1)

@@ -103,7 +103,7 @@ class Annotator:
 
     def _next(self) -> dict[str, Any]:
         project = self._loop.project_id
-        query = {"id": "next_task", "project": project}
+        query: dict[str, str | int] = {"id": "next_task", "project": project}
         answer = self._http.post("/api/dm/actions", params=query, json={"project": str(project)})
         answer.raise_for_status()
         return dict(answer.json())

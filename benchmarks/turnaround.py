@@ -163,8 +163,8 @@ def make_frames(
 ) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
     """Frames ``[T, D]`` of ten sounds of one second, and the regions that name them."""
     count = int(CLIP_SECONDS * rate)
-    frames = np.abs(random.standard_normal((count, spectra.shape[1]), dtype=np.float32)) * 0.5
-    result = []
+    frames = np.abs(random.standard_normal((count, spectra.shape[1]), dtype=np.float32)) * np.float32(0.5)
+    result: list[dict[str, Any]] = []
     for number in range(REGIONS_OF_CLIP):
         label = int(random.integers(len(LABELS)))
         start = number * CLIP_SECONDS / REGIONS_OF_CLIP
@@ -193,9 +193,9 @@ def remember(database: Database, key: str, clips: list[Made]) -> None:
 
 
 def _logmel_shape() -> tuple[float, int]:
-    from earmark.encoders.logmel import LogMelEncoder
+    from earmark.encoders.logmel import LogmelEncoder
 
-    encoder = LogMelEncoder()
+    encoder = LogmelEncoder()
     return encoder.frame_rate, encoder.frame_dim
 
 

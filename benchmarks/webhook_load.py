@@ -216,7 +216,8 @@ def backend(folder: Path, changes: dict[str, int], max_wait_seconds: int) -> Ite
         "TRAIN_MAX_WAIT_SECONDS": str(max_wait_seconds),
         **{name: str(value) for name, value in changes.items()},
     }
-    settings = Settings(_env_file=None, **{name.lower(): value for name, value in ours.items()})
+    given: dict[str, Any] = {name.lower(): value for name, value in ours.items()}
+    settings = Settings(_env_file=None, **given)
     with supervised(folder / "run") as supervisor:
         start_backend(supervisor, settings, environment_with(ours), folder / "logs")
         yield settings

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -171,9 +172,12 @@ class Loop:
         """
         for number in task_ids:
             _wait_until(
-                lambda task=number: set(self.predictions(task).values()) <= versions,
+                partial(self._has_only, number, versions),
                 f"Task {number} still has superseded predictions: read worker-predict.log.",
             )
+
+    def _has_only(self, task_id: int, versions: set[str]) -> bool:
+        return set(self.predictions(task_id).values()) <= versions
 
     def predictions(self, task_id: int) -> dict[int, str]:
         """Versions that made the predictions which Label Studio holds of a task, by their numbers."""

@@ -52,22 +52,54 @@ def postgres_cluster() -> Iterator[int]:
     if programs is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     who = ordinary_user()
+    user, group = who.get("user"), who.get("group")
     # Not below pytest's own folder, which is closed to other users
     folder = Path(tempfile.mkdtemp(prefix="earmark-postgres-"))
     if who:
         os.chown(folder, who["user"], who["group"])
     data, log = folder / "data", folder / "log"
-    initdb = [programs / "initdb", "--pgdata", data, "--username", SUPERUSER, "--auth", "trust", "--no-sync"]
-    subprocess.run([*initdb, "--encoding", "UTF8", "--locale", "C"], check=True, capture_output=True, **who)
+    initdb = [
+        str(programs / "initdb"),
+        "--pgdata",
+        str(data),
+        "--username",
+        SUPERUSER,
+        "--auth",
+        "trust",
+        "--no-sync",
+    ]
+    subprocess.run(
+        [*initdb, "--encoding", "UTF8", "--locale", "C"],
+        check=True,
+        capture_output=True,
+        user=user,
+        group=group,
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+    command = [
+        str(programs / "postgres"),
+        "-D",
+        str(data),
+        "-p",
+        str(port),
+        "-c",
+        "listen_addresses=127.0.0.1",
+    ]
     command += ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
     with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, **who)
+        server = subprocess.Popen(command, stdout=output, stderr=output, user=user, group=group)
         try:
-            ready = [programs / "pg_isready", "--host", "127.0.0.1", "--port", str(port), "--timeout", "1"]
+            ready = [
+                str(programs / "pg_isready"),
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--timeout",
+                "1",
+            ]
             while subprocess.run(ready, capture_output=True, check=False).returncode != 0:
                 assert server.poll() is None, log.read_text()
             yield port

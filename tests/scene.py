@@ -75,7 +75,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             data_dir=tmp_path / "data",
             encoder="logmel",
             label_studio_url=running.url,
-            label_studio_api_key=TOKEN,  # type: ignore[arg-type]
+            label_studio_api_key=TOKEN,
         )
         with Services(settings) as services:
             services.database.upgrade()

@@ -277,7 +277,7 @@ def load_settings(**given: Any) -> Settings:
         A variable holds something unusable; the message names it and says why.
     """
     try:
-        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)  # type: ignore[call-arg]
+        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)
     except ValidationError as error:
         faults = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None

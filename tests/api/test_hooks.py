@@ -91,7 +91,8 @@ def test_with_the_base_class_of_the_2_x_line(model_of_the_two_line: ModuleType) 
 
 def test_events_without_the_expected_fields_harm_nothing(model_of_the_two_line: ModuleType) -> None:
     model = model_of_the_two_line.EarmarkModel(project_id=None, label_config=None)
-    for data in ({}, {"annotation": None}, [], None, {"project": 7}):
+    payloads: tuple[Any, ...] = ({}, {"annotation": None}, [], None, {"project": 7})
+    for data in payloads:
         assert model.fit("ANNOTATION_CREATED", data) == {"model_version": "logmel-v0"}
     assert model.predict([]) == []
 
@@ -108,7 +109,7 @@ def test_thirty_annotations_in_the_server_of_the_2_x_line(
     folder = shared_audio / "instruments"
     with (folder / "labels.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["labels"] in labels][:30]
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"id": number, "project": 1, "data": {"audio": str(folder / row["fname"])}}
         for number, row in enumerate(rows, start=1)
     ]

@@ -97,7 +97,7 @@ def test_predict_with_a_context_is_about_the_drawn_region_alone(
         "value": {"start": 0.9, "end": 2.1, "channel": 0, "labels": []},
     }
 
-    def predict(context: Any, tasks: list[Any]) -> list[dict[str, Any]]:
+    def predict(context: Any, tasks: list[Any]) -> list[list[dict[str, Any]]]:
         params = {"login": None, "password": None, "context": context}
         request = {"tasks": tasks, "project": KEY, "label_config": CONFIG, "params": params}
         answer = client.post("/predict", json=request)
@@ -111,7 +111,8 @@ def test_predict_with_a_context_is_about_the_drawn_region_alone(
     assert {item["from_name"] for item in whole} == {"label", "tags"}
     (about,) = predict({"result": [region]}, [task])
     assert [(item["id"], item["value"]["labels"]) for item in about] == [("new", ["Low"])]
-    for nothing in ({}, {"result": []}, {"result": None}, 5, "x", [], [region], {"result": region}):
+    empty: tuple[Any, ...] = ({}, {"result": []}, {"result": None}, 5, "x", [], [region], {"result": region})
+    for nothing in empty:
         assert predict(nothing, [task]) == [[]]
     assert predict({"result": [region]}, [task, other])[1] == []
     finished = {**task, "annotations": [{"id": 1, "result": [region]}]}

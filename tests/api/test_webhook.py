@@ -50,7 +50,10 @@ def payloads(services: Services) -> list[dict[str, Any]]:
 
 
 def post(client: TestClient, body: bytes) -> httpx.Response:
-    return client.post("/webhook", content=body, headers={"Content-Type": "application/json"})
+    answer: httpx.Response = client.post(
+        "/webhook", content=body, headers={"Content-Type": "application/json"}
+    )
+    return answer
 
 
 json_values = st.recursive(

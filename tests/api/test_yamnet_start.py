@@ -24,7 +24,7 @@ CONFIG = (
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("yamnet"))  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("yamnet"))
     try:
         return fetch_model(settings)
     except WeightsError as error:
@@ -52,7 +52,7 @@ def test_real_sound_is_found_by_the_names_of_the_labels(
     target = tmp_path / "weights"
     target.mkdir()
     shutil.copy(weights, target)
-    settings = Settings(_env_file=None, data_dir=tmp_path, encoder=encoder)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, data_dir=tmp_path, encoder=encoder)
     task = {"id": 1, "data": {"audio": str(shared_audio / "foreground" / file)}}
     with TestClient(create_app(settings)) as client:
         body = {"tasks": [task], "project": "1.1795198673", "label_config": CONFIG}

@@ -8,6 +8,7 @@ import http.server
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,8 +126,8 @@ def access_to(server: Server, token: str = TOKEN) -> LabelStudioAccess:
     return LabelStudioAccess(server.url, lambda: {"Authorization": token})
 
 
-def settings_in(folder: Path, **values: object) -> Settings:
-    return Settings(_env_file=None, data_dir=folder / "data", download_timeout_seconds=5, **values)  # type: ignore[call-arg, arg-type]
+def settings_in(folder: Path, **values: Any) -> Settings:
+    return Settings(_env_file=None, data_dir=folder / "data", download_timeout_seconds=5, **values)
 
 
 def assert_is_sound(found: LocatedSound, content: bytes = SOUND) -> None:

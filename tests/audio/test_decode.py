@@ -36,6 +36,7 @@ def encode(
     layout = {1: "mono", 2: "stereo"}[len(wave)]
     with av.open(str(path), "w", format=format) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave), format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         size = stream.codec_context.frame_size or 1024

@@ -64,7 +64,7 @@ def test_a_silent_server_is_given_up(server: Server, tmp_path: Path) -> None:
         enough.wait(20)
 
     server.answers["/a.wav"] = silent
-    hurried = Settings(_env_file=None, data_dir=tmp_path, download_timeout_seconds=0.1)  # type: ignore[call-arg]
+    hurried = Settings(_env_file=None, data_dir=tmp_path, download_timeout_seconds=0.1)
     with pytest.raises(SoundUnreachableError, match="timed out"):
         SoundSource(hurried).locate(f"{server.url}/a.wav", None)
     enough.set()

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Request,
+    Route,
+    ViewportSize,
+    sync_playwright,
+)
 
 from scripts.demo_check import Loop, first_of_each_sound
 from scripts.demo_clips import DemoClip, make_clips
@@ -41,7 +49,7 @@ OPTIONS = (
 OUTSIDE = re.compile(r"^(https?|wss?)://(?!127\.0\.0\.1[:/])")
 KNOWN_ERRORS = ("/heidi-tips",)
 """Addresses whose failure Label Studio 1.23.2 causes itself: it has no tips to show on the login page."""
-WINDOW = {"width": 1600, "height": 1000}
+WINDOW: ViewportSize = {"width": 1600, "height": 1000}
 
 
 @pytest.fixture(scope="module")

@@ -39,8 +39,8 @@ def test_labels_of_a_csv_become_annotations_of_a_new_project(label_studio: Any, 
     with table.open("w", newline="") as file:
         csv.writer(file).writerows([("fname", "labels"), *rows])
     title = f"CSV {time.time_ns()}"
-    arguments = (table, "--audio-dir", tmp_path / "audio", "--project", title, "--create")
-    arguments += ("--labels-as", "ground-truth")
+    arguments = [table, "--audio-dir", tmp_path / "audio", "--project", title, "--create"]
+    arguments += ["--labels-as", "ground-truth"]
     code, text = run(label_studio, *arguments)
     assert code == 1, text
     assert "gone.wav" in text

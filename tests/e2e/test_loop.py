@@ -92,7 +92,7 @@ def test_the_least_certain_task_comes_next(label_studio: Any, backend: Backend, 
     client.ml.update(id=ours.id, url=ours.url, project=project, title="The lab's ear")
     numbers = sorted(loop.clips)
     foreign = client.predictions.create(task=numbers[9], model_version="somebody", score=0.0, result=[])
-    versions = []
+    versions: list[str] = []
     for taught in (numbers[:6], numbers[6:8]):
         loop.annotate(taught)
         versions.append(loop.wait_for_training(8 if versions else 6))

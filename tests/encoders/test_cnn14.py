@@ -207,10 +207,12 @@ def test_threads_share_the_engine_in_turns(usual: Cnn14Encoder, monkeypatch: pyt
     """Eight threads, clips of three lengths: never two passes at once, and everyone gets their own."""
     inside = threading.Lock()
     overlaps: list[bool] = []
-    run = usual._engine.run
+    engine = usual._engine
+    assert engine is not None
+    run, shared = engine.run, engine.shared_seconds
 
     class Watched:
-        shared_seconds = usual._engine.shared_seconds
+        shared_seconds = shared
 
         def run(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
             alone = inside.acquire(blocking=False)

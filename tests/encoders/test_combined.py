@@ -43,7 +43,7 @@ def noise(samples: int) -> NDArray[np.float32]:
 
 
 def test_its_identity_is_known_without_loading_it(encoder: CombinedEncoder, tmp_path: Path) -> None:
-    found = encoder_identity(Settings(_env_file=None, data_dir=tmp_path, encoder="yamnet+logmel"))  # type: ignore[call-arg]
+    found = encoder_identity(Settings(_env_file=None, data_dir=tmp_path, encoder="yamnet+logmel"))
     assert found == encoder.identity
     assert registry.spec_of(found).sample_rate == encoder.sample_rate
     assert registry.is_version_name("yamnet+logmel-v3")
@@ -120,11 +120,14 @@ def test_errors_of_the_stream_and_of_consumers_end_it(number: int) -> None:
                 raise ValueError("a consumer's")
         return 0
 
+    def total(blocks: Iterable[int]) -> int:
+        return sum(blocks)
+
     def stream() -> Iterator[int]:
         yield from range(number)
         raise OSError("the stream's")
 
     with pytest.raises(ValueError, match="consumer"):
-        fan_out(range(100), [sum, breaks])
+        fan_out(range(100), [total, breaks])
     with pytest.raises(OSError, match="stream"):
-        fan_out(stream(), [sum, list])
+        fan_out(stream(), [total, total])

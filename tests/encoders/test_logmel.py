@@ -1,7 +1,12 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from earmark.encoders.logmel import (
     ATTACK_LAGS,
@@ -16,16 +21,16 @@ from earmark.encoders.logmel import (
 
 
 @pytest.fixture(scope="module")
-def encoder():
+def encoder() -> LogmelEncoder:
     return LogmelEncoder()
 
 
-def noise(seconds, seed=0):
+def noise(seconds: float, seed: int = 0) -> NDArray[np.float32]:
     count = max(1, round(seconds * SAMPLE_RATE_HZ))
     return (0.1 * np.random.default_rng(seed).normal(size=count)).astype(np.float32)
 
 
-def test_identity_is_constant_and_names_the_encoder(encoder):
+def test_identity_is_constant_and_names_the_encoder(encoder: LogmelEncoder) -> None:
     assert encoder.identity == LogmelEncoder.IDENTITY
     assert encoder.identity.startswith("logmel-")
     assert encoder.name == "logmel"
@@ -34,7 +39,7 @@ def test_identity_is_constant_and_names_the_encoder(encoder):
 
 
 @pytest.mark.parametrize("samples", [1, 319, 2559, 2560, 2561, 64 * 2560, 64 * 2560 + 1, 700_001])
-def test_every_sample_lies_in_a_frame(encoder, samples):
+def test_every_sample_lies_in_a_frame(encoder: LogmelEncoder, samples: int) -> None:
     frames = encoder.frames([noise(samples / SAMPLE_RATE_HZ)])
     assert frames.shape == (-(-samples // FRAME_SAMPLES), encoder.frame_dim)
     assert frames.dtype == np.float16
@@ -47,17 +52,17 @@ CUTS = st.lists(st.integers(0, len(LONG)), max_size=12).map(sorted)
 
 @settings(max_examples=15, deadline=None)
 @given(CUTS)
-def test_frames_do_not_depend_on_the_blocks(encoder, cuts):
+def test_frames_do_not_depend_on_the_blocks(encoder: LogmelEncoder, cuts: list[int]) -> None:
     whole = encoder.frames([LONG])
     assert np.array_equal(encoder.frames(np.split(LONG, cuts)), whole)
 
 
-def test_frames_do_not_depend_on_many_tiny_blocks(encoder):
+def test_frames_do_not_depend_on_many_tiny_blocks(encoder: LogmelEncoder) -> None:
     sound = LONG[: 6 * SAMPLE_RATE_HZ]
     assert np.array_equal(encoder.frames(iter(np.split(sound, 3000))), encoder.frames([sound]))
 
 
-def test_frames_are_where_the_sound_is(encoder):
+def test_frames_are_where_the_sound_is(encoder: LogmelEncoder) -> None:
     sound = np.zeros(8 * SAMPLE_RATE_HZ, dtype=np.float32)
     sound[int(4 * SAMPLE_RATE_HZ) : int(4.8 * SAMPLE_RATE_HZ)] = noise(0.8)
     level = encoder.frames([sound])[:, :64].astype(float).mean(axis=1)
@@ -66,7 +71,7 @@ def test_frames_are_where_the_sound_is(encoder):
     assert loud.max() in (59, 60)
 
 
-def test_a_tone_is_in_its_band_and_tonal(encoder):
+def test_a_tone_is_in_its_band_and_tonal(encoder: LogmelEncoder) -> None:
     time = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     tone = (0.1 * np.sin(2 * np.pi * 1000 * time)).astype(np.float32)
     frames = encoder.frames([tone])[5:-5].astype(float)
@@ -86,13 +91,13 @@ def test_a_tone_is_in_its_band_and_tonal(encoder):
     [np.zeros(1), np.zeros(50_000), np.full(50_000, 1e30), np.array([np.nan, np.inf, -np.inf] * 9000)],
     ids=["one sample", "silence", "huge", "not finite"],
 )
-def test_odd_sound_gives_finite_numbers(encoder, sound):
+def test_odd_sound_gives_finite_numbers(encoder: LogmelEncoder, sound: NDArray[Any]) -> None:
     frames = encoder.frames([sound.astype(np.float32)])
     assert np.isfinite(frames).all()
     assert np.isfinite(encoder.pool(frames)).all()
 
 
-def test_pool_over_leading_dimensions_is_pool_of_each(encoder):
+def test_pool_over_leading_dimensions_is_pool_of_each(encoder: LogmelEncoder) -> None:
     frames = encoder.frames([noise(4)])[:48].reshape(2, 3, 8, -1)
     pooled = encoder.pool(frames)
     assert pooled.shape == (2, 3, encoder.embedding_dim)
@@ -102,7 +107,7 @@ def test_pool_over_leading_dimensions_is_pool_of_each(encoder):
             assert pooled[i, j] == pytest.approx(encoder.pool(frames[i, j]), abs=1e-4)
 
 
-def test_pool_statistics(encoder):
+def test_pool_statistics(encoder: LogmelEncoder) -> None:
     frames = encoder.frames([noise(3)])
     values = frames.astype(np.float64)[:, :STATIC_DIM]
     pooled = encoder.pool(frames)
@@ -116,7 +121,7 @@ def test_pool_statistics(encoder):
         assert pooled[(3 + index) * d : (4 + index) * d] == pytest.approx(expected, abs=1e-3)
 
 
-def test_pool_of_one_frame(encoder):
+def test_pool_of_one_frame(encoder: LogmelEncoder) -> None:
     frame = encoder.frames([noise(0.05)])
     assert frame.shape[0] == 1
     pooled = encoder.pool(frame)
@@ -125,7 +130,7 @@ def test_pool_of_one_frame(encoder):
     assert pooled[d : 3 * d] == pytest.approx(np.log(SMALLEST_SPREAD), abs=1e-3)
 
 
-def test_pool_leaves_the_frames_alone(encoder):
+def test_pool_leaves_the_frames_alone(encoder: LogmelEncoder) -> None:
     frames = encoder.frames([noise(1)]).astype(np.float32)
     frames[3, :STATIC_DIM] -= 40  # far under the floor, which must be applied to a copy
     before = frames.copy()
@@ -133,7 +138,7 @@ def test_pool_leaves_the_frames_alone(encoder):
     assert np.array_equal(frames, before)
 
 
-def test_order_of_frames_matters_only_to_steps(encoder):
+def test_order_of_frames_matters_only_to_steps(encoder: LogmelEncoder) -> None:
     frames = encoder.frames([noise(2)])
     mixed = frames[np.random.default_rng(0).permutation(len(frames))]
     difference = np.abs(encoder.pool(frames) - encoder.pool(mixed))
@@ -143,7 +148,7 @@ def test_order_of_frames_matters_only_to_steps(encoder):
     assert difference[2 * d : 3 * d].max() > 1e-3
 
 
-def test_movement_is_told_from_steadiness(encoder):
+def test_movement_is_told_from_steadiness(encoder: LogmelEncoder) -> None:
     """A tone that trembles 20 times a second moves inside frames, one with an attack rises once."""
     time = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     tone = np.sin(2 * np.pi * 1000 * time)

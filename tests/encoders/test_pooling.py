@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from earmark.encoders import pooling
 from earmark.encoders.cnn14_network import build
@@ -16,10 +17,11 @@ from earmark.encoders.pooling import Pooling
 FRAMES = np.maximum(np.random.default_rng(1).normal(0, 1, (40, 7, 2048)), 0).astype(np.float16)
 
 
-def by_definition(reference: Any, frames: np.ndarray) -> np.ndarray:
+def by_definition(reference: Any, frames: NDArray[Any]) -> NDArray[Any]:
     wide = frames.astype(np.float64)
     weight, bias = (part.detach().numpy().astype(np.float64) for part in reference.fc1.parameters())
-    return np.maximum((wide.max(-2) + wide.mean(-2)) @ weight.T + bias, 0)
+    pooled: NDArray[Any] = np.maximum((wide.max(-2) + wide.mean(-2)) @ weight.T + bias, 0)
+    return pooled
 
 
 @pytest.fixture(scope="module")

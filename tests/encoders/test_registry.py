@@ -49,7 +49,7 @@ def test_unknown_encoders_are_refused() -> None:
     with pytest.raises(ConfigurationError):
         registry.weights_of("logmel")
     with pytest.raises(ValidationError, match="yamnet"):
-        Settings(_env_file=None, encoder="vggish")  # type: ignore[call-arg]
+        Settings(_env_file=None, encoder="vggish")
 
 
 def test_asking_for_names_and_identities_loads_no_engine(tmp_path: Path) -> None:

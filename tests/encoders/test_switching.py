@@ -55,10 +55,12 @@ class StandIn:
         power = np.abs(np.fft.rfft(wave)) ** 2
         split = 1500 * 10_240 // self.sample_rate
         bands = np.stack([power[:, :split].sum(1), power[:, split:].sum(1)], axis=1)
-        return np.log1p(bands).astype(np.float16)
+        levels: NDArray[np.float16] = np.log1p(bands).astype(np.float16)
+        return levels
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        return frames.astype(np.float32).mean(axis=-2)
+        pooled: NDArray[np.float32] = frames.astype(np.float32).mean(axis=-2)
+        return pooled
 
 
 @pytest.fixture(autouse=True)

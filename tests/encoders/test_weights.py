@@ -68,7 +68,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings_in(folder: Path, **values: Any) -> Settings:
-    return Settings(_env_file=None, data_dir=folder, **values)  # type: ignore[call-arg]
+    return Settings(_env_file=None, data_dir=folder, **values)
 
 
 def bring(settings: Settings, content: bytes = CONTENT) -> Path:

@@ -296,7 +296,7 @@ def test_a_disk_that_fills_up_gets_its_room_back(
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, zenodo: Zenodo) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
-    settings = Settings(_env_file=None, data_dir=tmp_path / "data")  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
     with pytest.raises(WeightsError, match=r"cannot be kept in .*DATA_DIR"):
         weights.fetch_checkpoint(settings, zenodo.source, patience=impatient())
     assert zenodo.asked == 0

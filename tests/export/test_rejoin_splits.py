@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.export.records import ClipRecord, RegionRecord, stretch_of
-from earmark.export.rejoin_splits import STRETCHES_FIELD, join, unsplit
+from earmark.export.records import STRETCHES_FIELD, ClipRecord, RegionRecord, stretch_of
+from earmark.export.rejoin_splits import join, unsplit
 
 
 def piece(start: float, end: float, *regions: tuple[float, float, str], **changes: Any) -> ClipRecord:

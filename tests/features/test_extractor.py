@@ -44,7 +44,8 @@ class CountingEncoder:
         return np.array([[s.mean(), s.size] for s in seconds], np.float16)
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        return frames.mean(axis=-2, dtype=np.float32)
+        pooled: NDArray[np.float32] = frames.mean(axis=-2, dtype=np.float32)
+        return pooled
 
 
 def frames(rows: int = 5) -> NDArray[np.float16]:
@@ -64,7 +65,7 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path) -> SoundSource:
-    return SoundSource(Settings(_env_file=None, data_dir=tmp_path / "data"))  # type: ignore[call-arg]
+    return SoundSource(Settings(_env_file=None, data_dir=tmp_path / "data"))
 
 
 def test_what_is_saved_is_loaded(store: FrameStore, tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_what_is_saved_is_loaded(store: FrameStore, tmp_path: Path) -> None:
     store.save(sound, "cnn14-0")
     found = FrameStore(tmp_path / "frames").load(DIGEST, "cnn14-0")
     assert found is not None
-    assert (found.digest, found.duration, found.frames.dtype) == (DIGEST, 1.7, np.float16)
+    assert (found.digest, found.duration, found.frames.dtype) == (DIGEST, 1.7, np.dtype(np.float16))
     np.testing.assert_array_equal(found.frames, sound.frames)
     files = [path for path in (tmp_path / "frames").rglob("*") if path.is_file()]
     assert [path.parent for path in files] == [tmp_path / "frames/cnn14-0/ab"]
@@ -246,7 +247,7 @@ def test_hearing_in_the_background_waits_for_who_hears_in_the_foreground(tmp_pat
 def test_an_ear_gives_way_before_each_piece_of_sound(
     source: SoundSource, store: FrameStore, tmp_path: Path
 ) -> None:
-    asked = []
+    asked: list[None] = []
 
     class Way(PriorityLock):
         def yield_priority(self) -> float:

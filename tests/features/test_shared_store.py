@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import numpy as np
@@ -84,7 +85,11 @@ class WritableBucket(Bucket):
 
 
 def test_frames_url_names_a_bucket_of_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = type("Handler", (WritableBucket,), {"objects": {}, "fetched": []})
+    class Handler(WritableBucket):
+        objects: ClassVar[dict[str, bytes]] = {}
+        fetched: ClassVar[list[str]] = []
+
+    handler = Handler
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -98,9 +103,7 @@ def test_frames_url_names_a_bucket_of_s3(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     try:
         one, two = (
-            frame_store(
-                Settings(_env_file=None, data_dir=tmp_path / name, frames_url="s3://calls/frames")  # type: ignore[call-arg]
-            )
+            frame_store(Settings(_env_file=None, data_dir=tmp_path / name, frames_url="s3://calls/frames"))
             for name in ("one", "two")
         )
         assert two.load(DIGEST, "e-1") is None
@@ -118,7 +121,7 @@ def test_frames_url_names_a_bucket_of_s3(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_frames_url_names_a_folder_or_says_what_it_can_be(tmp_path: Path) -> None:
     def store(url: str) -> FrameStore:
-        return frame_store(Settings(_env_file=None, data_dir=tmp_path / "data", frames_url=url))  # type: ignore[call-arg]
+        return frame_store(Settings(_env_file=None, data_dir=tmp_path / "data", frames_url=url))
 
     store(str(tmp_path / "mount")).save(Sound(DIGEST, 1.0, frames()), "e-1")
     assert store(f"file://{tmp_path}/mount").load(DIGEST, "e-1") is not None

@@ -1,13 +1,19 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from earmark.head import examples as module
-from earmark.head.examples import AnnotatedClip, build_examples
+from earmark.head.examples import AnnotatedClip, Examples, build_examples
 from earmark.head.windows import frames_between, pool_stretches, pool_windows, window_length, window_starts
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
+from tests.pooling import mean_pool as pool
 
 RATE = 12.5
 EVENTS = Control("events", "audio", "regions", ("dog", "bell"), "audio")
@@ -15,30 +21,40 @@ KIND = Control("kind", "audio", "single", ("indoor", "outdoor"), "audio")
 TAGS = Control("tags", "audio", "multiple", ("wind", "rain"), "audio")
 
 
-def pool(frames):
-    return frames.mean(axis=-2).astype(np.float32)
-
-
-def ramp(count):
+def ramp(count: int) -> NDArray[np.float32]:
     """Frames that say where they are, so that a pooled window tells its centre."""
-    return np.stack([np.arange(count), np.ones(count)], axis=1).astype(np.float32)
+    frames: NDArray[np.float32] = np.stack([np.arange(count), np.ones(count)], axis=1).astype(np.float32)
+    return frames
 
 
-def region(start, end, *labels):
+def region(start: float, end: float, *labels: str) -> Region:
     return Region(start, end, frozenset(labels))
 
 
-def clip(regions=None, tags=None, seconds=10.0, group="a", weight=1.0):
+def clip(
+    regions: dict[str, tuple[Region, ...]] | None = None,
+    tags: dict[str, frozenset[str]] | None = None,
+    seconds: float = 10.0,
+    group: str = "a",
+    weight: float = 1.0,
+) -> AnnotatedClip:
     return AnnotatedClip(ramp(round(seconds * RATE)), seconds, group, weight, regions or {}, tags or {})
 
 
-def centres(found):
+def built(*arguments: Any) -> Examples:
+    """What ``build_examples`` returns where there is something to learn from."""
+    found = build_examples(*arguments)
+    assert found is not None
+    return found
+
+
+def centres(found: Examples) -> NDArray[Any]:
     """Seconds of the middle of each window of `ramp`."""
     return (found.embeddings[:, 0] + 0.5) / RATE
 
 
-def test_windows_inside_are_positive_outside_negative_and_the_edge_unsaid():
-    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
+def test_windows_inside_are_positive_outside_negative_and_the_edge_unsaid() -> None:
+    found = built(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
     middle, dog = centres(found), found.targets[:, 0]
     unit = found.is_unit
     said = found.weights[:, 0] > 0
@@ -51,17 +67,17 @@ def test_windows_inside_are_positive_outside_negative_and_the_edge_unsaid():
     assert not found.targets[:, 1].any()
 
 
-def test_each_region_is_also_an_example_as_a_whole():
-    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
+def test_each_region_is_also_an_example_as_a_whole() -> None:
+    found = built(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
     whole = ~found.is_unit
     assert whole.sum() == 1
     assert centres(found)[whole] == pytest.approx([5.0], abs=0.05)
     assert found.targets[whole].tolist() == [[True, False]]
 
 
-def test_overlapping_regions_give_all_their_labels():
+def test_overlapping_regions_give_all_their_labels() -> None:
     regions = (region(2.0, 6.0, "dog"), region(4.0, 8.0, "bell"), region(9.0, 9.8, "dog", "bell"))
-    found = build_examples(pool, RATE, EVENTS, [clip({"events": regions})])
+    found = built(pool, RATE, EVENTS, [clip({"events": regions})])
     middle = centres(found)
     both = found.is_unit & (middle > 4.3) & (middle < 5.7)
     assert both.any()
@@ -69,66 +85,66 @@ def test_overlapping_regions_give_all_their_labels():
     assert found.targets[~found.is_unit][2].all()
 
 
-def test_an_empty_submission_is_all_negatives_and_a_missing_one_says_nothing():
-    found = build_examples(pool, RATE, EVENTS, [clip({"events": ()}), clip({}, group="b")])
+def test_an_empty_submission_is_all_negatives_and_a_missing_one_says_nothing() -> None:
+    found = built(pool, RATE, EVENTS, [clip({"events": ()}), clip({}, group="b")])
     assert not found.targets.any()
     assert set(found.groups) == {"a"}
     assert build_examples(pool, RATE, EVENTS, [clip({})]) is None
 
 
-def test_a_short_region_is_found_by_windows_longer_than_itself():
-    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(5.0, 5.1, "dog"),)})])
+def test_a_short_region_is_found_by_windows_longer_than_itself() -> None:
+    found = built(pool, RATE, EVENTS, [clip({"events": (region(5.0, 5.1, "dog"),)})])
     positive = centres(found)[found.is_unit & found.targets[:, 0]]
     assert len(positive) >= 3
     assert np.abs(positive - 5.05).max() < 0.4
 
 
-def test_regions_outside_the_recording_or_without_length_do_no_harm():
+def test_regions_outside_the_recording_or_without_length_do_no_harm() -> None:
     regions = (region(3.0, 3.0, "dog"), region(50.0, 60.0, "dog"), region(9.0, 99.0, "bell"))
-    found = build_examples(pool, RATE, EVENTS, [clip({"events": regions})])
+    found = built(pool, RATE, EVENTS, [clip({"events": regions})])
     assert np.isfinite(found.embeddings).all()
     assert not found.targets[found.is_unit, 0].any()
     assert found.targets[found.is_unit, 1].any()
 
 
-def test_a_region_behind_the_end_is_no_example():
-    found = build_examples(pool, RATE, EVENTS, [clip({"events": (region(12.0, 20.0, "dog"),)})])
+def test_a_region_behind_the_end_is_no_example() -> None:
+    found = built(pool, RATE, EVENTS, [clip({"events": (region(12.0, 20.0, "dog"),)})])
     assert not found.targets.any()
     assert found.is_unit.all()
 
 
-def test_two_annotators_of_one_sound_weigh_as_one():
-    regions = {"events": (region(4.0, 6.0, "dog"),)}
-    one = build_examples(pool, RATE, EVENTS, [clip(regions)])
-    two = build_examples(pool, RATE, EVENTS, [clip(regions), clip(regions)])
+def test_two_annotators_of_one_sound_weigh_as_one() -> None:
+    regions: dict[str, tuple[Region, ...]] = {"events": (region(4.0, 6.0, "dog"),)}
+    one = built(pool, RATE, EVENTS, [clip(regions)])
+    two = built(pool, RATE, EVENTS, [clip(regions), clip(regions)])
     assert len(two.weights) == 2 * len(one.weights)
     assert two.weights.sum() == pytest.approx(one.weights.sum())
-    halves = build_examples(pool, RATE, EVENTS, [clip(regions, weight=0.5), clip(regions, weight=0.5)])
+    halves = built(pool, RATE, EVENTS, [clip(regions, weight=0.5), clip(regions, weight=0.5)])
     assert halves.weights.sum() == pytest.approx(one.weights.sum())
-    other = build_examples(pool, RATE, EVENTS, [clip(regions), clip(regions, seconds=9.0)])
+    other = built(pool, RATE, EVENTS, [clip(regions), clip(regions, seconds=9.0)])
     assert other.weights.sum() > 1.5 * one.weights.sum()
-    heavy = build_examples(pool, RATE, EVENTS, [clip(regions, weight=3.0)])
+    heavy = built(pool, RATE, EVENTS, [clip(regions, weight=3.0)])
     assert heavy.weights.sum() == pytest.approx(3 * one.weights.sum())
 
 
-def test_tags_are_one_example_of_the_whole_clip():
+def test_tags_are_one_example_of_the_whole_clip() -> None:
     clips = [
         clip(tags={"kind": frozenset({"indoor"}), "tags": frozenset()}),
         clip(tags={"kind": frozenset(), "tags": frozenset({"wind", "rain", "unknown"})}, group="b"),
         clip(tags={"kind": frozenset({"removed"})}, group="c"),
     ]
-    single = build_examples(pool, RATE, KIND, clips)
+    single = built(pool, RATE, KIND, clips)
     assert single.targets.tolist() == [[True, False]]
     assert single.embeddings[0] == pytest.approx(pool(clips[0].frames))
-    multiple = build_examples(pool, RATE, TAGS, clips)
+    multiple = built(pool, RATE, TAGS, clips)
     assert multiple.targets.tolist() == [[False, False], [True, True]]
 
 
-def test_an_hour_stays_small_keeps_every_region_and_its_share_of_weight():
+def test_an_hour_stays_small_keeps_every_region_and_its_share_of_weight() -> None:
     regions = tuple(region(60.0 * i, 60.0 * i + 2, "dog" if i % 2 else "bell") for i in range(1, 41))
     long = clip({"events": regions}, seconds=3600.0)
-    found = build_examples(pool, RATE, EVENTS, [long])
-    again = build_examples(pool, RATE, EVENTS, [long])
+    found = built(pool, RATE, EVENTS, [long])
+    again = built(pool, RATE, EVENTS, [long])
     assert np.array_equal(found.embeddings, again.embeddings)
     assert found.is_unit.sum() <= module.MAX_WINDOWS_OF_CLIP
     assert (~found.is_unit).sum() == 40
@@ -139,9 +155,9 @@ def test_an_hour_stays_small_keeps_every_region_and_its_share_of_weight():
     assert share == pytest.approx(80 / 3600, rel=0.3)
 
 
-def test_many_clips_share_the_places():
+def test_many_clips_share_the_places() -> None:
     clips = [clip({"events": (region(4.0, 6.0, "dog"),)}, group=str(i)) for i in range(200)]
-    found = build_examples(pool, RATE, EVENTS, clips)
+    found = built(pool, RATE, EVENTS, clips)
     assert found.is_unit.sum() <= 200 * module.MIN_WINDOWS_OF_CLIP
 
 
@@ -154,10 +170,12 @@ SECONDS = st.floats(0, 25)
     st.lists(st.tuples(SECONDS, SECONDS, st.sampled_from(["dog", "bell", "x"])), max_size=6),
     st.sampled_from([3.125, 12.5]),
 )
-def test_examples_are_always_well_formed(count, drawn, rate):
+def test_examples_are_always_well_formed(
+    count: int, drawn: list[tuple[float, float, str]], rate: float
+) -> None:
     regions = tuple(region(min(a, b), max(a, b), label) for a, b, label in drawn)
     one = AnnotatedClip(ramp(count), count / rate, "a", 1.0, {"events": regions}, {})
-    found = build_examples(pool, rate, EVENTS, [one])
+    found = built(pool, rate, EVENTS, [one])
     n = len(found.embeddings)
     assert n >= 1
     assert found.targets.shape == found.weights.shape == (n, 2)
@@ -168,12 +186,12 @@ def test_examples_are_always_well_formed(count, drawn, rate):
 
 
 @given(st.integers(1, 100), st.floats(-5, 50), st.floats(-5, 50))
-def test_a_stretch_of_time_always_holds_a_frame(count, start, end):
+def test_a_stretch_of_time_always_holds_a_frame(count: int, start: float, end: float) -> None:
     first, last = frames_between(start, end, RATE, count)
     assert 0 <= first < last <= count
 
 
-def test_windows_cover_all_frames_and_batches_do_not_matter(monkeypatch):
+def test_windows_cover_all_frames_and_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     from earmark.head import windows
 
     assert window_length(12.5, 100) == 8
@@ -188,7 +206,9 @@ def test_windows_cover_all_frames_and_batches_do_not_matter(monkeypatch):
     assert frames_between(0.16, 0.32, 12.5, 100) == (2, 4)
 
 
-def test_stretches_of_several_sounds_are_pooled_together_and_keep_their_order(monkeypatch):
+def test_stretches_of_several_sounds_are_pooled_together_and_keep_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from earmark.head import windows
 
     sounds = [ramp(40), 100 + ramp(7), 200 + ramp(25)]
@@ -199,7 +219,7 @@ def test_stretches_of_several_sounds_are_pooled_together_and_keep_their_order(mo
     ]
     calls = []
 
-    def counted(frames):
+    def counted(frames: NDArray[Any]) -> NDArray[np.float32]:
         calls.append(frames.shape)
         return pool(frames)
 

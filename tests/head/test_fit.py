@@ -1,5 +1,10 @@
+from __future__ import annotations
+
 import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +12,7 @@ import soundfile
 import soxr
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from earmark.encoders.logmel import LogmelEncoder
@@ -18,27 +24,26 @@ from earmark.head.folds import assign_folds
 from earmark.head.metrics import lwlrap
 from earmark.head.model import Head
 from earmark.head.solver import Basis, solve
-from earmark.labels.controls import Control
+from earmark.labels.controls import Control, ControlKind
 from earmark.labels.region import Region
+from tests.pooling import mean_pool as pool
 
 RATE = 12.5
 INSTRUMENTS = Path(__file__).parents[2].parent / "shared" / "audio" / "instruments"
 
 
-def pool(frames):
-    return frames.mean(axis=-2).astype(np.float32)
-
-
-def grouped_folds(groups, targets, folds):
+def grouped_folds(groups: NDArray[Any], targets: NDArray[Any], folds: int) -> NDArray[Any]:
     fold_of = assign_folds(groups, targets, folds)
     return np.array([fold_of[group] for group in groups])
 
 
-def choice(*labels, kind="single", name="choice"):
+def choice(*labels: str, kind: ControlKind = "single", name: str = "choice") -> Control:
     return Control(name, "audio", kind, labels, "audio")
 
 
-def tagged(vectors, labels, name="choice", prefix="g"):
+def tagged(
+    vectors: Iterable[Any], labels: Iterable[Any], name: str = "choice", prefix: str = "g"
+) -> list[AnnotatedClip]:
     return [
         AnnotatedClip(
             np.asarray(vector, dtype=np.float32)[None],
@@ -52,14 +57,16 @@ def tagged(vectors, labels, name="choice", prefix="g"):
     ]
 
 
-def mixture(rng, centres, count):
+def mixture(
+    rng: np.random.Generator, centres: NDArray[Any], count: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Points of equally likely unit Gaussians, their class, and the best possible scores."""
     truth = rng.integers(len(centres), size=count)
     points = centres[truth] + rng.normal(size=(count, centres.shape[1]))
     return points, truth, points @ centres.T - np.square(centres).sum(axis=1) / 2
 
 
-def test_a_single_choice_comes_close_to_bayes_on_a_gaussian_mixture():
+def test_a_single_choice_comes_close_to_bayes_on_a_gaussian_mixture() -> None:
     rng = np.random.default_rng(0)
     centres = 1.2 * rng.normal(size=(4, 6))
     labels = ("a", "b", "c", "d")
@@ -79,13 +86,13 @@ def test_a_single_choice_comes_close_to_bayes_on_a_gaussian_mixture():
     assert log_loss < ideal_loss + 0.15
 
 
-def test_several_tags_come_close_to_bayes_and_their_thresholds_are_useful():
+def test_several_tags_come_close_to_bayes_and_their_thresholds_are_useful() -> None:
     rng = np.random.default_rng(1)
     slopes = 1.5 * rng.normal(size=(8, 3))
     bias = np.array([-3.0, 0.0, 1.0])
     labels = np.array(["rare", "half", "common"])
 
-    def draw(count):
+    def draw(count: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         points = rng.normal(size=(count, 8))
         ideal = expit(points @ slopes + bias)
         return points, rng.uniform(size=ideal.shape) < ideal, ideal
@@ -107,7 +114,7 @@ def test_several_tags_come_close_to_bayes_and_their_thresholds_are_useful():
     assert 0 < report.metrics["f1"] <= 1
 
 
-def test_random_labels_measure_as_chance():
+def test_random_labels_measure_as_chance() -> None:
     """What is reported must not flatter: with nothing to learn, out of fold is chance."""
     rng = np.random.default_rng(2)
     labels = ("a", "b", "c", "d")
@@ -117,7 +124,7 @@ def test_random_labels_measure_as_chance():
     assert report.metrics["lwlrap"] == pytest.approx(chance, abs=0.1)
 
 
-def test_clips_of_one_recording_never_meet_in_an_evaluation():
+def test_clips_of_one_recording_never_meet_in_an_evaluation() -> None:
     """Copies would be recognised, and random labels would look learnable."""
     rng = np.random.default_rng(3)
     points = np.repeat(rng.normal(size=(40, 50)), 3, axis=0) + 0.01 * rng.normal(size=(120, 50))
@@ -136,7 +143,9 @@ def test_clips_of_one_recording_never_meet_in_an_evaluation():
     st.integers(2, 6),
     st.randoms(),
 )
-def test_folds_keep_groups_whole_and_do_not_depend_on_order(rows, folds, random):
+def test_folds_keep_groups_whole_and_do_not_depend_on_order(
+    rows: list[tuple[int, int]], folds: int, random: Random
+) -> None:
     groups = np.array([f"g{group}" for group, _ in rows])
     targets = np.eye(4, dtype=bool)[[label for _, label in rows]]
     found = grouped_folds(groups, targets, folds)
@@ -150,7 +159,7 @@ def test_folds_keep_groups_whole_and_do_not_depend_on_order(rows, folds, random)
     assert np.array_equal(grouped_folds(groups[order], targets[order], folds), found[order])
 
 
-def test_folds_spread_a_rare_label():
+def test_folds_spread_a_rare_label() -> None:
     groups = np.arange(50).astype(str)
     targets = np.zeros((50, 2), dtype=bool)
     targets[:, 0] = True
@@ -160,7 +169,7 @@ def test_folds_spread_a_rare_label():
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_one_example_of_a_new_label_is_enough_to_show_up(kind):
+def test_one_example_of_a_new_label_is_enough_to_show_up(kind: ControlKind) -> None:
     """On average over draws: a single example may happen to be an odd one."""
     centres = 4.0 * np.eye(3, 4)
     labels = ["a"] * 10 + ["b"] * 10 + ["new"]
@@ -179,7 +188,7 @@ def test_one_example_of_a_new_label_is_enough_to_show_up(kind):
     assert np.mean(false) < 0.05
 
 
-def test_more_dimensions_than_clips_and_constant_dimensions():
+def test_more_dimensions_than_clips_and_constant_dimensions() -> None:
     rng = np.random.default_rng(5)
     points = np.concatenate([rng.normal(size=(12, 2000)), np.full((12, 5), 7.0)], axis=1)
     points[:6, :20] += 3
@@ -189,14 +198,14 @@ def test_more_dimensions_than_clips_and_constant_dimensions():
     assert np.isfinite(head.weights).all()
 
 
-def test_equal_embeddings_teach_only_how_common_each_label_is():
+def test_equal_embeddings_teach_only_how_common_each_label_is() -> None:
     clips = tagged(np.ones((8, 3)), ["a"] * 6 + ["b"] * 2)
     head, _ = fit_control(pool, RATE, choice("a", "b", kind="multiple"), clips)
     found = head.probabilities(np.ones((1, 3), dtype=np.float32))
     assert found[0, 0] > found[0, 1]
 
 
-def test_the_same_clips_give_the_same_bytes():
+def test_the_same_clips_give_the_same_bytes() -> None:
     rng = np.random.default_rng(6)
     clips = tagged(rng.normal(size=(30, 40)), ["a", "b", "c"] * 10)
     heads = [fit_head(pool, RATE, "e-1", [choice("a", "b", "c")], clips)[0].head for _ in range(2)]
@@ -204,7 +213,7 @@ def test_the_same_clips_give_the_same_bytes():
     assert Head.from_bytes(heads[0].to_bytes()).identity == "e-1"
 
 
-def test_the_solver_finds_the_minimum_and_a_start_does_not_change_it():
+def test_the_solver_finds_the_minimum_and_a_start_does_not_change_it() -> None:
     rng = np.random.default_rng(7)
     points = rng.normal(size=(60, 8))
     targets = rng.uniform(size=(60, 3)) < expit(points[:, :3])
@@ -219,7 +228,7 @@ def test_the_solver_finds_the_minimum_and_a_start_does_not_change_it():
         assert doubled.logits(points) == pytest.approx(found.logits(points), abs=0.02)
 
 
-def test_the_basis_spans_the_data():
+def test_the_basis_spans_the_data() -> None:
     rng = np.random.default_rng(8)
     rows = rng.normal(size=(20, 100)).astype(np.float32)
     basis = Basis.of(rows, np.ones(20))
@@ -230,7 +239,7 @@ def test_the_basis_spans_the_data():
     assert rank == 20  # 19 directions and the mean
 
 
-def events(regions, seed, seconds=6.0):
+def events(regions: Sequence[Region], seed: int, seconds: float = 6.0) -> AnnotatedClip:
     """Frames of noise in which label k lifts dimension k while it sounds."""
     frames = 0.3 * np.random.default_rng(seed).normal(size=(round(seconds * RATE), 8))
     for region in regions:
@@ -239,7 +248,7 @@ def events(regions, seed, seconds=6.0):
     return AnnotatedClip(frames.astype(np.float16), seconds, str(seed), 1.0, {"events": tuple(regions)}, {})
 
 
-def test_regions_are_learned_and_each_control_by_itself():
+def test_regions_are_learned_and_each_control_by_itself() -> None:
     control = Control("events", "audio", "regions", ("x", "y", "z"), "audio")
     clips = [
         events([Region(0.5 + 0.1 * i, 2.5, frozenset("x")), Region(3, 5, frozenset("xy"))], i)
@@ -275,13 +284,13 @@ def test_regions_are_learned_and_each_control_by_itself():
     ],
     ids=["nothing", "one choice only", "no tag", "no region", "one tag", "one region", "no counterexample"],
 )
-def test_too_little_is_said_in_a_sentence(control, clips):
+def test_too_little_is_said_in_a_sentence(control: Control, clips: list[AnnotatedClip]) -> None:
     with pytest.raises(NotEnoughAnnotationsError, match=r"annotate .+\.$"):
         fit_head(pool, RATE, "e-1", [control], clips)
 
 
 @pytest.mark.parametrize("count", [2, 4, 5, 6])
-def test_few_clips_fit_with_and_without_measuring(count):
+def test_few_clips_fit_with_and_without_measuring(count: int) -> None:
     rng = np.random.default_rng(count)
     labels = (["a", "b"] * 3)[:count]
     points = [rng.normal(size=4) + (3 if label == "a" else -3) for label in labels]
@@ -292,7 +301,7 @@ def test_few_clips_fit_with_and_without_measuring(count):
     assert bool(report.metrics) == (count >= 5)
 
 
-def test_only_positives_stay_finite():
+def test_only_positives_stay_finite() -> None:
     clips = tagged(np.random.default_rng(9).normal(size=(6, 4)), [["wind"]] * 6)
     head, _ = fit_control(pool, RATE, choice("wind", "rain", kind="multiple"), clips)
     found = head.probabilities(np.zeros((1, 4), dtype=np.float32))
@@ -301,7 +310,7 @@ def test_only_positives_stay_finite():
 
 
 @pytest.fixture(scope="module")
-def instruments():
+def instruments() -> tuple[LogmelEncoder, list[AnnotatedClip]]:
     if not INSTRUMENTS.is_dir():
         pytest.skip("the shared instrument clips are not beside this project")
     encoder = LogmelEncoder()
@@ -316,7 +325,9 @@ def instruments():
     return encoder, clips
 
 
-def test_instruments_are_told_apart_with_logmel(instruments):
+def test_instruments_are_told_apart_with_logmel(
+    instruments: tuple[LogmelEncoder, list[AnnotatedClip]],
+) -> None:
     encoder, clips = instruments
     names = tuple(sorted({next(iter(clip.tags["choice"])) for clip in clips}))
     _, report = fit_control(encoder.pool, encoder.frame_rate, choice(*names), clips)

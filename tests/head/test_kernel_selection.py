@@ -1,44 +1,47 @@
 """Curved borders: taken where only they tell labels apart, left where a straight one does as well."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import earmark.head.model_selection as ways
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.evaluation import Data
 from earmark.head.examples import AnnotatedClip
-from earmark.head.fit import fit_head
-from earmark.head.kernel_selection import is_clearly_better, is_worth_trying
+from earmark.head.fit import ControlReport, fit_head
+from earmark.head.kernel_selection import is_clearly_better, is_worth_trying, landmarks_among
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.regression_check import compare
-from earmark.labels.controls import Control
+from earmark.labels.controls import Control, ControlKind
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
 from tests.head.test_rbf_features import small
+from tests.pooling import mean_pool as pool
 
+Diagonals = tuple[list[AnnotatedClip], Fitted, ControlReport]
 RATE = 12.5
 CURVED = "discriminant on landmarks"
 
 
-def pool(frames):
-    return frames.mean(axis=-2).astype(np.float32)
-
-
-def control(*labels, kind="single"):
+def control(*labels: str, kind: ControlKind = "single") -> Control:
     return Control("c", "audio", kind, labels, "audio")
 
 
-def tagged(points, labels):
+def tagged(points: NDArray[Any], labels: Iterable[Iterable[str]]) -> list[AnnotatedClip]:
     return [
         AnnotatedClip(point[None].astype(np.float32), 0.08, f"r{i:04d}", 1.0, {}, {"c": frozenset(each)})
         for i, (point, each) in enumerate(zip(points, labels, strict=True))
     ]
 
 
-def crossed(seed, count, dims, noise=1.0):
+def crossed(seed: int, count: int, dims: int, noise: float = 1.0) -> tuple[NDArray[Any], NDArray[Any]]:
     """Four clouds at the corners of a square somewhere in space, and on which diagonal each point is."""
     square = np.linalg.qr(np.random.default_rng(7).normal(size=(dims, 2)))[0].T * np.sqrt(dims) / 2
     rng = np.random.default_rng(seed)
@@ -46,22 +49,24 @@ def crossed(seed, count, dims, noise=1.0):
     return signs @ square + noise * rng.normal(size=(count, dims)), signs.prod(axis=1) > 0
 
 
-def named(same):
+def named(same: Iterable[bool]) -> list[list[str]]:
     return [["same" if each else "apart"] for each in same]
 
 
-def fit(one, clips, active=None, prior=None):
+def fit(
+    one: Control, clips: list[AnnotatedClip], active: Fitted | None = None, prior: Head | None = None
+) -> tuple[Fitted, ControlReport]:
     fitted, report = fit_head(pool, RATE, "e-1", [one], clips, prior, active)
     return fitted, report.controls["c"]
 
 
 @pytest.fixture
-def tried(monkeypatch):
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """How many times landmarks were chosen."""
-    calls = []
-    choose = ways.landmarks_among
+    calls: list[tuple[Any, ...]] = []
+    choose = landmarks_among
 
-    def counted(*arguments):
+    def counted(*arguments: Any) -> Any:
         calls.append(arguments)
         return choose(*arguments)
 
@@ -73,21 +78,23 @@ DIAGONALS = control("same", "apart")
 
 
 @pytest.fixture(scope="module")
-def diagonals():
+def diagonals() -> Diagonals:
     points, same = crossed(0, 240, 2048)
     clips = tagged(points, named(same))
     return clips, *fit(DIAGONALS, clips)
 
 
-def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(diagonals, monkeypatch):
+def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(
+    diagonals: Diagonals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clips, fitted, report = diagonals
     assert report.way == CURVED
     assert report.metrics["accuracy"] >= 0.9
     points, same = crossed(1, 500, 2048)
 
-    def accuracy(head):
+    def accuracy(head: Head) -> float:
         said = head.controls["c"].probabilities(points.astype(np.float32)).argmax(axis=1)
-        return ((said == 0) == same).mean()
+        return float(((said == 0) == same).mean())
 
     assert accuracy(fitted.head) >= 0.9
     monkeypatch.setattr(ways, "is_worth_trying", lambda *_: False)
@@ -101,19 +108,20 @@ def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(diagonals, 
     assert not compare(pool, RATE, [DIAGONALS], clips, straight, fitted).acceptable
 
 
-def test_fold_heads_are_fitted_in_the_same_way(diagonals):
+def test_fold_heads_are_fitted_in_the_same_way(diagonals: Diagonals) -> None:
     clips, fitted, _ = diagonals
     assert len(fitted.folds) == 5
     assert all(head.controls["c"].landmarks is not None for head in fitted.folds)
     right = 0
     for clip in clips:
+        assert fitted.assignment is not None
         head = fitted.folds[fitted.assignment[clip.group]].controls["c"]
         said = head.labels[head.probabilities(pool(clip.frames)[None])[0].argmax()]
         right += {said} == clip.tags["c"]
     assert right / len(clips) >= 0.9
 
 
-def test_equal_annotations_make_equal_bytes_and_bytes_make_the_head_again(diagonals):
+def test_equal_annotations_make_equal_bytes_and_bytes_make_the_head_again(diagonals: Diagonals) -> None:
     clips, fitted, _ = diagonals
     data, folds = fitted.head.to_bytes(), fitted.folds_to_bytes()
     again, _ = fit(DIAGONALS, clips)
@@ -127,7 +135,7 @@ def test_equal_annotations_make_equal_bytes_and_bytes_make_the_head_again(diagon
         assert np.array_equal(one.controls["c"].logits(points), other.controls["c"].logits(points))
 
 
-def test_several_tags_are_told_apart_and_predicted():
+def test_several_tags_are_told_apart_and_predicted() -> None:
     points, same = crossed(3, 300, 64, 0.5)
     loud = np.random.default_rng(4).uniform(size=300) < 0.4
     points += 3 * loud[:, None]
@@ -143,11 +151,11 @@ def test_several_tags_are_told_apart_and_predicted():
     assert right / 60 >= 0.9
 
 
-def test_regions_are_found_in_new_recordings():
+def test_regions_are_found_in_new_recordings() -> None:
     rng = np.random.default_rng(5)
     points, same = crossed(6, 100, 64, 0.3)
 
-    def recording(index):
+    def recording(index: int) -> tuple[NDArray[np.float32], tuple[Region, ...]]:
         """Two sounds of 2 s each after 1 s of nothing."""
         frames = 0.3 * rng.normal(size=(75, 64))
         regions = []
@@ -175,7 +183,7 @@ def test_regions_are_found_in_new_recordings():
     assert 2 * hits / total >= 0.9
 
 
-def test_where_a_straight_border_does_as_well_it_stays(tried):
+def test_where_a_straight_border_does_as_well_it_stays(tried: list[tuple[Any, ...]]) -> None:
     rng = np.random.default_rng(8)
     truth = rng.integers(4, size=240)
     points = (0.25 * rng.normal(size=(4, 64)))[truth] + rng.normal(size=(240, 64))
@@ -188,7 +196,7 @@ def test_where_a_straight_border_does_as_well_it_stays(tried):
     assert b"landmarks" not in fitted.head.to_bytes()
 
 
-def test_pure_noise_has_no_borders_of_any_kind(tried):
+def test_pure_noise_has_no_borders_of_any_kind(tried: list[tuple[Any, ...]]) -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
         clips = tagged(rng.normal(size=(240, 64)), named(rng.uniform(size=240) < 0.5))
@@ -196,23 +204,23 @@ def test_pure_noise_has_no_borders_of_any_kind(tried):
     assert len(tried) == 3
 
 
-def test_too_few_labels_and_labels_with_a_prior_are_not_tried(tried):
+def test_too_few_labels_and_labels_with_a_prior_are_not_tried(tried: list[tuple[Any, ...]]) -> None:
     points, same = crossed(9, 450, 8)
     clips = tagged(points, named(same))
     fit(DIAGONALS, clips[:199])
     few = [index for index, each in enumerate(same) if each][:19]
     fit(DIAGONALS, [clip for index, clip in enumerate(clips) if not same[index] or index in few])
+    ones, zeros = np.ones(8, np.float32), np.zeros(2, np.float32)
     known = ControlHead(
-        "c", "single", ("same", "apart"), *np.ones((2, 8), np.float32), np.eye(8, 2, dtype=np.float32),
-        *np.zeros((2, 2), np.float32),
-    )  # fmt: skip
+        "c", "single", ("same", "apart"), ones, ones, np.eye(8, 2, dtype=np.float32), zeros, zeros
+    )
     fit(DIAGONALS, clips, prior=Head("e-1", {"c": known}))
     assert not tried
     fit(DIAGONALS, clips[:200])
     assert len(tried) == 1
 
 
-def data_of(rows, positives):
+def data_of(rows: int, positives: Sequence[int]) -> Data:
     targets = np.arange(rows)[:, None] < np.array(positives)
     names = np.array([f"r{index}" for index in range(rows)])
     folds = np.arange(rows) % 5
@@ -220,7 +228,7 @@ def data_of(rows, positives):
     return Data("multiple", targets, np.ones(targets.shape), names, folds, unit, None, anchored)
 
 
-def test_what_is_worth_trying():
+def test_what_is_worth_trying() -> None:
     enough = data_of(200, (20, 20, 1))
     one = control("a", "b", "d", kind="multiple")
     none = Prior.of(None, one)
@@ -235,8 +243,8 @@ def test_what_is_worth_trying():
     assert not is_worth_trying(replace(enough, groups=np.array(["r0"] * 200)), none, 0.9)
 
 
-def test_a_gain_that_chance_explains_is_none():
-    def answers(right, rows):
+def test_a_gain_that_chance_explains_is_none() -> None:
+    def answers(right: int, rows: int) -> NDArray[Any]:
         """Logits of two labels; so many rows, evenly spread, have the true one first."""
         first = np.arange(rows) * right % rows < right
         return np.where(first[:, None] == truth[:, :1], [1.0, 0.0], [0.0, 1.0])
@@ -253,7 +261,7 @@ def test_a_gain_that_chance_explains_is_none():
         assert not is_clearly_better(data, slightly, worse)
 
 
-def test_no_label_pays_for_the_others():
+def test_no_label_pays_for_the_others() -> None:
     data = data_of(400, (200, 0, 0))
     halves, thirds = data.targets[:, 0], np.arange(400) % 3 == 0
     data = replace(data, targets=np.stack([halves, ~halves, thirds], axis=1))

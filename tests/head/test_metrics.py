@@ -1,10 +1,14 @@
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
     f1_score,
@@ -16,7 +20,7 @@ from earmark.head.metrics import auc, average_precision, best_f1, calibration_er
 
 
 @st.composite
-def rankings(draw):
+def rankings(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[Any]]:
     shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 7)))
     truth = draw(hnp.arrays(bool, shape))
     # Few distinct values, so that ties are common
@@ -26,7 +30,7 @@ def rankings(draw):
 
 
 @given(rankings())
-def test_lwlrap_is_sklearns_weighted_by_labels(case):
+def test_lwlrap_is_sklearns_weighted_by_labels(case: tuple[NDArray[Any], NDArray[Any]]) -> None:
     truth, scores = case
     labelled = truth.any(axis=1)
     if not labelled.any():
@@ -39,14 +43,14 @@ def test_lwlrap_is_sklearns_weighted_by_labels(case):
     assert lwlrap(truth, scores) == pytest.approx(expected, abs=1e-12)
 
 
-def test_lwlrap_by_hand():
+def test_lwlrap_by_hand() -> None:
     truth = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     scores = [[0.9, 0.5, 0.1], [0.1, 0.2, 0.3], [0.7, 0.7, 0.1]]
     assert lwlrap(truth, scores) == pytest.approx((1 + 2 / 3 + 1 / 2) / 3)
 
 
 @st.composite
-def weighted_scores(draw):
+def weighted_scores(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     n = draw(st.integers(1, 20))
     return (
         draw(hnp.arrays(bool, n)),
@@ -56,7 +60,7 @@ def weighted_scores(draw):
 
 
 @given(weighted_scores())
-def test_average_precision_is_sklearns(case):
+def test_average_precision_is_sklearns(case: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
     truth, scores, weights = case
     if not truth[weights > 0].any():
         assert math.isnan(average_precision(truth, scores, weights))
@@ -66,7 +70,7 @@ def test_average_precision_is_sklearns(case):
 
 
 @given(weighted_scores())
-def test_no_threshold_beats_the_best_f1(case):
+def test_no_threshold_beats_the_best_f1(case: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
     truth, scores, weights = case
     threshold, f1 = best_f1(truth, scores, weights)
     if not truth[weights > 0].any():
@@ -80,13 +84,13 @@ def test_no_threshold_beats_the_best_f1(case):
     assert f1 >= max(at) - 1e-12
 
 
-def test_labels_never_seen_rank_last_together():
+def test_labels_never_seen_rank_last_together() -> None:
     scores = [-np.inf, -np.inf, 0.5, -np.inf]
     assert average_precision([False, True, True, False], scores) == pytest.approx(0.5 + 0.5 * 2 / 4)
 
 
 @given(st.integers(0, 10_000))
-def test_auc_and_f1_are_those_of_scikit_learn(seed):
+def test_auc_and_f1_are_those_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = np.append(rng.uniform(size=20) < 0.4, [True, False])
     scores = rng.integers(6, size=22) / 6
@@ -98,7 +102,7 @@ def test_auc_and_f1_are_those_of_scikit_learn(seed):
     )
 
 
-def test_calibration_error_is_nothing_for_the_truth_and_the_distance_for_a_boast():
+def test_calibration_error_is_nothing_for_the_truth_and_the_distance_for_a_boast() -> None:
     rng = np.random.default_rng(0)
     probabilities = rng.uniform(size=100_000)
     truth = rng.uniform(size=100_000) < probabilities

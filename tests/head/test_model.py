@@ -1,7 +1,10 @@
+from __future__ import annotations
+
 import contextlib
 import json
 import struct
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +13,15 @@ from hypothesis import strategies as st
 
 from earmark.errors import HeadDamagedError
 from earmark.head.model import ControlHead, Head
+from earmark.labels.controls import ControlKind
 
 
-def control_head(kind="multiple", labels=("dog", "köra «x»"), embedding_dim=5, seed=0):
+def control_head(
+    kind: ControlKind = "multiple",
+    labels: tuple[str, ...] = ("dog", "köra «x»"),
+    embedding_dim: int = 5,
+    seed: int = 0,
+) -> ControlHead:
     rng = np.random.default_rng(seed)
     classes = len(labels)
     return ControlHead(
@@ -27,7 +36,7 @@ def control_head(kind="multiple", labels=("dog", "köra «x»"), embedding_dim=5
     )
 
 
-def test_sigmoids_are_independent_and_a_single_choice_sums_to_one():
+def test_sigmoids_are_independent_and_a_single_choice_sums_to_one() -> None:
     embeddings = np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)
     multiple = control_head("multiple")
     logits = ((embeddings - multiple.mean) / multiple.scale) @ multiple.weights + multiple.bias
@@ -37,7 +46,7 @@ def test_sigmoids_are_independent_and_a_single_choice_sums_to_one():
     assert single.dtype == np.float32
 
 
-def test_extreme_embeddings_stay_probabilities():
+def test_extreme_embeddings_stay_probabilities() -> None:
     embeddings = np.full((1, 5), 1e30, dtype=np.float32)
     for kind in ("single", "multiple", "regions"):
         found = control_head(kind).probabilities(embeddings)
@@ -45,7 +54,7 @@ def test_extreme_embeddings_stay_probabilities():
         assert ((found >= 0) & (found <= 1)).all()
 
 
-def test_a_head_survives_its_bytes():
+def test_a_head_survives_its_bytes() -> None:
     head = Head("logmel-1", {"tags": control_head(), "one": control_head("single", ("a",), seed=3)})
     head.controls["one"] = ControlHead("one", *list(vars(head.controls["one"]).values())[1:])
     data = head.to_bytes()
@@ -61,7 +70,7 @@ def test_a_head_survives_its_bytes():
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255))
-def test_a_changed_header_or_a_cut_never_passes_as_something_else(position, value):
+def test_a_changed_header_or_a_cut_never_passes_as_something_else(position: int, value: int) -> None:
     data = Head("logmel-1", {"tags": control_head()}).to_bytes()
     with pytest.raises(HeadDamagedError, match="train the project again"):
         Head.from_bytes(data[: position % len(data)])
@@ -72,7 +81,7 @@ def test_a_changed_header_or_a_cut_never_passes_as_something_else(position, valu
 
 
 @pytest.mark.parametrize("data", [b"", b"not a head", b"\x80\x04pickle", struct.pack("<Q", 2) + b"{}"])
-def test_other_bytes_are_refused(data):
+def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(HeadDamagedError):
         Head.from_bytes(data)
 
@@ -85,7 +94,7 @@ def test_other_bytes_are_refused(data):
         ('[\\"dog\\", ', "["),
     ],
 )
-def test_a_contradictory_description_is_refused(old, new):
+def test_a_contradictory_description_is_refused(old: str, new: str) -> None:
     data = Head("logmel-1", {"tags": control_head()}).to_bytes()
     length = struct.unpack("<Q", data[:8])[0]
     header = data[8 : 8 + length].decode()
@@ -97,7 +106,7 @@ def test_a_contradictory_description_is_refused(old, new):
         Head.from_bytes(struct.pack("<Q", len(changed)) + changed + data[8 + length :])
 
 
-def test_a_label_is_as_likely_as_the_likeliest_of_its_columns():
+def test_a_label_is_as_likely_as_the_likeliest_of_its_columns() -> None:
     one = control_head(labels=("a", "b", "c"))
     two = replace(one, labels=("a", "bc"), thresholds=one.thresholds[:2], columns=(1, 2))
     embeddings = np.random.default_rng(2).normal(size=(9, 5)).astype(np.float32)
@@ -110,7 +119,7 @@ def test_a_label_is_as_likely_as_the_likeliest_of_its_columns():
 
 
 @pytest.mark.parametrize("columns", [(1, 1), (3,), (0, 3), (1, 2, 0), (True, 2), (1.0, 2), "12"])
-def test_columns_that_do_not_fit_are_refused(columns):
+def test_columns_that_do_not_fit_are_refused(columns: Any) -> None:
     head = replace(control_head(labels=("a", "b", "c")), labels=("a", "bc"), columns=columns)
     head = replace(head, thresholds=head.thresholds[:2])
     with pytest.raises(HeadDamagedError):

@@ -1,7 +1,13 @@
 """Fits that start from a prior, on data whose best answer is known."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from earmark.errors import NotEnoughAnnotationsError
@@ -11,7 +17,8 @@ from earmark.head.metrics import lwlrap
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior, fold_back
 from earmark.head.solver import Basis, Linear
-from earmark.labels.controls import Control
+from earmark.labels.controls import Control, ControlKind
+from tests.pooling import mean_pool as pool
 
 RATE = 12.5
 LABELS = ("a", "b", "c", "d")
@@ -19,28 +26,26 @@ DIMENSIONS = 60
 CENTRES = np.random.default_rng(100).normal(size=(4, DIMENSIONS)) * 0.45
 
 
-def pool(frames):
-    return frames.mean(axis=-2).astype(np.float32)
-
-
-def control(kind, *labels):
+def control(kind: ControlKind, *labels: str) -> Control:
     return Control("x", "audio", kind, labels or LABELS, "audio")
 
 
-def draw(rng, count, classes=4):
+def draw(rng: np.random.Generator, count: int, classes: int = 4) -> tuple[NDArray[Any], NDArray[Any]]:
     """Points of equally likely unit Gaussians, and which one each is of."""
     truth = rng.integers(classes, size=count)
     return (CENTRES[truth] + rng.normal(size=(count, DIMENSIONS))).astype(np.float32), truth
 
 
-def clips(points, labels):
+def clips(points: NDArray[Any], labels: Iterable[str]) -> list[AnnotatedClip]:
     return [
         AnnotatedClip(point[None], 0.08, f"g{i}", 1.0, {}, {"x": frozenset([label])})
         for i, (point, label) in enumerate(zip(points, labels, strict=True))
     ]
 
 
-def prior(kind, centres=CENTRES, labels=LABELS, bias=-3.0):
+def prior(
+    kind: ControlKind, centres: NDArray[Any] = CENTRES, labels: tuple[str, ...] = LABELS, bias: float = -3.0
+) -> ControlHead:
     """Bayes' own weights for these centres, but sure of little, as AudioSet's classifier is."""
     offsets = bias - np.square(centres).sum(axis=1) / 2
     width = centres.shape[1]
@@ -56,7 +61,7 @@ def prior(kind, centres=CENTRES, labels=LABELS, bias=-3.0):
     )
 
 
-def scores(kind, per_class, known, seeds=3):
+def scores(kind: ControlKind, per_class: int, known: ControlHead, seeds: int = 3) -> NDArray[Any]:
     """Mean lwlrap on new points: of the prior, of a fit without it, and of a fit from it."""
     found = []
     for seed in range(seeds):
@@ -70,19 +75,20 @@ def scores(kind, per_class, known, seeds=3):
         with_prior, _ = fit_control(pool, RATE, control(kind), taught, known)
         heads = (known, without, with_prior)
         found.append([lwlrap(onehot, head.probabilities(new)) for head in heads])
-    return np.mean(found, axis=0)
+    means: NDArray[Any] = np.mean(found, axis=0)
+    return means
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple"])
 @pytest.mark.parametrize("per_class", [1, 2, 3])
-def test_a_right_prior_is_worth_many_annotations(kind, per_class):
+def test_a_right_prior_is_worth_many_annotations(kind: ControlKind, per_class: int) -> None:
     best, without, found = scores(kind, per_class, prior(kind))
     assert found > without + 0.08
     assert found > best - 0.02
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_a_helpful_prior_helps_and_is_improved(kind):
+def test_a_helpful_prior_helps_and_is_improved(kind: ControlKind) -> None:
     rough = prior(kind, CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
     before, without, found = scores(kind, 2, rough)
     assert found > without + 0.05
@@ -92,7 +98,7 @@ def test_a_helpful_prior_helps_and_is_improved(kind):
     assert found > without - 0.02
 
 
-def test_one_wrong_label_is_let_go_and_the_others_stay():
+def test_one_wrong_label_is_let_go_and_the_others_stay() -> None:
     centres = CENTRES.copy()
     centres[0] = -CENTRES[1]
     rng = np.random.default_rng(9)
@@ -110,7 +116,7 @@ def test_one_wrong_label_is_let_go_and_the_others_stay():
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_a_wrong_prior_is_left_behind(kind):
+def test_a_wrong_prior_is_left_behind(kind: ControlKind) -> None:
     wrong = prior(kind, np.roll(CENTRES, 1, axis=0))
     before, without, found = scores(kind, 100, wrong, seeds=1)
     assert before < 0.5
@@ -118,7 +124,7 @@ def test_a_wrong_prior_is_left_behind(kind):
     assert found > without - 0.02
 
 
-def test_few_annotations_stay_near_the_prior_and_many_move_away():
+def test_few_annotations_stay_near_the_prior_and_many_move_away() -> None:
     rough = prior("multiple", CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
     rng = np.random.default_rng(0)
     new, _ = draw(rng, 300)
@@ -137,7 +143,7 @@ def test_few_annotations_stay_near_the_prior_and_many_move_away():
 
 @pytest.mark.parametrize("kind", ["single", "multiple", "regions"])
 @pytest.mark.parametrize("columns", [(), (1, 3, 2, 1)])
-def test_folding_back_is_exact(kind, columns):
+def test_folding_back_is_exact(kind: ControlKind, columns: tuple[int, ...]) -> None:
     """One head equals prior and difference computed apart, also where a label has several columns."""
     rng = np.random.default_rng(3)
     width = 500
@@ -156,6 +162,7 @@ def test_folding_back_is_exact(kind, columns):
     )
     labels = ("b", "c", "e") if kind != "single" else ("a", "b", "c", "d", "e")
     before = Prior.of(known, control(kind, "a", "b", "c", "d", "e"))
+    assert basis.directions is not None
     rank = basis.directions.shape[1]
     difference = Linear(rng.normal(size=(rank, len(labels))), rng.normal(size=len(labels)))
     head = fold_back(before, labels, basis, difference, 1.7, np.full(len(labels), 0.4))
@@ -180,7 +187,7 @@ def test_folding_back_is_exact(kind, columns):
     assert kept["a"] == pytest.approx(0.4 if kind == "single" else 0.2)
 
 
-def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are_silent():
+def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are_silent() -> None:
     rng = np.random.default_rng(4)
     points, truth = draw(rng, 40, classes=2)
     known = prior("multiple", CENTRES[:3], LABELS[:3])
@@ -193,7 +200,7 @@ def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are
     assert head.thresholds[2] == pytest.approx(0.2)
 
 
-def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet():
+def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet() -> None:
     rng = np.random.default_rng(5)
     points, truth = draw(rng, 30, classes=2)
     head, _ = fit_control(
@@ -208,7 +215,7 @@ def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet():
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind):
+def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind: ControlKind) -> None:
     rng = np.random.default_rng(6)
     known = prior(kind, CENTRES[:3], LABELS[:3])
     points, truth = draw(rng, 60)
@@ -222,7 +229,7 @@ def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind):
         assert np.corrcoef(head.logits(new)[:, 3], without.logits(new)[:, 3])[0, 1] > 0.98
 
 
-def test_controls_without_annotations_keep_the_prior_but_make_no_version_alone():
+def test_controls_without_annotations_keep_the_prior_but_make_no_version_alone() -> None:
     rng = np.random.default_rng(7)
     other = Control("y", "audio", "multiple", LABELS, "audio")
     known = Head("e-1", {"x": prior("multiple"), "y": prior("multiple")})
@@ -236,7 +243,7 @@ def test_controls_without_annotations_keep_the_prior_but_make_no_version_alone()
         fit_head(pool, RATE, "e-1", [other], taught, known)
 
 
-def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing():
+def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing() -> None:
     rng = np.random.default_rng(8)
     points, truth = draw(rng, 40)
     taught = clips(points, np.take(LABELS, truth))
@@ -247,7 +254,7 @@ def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing():
         assert fitted.head.to_bytes() == plain.head.to_bytes()
 
 
-def test_a_prior_of_labels_without_annotations_goes_on_as_it_was():
+def test_a_prior_of_labels_without_annotations_goes_on_as_it_was() -> None:
     """Beside labels that curved borders would suit, whose features it does not know."""
     rng = np.random.default_rng(5)
     signs = rng.choice([-1, 1], size=(400, 2))

@@ -38,7 +38,9 @@ SECONDS = FRAMES / RATE
 
 
 def pool(frames: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.concatenate([frames.mean(axis=-2), frames.std(axis=-2)], axis=-1).astype(np.float32)
+    both = np.concatenate([frames.mean(axis=-2), frames.std(axis=-2)], axis=-1)
+    pooled: NDArray[np.float32] = both.astype(np.float32)
+    return pooled
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def _annotated(clip: AnnotatedClip, control: Control, rng: np.random.Generator, 
     labels = labels | others if rng.uniform() < 0.8 else frozenset()
     if control.kind == "multiple":
         return replace(clip, tags={"x": labels}, tag_weights={"x": float(rng.choice([0.5, 1.0]))})
-    edges = np.sort(rng.uniform(0, SECONDS, size=2)).tolist()
-    return replace(clip, regions={"x": tuple(Region(*edges, frozenset([label])) for label in labels)})
+    start, end = np.sort(rng.uniform(0, SECONDS, size=2)).tolist()
+    return replace(clip, regions={"x": tuple(Region(start, end, frozenset([label])) for label in labels)})
 
 
 def run(history: History) -> int:

@@ -1,11 +1,15 @@
 """Landmarks: their features, and heads on them, as they are picked from, stored and refused."""
 
+from __future__ import annotations
+
 import json
 import struct
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from earmark.errors import HeadDamagedError
 from earmark.head.cross_validated_head import Fitted
@@ -13,15 +17,15 @@ from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.rbf_features import Landmarks
 from earmark.head.solver import Basis
-from earmark.labels.controls import Control
+from earmark.labels.controls import Control, ControlKind
 from earmark.prediction.label_mapping import fitted_as_configured
 
 
-def control(*labels, kind="multiple"):
+def control(*labels: str, kind: ControlKind = "multiple") -> Control:
     return Control("c", "audio", kind, labels, "audio")
 
 
-def small(columns=(), kind="multiple"):
+def small(columns: tuple[int, ...] = (), kind: ControlKind = "multiple") -> ControlHead:
     """Three labels on 3 directions and 4 points of 6 dimensions."""
     rng = np.random.default_rng(10)
     normal = [rng.normal(size=shape).astype(np.float32) for shape in ((6,), (6, 3), (4, 3), (7,), (7,))]
@@ -35,8 +39,9 @@ def small(columns=(), kind="multiple"):
     )
 
 
-def test_features_are_coordinates_and_nearness():
+def test_features_are_coordinates_and_nearness() -> None:
     head = small()
+    assert head.landmarks is not None
     points = np.random.default_rng(11).normal(size=(5, 6)).astype(np.float32)
     lying = (points - head.landmarks.mean) @ head.landmarks.directions
     near = [[np.exp(-((one - point) ** 2).sum()) for point in head.landmarks.points] for one in lying]
@@ -49,7 +54,7 @@ def test_features_are_coordinates_and_nearness():
     assert np.isfinite(head.probabilities(extreme)).all()
 
 
-def test_picking_columns_leaves_the_landmarks():
+def test_picking_columns_leaves_the_landmarks() -> None:
     points = np.random.default_rng(12).normal(size=(5, 6)).astype(np.float32)
     for columns in ((), (1, 2, 1)):
         head = small(columns)
@@ -64,18 +69,18 @@ def test_picking_columns_leaves_the_landmarks():
         assert prior.logits(("a", "d"), points) == pytest.approx(said[:, [0, 2]], rel=1e-4, abs=1e-4)
 
 
-def test_a_head_with_landmarks_is_never_taken_for_a_linear_one():
+def test_a_head_with_landmarks_is_never_taken_for_a_linear_one() -> None:
     prior = Prior.of(small(), control("a", "b", "d", kind="multiple"))
     with pytest.raises(ValueError, match="landmarks"):
         prior.columns("a", ("a",), Basis(np.zeros(7), np.ones(7), None))
 
 
-def described(data):
+def described(data: bytes) -> Any:
     length = struct.unpack("<Q", data[:8])[0]
     return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["earmark"])
 
 
-def test_only_heads_with_landmarks_have_another_format():
+def test_only_heads_with_landmarks_have_another_format() -> None:
     head = small()
     straight = replace(head, landmarks=None)
     assert described(Head("e-1", {"c": straight}).to_bytes()) == {
@@ -102,14 +107,16 @@ def test_only_heads_with_landmarks_have_another_format():
         {"points": np.zeros((4, 3, 1), np.float32)},
     ],
 )
-def test_landmarks_that_do_not_fit_are_refused(damaged):
+def test_landmarks_that_do_not_fit_are_refused(damaged: dict[str, NDArray[Any]]) -> None:
     head = small()
-    data = Head("e-1", {"c": replace(head, landmarks=replace(head.landmarks, **damaged))}).to_bytes()
+    assert head.landmarks is not None
+    changes: dict[str, Any] = dict(damaged)
+    data = Head("e-1", {"c": replace(head, landmarks=replace(head.landmarks, **changes))}).to_bytes()
     with pytest.raises(HeadDamagedError, match="train the project again"):
         Head.from_bytes(data)
 
 
-def test_landmarks_that_are_missing_are_refused():
+def test_landmarks_that_are_missing_are_refused() -> None:
     data = Head("e-1", {"c": small()}).to_bytes()
     assert data.count(b"0.landmarks.points") == 1
     with pytest.raises(HeadDamagedError):

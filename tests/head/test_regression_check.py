@@ -1,9 +1,14 @@
 """Two versions on recordings that neither has heard, where it is known which one is better."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from earmark.errors import HeadDamagedError
 from earmark.head.cross_validated_head import Fitted
@@ -12,8 +17,9 @@ from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.lda import _climbed
 from earmark.head.model import Head
-from earmark.head.regression_check import compare
-from earmark.labels.controls import Control
+from earmark.head.regression_check import Comparison, compare
+from earmark.labels.controls import Control, ControlKind
+from tests.pooling import mean_pool as pool
 
 RATE = 12.5
 LABELS = ("a", "b", "c", "d")
@@ -21,37 +27,37 @@ CENTRES = 1.5 * np.random.default_rng(100).normal(size=(4, 6))
 TAGS = Control("x", "audio", "single", LABELS, "audio")
 
 
-def pool(frames):
-    return frames.mean(axis=-2).astype(np.float32)
-
-
-def draw(seed, count, prefix="r"):
+def draw(seed: int, count: int, prefix: str = "r") -> tuple[NDArray[Any], NDArray[Any], list[str]]:
     rng = np.random.default_rng(seed)
     truth = rng.integers(4, size=count)
     points = CENTRES[truth] + rng.normal(size=(count, 6))
     return points, truth, [f"{prefix}{index:04d}" for index in range(count)]
 
 
-def clips(points, truth, names, labels=LABELS):
+def clips(
+    points: NDArray[Any], truth: Iterable[int], names: list[str], labels: Sequence[str] = LABELS
+) -> list[AnnotatedClip]:
     return [
         AnnotatedClip(point[None].astype(np.float32), 0.08, name, 1.0, {}, {"x": frozenset([labels[k]])})
         for point, k, name in zip(points, truth, names, strict=True)
     ]
 
 
-def fit(annotated, active=None):
+def fit(annotated: list[AnnotatedClip], active: Fitted | None = None) -> Fitted:
     return fit_head(pool, RATE, "e-1", [TAGS], annotated, None, active)[0]
 
 
-def judge(annotated, candidate, active):
+def judge(annotated: list[AnnotatedClip], candidate: Fitted, active: Fitted) -> Comparison:
     return compare(pool, RATE, [TAGS], annotated, candidate, active)
 
 
-def test_recordings_keep_their_folds_and_new_ones_spread_evenly():
+def test_recordings_keep_their_folds_and_new_ones_spread_evenly() -> None:
     points, truth, names = draw(0, 60)
     annotated = clips(points, truth, names)
     first = fit(annotated[:30])
     second = fit(annotated, first)
+    assert first.assignment is not None
+    assert second.assignment is not None
     assert {name: second.assignment[name] for name in first.assignment} == first.assignment
     for label in range(4):
         held = [second.assignment[name] for name, k in zip(names, truth, strict=True) if k == label]
@@ -60,9 +66,10 @@ def test_recordings_keep_their_folds_and_new_ones_spread_evenly():
     assert fit(annotated, first).head.to_bytes() == second.head.to_bytes()
 
 
-def test_a_fold_head_knows_nothing_of_its_recordings():
+def test_a_fold_head_knows_nothing_of_its_recordings() -> None:
     points, truth, names = draw(1, 40)
     before = fit(clips(points, truth, names))
+    assert before.assignment is not None
     left_out = [name for name, fold in before.assignment.items() if fold == 2]
     assert left_out
     # What the choices see of other folds changes nothing here; the fit itself must not move
@@ -74,7 +81,7 @@ def test_a_fold_head_knows_nothing_of_its_recordings():
     assert after_logits == pytest.approx(before_logits, abs=0.02)
 
 
-def test_bytes_bring_everything_back_and_damage_is_said():
+def test_bytes_bring_everything_back_and_damage_is_said() -> None:
     points, truth, names = draw(2, 20)
     fitted = fit(clips(points, truth, names))
     again = Fitted.from_bytes(fitted.head.to_bytes(), fitted.folds_to_bytes())
@@ -88,7 +95,7 @@ def test_bytes_bring_everything_back_and_damage_is_said():
             Fitted.from_bytes(fitted.head.to_bytes(), damaged)
 
 
-def test_a_worse_candidate_is_held_back_and_a_better_one_is_not():
+def test_a_worse_candidate_is_held_back_and_a_better_one_is_not() -> None:
     points, truth, names = draw(3, 120)
     annotated = clips(points, truth, names)
     right = fit(annotated)
@@ -107,7 +114,9 @@ def test_a_worse_candidate_is_held_back_and_a_better_one_is_not():
 
 @pytest.mark.parametrize("labels", [LABELS[:1], LABELS])
 @pytest.mark.parametrize("spoil", ["turned", "hushed"])
-def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_shown(labels, spoil):
+def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_shown(
+    labels: tuple[str, ...], spoil: str
+) -> None:
     """One label alone is always ranked first, and logits that all sink rank as before."""
     tags = Control("x", "audio", "multiple", labels, "audio")
     points, truth, names = draw(40, 100)
@@ -116,7 +125,7 @@ def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_show
         annotated = [replace(clip, tags={"x": clip.tags["x"] & set(labels)}) for clip in annotated]
     right = fit_head(pool, RATE, "e-1", [tags], annotated)[0]
 
-    def spoiled(head):
+    def spoiled(head: Head) -> Head:
         control = head.controls["x"]
         sign = -1 if spoil == "turned" else 1
         bias = sign * control.bias - (8 if spoil == "hushed" else 0)
@@ -131,7 +140,7 @@ def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_show
     assert compare(pool, RATE, [tags], annotated, right, wrong).acceptable
 
 
-def test_what_too_few_recordings_tell_is_named():
+def test_what_too_few_recordings_tell_is_named() -> None:
     annotated = clips(*draw(8, 30))
     fitted = fit(annotated)
     found = judge(annotated[:4], fitted, fitted)
@@ -144,7 +153,7 @@ def test_what_too_few_recordings_tell_is_named():
     assert judge(annotated, fitted, fitted).unmeasured == ()
 
 
-def test_chance_is_not_worse():
+def test_chance_is_not_worse() -> None:
     """More of the same annotations: some versions are a little worse by chance, nearly none is held back."""
     held_back = 0
     for seed in range(12):
@@ -155,7 +164,7 @@ def test_chance_is_not_worse():
     assert held_back <= 1
 
 
-def test_both_are_judged_by_recordings_they_have_not_seen():
+def test_both_are_judged_by_recordings_they_have_not_seen() -> None:
     """A head that remembers its recordings would win if it were asked about these."""
     rng = np.random.default_rng(5)
     points = rng.normal(size=(60, 200))
@@ -171,7 +180,7 @@ def test_both_are_judged_by_recordings_they_have_not_seen():
     assert judge(new, known, known).active["x"]["accuracy"] > 0.6
 
 
-def test_without_folds_nothing_is_compared():
+def test_without_folds_nothing_is_compared() -> None:
     annotated = clips(*draw(8, 30))
     fitted = fit(annotated)
     unknown = Fitted(fitted.head, (), None)
@@ -181,12 +190,13 @@ def test_without_folds_nothing_is_compared():
         assert found.candidate == {}
     few = fit(annotated[:4])
     assert few.folds == ()
+    assert few.assignment is not None
     assert set(few.assignment) == {clip.group for clip in annotated[:4]}
     # The 26 recordings that the few did not hold are fair
     assert judge(annotated, fitted, few).active["x"]["lwlrap"] > 0
 
 
-def test_a_label_that_one_side_lacks_is_never_ranked_by_it():
+def test_a_label_that_one_side_lacks_is_never_ranked_by_it() -> None:
     points, truth, names = draw(9, 80)
     annotated = clips(points, truth, names)
     without = fit([clip for clip, k in zip(annotated, truth, strict=True) if k != 3])
@@ -198,7 +208,7 @@ def test_a_label_that_one_side_lacks_is_never_ranked_by_it():
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple", "regions"])
-def test_scores_of_several_parts_are_those_of_each_part_alone(kind):
+def test_scores_of_several_parts_are_those_of_each_part_alone(kind: ControlKind) -> None:
     rng = np.random.default_rng(3)
     n, every = 60, np.ones(4, dtype=bool)
     data = Data(
@@ -220,7 +230,7 @@ def test_scores_of_several_parts_are_those_of_each_part_alone(kind):
 
 
 @pytest.mark.parametrize("best", range(5))
-def test_a_shrinkage_is_found_wherever_it_lies_and_not_all_are_tried(best):
+def test_a_shrinkage_is_found_wherever_it_lies_and_not_all_are_tried(best: int) -> None:
     found = _climbed(lambda index: (-abs(index - best), 1.0), 5)
     assert max(found, key=lambda index: found[index][0]) == best
     assert len(found) <= 4

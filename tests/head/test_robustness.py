@@ -1,41 +1,50 @@
 """Wrong labels, and probabilities that mean what they say, on mixtures whose posterior is known."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from earmark.head.calibration import TEMPERATURES, calibrate, noise_share, refined
 from earmark.head.evaluation import Data
 from earmark.head.examples import AnnotatedClip
-from earmark.head.fit import fit_control
+from earmark.head.fit import ControlReport, fit_control
 from earmark.head.lda import Discriminant
 from earmark.head.metrics import calibration_error, lwlrap
-from earmark.labels.controls import Control
+from earmark.head.model import ControlHead
+from earmark.labels.controls import Control, ControlKind
+from tests.pooling import mean_pool as pool
 
 LABELS = ("a", "b", "c", "d")
 
 
-def pool(frames):
-    return frames.mean(axis=-2).astype(np.float32)
-
-
-def taught(points, chosen):
+def taught(points: NDArray[Any], chosen: Iterable[Iterable[str]]) -> list[AnnotatedClip]:
     return [
         AnnotatedClip(point[None].astype(np.float32), 0.08, f"r{i:04d}", 1.0, {}, {"x": frozenset(labels)})
         for i, (point, labels) in enumerate(zip(points, chosen, strict=True))
     ]
 
 
-def draw(rng, centres, count, frequencies=None):
+def draw(
+    rng: np.random.Generator,
+    centres: NDArray[Any],
+    count: int,
+    frequencies: NDArray[Any] | list[float] | None = None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     truth = rng.choice(len(centres), size=count, p=frequencies)
     return centres[truth] + rng.normal(size=(count, centres.shape[1])), truth
 
 
-def fit(kind, clips):
+def fit(kind: ControlKind, clips: list[AnnotatedClip]) -> tuple[ControlHead, ControlReport]:
     return fit_control(pool, 12.5, Control("x", "audio", kind, LABELS, "audio"), clips)
 
 
-def test_flipped_labels_are_found_and_cost_little():
+def test_flipped_labels_are_found_and_cost_little() -> None:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, 40))
     points, truth = draw(rng, centres, 160)
@@ -51,7 +60,7 @@ def test_flipped_labels_are_found_and_cost_little():
     assert lwlrap(onehot, noisy.probabilities(new)) > lwlrap(onehot, clean.probabilities(new)) - 0.02
 
 
-def test_a_single_choice_says_how_sure_it_may_be_when_classes_are_rare():
+def test_a_single_choice_says_how_sure_it_may_be_when_classes_are_rare() -> None:
     rng = np.random.default_rng(1)
     centres, frequencies = 0.8 * rng.normal(size=(4, 6)), np.array([0.6, 0.25, 0.1, 0.05])
     points, truth = draw(rng, centres, 400, frequencies)
@@ -65,11 +74,11 @@ def test_a_single_choice_says_how_sure_it_may_be_when_classes_are_rare():
     assert right.mean() > (ideal.argmax(axis=1) == new_truth).mean() - 0.03
 
 
-def test_several_tags_say_how_sure_they_may_be():
+def test_several_tags_say_how_sure_they_may_be() -> None:
     rng = np.random.default_rng(2)
     slopes, bias = rng.normal(size=(8, 4)), np.array([-3.0, -1.0, 0.0, 1.0])
 
-    def sample(count):
+    def sample(count: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         points = rng.normal(size=(count, 8))
         ideal = expit(points @ slopes + bias)
         return points, rng.uniform(size=ideal.shape) < ideal, ideal
@@ -85,7 +94,7 @@ def test_several_tags_say_how_sure_they_may_be():
     assert report.per_class["a"]["recordings"] == truth[:, 0].sum()
 
 
-def single_choice(chosen, folds=None):
+def single_choice(chosen: NDArray[Any], folds: NDArray[Any] | None = None) -> Data:
     """Annotations of one recording each, as the fit has them."""
     targets = np.eye(int(max(chosen)) + 1, dtype=bool)[chosen]
     count = len(chosen)
@@ -101,7 +110,7 @@ def single_choice(chosen, folds=None):
     )
 
 
-def test_answers_that_are_wrong_beyond_all_doubt_count_against_a_calibration():
+def test_answers_that_are_wrong_beyond_all_doubt_count_against_a_calibration() -> None:
     data = single_choice(np.arange(20) % 2)
     logits = np.where(data.targets, 2000.0, 0.0)
     logits[:4] = logits[:4, ::-1]  # the probability of the own label underflows to 0
@@ -109,7 +118,7 @@ def test_answers_that_are_wrong_beyond_all_doubt_count_against_a_calibration():
     assert noise_share(data, logits, np.zeros(2)) == pytest.approx(0.2, abs=0.06)
 
 
-def test_no_label_loses_all_of_its_annotations():
+def test_no_label_loses_all_of_its_annotations() -> None:
     data = single_choice(np.arange(18) % 3)
     logits = np.where(np.arange(3) == 1, 3000.0, np.zeros((18, 3)))  # every row sounds like the second label
     logits[0, 0] = -np.inf
@@ -122,7 +131,7 @@ def test_no_label_loses_all_of_its_annotations():
     assert staying[[0, 2]] == pytest.approx(0.9 * 20 / 26, abs=1e-3)
 
 
-def test_wrong_labels_in_one_fold_alone_are_left_as_they_are():
+def test_wrong_labels_in_one_fold_alone_are_left_as_they_are() -> None:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(3, 60))
     points, truth = draw(rng, centres, 60)
@@ -133,7 +142,7 @@ def test_wrong_labels_in_one_fold_alone_are_left_as_they_are():
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_what_never_varied_tells_nothing_about_a_new_sound(kind):
+def test_what_never_varied_tells_nothing_about_a_new_sound(kind: ControlKind) -> None:
     rng = np.random.default_rng(4)
     points = np.tile(rng.normal(size=40), (11, 1))
     points[:, :3] += rng.normal(size=(11, 3))

@@ -16,10 +16,12 @@ import earmark.prediction.predictor
 from earmark.api.versions import read_versions
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.model import ControlHead
+from earmark.head.prior import fold_back
 from earmark.jobs.dispatcher import due_jobs
 from earmark.learning.training import learn
 from earmark.monitoring.doctor.heads import heads
 from earmark.monitoring.project_status import project_states
+from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.predictor import Predictions, Predictor
 from earmark.prediction.refresh import refresh_predictions
 from earmark.services import Services
@@ -111,7 +113,9 @@ def test_without_an_earlier_version_tasks_stay_empty_with_the_reason(
     # Nothing can be written of it, so nothing is tried again and again
     know_project(restarted)
     assert refresh_predictions(restarted, KEY) == 0
-    jobs = due_jobs(restarted.database, restarted.settings, restarted.activated(KEY).created_at + 1)
+    activated = restarted.activated(KEY)
+    assert activated is not None
+    jobs = due_jobs(restarted.database, restarted.settings, activated.created_at + 1)
     assert "refresh" not in {request.function for request, _ in jobs}
 
 
@@ -119,7 +123,6 @@ def test_a_fit_that_is_not_finite_makes_no_version(
     services: Services, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert teach(services, *tones[:4]).outcome == "registered"
-    fold_back = earmark.head.fit.fold_back
 
     def broken(*arguments: Any) -> ControlHead:
         head = fold_back(*arguments)
@@ -159,7 +162,6 @@ def test_a_version_whose_folds_are_damaged_answers_and_is_not_measured(
 def test_a_prediction_that_is_not_finite_becomes_an_empty_item_with_the_reason(
     trained: Services, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict_clip = earmark.prediction.predictor.predict_clip
     asked: list[object] = []
 
     def broken(*arguments: Any) -> Any:

@@ -17,7 +17,7 @@ import soundfile
 from earmark.errors import ConfigurationError
 from earmark.importing import parallel_checks as checking
 from earmark.importing.audio_checks import Checked, Checker, read_facts
-from earmark.importing.models import Facts, Listed
+from earmark.importing.models import Facts, Listed, Trust
 from earmark.importing.parallel_checks import check_all
 from earmark.importing.quality_rules import Rules, judge, keep_of, sounds_of
 from earmark.settings import Settings
@@ -179,7 +179,7 @@ def test_what_stays_out_and_what_is_let_in() -> None:
 
 
 def test_of_the_same_sound_the_most_trusted_labels_win() -> None:
-    def one(name: str, trust: object, **known: float) -> Checked:
+    def one(name: str, trust: Trust | None, **known: float) -> Checked:
         found = checked(name, "same", **known)
         return Checked(Listed(Path(name), name, trust=trust), found.facts)
 

@@ -7,6 +7,7 @@ import http.server
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
@@ -22,8 +23,8 @@ from earmark.settings import Settings
 class Bucket(http.server.BaseHTTPRequestHandler):
     """Lists and hands out ``objects`` of the bucket ``calls``."""
 
-    objects: dict[str, bytes]
-    fetched: list[str]
+    objects: ClassVar[dict[str, bytes]]
+    fetched: ClassVar[list[str]]
 
     def do_HEAD(self) -> None:
         self._answer(send_body=False)

@@ -11,7 +11,7 @@ import pytest
 
 from earmark.errors import FormatError
 from earmark.export import annotated
-from earmark.export.formats import FORMATS
+from earmark.export.formats import FORMATS, FormatName
 from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
 from earmark.export.rejoin_splits import join
 from earmark.importing.audio_checks import Checked
@@ -42,7 +42,7 @@ def night() -> list[ClipRecord]:
     return join(records)
 
 
-def sounds_again(export: Path, split: float | None, format_name: str) -> list[Sound]:
+def sounds_again(export: Path, split: float | None, format_name: FormatName) -> list[Sound]:
     """The sounds of an import of an export, for a recording of two hours."""
     (export.parent / "night.wav").touch()
     source = Source(str(export), audio_dir=export.parent, format=format_name)
@@ -64,7 +64,7 @@ def written(folder: Path, name: str, records: list[ClipRecord]) -> Path:
     [(30.0, [0, 30, 120]), (20.0, [0, 20, 40, 120]), (60.0, [0]), (7.5, [*range(0, 8), *range(16, 20)])],
 )
 def test_only_annotated_stretches_come_back_as_annotated(
-    tmp_path: Path, name: str, split: float, annotated_starts: list[float]
+    tmp_path: Path, name: FormatName, split: float, annotated_starts: list[float]
 ) -> None:
     if split == 7.5:
         annotated_starts = [7.5 * number for number in annotated_starts]
@@ -79,14 +79,14 @@ def test_only_annotated_stretches_come_back_as_annotated(
 
 @pytest.mark.parametrize("name", ["jsonl", "jams", "csv", "raven", "audacity", "dcase"])
 def test_a_recording_annotated_in_part_comes_back_whole_without_an_annotation(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: FormatName
 ) -> None:
     (sound,) = sounds_again(written(tmp_path, name, night()), None, name)
     assert (sound.marks, sound.partly, sound.lost > 0) == ((), True, True)
 
 
 @pytest.mark.parametrize("name", ["jsonl", "jams"])
-def test_tags_and_annotators_go_back_to_their_own_stretches(tmp_path: Path, name: str) -> None:
+def test_tags_and_annotators_go_back_to_their_own_stretches(tmp_path: Path, name: FormatName) -> None:
     sounds = sounds_again(written(tmp_path, name, night()), SPLIT, name)
     said = {sound.stretch.start: sound.marks[0] for sound in sounds if sound.stretch and sound.marks}
     assert {start: record.tags for start, record in said.items()} == {

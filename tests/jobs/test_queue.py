@@ -136,7 +136,9 @@ def test_a_training_waits_for_its_own_moment_and_the_next_look_is_then(
         jobs, next_look = due_jobs_and_next_look(services.database, settings, now, 0.0)
         return [request.function for request, _ in jobs], next_look
 
-    assert look(received_at) == ([], pytest.approx(received_at + 0.4))
+    jobs, next_look = look(received_at)
+    assert jobs == []
+    assert next_look == pytest.approx(received_at + 0.4)
     assert look(received_at + 0.41)[0] == ["learn"]
 
 
@@ -178,13 +180,13 @@ def test_a_worker_trains_what_the_dispatcher_saw(
 def test_a_flushed_redis_knows_its_workers_again(redis_server: redis.Redis) -> None:
     queue = job_queue(redis_server)
     worker = EnduringWorker([queue], connection=redis_server, serializer=JSONSerializer)
-    worker.register_birth()
+    worker.register_birth()  # type: ignore[no-untyped-call]
     assert live_workers(queue) == 1
     redis_server.flushall()
     assert live_workers(queue) == 0
     worker.heartbeat()
     assert live_workers(queue) == 1
-    worker.register_death()
+    worker.register_death()  # type: ignore[no-untyped-call]
     assert live_workers(queue) == 0
 
 

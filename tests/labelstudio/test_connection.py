@@ -34,7 +34,7 @@ def test_a_backend_that_was_saved_before_an_error_is_not_made_again(
     with SimulatedLabelStudio(tmp_path, TOKEN) as running:
         running.send = lambda _: None
         project = running.create_project("Connected", "<View/>")
-        settings = Settings(_env_file=None, label_studio_url=running.url, label_studio_api_key=TOKEN)  # type: ignore[call-arg]
+        settings = Settings(_env_file=None, label_studio_url=running.url, label_studio_api_key=TOKEN)
         client = client_for(settings)
         number = connect_backend(client, running.url, project, ADDRESS, "logmel-v0")
         (only,) = client.ml.list(project=project)

@@ -10,6 +10,7 @@ import pytest
 
 import earmark.learning.training_set
 from earmark.head.cross_validated_head import Fitted
+from earmark.head.fit import fit_head
 from earmark.head.model import Head
 from earmark.head.regression_check import Comparison
 from earmark.jobs.dispatcher import due_jobs
@@ -132,10 +133,9 @@ def test_a_fit_that_went_wrong_is_measured_and_kept(
 ) -> None:
     """Nothing stands in for the measuring here: every head of the second training has its signs turned."""
     assert teach(services, *tones[:8]).outcome == "registered"
-    fit = earmark.learning.training_set.fit_head
 
     def fit_wrongly(*arguments: Any, **named: Any) -> Any:
-        fitted, report = fit(*arguments, **named)
+        fitted, report = fit_head(*arguments, **named)
         return replace(fitted, head=turned(fitted.head), folds=tuple(map(turned, fitted.folds))), report
 
     monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_wrongly)
@@ -145,7 +145,7 @@ def test_a_fit_that_went_wrong_is_measured_and_kept(
     active = services.active(KEY)
     assert active is not None
     assert active.name == "logmel-v1"
-    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit)
+    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_head)
     assert teach(services, {**tones[0], "id": 99}).outcome == "registered"
 
 
@@ -173,17 +173,16 @@ def test_the_first_version_is_compared_with_what_answered_before_any_training(
         assert version is not None
         start = other.head(version)
     monkeypatch.setattr(services, "zero_label_head", lambda _controls: start)
-    fit = earmark.learning.training_set.fit_head
 
     def fit_wrongly(*arguments: Any, **named: Any) -> Any:
-        fitted, report = fit(*arguments, **named)
+        fitted, report = fit_head(*arguments, **named)
         return replace(fitted, head=turned(fitted.head), folds=tuple(map(turned, fitted.folds))), report
 
     monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_wrongly)
     training = teach(services, *tones)
     assert training.outcome == "kept"
     assert services.version_name(KEY) == "logmel-v0"
-    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit)
+    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_head)
     assert teach(services, {**tones[0], "id": 99}).outcome == "registered"
 
 
@@ -283,12 +282,11 @@ def test_ground_truth_over_reviewed_over_submitted(
     receive(services, payload)
     if review is not None:
         receive(services, {"action": "REVIEW_CREATED", "review": review, "project": payload["project"]})
-    seen = []
-    fit = earmark.learning.training_set.fit_head
+    seen: list[float] = []
 
     def watched(pool: Any, rate: Any, identity: Any, controls: Any, clips: Any, *more: Any) -> Any:
         seen.extend(clip.weight for clip in clips)
-        return fit(pool, rate, identity, controls, clips, *more)
+        return fit_head(pool, rate, identity, controls, clips, *more)
 
     monkeypatch.setattr(earmark.learning.training_set, "fit_head", watched)
     learn(services, KEY)

@@ -16,11 +16,13 @@ from rq.serializers import JSONSerializer
 
 from earmark.jobs.dispatcher import Dispatcher, learn_request
 from earmark.learning.training import learn
+from earmark.learning.training_set import fit_candidate
 from earmark.monitoring.doctor.projects import projects as project_findings
 from earmark.services import Services
 from earmark.store.models import Training
 from earmark.store.projects import remember_project
 from earmark.store.registry import list_versions
+from earmark.store.training_lease import Lease
 from tests.lessons import KEY, config, make_tones, receive, webhook
 from tests.machines.processes import Sounds, machine
 from tests.waiting import until
@@ -137,10 +139,10 @@ def test_a_training_that_lost_its_lease_stores_nothing(
     import earmark.learning.training
 
     receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
-    fit, inner = earmark.learning.training.fit_candidate, []
+    inner: list[Any] = []
 
     def slow(*arguments: Any) -> Any:
-        found = fit(*arguments)
+        found = fit_candidate(*arguments)
         if not inner:
             inner.append(None)
             with services.database.write() as session:
@@ -170,7 +172,7 @@ def test_what_dies_again_and_again_is_tried_at_growing_intervals(
     receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))
     with monkeypatch.context() as patch:
         patch.setattr(earmark.learning.training, "load_training_set", die)
-        patch.setattr(earmark.learning.training.Lease, "release", lambda _self: None)
+        patch.setattr(Lease, "release", lambda _self: None)
         for _ in range(3):
             with services.database.write() as session:
                 remember_project(session, KEY).lease_until = 0.0

@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def all_machines(folder: Path, environment: dict[str, str]) -> Iterator[list[str
             stack.enter_context(machine(folder / f"worker{number}", environment, "worker", *queues))
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         for url in urls:
-            until(lambda url=url: _ready(url), f"{url} is ready")
+            until(partial(_ready, url), f"{url} is ready")
         yield urls
 
 
@@ -103,7 +104,7 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
             annotate(0)  # one example makes no version
             for place in range(1, 4):
                 annotate(place)
-                until(lambda place=place: learnt(place + 1), f"version {place} of both projects")
+                until(partial(learnt, place + 1), f"version {place} of both projects")
             for number in NUMBERS:
                 body = {
                     "tasks": [{"id": task["id"], "data": task["data"]} for task in of[number]],

@@ -137,7 +137,7 @@ def test_weights_on_their_way_are_a_reason(
 ) -> None:
     receive(services, webhook(tones[0], CONFIG))
     fetched = 10_000_000, 327_000_000
-    monkeypatch.setattr(earmark.monitoring.project_statements.weights, "fetched_bytes", lambda _: fetched)
+    monkeypatch.setattr("earmark.encoders.weights.fetched_bytes", lambda _: fetched)
     assert not any("weights" in statement.text for statement in statements(services)), "logmel needs none"
     monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"encoder": "auto"}))
     first, *_ = statements(services)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from earmark.head.examples import AnnotatedClip
 from earmark.labels.region import Region
@@ -27,7 +30,7 @@ def clip(*regions: tuple[float, float, str], duration: float = 10.0) -> Annotate
     return AnnotatedClip(np.zeros((10, 2)), duration, "g", 1.0, {"c": drawn}, {})
 
 
-def curves(seconds: float, *events: tuple[int, float, float, float], labels: int = 2) -> np.ndarray:
+def curves(seconds: float, *events: tuple[int, float, float, float], labels: int = 2) -> NDArray[Any]:
     """Probabilities of labels: column, onset, offset and height of each event."""
     found = np.full((round(seconds * RATE), labels), 0.01, dtype=np.float32)
     for column, start, end, height in events:
@@ -35,7 +38,7 @@ def curves(seconds: float, *events: tuple[int, float, float, float], labels: int
     return found
 
 
-def suppressed(found: np.ndarray, factors: np.ndarray | None, threshold: float = 0.2) -> list[Stretch]:
+def suppressed(found: NDArray[Any], factors: NDArray[Any] | None, threshold: float = 0.2) -> list[Stretch]:
     limits = np.full(found.shape[1], threshold)
     stretches = [
         (column, *stretch)
@@ -45,7 +48,7 @@ def suppressed(found: np.ndarray, factors: np.ndarray | None, threshold: float =
     return sorted(suppress_overlaps(found, limits, factors, stretches))
 
 
-def exclusive(labels: int = 2) -> np.ndarray:
+def exclusive(labels: int = 2) -> NDArray[Any]:
     return np.eye(labels, dtype=np.float32)
 
 
@@ -116,7 +119,7 @@ def test_a_rest_below_the_threshold_goes() -> None:
     st.floats(0.05, 0.9),
 )
 def test_what_is_kept_lies_in_what_was_found_and_exclusive_labels_are_apart(
-    found: np.ndarray, factors: np.ndarray, threshold: float
+    found: NDArray[Any], factors: NDArray[Any], threshold: float
 ) -> None:
     factors = np.minimum(factors, factors.T)
     np.fill_diagonal(factors, 1.0)

@@ -1,4 +1,8 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,33 +11,38 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import ControlHead, Head
-from earmark.labels.controls import Control
+from earmark.labels.controls import Control, ControlKind
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import (
     MIN_REGION_SECONDS,
+    DetectedRegion,
     find_regions,
     frame_probabilities,
     predict_clip,
 )
+from tests.pooling import mean_pool as pool
 
 RATE = 12.5
 SOUNDSCAPES = Path(__file__).parents[3] / "shared" / "audio" / "soundscapes"
 
 
-def pool(frames):
-    return frames.mean(axis=-2).astype(np.float32)
-
-
-def control(kind="regions", labels=("x", "y"), name="c"):
+def control(kind: ControlKind = "regions", labels: tuple[str, ...] = ("x", "y"), name: str = "c") -> Control:
     return Control(name, "audio", kind, labels, "audio")
 
 
-def head_of(kind="regions", labels=("x", "y"), name="c", gain=10.0, bias=-5.0):
+def head_of(
+    kind: ControlKind = "regions",
+    labels: tuple[str, ...] = ("x", "y"),
+    name: str = "c",
+    gain: float = 10.0,
+    bias: float = -5.0,
+) -> Head:
     """Label k is likely where dimension k is over one half."""
     count = len(labels)
     return Head(
@@ -53,14 +62,14 @@ def head_of(kind="regions", labels=("x", "y"), name="c", gain=10.0, bias=-5.0):
     )
 
 
-def frames_with(seconds, *events):
+def frames_with(seconds: float, *events: tuple[float, float, int]) -> NDArray[np.float16]:
     frames = np.zeros((round(seconds * RATE), 3), dtype=np.float16)
     for start, end, dimension in events:
         frames[round(start * RATE) : round(end * RATE), dimension] = 1
     return frames
 
 
-def test_known_events_come_back_where_they_are():
+def test_known_events_come_back_where_they_are() -> None:
     frames = frames_with(10, (2.0, 4.0, 0), (3.2, 6.0, 1), (8.0, 9.0, 0))
     found = predict_clip(head_of(), [control()], pool, RATE, frames, 10.0)
     assert [(region.label, region.control) for region in found.regions] == [
@@ -77,14 +86,14 @@ def test_known_events_come_back_where_they_are():
     assert min(found.probabilities["c"].values()) > 0.95
 
 
-def test_silence_has_no_regions_and_low_probabilities():
+def test_silence_has_no_regions_and_low_probabilities() -> None:
     found = predict_clip(head_of(), [control()], pool, RATE, frames_with(5), 5.0)
     assert found.regions == ()
     assert max(found.probabilities["c"].values()) < 0.05
     assert found.score > 0.9
 
 
-def test_sound_to_the_very_end_ends_at_the_end():
+def test_sound_to_the_very_end_ends_at_the_end() -> None:
     found = predict_clip(head_of(), [control()], pool, RATE, frames_with(5, (3.0, 5.0, 0)), 4.97)
     assert found.regions[0].end == 4.97
     # An encoder that rounds its frames down leaves a rest, which belongs to the last frame
@@ -92,21 +101,21 @@ def test_sound_to_the_very_end_ends_at_the_end():
     assert found.regions[0].end == 5.03
 
 
-def test_gaps_are_bridged_and_blips_dropped():
+def test_gaps_are_bridged_and_blips_dropped() -> None:
     curve = np.zeros(100, dtype=np.float32)
     curve[10:20] = curve[22:30] = 0.9  # 0.16 s apart
     curve[60] = 0.9  # 0.08 s long
     assert [(s, e) for s, e, _ in find_regions(curve, 0.5, RATE, 8.0)] == [(0.8, 2.4)]
 
 
-def test_hysteresis_holds_a_region_but_does_not_start_one():
+def test_hysteresis_holds_a_region_but_does_not_start_one() -> None:
     curve = np.array([0, 0.45, 0.45, 0.6, 0.45, 0.45, 0, 0, 0, 0, 0.45, 0.45, 0.45, 0], dtype=np.float32)
     found = find_regions(curve, 0.5, 10.0, 1.4)
     assert len(found) == 1
     assert found[0][:2] == pytest.approx((0.1, 0.6))
 
 
-def test_single_choice_is_one_tag_and_multiple_those_over_threshold():
+def test_single_choice_is_one_tag_and_multiple_those_over_threshold() -> None:
     frames = frames_with(4, (0, 4, 0), (0, 4, 1))
     frames[:, 0] *= np.float16(1.1)
     labels = ("x", "y", "z")
@@ -124,18 +133,19 @@ def test_single_choice_is_one_tag_and_multiple_those_over_threshold():
 
 
 @pytest.mark.parametrize("kind", ["regions", "single", "multiple"])
-def test_labels_that_left_the_config_are_never_returned(kind):
+def test_labels_that_left_the_config_are_never_returned(kind: ControlKind) -> None:
     frames = frames_with(4, (0, 4, 0), (0, 4, 1))
     found = predict_clip(head_of(kind), [control(kind, ("y", "new"))], pool, RATE, frames, 4.0)
     assert set(found.probabilities["c"]) == {"y"}
     assert {region.label for region in found.regions} <= {"y"}
     assert {label for tags in found.tags.values() for label, _ in tags} <= {"y"}
-    for other in (control(kind, ("new",)), control(kind, name="renamed"), control("other", ("x", "y"))):
+    odd: Any = "other"
+    for other in (control(kind, ("new",)), control(kind, name="renamed"), control(odd, ("x", "y"))):
         empty = predict_clip(head_of(kind), [other], pool, RATE, frames, 4.0)
         assert (empty.regions, empty.tags, empty.probabilities, empty.score) == ((), {}, {}, 0.0)
 
 
-def test_the_score_is_low_where_the_head_wavers():
+def test_the_score_is_low_where_the_head_wavers() -> None:
     sure = predict_clip(head_of(), [control()], pool, RATE, frames_with(4, (0, 4, 0)), 4.0)
     unsure_frames = frames_with(4, (0, 4, 0))
     unsure_frames[:, 1] = 0.5
@@ -152,7 +162,9 @@ def test_the_score_is_low_where_the_head_wavers():
     st.sampled_from([3.125, 12.5]),
     st.floats(-0.3, 0.3),
 )
-def test_regions_are_always_inside_apart_and_in_order(curve, threshold, rate, rest):
+def test_regions_are_always_inside_apart_and_in_order(
+    curve: NDArray[np.float32], threshold: float, rate: float, rest: float
+) -> None:
     duration = max(0.01, len(curve) / rate + rest)
     found = find_regions(curve, threshold, rate, duration)
     last_end = -1.0
@@ -170,7 +182,7 @@ def test_regions_are_always_inside_apart_and_in_order(curve, threshold, rate, re
     hnp.arrays(np.float16, st.tuples(st.integers(1, 60), st.just(3)), elements=st.floats(-50, 50, width=16)),
     st.sampled_from(["regions", "single", "multiple"]),
 )
-def test_predictions_are_always_finite(frames, kind):
+def test_predictions_are_always_finite(frames: NDArray[np.float16], kind: ControlKind) -> None:
     found = predict_clip(head_of(kind), [control(kind)], pool, RATE, frames, len(frames) / RATE)
     assert 0 <= found.score <= 1
     for value in found.probabilities["c"].values():
@@ -178,13 +190,14 @@ def test_predictions_are_always_finite(frames, kind):
     assert list(found.regions) == sorted(found.regions, key=lambda region: (region.start, region.end))
 
 
-def test_embeddings_are_pooled_once_for_all_controls():
+def test_embeddings_are_pooled_once_for_all_controls() -> None:
+    names: dict[ControlKind, tuple[str, ...]]
     names = {"regions": ("x", "y"), "single": ("p", "q"), "multiple": ("u", "v")}  # none is shared
     controls = [control(kind, labels, f"{kind}{n}") for kind, labels in names.items() for n in (1, 2)]
     heads = {one.name: head_of(one.kind, one.labels, one.name).controls[one.name] for one in controls}
     pooled = []
 
-    def counted(frames):
+    def counted(frames: NDArray[Any]) -> NDArray[np.float32]:
         pooled.append(frames.shape)
         return pool(frames)
 
@@ -197,7 +210,7 @@ def test_embeddings_are_pooled_once_for_all_controls():
     assert found.tags == {name: tags for each in alone for name, tags in each.tags.items()}
 
 
-def test_batches_do_not_show(monkeypatch):
+def test_batches_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float16)
     fitted = head_of().controls["c"]
     [whole] = frame_probabilities([fitted], pool, RATE, frames)
@@ -207,10 +220,10 @@ def test_batches_do_not_show(monkeypatch):
     assert cut == pytest.approx(whole, abs=1e-5)
 
 
-def test_an_hour_is_pooled_in_pieces():
+def test_an_hour_is_pooled_in_pieces() -> None:
     largest = 0
 
-    def watched(frames):
+    def watched(frames: NDArray[Any]) -> NDArray[np.float32]:
         nonlocal largest
         largest = max(largest, frames.size)
         return pool(frames)
@@ -223,7 +236,7 @@ def test_an_hour_is_pooled_in_pieces():
     assert largest <= 2048 * 8 * 3
 
 
-def scene(rng, seconds=8.0):
+def scene(rng: np.random.Generator, seconds: float = 8.0) -> tuple[NDArray[np.float32], tuple[Region, ...]]:
     """Quiet noise with tones (two partials) and clicks of louder noise at known times."""
     rate = 32_000
     sound = 0.003 * rng.normal(size=int(seconds * rate))
@@ -245,7 +258,9 @@ def scene(rng, seconds=8.0):
     return sound.astype(np.float32), tuple(regions)
 
 
-def event_f1(found, truth, collar_seconds):
+def event_f1(
+    found: Sequence[DetectedRegion], truth: Sequence[Region], collar_seconds: float
+) -> tuple[int, int]:
     """F1 of regions whose label, onset and offset match one not yet matched."""
     left = list(truth)
     hits = 0
@@ -259,7 +274,7 @@ def event_f1(found, truth, collar_seconds):
     return 2 * hits, len(found) + len(truth)
 
 
-def test_learned_from_sound_and_found_in_new_sound():
+def test_learned_from_sound_and_found_in_new_sound() -> None:
     encoder, rng = LogmelEncoder(), np.random.default_rng(0)
     labels = control(labels=("tone", "hiss"))
     scenes = [scene(rng) for _ in range(20)]
@@ -280,13 +295,13 @@ def test_learned_from_sound_and_found_in_new_sound():
 
 
 @pytest.mark.skipif(not SOUNDSCAPES.is_dir(), reason="the shared soundscapes are not beside this project")
-def test_one_corrected_soundscape_teaches_the_reverberant_one():
+def test_one_corrected_soundscape_teaches_the_reverberant_one() -> None:
     encoder = LogmelEncoder()
     truth = [(2.0, 7.0, "siren"), (5.0, 5.6875, "car_horn"), (7.0, 7.9675, "human_voice")]
     regions = tuple(Region(start, end, frozenset([label])) for start, end, label in truth)
     labels = control(labels=("siren", "car_horn", "human_voice"))
 
-    def frames_of(name):
+    def frames_of(name: str) -> NDArray[np.float16]:
         sound, rate = soundfile.read(SOUNDSCAPES / name, dtype="float32", always_2d=True)
         return encoder.frames([soxr.resample(sound.mean(axis=1), rate, encoder.sample_rate)])
 

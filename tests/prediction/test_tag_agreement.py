@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
 from earmark.head.region_evidence import RegionEvidence
 from earmark.labels.controls import Control, parse_label_config
 from earmark.prediction.postprocessing import MIN_REGION_SECONDS, ClipPrediction, predict_clip
 from earmark.prediction.tag_agreement import linked_controls, shared_labels
+from tests.pooling import mean_pool as pool
 
 RATE = 12.5
 LABELS = ("x", "y", "z")
@@ -43,10 +45,6 @@ def control_head(
         np.zeros(len(labels), np.float32),
         np.full(len(labels), 0.4, np.float32),
     )
-
-
-def pool(frames: np.ndarray) -> np.ndarray:
-    return frames.mean(axis=-2).astype(np.float32)
 
 
 def predict(
@@ -165,8 +163,8 @@ def test_a_faint_region_goes_where_annotators_choose_the_label_of_every_region()
     st.floats(-0.07, 0.3),
 )
 def test_every_screen_agrees_with_itself(
-    frames: np.ndarray,
-    factors: np.ndarray,
+    frames: NDArray[Any],
+    factors: NDArray[Any],
     tags: Literal["single", "multiple"],
     known: tuple[str, ...],
     rest: float,

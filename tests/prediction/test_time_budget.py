@@ -195,7 +195,7 @@ def test_a_file_that_many_ask_for_is_encoded_once(services: Services, tones: lis
             calls.append(1)
             return encoder.frames(blocks)
 
-    services.encoder = Counting  # type: ignore[method-assign, assignment]
+    services.encoder = Counting  # type: ignore[method-assign]
     services._extractors.clear()
 
     def predict() -> int:
@@ -214,8 +214,8 @@ def test_answers_come_where_frames_cannot_be_stored(
     for part in folder.iterdir():
         part.rename(folder.parent / f".{part.name}")
         part.write_bytes(b"")  # no folder: also for a superuser, whom permissions do not keep out
-    for part in (f"{n:02x}" for n in range(256)):
-        (folder / part).touch()
+    for name in (f"{n:02x}" for n in range(256)):
+        (folder / name).touch()
     answer = Predictor(services).predict(tones[7:], KEY, CONFIG)
     assert all(item["result"] for item in answer.items)
     assert capsys.readouterr().out.count("frames are not stored") <= 1

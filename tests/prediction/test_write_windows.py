@@ -52,7 +52,7 @@ def test_many_writes_wait_where_annotators_only_seem_to_have_stopped(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(write_windows.time, "sleep", waited.append)
+    monkeypatch.setattr("earmark.prediction.write_windows.time.sleep", waited.append)
     for times, annotators, now, pauses in [
         ([], 0, 0.0, []),
         (EVERY_FIVE, 1, 116.0, []),
@@ -61,7 +61,7 @@ def test_many_writes_wait_where_annotators_only_seem_to_have_stopped(
     ]:
         latest = Activity(times, annotators)
         monkeypatch.setattr(write_windows, "activity", lambda *_, latest=latest: latest)
-        monkeypatch.setattr(write_windows.time, "time", lambda now=now: now)
+        monkeypatch.setattr("earmark.prediction.write_windows.time.time", lambda now=now: now)
         waited.clear()
         assert is_write_window_at_pace(services.database, KEY) == latest.is_window(now)
         assert waited == pauses
@@ -99,6 +99,7 @@ def test_a_window_that_closes_leaves_the_rest_for_the_next_one(
     assert refresh_predictions(scene.services, scene.key) == 4
     scene.annotate(4)
     version = scene.learn()
+    assert version is not None
     asked = iter([True, True, True, False])
     monkeypatch.setattr(Activity, "is_window", lambda *_: next(asked, False))
     refresh_predictions(scene.services, scene.key)

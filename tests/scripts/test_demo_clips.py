@@ -6,10 +6,12 @@ import hashlib
 import itertools
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from earmark.labels.controls import parse_label_config
 from scripts.demo_clips import SAMPLE_RATE, DemoClip, load_truth, make_clips, plan_clips
@@ -29,7 +31,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def level(samples: np.ndarray, start: float, end: float) -> float:
+def level(samples: NDArray[Any], start: float, end: float) -> float:
     """RMS in dB between two times in seconds."""
     part = samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
     return 20 * float(np.log10(np.sqrt(np.mean(part**2)) + 1e-9))

@@ -46,7 +46,7 @@ class Views:
 
 
 def test_the_tab_and_the_sampling_are_set_once() -> None:
-    sampling: list[str] = []
+    sampling: list[dict[str, str]] = []
     projects = SimpleNamespace(update=lambda id, sampling_=sampling, **fields: sampling_.append(fields))
     client = SimpleNamespace(views=Views(), projects=projects)
     assert serve_least_certain_first(client, "", 7) == serve_least_certain_first(client, "", 7) == 2

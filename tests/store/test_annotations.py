@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -39,7 +38,7 @@ DELETED = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 1}], "project
 
 
 @pytest.fixture
-def database(services: Services) -> Iterator[Database]:
+def database(services: Services) -> Database:
     return services.database
 
 

@@ -23,7 +23,7 @@ LATER = 1e12
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of the module under test, in its only place."""
     moment = [1000.0]
-    monkeypatch.setattr(prediction_writes.time, "time", lambda: moment[0])
+    monkeypatch.setattr("earmark.store.prediction_writes.time.time", lambda: moment[0])
     return moment
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from earmark.errors import NotEnoughAnnotationsError, NotFiniteError
 from earmark.head.cross_validated_head import Fitted

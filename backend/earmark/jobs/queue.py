@@ -137,7 +137,7 @@ def _fetch(connection: redis.Redis, job_id: str) -> Job | None:
     with connection.pipeline() as pipeline:
         key = Job.key_for(job_id)
         try:
-            pipeline.watch(key)  # type: ignore[no-untyped-call]  # another API process may enqueue the job just now
+            pipeline.watch(key)  # another API process may enqueue the job just now
             if pipeline.exists(key) and not pipeline.hexists(key, "data"):
                 pipeline.multi()
                 pipeline.delete(key)

@@ -35,7 +35,7 @@ def client_for(settings: Settings, project: Project | None = None) -> Any:
     from label_studio_sdk import LabelStudio
 
     with explained(url):  # the SDK looks at a token's age at once
-        return LabelStudio(base_url=url, api_key=key, timeout=REQUEST_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
+        return LabelStudio(base_url=url, api_key=key, timeout=REQUEST_TIMEOUT_SECONDS)
 
 
 @contextmanager
