@@ -242,7 +242,7 @@ def tell(
         trainings=sum(trainings.values()),
         trainings_failed=trainings["failed"],
         versions=versions,
-        kept=trainings["kept"],
+        rejected=trainings["rejected"],
         seconds_to_settle=took[0],
         seconds_to_settle_last=took[-1] if len(took) > 1 else None,
     )

@@ -108,7 +108,7 @@ def standing(session: Session, key: str, expected: dict[int, Held]) -> Standing:
 
 
 def newest_version(session: Session, key: str) -> Version | None:
-    """The version of the last training that made one, whether it is served or was kept."""
+    """The version of the last training that made one, whether it is served or was rejected."""
     return max(list_versions(session, key), key=lambda version: version.number, default=None)
 
 

@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, within a minute")
     parser.add_argument("--encoder", choices=registry.names(), default="cnn14", help="default: cnn14")
     arguments = parser.parse_args()
-    if arguments.encoder != "cnn14":
+    if arguments.encoder != Cnn14Encoder.name:
         report(**measure_one_core(arguments.encoder, arguments.quick))
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -41,7 +41,7 @@ from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.metrics import calibration_error, lwlrap
 from earmark.head.model import Head
-from earmark.head.zero_shot import zero_label_head
+from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.controls import Control
 from earmark.settings import Settings
 
@@ -88,7 +88,7 @@ class Instruments:
                 names.append(row["labels"])
         labels = tuple(sorted(set(names)))
         classes = np.array([labels.index(name) for name in names])
-        start = zero_label_head(encoder, [Control(CONTROL, "audio", "single", labels, "audio", SYNONYMS)])
+        start = zero_shot_head(encoder, [Control(CONTROL, "audio", "single", labels, "audio", SYNONYMS)])
         return cls(tuple(clips), np.array(plain), classes, labels, encoder, start)
 
     def zero_shot(self) -> Scores | None:

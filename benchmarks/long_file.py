@@ -22,6 +22,7 @@ import soundfile
 from benchmarks.common import progress, report
 from benchmarks.predict_http import CONFIG, KEY, LABELS, make_clips, train
 from benchmarks.reference import random_checkpoint
+from earmark.encoders import registry
 from earmark.prediction.predictor import Predictor
 from earmark.services import Services
 from earmark.settings import Settings
@@ -35,7 +36,7 @@ def main() -> None:
     """Run the benchmark; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1 and 6 minutes instead of 10 and 60")
-    parser.add_argument("--encoder", choices=["cnn14", "logmel"], default="cnn14")
+    parser.add_argument("--encoder", choices=registry.names(), default="cnn14")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -45,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {"DATA_DIR": str(folder / "data"), "ENCODER": arguments.encoder, "LOG_LEVEL": "ERROR"}
-        if arguments.encoder == "cnn14":
+        if registry.takes_checkpoint(arguments.encoder):
             environment["CNN14_CHECKPOINT"] = str(random_checkpoint(folder))
         settings = Settings(_env_file=None, **{k.lower(): v for k, v in environment.items()})
         train(settings, make_clips(folder, len(LABELS)))

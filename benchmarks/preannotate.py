@@ -28,6 +28,7 @@ import soundfile
 from benchmarks.common import progress, report
 from benchmarks.import_tasks import ACCOUNT, label_studio
 from benchmarks.reference import random_checkpoint
+from earmark.encoders import registry
 from earmark.jobs.preannotation import ensure_preannotation
 from earmark.jobs.queue import job_queue, live_workers
 from earmark.jobs.queues import QueueKind
@@ -106,7 +107,7 @@ def measure(bench: Bench, folder: Path, encoder: str, workers: int, kill: bool) 
         "label_studio_url": bench.url,
         "label_studio_api_key": ACCOUNT[2],
     }
-    if encoder == "cnn14":
+    if registry.takes_checkpoint(encoder):
         values["cnn14_checkpoint"] = bench.checkpoint
     settings = Settings(_env_file=None, **values)
     environment = {**os.environ, **{name.upper(): str(value) for name, value in values.items()}}

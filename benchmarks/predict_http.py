@@ -26,6 +26,7 @@ import soundfile
 
 from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
+from earmark.encoders import registry
 from earmark.learning.training import learn
 from earmark.services import Services
 from earmark.settings import Settings
@@ -51,7 +52,7 @@ def main() -> None:
     """Run the benchmark; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer clips; ends within 60 s")
-    parser.add_argument("--encoder", choices=["cnn14", "logmel"], default="cnn14")
+    parser.add_argument("--encoder", choices=registry.names(), default="cnn14")
     arguments = parser.parse_args()
     clips = 12 if arguments.quick else 60
     rounds = 100 if arguments.quick else 500
@@ -59,7 +60,7 @@ def main() -> None:
         folder = Path(name)
         environment = {"DATA_DIR": str(folder / "data"), "ENCODER": arguments.encoder, "LOG_LEVEL": "ERROR"}
         checkpoint = random_checkpoint(folder)
-        if arguments.encoder == "cnn14":
+        if registry.takes_checkpoint(arguments.encoder):
             environment["CNN14_CHECKPOINT"] = str(checkpoint)
         paths = make_clips(folder, clips + len(LABELS))
         progress("training a head")

@@ -1,6 +1,6 @@
 """From a webhook to the first prediction by the version that it caused, less the debounce.
 
-``python -m benchmarks.turnaround [--quick] [--encoder cnn14|logmel]``: a whole backend (Redis, worker,
+``python -m benchmarks.turnaround [--quick] [--encoder NAME]``: a whole backend (Redis, worker,
 API) that has learnt from 100, 1,000 and 10,000 annotated regions is sent one annotation more. The
 sounds have been heard before, as those that annotators are shown have been; CNN14 has random weights.
 """
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
-from earmark.encoders import encoder_identity
-from earmark.features.extractor import FrameStore, Sound
+from earmark.encoders import get_encoder, registry
+from earmark.features.extractor import EncodedSound, FrameStore
 from earmark.processes.stack import api_url, start_backend
 from earmark.processes.supervisor import supervised
 from earmark.settings import Settings
@@ -56,7 +56,7 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one webhook for each size instead of five")
-    parser.add_argument("--encoder", choices=("cnn14", "logmel"), default="cnn14")
+    parser.add_argument("--encoder", choices=registry.names(), default="cnn14")
     arguments = parser.parse_args()
     rounds = 1 if arguments.quick else 5
     with tempfile.TemporaryDirectory() as name:
@@ -66,7 +66,7 @@ def main() -> None:
             "encoder": arguments.encoder,
             "port": free_port(),
         }
-        if arguments.encoder == "cnn14":
+        if registry.takes_checkpoint(arguments.encoder):
             values["cnn14_checkpoint"] = random_checkpoint(folder)
         settings = Settings(_env_file=None, **values)
         environment = {
@@ -145,15 +145,16 @@ def webhook(key: str, task: dict[str, Any], result: list[dict[str, Any]]) -> dic
 def make_clips(settings: Settings, folder: Path, count: int) -> list[Made]:
     """Clips whose frames are stored: each label has a spectrum of its own, under noise as strong."""
     random = np.random.default_rng(3)
-    store, identity = FrameStore(settings.data_dir / "frames"), encoder_identity(settings)
-    rate, dim = (3.125, 2048) if settings.encoder == "cnn14" else _logmel_shape()
+    encoder = get_encoder(settings, at_once=False)
+    store, identity = FrameStore(settings.data_dir / "frames"), encoder.identity
+    rate, dim = encoder.frame_rate, encoder.frame_dim
     spectra = random.gamma(0.5, 1.0, (len(LABELS), dim)).astype(np.float32)
     made = []
     for number in range(count):
         frames, result = make_frames(random, spectra, rate)
         path = folder / f"{number}.wav"
         soundfile.write(path, np.full(8, number / 100_000, dtype=np.float32), 8000, subtype="FLOAT")
-        store.save(Sound(sha256_of(path), CLIP_SECONDS, frames.astype(np.float16)), identity)
+        store.save(EncodedSound(sha256_of(path), CLIP_SECONDS, frames.astype(np.float16)), identity)
         made.append(Made(path, result))
     return made
 
@@ -190,13 +191,6 @@ def remember(database: Database, key: str, clips: list[Made]) -> None:
                     updated_at=1.0,
                 )
             )
-
-
-def _logmel_shape() -> tuple[float, int]:
-    from earmark.encoders.logmel import LogmelEncoder
-
-    encoder = LogmelEncoder()
-    return encoder.frame_rate, encoder.frame_dim
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def settled(database: Database, annotations: int, started_at: float, seconds: in
     ends = started_at + seconds
     during = sum(max(0.0, min(t.finished_at, ends) - t.started_at) for t in trainings)
     progress(f"{len(trainings)} trainings, {during:.1f} s of the {seconds} s spent in them")
-    assert {training.outcome for training in trainings} <= {"registered", "kept"}, trainings[-1].detail
+    assert {training.outcome for training in trainings} <= {"registered", "rejected"}, trainings[-1].detail
     assert len(held) == annotations
     return len(trainings)
 

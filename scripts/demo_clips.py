@@ -1,4 +1,4 @@
-"""The demo's sounds: synthesised here, so that the demo downloads nothing and the truth is known exactly.
+"""The demo's synthesised clips, whose truth is known exactly; they need no network.
 
 ``python -m scripts.demo_clips FOLDER`` writes them alone.
 """
@@ -10,9 +10,10 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -30,7 +31,7 @@ RECIPE = 1
 """Raise it when the synthesis changes: clips of another recipe are made anew."""
 FADE_SECONDS = 0.012
 SHORTEST_CLIP_SECONDS, LONGEST_CLIP_SECONDS = 4.0, 8.0
-COMPANY = (1, 3)
+COMPANY, COMPANY_PERIOD = (1, 3), 5
 """Which of five clips in a row hold two or three events."""
 MARGIN_SECONDS = 0.1
 """Least silence before the first sound and after the last one."""
@@ -77,26 +78,56 @@ def make_clips(
     OSError
         The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     plans = plan_clips(count, seed)
-    known = _known_sizes(folder, seed)
+    write_clips(
+        folder,
+        plans,
+        lambda number: render(plans[number], np.random.default_rng([seed, number, 1])),
+        {"seed": seed, "recipe": RECIPE},
+        progress,
+    )
+    return plans
+
+
+def write_clips(
+    folder: Path,
+    clips: Sequence[DemoClip],
+    render_clip: Callable[[int], bytes],
+    made_from: Mapping[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a series of clips and ``truth.csv``; what is there and complete is kept.
+
+    Parameters
+    ----------
+    render_clip
+        Returns the WAV file of the clip at an index.
+    made_from
+        Of what the bytes depend on, beside the index: clips of anything else are made anew.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    known = _known_sizes(folder, made_from)
     sizes: dict[str, int] = {}
-    for number, clip in enumerate(plans):
+    for number, clip in enumerate(clips):
         path = folder / clip.name
         size = path.stat().st_size if path.is_file() else -1
         if known.get(clip.name) != size:
-            data = render(clip, np.random.default_rng([seed, number, 1]))
+            data = render_clip(number)
             with atomic_write(path) as part:
                 part.write_bytes(data)
             size = len(data)
         sizes[clip.name] = size
         if progress:
-            progress(number + 1, count)
+            progress(number + 1, len(clips))
     # The manifest comes last: sizes are vouched for only once the files are whole.
-    _write_text(folder / TRUTH, _truth_text(plans))
-    manifest = {"seed": seed, "recipe": RECIPE, "sizes": {**known, **sizes}}
+    _write_text(folder / TRUTH, _truth_text(clips))
+    manifest = {**made_from, "sizes": {**known, **sizes}}
     _write_text(folder / _MANIFEST, json.dumps(manifest, sort_keys=True))
-    return plans
+
+
+def is_for_testing(clip: DemoClip) -> bool:
+    """Whether a check of the demo leaves a clip unlabelled: those of even number, every second one."""
+    return int(clip.name.removeprefix("clip-").removesuffix(".wav")) % 2 == 0
 
 
 def load_truth(folder: Path) -> list[DemoClip]:
@@ -132,7 +163,7 @@ def plan_clips(count: int, seed: int = SEED) -> list[DemoClip]:
         order = np.random.default_rng([seed, block, 2]).permutation(len(labels))
         rng = np.random.default_rng([seed, number, 0])
         wanted = [labels[order[place]]]
-        if number % 5 in COMPANY:
+        if number % COMPANY_PERIOD in COMPANY:
             company = 2 if number % 3 == 0 else 1
             others = [label for label in rng.permutation(labels).tolist() if label != wanted[0]]
             wanted += sorted(others, key=lambda label: used[label])[:company]
@@ -145,16 +176,20 @@ def render(clip: DemoClip, rng: np.random.Generator) -> bytes:
     """Synthesise a clip and return the WAV file."""
     length = round(clip.duration * SAMPLE_RATE)
     bed_level = 10 ** (rng.uniform(-58, -46) / 20)
-    mix = bed_level * _bed(length, rng)
+    mix = bed_level * background_noise(length, rng)
     for event in clip.events:
         start = round(event.onset * SAMPLE_RATE)
         samples = round(event.offset * SAMPLE_RATE) - start
         sound = SOUNDS[event.label].make(samples, SAMPLE_RATE, rng)
         loudness = float(np.sqrt(np.mean(sound**2)))
         level = 10 ** (rng.uniform(-27, -17) / 20)
-        mix[start : start + samples] += _faded(sound) * (level / max(loudness, 1e-9))
-    # Only what would clip is held back; the levels stay as different as they were drawn.
-    mix *= min(1.0, PEAK / float(np.abs(mix).max()))
+        mix[start : start + samples] += faded(sound) * (level / max(loudness, 1e-9))
+    return wav_file(mix)
+
+
+def wav_file(mix: Samples) -> bytes:
+    """Encode as mono 16-bit WAV. Only what would clip is held back; levels stay as they were drawn."""
+    mix = mix * min(1.0, PEAK / float(np.abs(mix).max()))
     file = io.BytesIO()
     soundfile.write(file, np.round(mix * 32767).astype(np.int16), SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return file.getvalue()
@@ -163,7 +198,7 @@ def render(clip: DemoClip, rng: np.random.Generator) -> bytes:
 def _schedule(name: str, labels: list[str], rng: np.random.Generator) -> DemoClip:
     """Draw the clip's length and when each sound starts and ends, in seconds."""
     lengths = [float(rng.uniform(*SOUNDS[label].seconds)) for label in labels]
-    duration = _draw_duration(rng, lengths)
+    duration = draw_duration(rng, lengths)
     share = (duration - 2 * MARGIN_SECONDS) / len(labels)
     events = []
     for position, (label, length) in enumerate(zip(labels, lengths, strict=True)):
@@ -175,14 +210,14 @@ def _schedule(name: str, labels: list[str], rng: np.random.Generator) -> DemoCli
     return DemoClip(name, duration, tuple(sorted(events, key=lambda event: (event.onset, event.label))))
 
 
-def _draw_duration(rng: np.random.Generator, lengths: list[float]) -> float:
+def draw_duration(rng: np.random.Generator, lengths: list[float]) -> float:
     """Clip length in seconds: room for the longest sound, and for half of each of the others."""
     needed = max(lengths) + 0.5 * (sum(lengths) - max(lengths)) + 0.5
     shortest = min(max(SHORTEST_CLIP_SECONDS, needed), LONGEST_CLIP_SECONDS - 0.5)
     return round(float(rng.uniform(shortest, LONGEST_CLIP_SECONDS)), 2)
 
 
-def _bed(length: int, rng: np.random.Generator) -> Samples:
+def background_noise(length: int, rng: np.random.Generator) -> Samples:
     """Background noise of RMS 1, anywhere between rumbling and hissing, with a slow swell."""
     tilt = rng.uniform(0.3, 1.0)
     frequencies = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 40.0)
@@ -194,7 +229,8 @@ def _bed(length: int, rng: np.random.Generator) -> Samples:
     return normalised
 
 
-def _faded(sound: Samples) -> Samples:
+def faded(sound: Samples) -> Samples:
+    """Fade in within 2 ms and out within 12 ms, in place of the clicks of hard edges."""
     fade = min(round(FADE_SECONDS * SAMPLE_RATE), len(sound) // 2)
     # Half a cosine up and down; the start is much shorter, so that hits stay hits.
     rise = max(1, fade // 8)
@@ -204,18 +240,19 @@ def _faded(sound: Samples) -> Samples:
     return sound
 
 
-def _known_sizes(folder: Path, seed: int) -> dict[str, int]:
-    """Sizes of the clips that an earlier call has finished with this seed and recipe."""
+def _known_sizes(folder: Path, made_from: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes of the clips that an earlier call has finished from the same."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        if (manifest["seed"], manifest["recipe"]) == (seed, RECIPE):
-            return dict(manifest["sizes"])
-    except (OSError, ValueError, KeyError, TypeError):
+        sizes = dict(manifest.pop("sizes"))
+        if manifest == made_from:
+            return sizes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return {}
 
 
-def _truth_text(clips: list[DemoClip]) -> str:
+def _truth_text(clips: Sequence[DemoClip]) -> str:
     text = io.StringIO()
     rows = csv.DictWriter(text, ["fname", "onset", "offset", "event_label"], lineterminator="\n")
     rows.writeheader()

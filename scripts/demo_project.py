@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from earmark.importing.audio_checks import read_facts
 from earmark.importing.destinations import Uploads
 from earmark.importing.importer import Importer
@@ -16,6 +18,8 @@ from scripts.demo_check import Loop
 from scripts.demo_clips import DemoClip
 
 PAGE_TASKS = 100
+RETRIEVE_SECONDS = 120.0
+"""Longest wait for predictions of all clips; Label Studio itself waits 100 s for a backend."""
 LEAST_CERTAIN = "Least certain first"
 """Title of the Data Manager's tab with the open tasks, sorted by prediction score."""
 _HIDDEN_BY_DEFAULT = (
@@ -110,6 +114,24 @@ def import_clips(
     with explained(url):
         tasks = list(client.tasks.list(project=project_id, fields="all", page_size=PAGE_TASKS))
     return {task.id: by_name[task.data["fname"]] for task in tasks if task.data.get("fname") in by_name}
+
+
+def retrieve_predictions(url: str, token: str, project_id: int) -> None:
+    """Have Label Studio fetch predictions for all tasks, as "Retrieve Predictions" in the Data Manager does.
+
+    Raises
+    ------
+    LabelStudioError
+        Label Studio refuses, or does not answer.
+    """
+    with explained(url):
+        httpx.post(
+            f"{url}/api/dm/actions",
+            params={"id": "retrieve_tasks_predictions", "project": project_id},
+            json={"selectedItems": {"all": True, "excluded": []}},
+            headers={"Authorization": f"Token {token}"},
+            timeout=RETRIEVE_SECONDS,
+        ).raise_for_status()
 
 
 def connect(

@@ -10,7 +10,7 @@ from typing import Self
 
 import httpx
 
-from earmark.processes.supervisor import Child, Supervisor, stop_left_behind
+from earmark.processes.supervisor import Child, Supervisor, stop_orphans
 
 ADDRESS = "127.0.0.1"
 PROBE_TIMEOUT_SECONDS = 2.0
@@ -130,7 +130,7 @@ class LabelStudioServer:
         for folder in (self._data_dir, self._document_root):
             folder.mkdir(parents=True, exist_ok=True)
         if self._owns_supervisor:
-            stop_left_behind(self._data_dir / "run")
+            stop_orphans(self._data_dir / "run")
         child = Child("label-studio", self.command(), self.environment(), self.log_path)
         self._supervisor.start(child)
         self._child = child

@@ -1,4 +1,4 @@
-"""The command line: ``earmark up | serve | worker | weights | doctor``."""
+"""Command line of Earmark: ``earmark up | serve | worker | weights | doctor``, and the commands package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from earmark.commands.export import EXPORT_HELP, export
 from earmark.commands.preannotate import preannotate
 from earmark.commands.sync import sync
 from earmark.commands.versions import compare, progress, promote, rollback, versions
-from earmark.errors import EarmarkError
+from earmark.errors import ConfigurationError, EarmarkError
 from earmark.jobs.queues import QueueKind
 from earmark.processes.discovery import command_settings, registered
 from earmark.processes.loading import INTERRUPTED
@@ -61,19 +61,19 @@ def options(
 
 
 def main() -> None:
-    """Run a command of ``earmark``."""
+    """Entry point of the ``earmark`` command."""
     run_explained(app)
 
 
 def run_explained(command_line: Callable[[], None]) -> None:
-    """Run a command line; an expected failure ends it with one sentence and exit code 2, Ctrl-C with 130."""
+    """Run a command line: an expected failure prints one sentence and exits with 2, Ctrl-C with 130."""
     try:
-        _explained(command_line)
-    except KeyboardInterrupt:  # before or after the command itself, which says what it means there
+        _run_or_exit(command_line)
+    except KeyboardInterrupt:  # outside the command itself, which handles it with a message
         sys.exit(INTERRUPTED)
 
 
-def _explained(command_line: Callable[[], None]) -> None:
+def _run_or_exit(command_line: Callable[[], None]) -> None:
     try:
         command_line()
     except EarmarkError as error:
@@ -90,18 +90,18 @@ def up(port: Port = None, bind: Bind = None) -> None:
     from earmark.encoders import settled
     from earmark.logs import configure_logging
     from earmark.processes.stack import api_url, child_environment, start_backend
-    from earmark.processes.supervisor import check_ports_free, stop_left_behind, supervised
+    from earmark.processes.supervisor import check_ports_free, stop_orphans, supervised
     from earmark.storage.atomic_files import ensure_dir
 
     settings = _settings(port, bind)
     configure_logging(settings.log_level, settings.log_format)
     with ensure_dir(settings.data_dir):
-        stop_left_behind(settings.data_dir / "run")
+        stop_orphans(settings.data_dir / "run")
     check_ports_free({"PORT": (settings.bind, settings.port)})
-    chosen = settled(settings)  # this shows the progress of a download
-    with supervised(settings.data_dir / "run") as supervisor, registered(chosen):
-        start_backend(supervisor, chosen, child_environment(chosen), None)
-        _print_screen(chosen, api_url(chosen), stands_in=settings.encoder == "auto")
+    resolved = settled(settings)  # shows the progress of a download
+    with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
+        start_backend(supervisor, resolved, child_environment(resolved), None)
+        _print_screen(resolved, api_url(resolved), asked=settings.encoder)
         supervisor.watch()
 
 
@@ -144,8 +144,9 @@ def worker(
 @app.command()
 def weights(
     encoder: Annotated[
-        str, typer.Argument(metavar="ENCODER", help="Whose weights: cnn14 or yamnet")
-    ] = "cnn14",
+        str | None,
+        typer.Argument(metavar="ENCODER", help="Whose weights: cnn14 or yamnet", show_default="cnn14"),
+    ] = None,
     brought: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Install this copy instead of downloading")
     ] = None,
@@ -173,8 +174,16 @@ def weights(
 
     settings = command_settings(data_dir)
     configure_logging(settings.log_level, settings.log_format)
-    for line in registry.weights_of(encoder).bring(settings, brought, verify, _plain):
-        console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
+    encoder = encoder or registry.DEFAULT_WEIGHTS
+    needed = registry.weights_of(encoder)
+    if brought is not None and len(needed) > 1:
+        raise ConfigurationError(
+            f"One file cannot hold the weights of {encoder}: bring those of "
+            f"{' and '.join(weights.name for weights in needed)} one by one."
+        )
+    for weights_spec in needed:
+        for line in weights_spec.bring(settings, brought, verify, _print_line):
+            console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -216,7 +225,7 @@ app.command()(connect)
 import_.register(app)
 
 
-def _plain(line: str) -> None:
+def _print_line(line: str) -> None:
     console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
@@ -242,15 +251,16 @@ def _settings(port: int | None, bind: str | None) -> Settings:
     return get_settings().model_copy(update=changes)
 
 
-def _print_screen(settings: Settings, url: str, stands_in: bool) -> None:
-    from earmark.encoders import encoder_identity
+def _print_screen(settings: Settings, url: str, asked: str) -> None:
+    from earmark.encoders import encoder_identity, registry
 
     console.print(
         f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
     )
-    if stands_in and settings.encoder != "cnn14":
+    if registry.stands_in(asked, settings.encoder):
+        best = " and ".join(weights.title for weights in registry.auto_order()[0].weights)
         console.print(
-            f"[yellow]![/] CNN14's weights cannot be had: the simpler encoder {settings.encoder} stands in. "
+            f"[yellow]![/] {best}'s weights cannot be had: the simpler encoder {settings.encoder} stands in. "
             "'earmark doctor' says how to get them."
         )
     console.print(

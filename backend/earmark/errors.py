@@ -1,7 +1,7 @@
-"""Every failure that Earmark expects, in one place.
+"""Exceptions for all failures that Earmark expects.
 
 Each message is one sentence that says what is wrong and what to do about it, because it is shown
-to people as it stands: in the log, in the terminal and in HTTP answers.
+to users verbatim: in the log, in the terminal and in HTTP responses.
 """
 
 
@@ -17,6 +17,12 @@ class ConfigurationError(EarmarkError):
     reason = "configuration"
 
 
+class EncoderPluginError(ConfigurationError):
+    """An encoder of another package cannot be loaded, or does not do what an encoder must."""
+
+    reason = "encoder_plugin"
+
+
 class MissingExtraError(ConfigurationError):
     """What was asked for needs an optional library that is not installed."""
 
@@ -24,7 +30,7 @@ class MissingExtraError(ConfigurationError):
 
 
 class LabelConfigError(EarmarkError):
-    """A label config is not XML, or holds nothing that sound can be predicted for."""
+    """A label config is not XML, or has no control that predictions of sound are possible for."""
 
     reason = "label_config"
 
@@ -36,13 +42,13 @@ class SoundNotFoundError(EarmarkError):
 
 
 class SoundUnreachableError(EarmarkError):
-    """The server that holds a sound did not hand it over: network, timeout or refused token."""
+    """A sound could not be downloaded from its server: network, timeout or refused token."""
 
     reason = "unreachable"
 
 
 class SoundTooSlowError(SoundUnreachableError):
-    """The server that holds a sound sends it more slowly than the least rate."""
+    """The server of a sound sends it more slowly than the minimum rate."""
 
     reason = "too_slow"
 
@@ -54,7 +60,7 @@ class OutOfTimeError(EarmarkError):
 
 
 class SoundNotFetchedError(EarmarkError):
-    """A sound is not here yet, or its content was not read yet, and the caller did not want to wait."""
+    """A sound is not downloaded yet, or its content not read yet, and the caller does not wait for it."""
 
     reason = "not_fetched"
 
@@ -66,7 +72,7 @@ class BucketError(EarmarkError):
 
 
 class SoundUnreadableError(EarmarkError):
-    """The file is there, but it is not sound that can be decoded."""
+    """The file exists, but cannot be decoded as audio."""
 
     reason = "unreadable"
 
@@ -78,7 +84,7 @@ class WeightsError(EarmarkError):
 
 
 class WeightsAwaitedError(WeightsError):
-    """The encoder's weights are on their way; who cannot wait tries again later."""
+    """The encoder's weights are still being downloaded; the caller can retry later."""
 
     reason = "weights_awaited"
 
@@ -90,25 +96,25 @@ class LabelStudioError(EarmarkError):
 
 
 class SecretKeyError(LabelStudioError):
-    """A stored token was encrypted with another key than the one that is here."""
+    """A stored token was encrypted with another key than the current one."""
 
     reason = "secret_key"
 
 
 class RedisUnavailableError(EarmarkError):
-    """No Redis answers, and none could be started."""
+    """Redis cannot be reached, and none could be started."""
 
     reason = "redis"
 
 
 class PortInUseError(EarmarkError):
-    """Another program listens on a port that is needed."""
+    """Another program listens on a required port."""
 
     reason = "port"
 
 
 class NotEnoughAnnotationsError(EarmarkError):
-    """There is too little to learn from; training is put off, nothing is broken."""
+    """There are too few annotations to train on; the training is postponed, nothing is broken."""
 
     reason = "not_enough_annotations"
 
@@ -120,19 +126,19 @@ class TaskError(EarmarkError):
 
 
 class FormatError(EarmarkError):
-    """A file of labels does not follow its format, or a format cannot hold what it should."""
+    """A file of labels does not follow its format, or a format cannot hold the data."""
 
     reason = "format"
 
 
 class HeadDamagedError(EarmarkError):
-    """A stored head is cut short, or was written by something else."""
+    """A stored head is truncated, or in another format."""
 
     reason = "head_damaged"
 
 
 class ProjectNameError(EarmarkError):
-    """No project has the name that was given, or several have it."""
+    """No project has the given name, or several have it."""
 
     reason = "project_name"
 
@@ -144,18 +150,18 @@ class HeadDroppedError(HeadDamagedError):
 
 
 class NotFiniteError(EarmarkError):
-    """A computation ended in NaN or infinity: a fault of ours, of which nothing is stored or served."""
+    """A computation ended in NaN or infinity: a bug, of which nothing is stored or served."""
 
     reason = "not_finite"
 
 
 class VersionError(EarmarkError):
-    """A version that was named does not exist, or cannot be made active."""
+    """A requested version does not exist, or cannot be made active."""
 
     reason = "version"
 
 
 class RegionError(EarmarkError):
-    """A stretch of a sound that was named is not in it, or nothing can be suggested for it."""
+    """A requested stretch is not within its sound, or nothing can be suggested for it."""
 
     reason = "region"

@@ -1,8 +1,7 @@
 """Structured logs on standard error: coloured lines for people, JSON for machines.
 
-One id leads from a webhook to the version that learnt from it: the line "webhook stored" has the
-number of the event beside the request's id, and "training ended" the numbers of the events that it
-answers beside the version.
+The event id links a webhook to the version trained on it: the line "webhook stored" has the id of the
+event and of the request, and "training ended" the ids of the events that it handles and the version.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import structlog
 
 
 def configure_logging(level: str, form: Literal["auto", "json", "pretty"] = "auto") -> None:
-    """Set up structlog once for a process.
+    """Configure structlog for a process.
 
     Parameters
     ----------
@@ -23,8 +22,8 @@ def configure_logging(level: str, form: Literal["auto", "json", "pretty"] = "aut
         ``auto`` is pretty where standard error is a terminal, else JSON, one object a line.
     """
     pretty = sys.stderr.isatty() if form == "auto" else form == "pretty"
-    rendering: list[structlog.typing.Processor] = (
-        # Its own tracebacks show the values of variables, secrets among them.
+    renderers: list[structlog.typing.Processor] = (
+        # The default tracebacks show the values of variables, which may be secrets.
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if pretty
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -34,7 +33,7 @@ def configure_logging(level: str, form: Literal["auto", "json", "pretty"] = "aut
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *rendering,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         # Looked up for each line: standard error may be redirected after this.

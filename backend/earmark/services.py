@@ -1,4 +1,4 @@
-"""The parts of the house, put together once for a process."""
+"""Service container of a process: database, frame extractors, encoder and cached heads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
 from earmark.encoders.background_fetch import need_prepared
 from earmark.encoders.base import Encoder
-from earmark.encoders.registry import spec_of
+from earmark.encoders.combined import CombinedEncoder
+from earmark.encoders.registry import class_names, spec_of
 from earmark.errors import EarmarkError, OutOfTimeError
-from earmark.features.extractor import FrameExtractor, Sound
+from earmark.features.extractor import EncodedSound, FrameExtractor
 from earmark.features.priority_lock import PriorityLock
 from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
 from earmark.head.version_fallback import answering_version
-from earmark.head.zero_shot import hears_audioset, zero_label_head
+from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.controls import Control
 from earmark.labelstudio.credentials import AccessBook
 from earmark.settings import Settings
@@ -39,19 +40,19 @@ log = structlog.get_logger(__name__)
 
 CACHED_HEADS = 64
 COMPUTE_SLOTS = 4
-"""Sounds of one process that are decoded, encoded or predicted at a time; the encoder itself takes turns."""
+"""Sounds of a process that are decoded, encoded or predicted at once; the encoder serves one at a time."""
 
 _Key = TypeVar("_Key")
 _Head = TypeVar("_Head")
 
 
 class Services:
-    """Database, frame extractors and heads of one process. Thread-safe; nothing is loaded before it is used.
+    """Database, frame extractors and heads of one process. Thread-safe; everything is loaded on first use.
 
     Parameters
     ----------
     background
-        Whether interactive predictions encode before it, and its encoder starts with the first new sound.
+        Whether interactive predictions have priority over it, and its encoder loads with the first new sound.
     """
 
     def __init__(self, settings: Settings, background: bool = False) -> None:
@@ -64,7 +65,7 @@ class Services:
         self._frames = frame_store(settings)
         self._extractors: dict[str, FrameExtractor] = {}
         self._compute_slots = threading.BoundedSemaphore(COMPUTE_SLOTS)
-        self._way = PriorityLock(settings.data_dir / "hearing.lock", background)
+        self._priority_lock = PriorityLock(settings.data_dir / "hearing.lock", background)
         self._heads: dict[int, Head] = {}
         self._reported: set[int] = set()
         self._untrained: dict[tuple[str, tuple[Control, ...]], Head | None] = {}
@@ -83,7 +84,7 @@ class Services:
         self.database.close()
 
     def encoder(self) -> Encoder:
-        """The encoder, loaded on the first call (this may read or fetch its weights)."""
+        """Return the encoder, loaded on the first call (which may read or download its weights)."""
         return get_encoder(self.settings, at_once=not self._background)
 
     def need_encoder_soon(self) -> None:
@@ -91,20 +92,22 @@ class Services:
         need_prepared(self.settings)
 
     def encoder_identity(self) -> str:
-        """The encoder's identity, without loading it."""
+        """Return the encoder's identity, without loading it."""
         return encoder_identity(self.settings)
 
     def extractor(self) -> FrameExtractor:
-        """The frame extractor, one for this process: its locks have each sound encoded once."""
-        identity = self.encoder().identity
+        """Return the frame extractor, one for this process: its locks let each sound be encoded once."""
+        encoder = self.encoder()
+        identity = encoder.identity
         with self._lock:
             if identity not in self._extractors:
+                combination = encoder if isinstance(encoder, CombinedEncoder) else None
                 self._extractors[identity] = FrameExtractor(
-                    self._source, self._frames, identity, self.encoder, self._way
+                    self._source, self._frames, identity, self.encoder, self._priority_lock, combination
                 )
             return self._extractors[identity]
 
-    def extract(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> Sound:
+    def extract(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> EncodedSound:
         """Return the frames of a sound, and store its errors for the doctor; see ``FrameExtractor``."""
         with self.faults_of(address):
             located = self.extractor().locate(address, access, deadline)
@@ -112,17 +115,17 @@ class Services:
                 return self.extractor().extract(located, address, deadline)
 
     def frames_fault(self) -> str:
-        """One sentence on why the last frames could not be stored; empty where they were."""
+        """Return one sentence on why the last frames could not be stored; empty if they were."""
         return self._frames.fault
 
     @contextmanager
     def compute_slot(self, deadline: Deadline) -> Iterator[None]:
-        """Hold one of a few slots for work on a sound; waiting for a sound to arrive takes none.
+        """Hold one of `COMPUTE_SLOTS` for work on a sound (semaphore); downloads need none.
 
         Raises
         ------
         OutOfTimeError
-            None is free before the deadline.
+            No slot is free before the deadline.
         """
         if not self._compute_slots.acquire(timeout=deadline.remaining()):
             raise OutOfTimeError("The time of this request is used up: other sounds are being encoded.")
@@ -133,7 +136,7 @@ class Services:
 
     @contextmanager
     def faults_of(self, address: str) -> Iterator[None]:
-        """Store errors of a sound for the doctor, and raise them; a lack of time is none of them."""
+        """Store and re-raise errors of a sound, for the doctor; `OutOfTimeError` is not stored."""
         try:
             yield
         except OutOfTimeError:
@@ -143,7 +146,7 @@ class Services:
             raise
 
     def remember_fault(self, address: str, error: EarmarkError) -> None:
-        """Store why a sound cannot be used; a database that takes nothing spoils no answer."""
+        """Store why a sound cannot be used; a failing database is only logged."""
         try:
             with self.database.write() as session:
                 remember_fault(session, address, error)
@@ -151,22 +154,22 @@ class Services:
             log.warning("fault of a sound not stored", detail=str(error), error=str(failure))
 
     def sound_path(self, address: str, access: LabelStudioAccess | None) -> Path:
-        """The file of a sound that was fetched before; errors are those of ``SoundSource.locate``."""
+        """Return the file of a sound that was fetched before; raises as ``SoundSource.locate`` does."""
         return self._source.locate(address, access, fetch=False).path
 
     def active(self, project_key: str) -> Version | None:
-        """The version that answers for a project now, read anew each time; see ``answering``."""
+        """Return the version that serves a project now, read from the database; see ``answering``."""
         return self.answering(self.activated(project_key))
 
     def activated(self, project_key: str) -> Version | None:
-        """The version that was made active last, whether its head can be used or not."""
+        """Return the version that was activated last, whether its head can be used or not."""
         with self.database.read() as session:
             return active_version(session, project_key, self.encoder_identity())
 
     def answering(self, active: Version | None) -> Version | None:
-        """The version that answers where one is active: an earlier one where its head is damaged.
+        """Return the version that serves for an active one: an earlier version if its head is damaged.
 
-        None where nothing was trained, or nothing of it can be read: then the untrained start answers.
+        None if nothing was trained, or no head can be read: then the zero-label head serves.
         """
         if active is None:
             return None
@@ -183,7 +186,7 @@ class Services:
         return version
 
     def version_name(self, project_key: str) -> str:
-        """Name of that version, or of the untrained start, which is all that a faulty encoder has."""
+        """Return the name of the serving version, or the untrained name, also if the encoder is faulty."""
         try:
             version = self.active(project_key)
         except EarmarkError as error:
@@ -192,26 +195,26 @@ class Services:
         return self.untrained_name() if version is None else version.name
 
     def untrained_name(self) -> str:
-        """Name under which the encoder answers before any training, also where its weights are no good."""
+        """Return the version name before any training, also if the encoder's weights are unusable."""
         try:
             encoder = spec_of(self.encoder_identity()).name
-        except EarmarkError:  # its weights are no good, which auto would not have minded
+        except EarmarkError:  # weights of a fixed encoder are unusable; auto would fall back to another one
             encoder = self.settings.encoder
         return version_name(encoder, 0)
 
     def head(self, version: Version) -> Head:
-        """A version's head. Heads never change, so a few are kept in memory."""
+        """Return a version's head, from a cache: heads never change."""
         with self._lock:
             head = self._heads.get(version.id)
         if head is None:
             with self.database.read() as session:
                 head = Head.from_bytes(load_head(session, version.id))
             with self._lock:
-                _keep(self._heads, version.id, head)
+                _cache_put(self._heads, version.id, head)
         return head
 
-    def zero_label_head(self, controls: tuple[Control, ...]) -> Head | None:
-        """The head before any training, built once for a label config; None where there is none.
+    def zero_shot_head(self, controls: tuple[Control, ...]) -> Head | None:
+        """Return the head before any training, cached by label config; None if there is none.
 
         Loads the encoder only if it can tag.
 
@@ -221,24 +224,24 @@ class Services:
             The encoder cannot be loaded.
         """
         identity = self.encoder_identity()
-        if not controls or not hears_audioset(identity):
+        if not controls or not class_names(identity):
             return None
         key = (identity, controls)
         with self._lock:
             if key in self._untrained:
                 return self._untrained[key]
-        head = zero_label_head(self.encoder(), controls)
+        head = zero_shot_head(self.encoder(), controls)
         with self._lock:
-            _keep(self._untrained, key, head)
+            _cache_put(self._untrained, key, head)
         return head
 
     def head_for(self, version: Version | None, controls: tuple[Control, ...]) -> Head | None:
-        """The head that answers: the version's, or the one before any training; errors are its own."""
-        return self.head(version) if version is not None else self.zero_label_head(controls)
+        """Return the version's head, or without a version the zero-shot head; raises as these do."""
+        return self.head(version) if version is not None else self.zero_shot_head(controls)
 
 
-def _keep(cache: dict[_Key, _Head], key: _Key, value: _Head) -> None:
-    """Add to a cache, out of which the oldest goes."""
+def _cache_put(cache: dict[_Key, _Head], key: _Key, value: _Head) -> None:
+    """Add to a cache of `CACHED_HEADS`, evicting the oldest entries (FIFO)."""
     while len(cache) >= CACHED_HEADS:
         cache.pop(next(iter(cache)))
     cache[key] = value

@@ -1,4 +1,4 @@
-"""Every setting, in one place, read from the environment or a ``.env`` file beside the project."""
+"""All settings, read from the environment or a ``.env`` file in the working directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from earmark.errors import ConfigurationError
 
 ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
-"""Environment variable that names another settings file than ``.env``; empty: no file is read."""
+"""Environment variable with the path of a settings file instead of ``.env``; if empty, no file is read."""
 
 
 class Settings(BaseSettings):
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         description="frames that machines share: a folder, or s3://bucket/prefix; empty: in DATA_DIR",
     )
 
-    # Who may ask the API; without a password or a token, everybody who reaches the port
+    # Authentication of the API; without a password or a token, any client is allowed
     api_user: str = Field(default="earmark", description="user name that belongs to API_PASSWORD")
     api_password: SecretStr | None = Field(
         default=None, description="password that every request but /health must show (basic authentication)"
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     # Encoder
     encoder: str = Field(
         default="auto",
-        description="cnn14, yamnet+logmel (both), yamnet, logmel; auto takes the best that can be had",
+        description="cnn14, yamnet, logmel, a plug-in, several joined by +; auto takes the best available",
     )
     cnn14_checkpoint: Path | None = Field(
         default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"
@@ -184,11 +184,12 @@ class Settings(BaseSettings):
     @field_validator("encoder")
     @classmethod
     def _registered(cls, value: str) -> str:
-        from earmark.encoders.registry import AUTO, names  # late, because encoders import this module
+        from earmark.encoders.registry import checked_setting  # late, because encoders import this module
 
-        if value not in (AUTO, *names()):
-            raise ValueError(f"take one of {', '.join((AUTO, *names()))}")
-        return value
+        try:
+            return checked_setting(value)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("audio_roots", mode="before")
     @classmethod
@@ -204,24 +205,24 @@ class Settings(BaseSettings):
     @classmethod
     def _sendable(cls, value: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
-        # Label Studio can send no other letters in a header (RFC 7617 has ':' end the user name).
+        # Label Studio cannot send other characters in a header (in RFC 7617, ':' ends the user name).
         if not re.fullmatch(r"[!-~]*", text) or (info.field_name == "api_user" and ":" in text):
             raise ValueError("take letters without accents, digits and signs; no space, no ':' in the user")
         return value
 
     @property
     def login(self) -> tuple[str, str] | None:
-        """User name and password for our own API in plain text, or None where it asks for none."""
+        """User name and password of this API in plain text, or None if it requires none."""
         return (self.api_user, self.api_password.get_secret_value()) if self.api_password else None
 
     @property
     def locked(self) -> bool:
-        """Whether the API asks for a password or a token."""
+        """Whether the API requires a password or a token."""
         return self.api_password is not None or self.api_token is not None
 
     @property
     def open_to_others(self) -> bool:
-        """Whether other machines may reach the API, and it asks nobody for anything."""
+        """Whether other machines may reach the API without authentication."""
         if self.locked or self.bind == "localhost":
             return False
         try:
@@ -231,22 +232,22 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The database, as SQLAlchemy spells it."""
+        """SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'earmark.db'}"
 
     @property
     def api_key(self) -> str | None:
-        """The access token in plain text, or None."""
+        """Access token of Label Studio in plain text, or None."""
         return self.label_studio_api_key.get_secret_value() if self.label_studio_api_key else None
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown; any other text as it is."""
+    """Mask the password in a URL; return any other text unchanged."""
     return re.sub(r"(?<=://)([^/@:]*:).*(?=@)", r"\1***", url)
 
 
 def plain_values(settings: Settings) -> dict[str, Any]:
-    """Every setting by field name as a JSON value, secrets in plain text, paths absolute."""
+    """Return all settings by field name as JSON values, secrets in plain text, paths absolute."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, SecretStr):
@@ -259,7 +260,7 @@ def plain_values(settings: Settings) -> dict[str, Any]:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Environment variables that lead another process to exactly these settings, whatever ``.env`` says."""
+    """Return environment variables that give a child process exactly these settings, ignoring ``.env``."""
     values = {
         name.upper(): ":".join(value) if isinstance(value, list) else str(value)
         for name, value in plain_values(settings).items()
@@ -269,21 +270,24 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def load_settings(**given: Any) -> Settings:
-    """Read the environment and the ``.env`` file; values that are ``given`` count more.
+    """Read the environment and the ``.env`` file; ``given`` values take precedence.
 
     Raises
     ------
     ConfigurationError
-        A variable holds something unusable; the message names it and says why.
+        A variable has an invalid value; the message contains its name and the reason.
     """
     try:
         return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)
     except ValidationError as error:
-        faults = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(
+            f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ').removesuffix('.')}"
+            for e in error.errors()
+        )
         raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None
 
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """Settings of this process, read once."""
+    """Return the settings of this process, cached."""
     return load_settings()

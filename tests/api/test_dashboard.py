@@ -1,4 +1,4 @@
-"""The page at /: what it shows, and that nothing of what came from outside is run by the browser."""
+"""Dashboard at ``/``: its contents, and that the browser runs no text from outside (XSS)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_what_a_project_shows(page: TestClient, services: Services) -> None:
     assert "tags: lwlrap 0.91<br>" in text
     assert "“tags” would get worse." in text
     assert "ValueError: &lt;odd&gt;" in text
-    assert "1 webhooks wait" in text
+    assert "1 webhook to be learnt from" in text
     assert "2 of 3 tasks" in text
     assert "There is no file" in text
 

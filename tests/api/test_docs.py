@@ -1,4 +1,4 @@
-"""The page at ``/docs`` and all that it loads come from this machine."""
+"""``/docs`` loads all of its files from this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the encoder's weights, Label Studio gets answers that it can use."""
+"""Label Studio gets usable answers when the encoder's weights are damaged or missing."""
 
 from __future__ import annotations
 

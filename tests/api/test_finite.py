@@ -1,4 +1,4 @@
-"""Answers are JSON as RFC 8259 has it, whatever an earlier release has stored."""
+"""Responses are valid JSON (RFC 8259) even with NaN in rows stored by an earlier release."""
 
 from __future__ import annotations
 

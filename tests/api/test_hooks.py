@@ -1,4 +1,4 @@
-"""``model.py`` under the servers that it was not written with."""
+"""``model.py`` under other ML backend servers."""
 
 from __future__ import annotations
 

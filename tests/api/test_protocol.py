@@ -1,4 +1,4 @@
-"""The protocol as Label Studio 1.23.2 speaks it: recorded requests in, usable answers out."""
+"""Label Studio 1.23.2's ML backend protocol: recorded requests get usable answers."""
 
 from __future__ import annotations
 

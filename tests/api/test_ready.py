@@ -1,4 +1,4 @@
-"""``/ready`` and ``/metrics`` tell the truth in bounded time, whatever hangs or is away."""
+"""``/ready`` and ``/metrics`` answer correctly in bounded time when services hang or are down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody gets in without the password, nobody sends too much, and no webhook is lost to either rule."""
+"""Authentication, rate limits and size limits, and that webhooks are not lost to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from starlette.types import Message
 
 from earmark.api.app import create_app
 from earmark.api.rate_limit import CLIENTS, TokenBuckets, client_name
-from earmark.api.security import GUESSES_AT_ONCE, Credentials, Guesses
+from earmark.api.security import GUESSES_AT_ONCE, Credentials, FailedLoginLimit
 from earmark.errors import ConfigurationError
 from earmark.monitoring.doctor import print_report
 from earmark.monitoring.doctor.machine import access, redis_answers
@@ -114,7 +114,7 @@ def test_what_label_studio_cannot_send_is_refused(
 
 
 def test_guessing_is_slowed_down_and_a_wrong_setting_is_not_guessing() -> None:
-    guesses = Guesses(per_second=1e-6)
+    guesses = FailedLoginLimit(per_second=1e-6)
     for _ in range(10 * GUESSES_AT_ONCE):
         guesses.count("label-studio", "Basic old-password")
     assert guesses.wait("label-studio") == 0.0

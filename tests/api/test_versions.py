@@ -1,4 +1,4 @@
-"""``/versions``: what Label Studio reads, and the facts behind each version."""
+"""``/versions``: what Label Studio reads, and the details of each version."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_versions_say_what_is_active_what_was_kept_and_why(
         assert answer["versions"] == ["logmel-v2", "logmel-v1"]
         described = [(d["name"], d["active"], d["status"], d["reason"]) for d in answer["details"]]
         assert described == [
-            ("logmel-v2", False, "kept", "It is worse."),
+            ("logmel-v2", False, "rejected", "It is worse."),
             ("logmel-v1", True, "accepted", ""),
         ]
         assert answer["details"][1]["metrics"]["tags"]["lwlrap"] > 0.5
         states = {p["project"]: (p["title"], p["active"], p["remark"]) for p in answer["projects"]}
         assert states == {
-            KEY: ("Tones", "logmel-v1", "logmel-v2 was kept and is not served: It is worse."),
+            KEY: ("Tones", "logmel-v1", "logmel-v2 was rejected and is not served: It is worse."),
             "2.5": ("Bats", None, NOTHING_YET),
         }
         assert all(p["learning_curve"] is None for p in answer["projects"])

@@ -1,4 +1,4 @@
-"""``/webhook``: whatever comes becomes one row, and nothing that is away makes it wait."""
+"""``/webhook`` stores each event as one row, without waiting for services that are down."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from earmark.api.app import create_app
-from earmark.api.event_writer import EventJournal
+from earmark.api.event_writer import EventWriter
 from earmark.api.json_body import read_json
 from earmark.jobs.redis_server import answers, server_command
 from earmark.learning.training import learn
@@ -169,7 +169,7 @@ def test_one_that_cannot_be_stored_spoils_none_of_its_neighbours(
     settings: Settings, services: Services
 ) -> None:
     """All wait while another writer holds the lock, so they come to be one group."""
-    journal = EventJournal(settings.sqlalchemy_url)
+    journal = EventWriter(settings.sqlalchemy_url)
 
     async def store_all() -> list[int | BaseException]:
         with services.database.write() as session:
@@ -192,7 +192,7 @@ def test_a_label_config_that_breaks_our_reading_loses_no_webhook(
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("earmark.api.event_writer.note_project", broken)
+    monkeypatch.setattr("earmark.api.event_writer.update_project", broken)
     assert client.post("/webhook", json=EVENT).status_code == 201
     assert len(payloads(services)) == 1
 
@@ -208,7 +208,7 @@ def test_a_database_that_fails_is_said_so(client: TestClient, monkeypatch: pytes
 
 
 def test_the_order_of_sending_is_the_order_of_rows(settings: Settings, services: Services) -> None:
-    journal = EventJournal(settings.sqlalchemy_url)
+    journal = EventWriter(settings.sqlalchemy_url)
 
     async def store_all() -> list[int]:
         return await asyncio.gather(*(journal.store({**EVENT, "n": n}) for n in range(700)))

@@ -1,4 +1,4 @@
-"""A project before its first label with YAMNet: tags and regions of real sound, by its labels' names."""
+"""A project on YAMNet before its first annotation: tags and regions of real sound by its labels' names."""
 
 from __future__ import annotations
 

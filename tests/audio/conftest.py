@@ -1,4 +1,4 @@
-"""Servers that sounds are fetched from, and what fetches them without a pause."""
+"""Fixtures: sound servers, and a downloader without pauses between retries."""
 
 from __future__ import annotations
 

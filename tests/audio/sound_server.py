@@ -1,4 +1,4 @@
-"""A web server on this machine that answers as a test decides, and the sound that it gives."""
+"""Local HTTP server with scripted responses, and the sound that it serves."""
 
 from __future__ import annotations
 

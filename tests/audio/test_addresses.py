@@ -1,4 +1,4 @@
-"""What of an address may be shown, logged and stored."""
+"""Redaction of sound addresses for messages, logs and the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to mono float32: levels, lengths, formats and damage."""
+"""Decoding to mono float32: levels, lengths, formats and damage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from earmark.audio.decode import LOUDEST, probe, read, read_blocks
+from earmark.audio.decode import probe, read, read_blocks
+from earmark.audio.resampling import LOUDEST
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
 
 RATE = 44100

@@ -1,4 +1,4 @@
-"""Servers that send a byte now and then: a transfer below the least rate ends, wherever it hangs."""
+"""Servers that send a byte now and then: a transfer below the minimum rate ends in each of its phases."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def test_the_rate_is_looked_at_in_every_stretch() -> None:
     with TransferWatch(window_seconds=3600.0, least_bytes_per_second=1.0) as watch:
         for received in (3600, 7200, 100_000):
             watch.received = received
-            watch._look()
+            watch._check_rate()
             assert not watch.too_slow
         watch.received += 3599
-        watch._look()
+        watch._check_rate()
         assert watch.too_slow, "what came fast at first does not make up for it"
 
 
 def test_a_watch_that_ended_cuts_nothing() -> None:
     with TransferWatch(window_seconds=3600.0, least_bytes_per_second=1.0) as watch:
         pass
-    watch._look()
+    watch._check_rate()
     assert not watch.too_slow

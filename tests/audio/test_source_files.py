@@ -1,4 +1,4 @@
-"""Files on this machine: read where they are, and no address leads out of the roots."""
+"""Local files: read in place, and no path traversal out of the allowed folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of fetched sounds: fetched once by whoever asks, forgotten when room is short."""
+"""Download cache: each sound is downloaded once by concurrent callers, and evicted when space is short."""
 
 from __future__ import annotations
 

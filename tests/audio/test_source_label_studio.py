@@ -1,4 +1,4 @@
-"""Label Studio's own addresses: fetched once, with the token; and what its refusals mean."""
+"""Label Studio's own addresses: downloaded once, with the token; and what its error statuses mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The token stays at home: no other server sees it, and no message tells a secret."""
+"""The token is sent to its own server only, and no message contains a secret."""
 
 from __future__ import annotations
 

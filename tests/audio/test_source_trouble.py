@@ -1,4 +1,4 @@
-"""Trouble on the way: what passes is tried again, what lasts is told and leaves nothing behind."""
+"""Download failures: transient ones are retried, permanent ones are reported and leave no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which project a command is about, by the database and, where that does not suffice, by Label Studio."""
+"""Look-up of a command's project in the database and, if that does not suffice, in Label Studio."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def label_studio(tmp_path: Path) -> Iterator[SimulatedLabelStudio]:
-    """With projects 1 Owls, 2 Frogs and 3 Käuze."""
+    """A Label Studio with projects 1 Owls, 2 Frogs and 3 Käuze."""
     with SimulatedLabelStudio(tmp_path, TOKEN) as running:
         running.send = lambda _: None
         for title in ("Owls", "Frogs", "Käuze"):
@@ -96,11 +96,13 @@ def test_without_label_studio_the_database_answers(settings: Settings) -> None:
 
 def test_label_studio_is_searched_by_key_number_and_title(services: Services) -> None:
     client, url = client_for(services.settings), services.settings.label_studio_url or ""
-    known = key(services, 3)
-    found = {name: find_project(client, url, name) for name in ("3", known, "KÄUZE", "käuze", "3.5", "Kau")}
-    assert {name: project.id if project else None for name, project in found.items()} == {
+    project_key = key(services, 3)
+    projects = {
+        name: find_project(client, url, name) for name in ("3", project_key, "KÄUZE", "käuze", "3.5", "Kau")
+    }
+    assert {name: project.id if project else None for name, project in projects.items()} == {
         "3": 3,
-        known: 3,
+        project_key: 3,
         "KÄUZE": 3,
         "käuze": 3,
         "3.5": None,

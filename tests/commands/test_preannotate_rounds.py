@@ -1,4 +1,4 @@
-"""Which runs ``preannotate`` waits for, whatever is under way already; Label Studio's tasks are made up."""
+"""Runs that ``preannotate`` waits for, next to unfinished ones; Label Studio's tasks are simulated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from earmark.commands import preannotate
 from earmark.prediction import bulk as preannotation
-from earmark.prediction.bulk import Need, Selection
+from earmark.prediction.bulk import Selection, TasksToPredict
 from earmark.services import Services
 from earmark.store.models import Project
 from earmark.store.preannotations import (
@@ -33,9 +33,9 @@ def project(services: Services) -> Project:
 
 @pytest.fixture
 def needed(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
-    """The tasks that need a prediction, as long as they do."""
+    """Simulated tasks that need a prediction; tests change them."""
     tasks: dict[int, float] = {}
-    monkeypatch.setattr(preannotation, "look_through", lambda *_: Need("v1", dict(tasks)))
+    monkeypatch.setattr(preannotation, "find_tasks", lambda *_: TasksToPredict("v1", dict(tasks)))
     return tasks
 
 

@@ -1,4 +1,4 @@
-"""The commands, as a terminal and as a script see them."""
+"""Output of the version commands, on a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = config("Low", "High")
 
 @pytest.fixture
 def trained(services: Services, tmp_path: Path) -> Services:
-    """Three versions."""
+    """A project with three versions."""
     tones = make_tones(tmp_path, ["Low", "High"] * 5)
     for tasks in (tones[:6], tones[6:8], tones[8:]):
         receive(services, *(webhook(task, CONFIG) for task in tasks))

@@ -1,4 +1,4 @@
-"""A thread pool in which a slow owner takes no thread from others."""
+"""Fair thread pool: a slow owner takes no thread from others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bulk request leaves tasks out that another request predicts; a task that is opened alone is answered."""
+"""Single flight: bulk requests skip tasks in flight; a task opened alone is always answered."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ from earmark.settings import Settings
 from earmark.store.annotations import live_annotations
 from earmark.store.events import pending_events
 from earmark.store.registry import active_version
-from scripts.demo_check import true_result
 from scripts.demo_clips import make_clips
 from scripts.demo_project import connect, import_clips
+from scripts.demo_truth import true_result
 from tests.e2e.test_sync import held
 from tests.waiting import until
 

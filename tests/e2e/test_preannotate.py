@@ -25,7 +25,7 @@ from earmark.jobs.redis_server import answers, connect, server_command
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning.training import learn
-from earmark.prediction.bulk import Selection, plan_run, work
+from earmark.prediction.bulk import Selection, plan_run, process_chunks
 from earmark.processes.supervisor import Child, Supervisor, supervised
 from earmark.services import Services
 from earmark.settings import Settings
@@ -188,7 +188,7 @@ def test_selections_and_going_on(services: Services, project: Project) -> None:
     """Without workers, in this process: what is chosen, and that nothing is predicted twice."""
     first = plan_run(services, project, Selection.UNLABELLED)
     assert first is not None
-    while work(services, first.id):
+    while process_chunks(services, first.id):
         pass
     with services.database.read() as session:
         progress = run_progress(session, first.id)
@@ -201,5 +201,5 @@ def test_selections_and_going_on(services: Services, project: Project) -> None:
         assert run_progress(session, everything.id).tasks == 7, "the labelled and the one that failed"
     with services.database.write() as session:
         cancel_run(session, everything.id)
-    assert work(services, everything.id) == 0
+    assert process_chunks(services, everything.id) == 0
     assert sum(sum(held.values()) for held in versions_held(services, project).values()) == CLIPS - 7

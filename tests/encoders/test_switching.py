@@ -180,6 +180,33 @@ def test_switching_and_back_is_instant_and_loses_nothing(
         assert all(version.active for version in list_versions(session, KEY))
 
 
+def test_members_of_combinations_encode_each_sound_once(
+    settings: Settings, other: Settings, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one encoder to a combination with it, to the other member, and back."""
+    taught, asked = tones[:TAUGHT], tones[TAUGHT:]
+    both = other.model_copy(update={"encoder": "logmel+cnn14"})
+    train(settings, taught)
+    first = predict(settings, asked)
+    before = {path: path.read_bytes() for path in (settings.data_dir / "frames").rglob("*.frames")}
+    monkeypatch.setattr(LogmelEncoder, "frames", lambda *_: pytest.fail("encoded again"))
+    assert train(both, []) == "cnn14+logmel-v2"
+    second = predict(both, asked)
+    assert (second["model_version"], labels(second)) == ("cnn14+logmel-v2", [["Low"], ["High"]])
+    assert StandIn.heard == len(tones)
+
+    assert train(other, []) == "cnn14-v3"
+    assert labels(predict(other, asked)) == [["Low"], ["High"]]
+    assert predict(settings, asked) == first
+    monkeypatch.setattr(encoders, "_encoders", {})  # as in a new process
+    assert predict(both, asked) == second
+    assert StandIn.heard == len(tones)
+    digests = {sha256_of(Path(task["data"]["audio"])) for task in tones}
+    identity = identity_of(sha256_of(other.cnn14_checkpoint or Path()))
+    assert frames_of(settings) == {LogmelEncoder.IDENTITY: digests, identity: digests}
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_head_belongs_to_the_encoder_that_it_was_fitted_on(
     settings: Settings, other: Settings, tones: list[dict[str, Any]]
 ) -> None:

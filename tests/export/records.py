@@ -1,4 +1,4 @@
-"""Invented records, for Hypothesis."""
+"""Hypothesis strategies that generate records."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ scores = st.none() | st.floats(0, 1)
 def regions(
     draw: st.DrawFn, labels: st.SearchStrategy[str], annotator: str | None
 ) -> tuple[RegionRecord, ...]:
-    """Zero to eight regions, sorted; some of no length, some on top of each other."""
-    found = []
+    """Zero to eight regions, sorted; some of zero length, some overlapping."""
+    drawn = []
     for number in range(draw(st.integers(0, 8))):
         start = draw(seconds)
         end = start + draw(st.just(0.0) | st.floats(0, 100))
-        found.append(RegionRecord(start, end, draw(labels), draw(scores), annotator, f"r{number}"))
-    return tuple(sorted(found, key=lambda region: (region.start, region.end, region.label)))
+        drawn.append(RegionRecord(start, end, draw(labels), draw(scores), annotator, f"r{number}"))
+    return tuple(sorted(drawn, key=lambda region: (region.start, region.end, region.label)))
 
 
 @st.composite
 def records(
     draw: st.DrawFn, labels: st.SearchStrategy[str] = line_text, names: st.SearchStrategy[str] = line_text
 ) -> ClipRecord:
-    """One annotation or prediction; its task's number is for ``sounds`` to set."""
+    """One annotation or prediction; ``sounds`` sets its task id."""
     predicted = draw(st.booleans())
     annotator = None if predicted else draw(st.none() | st.sampled_from(["anna@example.com", "7"]))
     control_names = draw(st.lists(st.sampled_from(["label", "species", "wo ist's"]), unique=True, max_size=2))
@@ -73,7 +73,7 @@ def records(
 
 
 def sounds(record: st.SearchStrategy[ClipRecord]) -> st.SearchStrategy[list[list[ClipRecord]]]:
-    """Several tasks with one to three records each, of one sound, numbered as Label Studio does."""
+    """Several tasks with one to three records each, of one sound, with ids as in Label Studio."""
 
     def numbered(tasks: list[list[ClipRecord]]) -> list[list[ClipRecord]]:
         numbers = iter(range(1, 1000))
@@ -83,7 +83,7 @@ def sounds(record: st.SearchStrategy[ClipRecord]) -> st.SearchStrategy[list[list
             about: dict[str, Any] = {
                 "task_id": task_id, "file_name": first.file_name, "sound": first.sound, "data": first.data
             }  # fmt: skip
-            result.append([replace(one, id=next(numbers), **about) for one in task])
+            result.append([replace(record, id=next(numbers), **about) for record in task])
         return result
 
     return st.lists(st.lists(record, min_size=1, max_size=3), max_size=5).map(numbered)

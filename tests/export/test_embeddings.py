@@ -1,4 +1,4 @@
-"""Embeddings with labels, read back by pyarrow and NumPy."""
+"""Embeddings export: files are read back by pyarrow and NumPy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from earmark.encoders import get_encoder
 from earmark.errors import ConfigurationError, EarmarkError, SoundNotFoundError
 from earmark.export.embeddings import GROUP_ROWS, writing
 from earmark.export.records import ClipRecord, RegionRecord
-from earmark.features.extractor import Sound
+from earmark.features.extractor import EncodedSound
 from earmark.settings import Settings
 
 REGIONS = (
@@ -32,16 +32,16 @@ STRETCH = ClipRecord(
 
 
 @pytest.fixture
-def sounds(settings: Settings) -> dict[str, Sound]:
+def sounds(settings: Settings) -> dict[str, EncodedSound]:
     encoder, rng = get_encoder(settings), np.random.default_rng(0)
     blocks = {
         name: rng.standard_normal(4 * encoder.sample_rate).astype(np.float32) for name in ("/a.wav", "/b.wav")
     }
-    return {name: Sound(name, 4.0, encoder.frames([block * 0.1])) for name, block in blocks.items()}
+    return {name: EncodedSound(name, 4.0, encoder.frames([block * 0.1])) for name, block in blocks.items()}
 
 
-def write(path: Path, settings: Settings, sounds: dict[str, Sound], whole_times: bool = True) -> int:
-    def hear(address: str) -> Sound:
+def write(path: Path, settings: Settings, sounds: dict[str, EncodedSound], whole_times: bool = True) -> int:
+    def hear(address: str) -> EncodedSound:
         if address not in sounds:
             raise SoundNotFoundError(f"no {address}")
         return sounds[address]
@@ -54,14 +54,14 @@ def write(path: Path, settings: Settings, sounds: dict[str, Sound], whole_times:
         return add([RECORD]) + add([STRETCH])
 
 
-def expected(settings: Settings, sounds: dict[str, Sound]) -> list[NDArray[Any]]:
-    """A frame each 0.08 s: regions from 0.8 to 1.6, at 2.0 and from 1 to 2 s, and both clips."""
+def expected(settings: Settings, sounds: dict[str, EncodedSound]) -> list[NDArray[Any]]:
+    """Expected rows at one frame each 0.08 s: regions 0.8 to 1.6, at 2.0 and 1 to 2 s, and both clips."""
     encoder, (a, b) = get_encoder(settings), (sound.frames for sound in sounds.values())
     assert encoder.frame_rate == 12.5
     return [encoder.pool(frames) for frames in (a[10:20], a[25:26], a, b[12:25], b)]
 
 
-def test_parquet(tmp_path: Path, settings: Settings, sounds: dict[str, Sound]) -> None:
+def test_parquet(tmp_path: Path, settings: Settings, sounds: dict[str, EncodedSound]) -> None:
     assert write(tmp_path / "x.parquet", settings, sounds) == 5
     table = pq.read_table(tmp_path / "x.parquet")
     assert table.schema.metadata[b"encoder"].decode() == get_encoder(settings).identity
@@ -77,7 +77,7 @@ def test_parquet(tmp_path: Path, settings: Settings, sounds: dict[str, Sound]) -
     np.testing.assert_array_equal([row["embedding"] for row in rows], expected(settings, sounds))
 
 
-def test_npz(tmp_path: Path, settings: Settings, sounds: dict[str, Sound]) -> None:
+def test_npz(tmp_path: Path, settings: Settings, sounds: dict[str, EncodedSound]) -> None:
     write(tmp_path / "x.npz", settings, sounds, whole_times=False)
     with np.load(tmp_path / "x.npz", allow_pickle=False) as found:
         np.testing.assert_array_equal(found["embedding"], expected(settings, sounds))
@@ -92,7 +92,9 @@ def test_npz(tmp_path: Path, settings: Settings, sounds: dict[str, Sound]) -> No
         assert found["encoder"].item() == get_encoder(settings).identity
 
 
-def test_more_rows_than_wait_in_memory(tmp_path: Path, settings: Settings, sounds: dict[str, Sound]) -> None:
+def test_more_rows_than_wait_in_memory(
+    tmp_path: Path, settings: Settings, sounds: dict[str, EncodedSound]
+) -> None:
     count = GROUP_ROWS + 3
     with writing(tmp_path / "x.parquet", get_encoder(settings), sounds.__getitem__) as add:
         for number in range(count):
@@ -102,7 +104,7 @@ def test_more_rows_than_wait_in_memory(tmp_path: Path, settings: Settings, sound
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.npz"])
 def test_none_at_all(tmp_path: Path, settings: Settings, name: str) -> None:
-    sounds: dict[str, Sound] = {}
+    sounds: dict[str, EncodedSound] = {}
     with writing(tmp_path / name, get_encoder(settings), sounds.__getitem__):
         pass
     if name.endswith("npz"):
@@ -114,7 +116,7 @@ def test_none_at_all(tmp_path: Path, settings: Settings, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.npz"])
 def test_what_is_stopped_leaves_nothing(
-    tmp_path: Path, settings: Settings, sounds: dict[str, Sound], name: str
+    tmp_path: Path, settings: Settings, sounds: dict[str, EncodedSound], name: str
 ) -> None:
     folder = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt), writing(folder / name, get_encoder(settings), sounds.__getitem__):
@@ -123,7 +125,7 @@ def test_what_is_stopped_leaves_nothing(
 
 
 def test_other_suffixes_are_refused(tmp_path: Path, settings: Settings) -> None:
-    sounds: dict[str, Sound] = {}
+    sounds: dict[str, EncodedSound] = {}
     with (
         pytest.raises(ConfigurationError, match="parquet"),
         writing(tmp_path / "x.csv", get_encoder(settings), sounds.__getitem__),

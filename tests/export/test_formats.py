@@ -1,4 +1,4 @@
-"""Each format reads what it has written, and so does the library of the format."""
+"""Round trips of each format, and reading of its files by the format's own library."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_jams_of_others_are_read(tmp_path: Path) -> None:
 
 
 def bare(record: ClipRecord, **changes: Any) -> ClipRecord:
-    """What a table of regions and its index keep."""
+    """The record without the fields that a table of regions and its index cannot hold."""
     return replace(record, data={}, tags={}, tag_scores={}, **changes)
 
 

@@ -1,4 +1,4 @@
-"""Lists of labels as DCASE and FSDKaggle have them: read back, by ourselves and by their readers."""
+"""Label lists of DCASE and FSDKaggle: read back by this tool and by the formats' own readers."""
 
 from __future__ import annotations
 
@@ -69,32 +69,32 @@ def test_dcase_lists_are_what_pandas_reads(found: list[list[ClipRecord]]) -> Non
 @settings(max_examples=25)
 @given(single_sounds(plain_labels))
 @pytest.mark.filterwarnings("ignore")
-def test_dcase_lists_are_what_sed_eval_reads(found: list[list[ClipRecord]]) -> None:
+def test_dcase_lists_are_what_sed_eval_reads(sounds: list[list[ClipRecord]]) -> None:
     import sed_eval
 
-    found = [
+    sounds = [
         [replace(record, file_name=f"{number} {re.sub(r'[^a-z0-9 ,]', 'ü', record.file_name)}.wav")]
-        for number, (record,) in enumerate(found)
+        for number, (record,) in enumerate(sounds)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        path = shutil.copy(written("dcase", found, folder), Path(folder) / "reference.csv")
+        path = shutil.copy(written("dcase", sounds, folder), Path(folder) / "reference.csv")
         listed = sed_eval.io.load_event_list(str(path), csv_header=True, file_format="CSV", delimiter="\t")
     got = [
         (e.filename, float(e.onset), float(e.offset), e.event_label) for e in listed if e.onset is not None
     ]
-    assert got == events(found)
+    assert got == events(sounds)
 
 
 def test_sed_eval_measures_our_export_as_perfect(tmp_path: Path) -> None:
     import sed_eval
 
     regions = (RegionRecord(0.5, 2.0, "Dog"), RegionRecord(1.0, 4.0, "Cat"))
-    found = [[ClipRecord("a.wav", regions={"label": regions})], [ClipRecord("b.wav", regions={"label": ()})]]
-    path = shutil.copy(written("dcase", found, tmp_path), tmp_path / "reference.csv")
+    sounds = [[ClipRecord("a.wav", regions={"label": regions})], [ClipRecord("b.wav", regions={"label": ()})]]
+    path = shutil.copy(written("dcase", sounds, tmp_path), tmp_path / "reference.csv")
     listed = sed_eval.io.load_event_list(str(path), csv_header=True, delimiter="\t")
-    one = listed.filter(filename="a.wav")
+    item = listed.filter(filename="a.wav")
     metrics = sed_eval.sound_event.SegmentBasedMetrics(event_label_list=["Cat", "Dog"], time_resolution=0.5)
-    metrics.evaluate(one, one)
+    metrics.evaluate(item, item)
     overall = metrics.results_overall_metrics()
     assert overall["f_measure"]["f_measure"] == 1.0
     assert metrics.overall["Nref"] == 9, "3 half seconds of Dog and 6 of Cat"

@@ -1,4 +1,4 @@
-"""Tasks as Label Studio sends them, read into records."""
+"""Conversion of Label Studio's tasks to records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from earmark.export.export_run import Choice
+from earmark.export.export_run import RecordFilter
 from earmark.export.label_studio import TaskReader, file_name_of
 from earmark.export.records import RegionRecord
 from earmark.labels.controls import parse_label_config
@@ -87,13 +87,13 @@ def test_choosing_among_annotators_and_controls(reader: TaskReader) -> None:
     sent = task(annotations=annotations)
 
     def chosen(**choice: Any) -> list[int | None]:
-        return [record.id for record in Choice(**choice).records(reader, sent)]
+        return [record.id for record in RecordFilter(**choice).records(reader, sent)]
 
     assert chosen() == [1, 2]
     assert chosen(annotator="Anna@example.com") == [1]
     assert chosen(ground_truth_only=True) == [2]
     assert chosen(ground_truth_only=True, annotator="anna@example.com") == []
-    assert Choice(controls=frozenset({"tags"})).records(reader, sent)[0].regions == {}
+    assert RecordFilter(controls=frozenset({"tags"})).records(reader, sent)[0].regions == {}
 
 
 @pytest.mark.parametrize(

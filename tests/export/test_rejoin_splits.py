@@ -1,4 +1,4 @@
-"""Stretches of long recordings, put together again."""
+"""Rejoining the stretches of split recordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.export.records import STRETCHES_FIELD, ClipRecord, RegionRecord, stretch_of
-from earmark.export.rejoin_splits import join, unsplit
+from earmark.export.rejoin_splits import join, rejoin
 
 
 def piece(start: float, end: float, *regions: tuple[float, float, str], **changes: Any) -> ClipRecord:
@@ -22,10 +22,10 @@ def piece(start: float, end: float, *regions: tuple[float, float, str], **change
         "source_start": start,
         "source_end": end,
     }
-    found = tuple(RegionRecord(*region, annotator="anna") for region in regions)
+    region_records = tuple(RegionRecord(*region, annotator="anna") for region in regions)
     base = ClipRecord(
         f"long_{start}.flac", f"/{start}.flac", int(start) + 1, data, end - start,
-        regions={"label": found}, annotator="anna", id=int(start) + 100,
+        regions={"label": region_records}, annotator="anna", id=int(start) + 100,
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -73,10 +73,10 @@ def test_annotators_who_shared_the_work_make_one_recording() -> None:
 
 
 def test_annotators_of_one_stretch_stay_apart() -> None:
-    found = join([
+    records = join([
         piece(0, 30, annotator="bo"), piece(0, 30, (29, 30, "Rain")), piece(30, 60, (0, 1, "Rain")),
     ])  # fmt: skip
-    assert [(record.annotator, spans(record)) for record in found] == [
+    assert [(record.annotator, spans(record)) for record in records] == [
         ("bo", []),
         ("anna", [(29, 31, "Rain")]),
     ]
@@ -98,19 +98,19 @@ def test_tasks_of_several_recordings_in_any_order() -> None:
     same_name = piece(0, 30, (3, 4, "Owl"))
     same_name = replace(same_name, data={**same_name.data, "source_sha256": "ab"})
     alone = ClipRecord("alone.wav", regions={"label": ()})
-    found = list(unsplit([
+    sounds = list(rejoin([
         [piece(30, 60, (0, 1, "Dog"))], [other], [alone], [same_name], [piece(0, 30, (29, 30, "Dog"))],
     ]))  # fmt: skip
-    assert found[0] == [alone]
-    assert sorted((record.file_name, spans(record)) for (record,) in found[1:]) == [
+    assert sounds[0] == [alone]
+    assert sorted((record.file_name, spans(record)) for (record,) in sounds[1:]) == [
         ("long.wav", [(3, 4, "Owl")]), ("long.wav", [(29, 31, "Dog")]), ("other.wav", [(1, 2, "Cat")]),
     ]  # fmt: skip
 
 
 def test_texts_of_a_table_are_numbers_too() -> None:
-    found = stretch_of({"source": "a.wav", "source_start": "30", "source_end": "60.5"})
-    assert found is not None
-    assert (found.start, found.end) == (30, 60.5)
+    stretch = stretch_of({"source": "a.wav", "source_start": "30", "source_end": "60.5"})
+    assert stretch is not None
+    assert (stretch.start, stretch.end) == (30, 60.5)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_other_data_is_no_stretch(data: dict[str, Any]) -> None:
 def test_cutting_and_joining_gives_back_what_was_there(
     wanted: list[tuple[int, int, str]], length: int
 ) -> None:
-    """Regions of whole seconds in a recording of 1,200 s, of one label apart by a second at least."""
+    """Regions in whole seconds of a recording of 1,200 s; those of one label are at least a second apart."""
     whole: list[tuple[float, float, str]] = []
     for start, seconds, label in sorted(wanted):
         if not any(other == label and start <= end + 1 for _, end, other in whole):

@@ -1,4 +1,4 @@
-"""Where exports go: whole or not at all, and over nothing that was not meant."""
+"""Atomic writing of exports, and refusal to overwrite other files."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from earmark.audio.source import SoundSource
 from earmark.errors import SoundUnreadableError, WeightsError
 from earmark.features import priority_lock as priority_lock
-from earmark.features.extractor import FrameExtractor, FrameStore, Sound
+from earmark.features.band_levels import BandLevelMeter
+from earmark.features.extractor import EncodedSound, FrameExtractor, FrameStore
 from earmark.features.priority_lock import PriorityLock
 from earmark.settings import Settings
 
@@ -69,7 +71,7 @@ def source(tmp_path: Path) -> SoundSource:
 
 
 def test_what_is_saved_is_loaded(store: FrameStore, tmp_path: Path) -> None:
-    sound = Sound(DIGEST, 1.7, frames())
+    sound = EncodedSound(DIGEST, 1.7, frames())
     assert store.load(DIGEST, "cnn14-0") is None
     store.save(sound, "cnn14-0")
     found = FrameStore(tmp_path / "frames").load(DIGEST, "cnn14-0")
@@ -81,9 +83,9 @@ def test_what_is_saved_is_loaded(store: FrameStore, tmp_path: Path) -> None:
 
 
 def test_identities_never_mix(store: FrameStore, tmp_path: Path) -> None:
-    store.save(Sound(DIGEST, 1.0, frames(3)), "cnn14-0")
+    store.save(EncodedSound(DIGEST, 1.0, frames(3)), "cnn14-0")
     assert store.load(DIGEST, "logmel-0") is None
-    store.save(Sound(DIGEST, 1.0, frames(4)), "logmel-0")
+    store.save(EncodedSound(DIGEST, 1.0, frames(4)), "logmel-0")
     (mine,) = (tmp_path / "frames/cnn14-0").rglob("*.frames")
     (other,) = (tmp_path / "frames/logmel-0").rglob("*.frames")
     other.write_bytes(mine.read_bytes())  # as a careless copy would
@@ -97,7 +99,7 @@ def test_identities_never_mix(store: FrameStore, tmp_path: Path) -> None:
 def test_a_damaged_file_is_absent(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Cut anywhere, or with any byte changed: the same frames, or none; and then replaced."""
     folder = tmp_path_factory.mktemp("frames")
-    store, sound = FrameStore(folder), Sound(DIGEST, 2.0, frames(40))
+    store, sound = FrameStore(folder), EncodedSound(DIGEST, 2.0, frames(40))
     store.save(sound, "e-1")
     (path,) = folder.rglob("*.frames")
     content = bytearray(path.read_bytes())
@@ -125,7 +127,7 @@ def test_only_digests_name_files(store: FrameStore, digest: str) -> None:
 @pytest.mark.parametrize("identity", ["", "..", ".hidden", "a/b", "a\n", "a b"])
 def test_only_safe_identities_name_folders(store: FrameStore, identity: str) -> None:
     with pytest.raises(ValueError, match="folder name"):
-        store.save(Sound(DIGEST, 1.0, frames()), identity)
+        store.save(EncodedSound(DIGEST, 1.0, frames()), identity)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_only_safe_identities_name_folders(store: FrameStore, identity: str) -> 
 )
 def test_only_frames_are_stored(store: FrameStore, wrong: NDArray[np.float16]) -> None:
     with pytest.raises(ValueError, match="float16"):
-        store.save(Sound(DIGEST, 1.0, wrong), "cnn14-0")
+        store.save(EncodedSound(DIGEST, 1.0, wrong), "cnn14-0")
     assert store.load(DIGEST, "cnn14-0") is None
 
 
@@ -171,18 +173,34 @@ def test_a_damaged_store_is_healed(
     encoder = CountingEncoder()
     extractor = FrameExtractor(source, store, "counting-1", lambda: encoder)
     first = extractor.extract_address(str(clip), None)
-    (path,) = (tmp_path / "frames").rglob("*.frames")
+    (path,) = (tmp_path / "frames" / "counting-1").rglob("*.frames")
     path.write_bytes(path.read_bytes()[:100])
     np.testing.assert_array_equal(extractor.extract_address(str(clip), None).frames, first.frames)
     extractor.extract_address(str(clip), None)
     assert encoder.heard == 2
 
 
+def test_levels_of_frames_that_an_earlier_release_stored_need_no_encoder(
+    source: SoundSource, store: FrameStore, clip: Path, tmp_path: Path
+) -> None:
+    encoder = CountingEncoder()
+    first = FrameExtractor(source, store, "counting-1", lambda: encoder).extract_address(str(clip), None)
+    assert first.levels is not None
+    shutil.rmtree(tmp_path / "frames" / BandLevelMeter.identity)
+
+    def no_encoder() -> CountingEncoder:
+        pytest.fail("the frames are stored")
+
+    again = FrameExtractor(source, store, "counting-1", no_encoder).extract_address(str(clip), None)
+    np.testing.assert_array_equal(again.levels, first.levels)
+    np.testing.assert_array_equal(again.frames, first.frames)
+
+
 def test_threads_encode_once(source: SoundSource, store: FrameStore, clip: Path) -> None:
     encoder = CountingEncoder()
     extractor = FrameExtractor(source, store, "counting-1", lambda: encoder)
     gate = threading.Barrier(8)
-    found: list[Sound] = []
+    found: list[EncodedSound] = []
 
     def ask() -> None:
         gate.wait()

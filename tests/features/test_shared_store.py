@@ -14,7 +14,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from earmark.errors import ConfigurationError, MissingExtraError
-from earmark.features.extractor import FrameStore, Sound
+from earmark.features.extractor import EncodedSound, FrameStore
 from earmark.features.shared_store import BucketFrames, frame_store
 from earmark.settings import Settings
 from tests.features.test_extractor import DIGEST, frames
@@ -38,7 +38,7 @@ class Broken:
 
 def test_machines_share_frames_through_a_bucket(tmp_path: Path) -> None:
     files = DirFileSystem(path=str(tmp_path), fs=LocalFileSystem(auto_mkdir=True))
-    sound, other = Sound(DIGEST, 1.7, frames()), Sound("cd" * 32, 1.0, frames(3))
+    sound, other = EncodedSound(DIGEST, 1.7, frames()), EncodedSound("cd" * 32, 1.0, frames(3))
     one, two = (BucketFrames(tmp_path / name, files, "bucket/frames/") for name in ("one", "two"))
     assert two.load(DIGEST, "e-1") is None
     one.save(sound, "e-1")
@@ -63,7 +63,7 @@ def test_a_bucket_that_is_away_is_logged_once_and_left_alone(
     store = BucketFrames(tmp_path / "frames", files, "bucket")
     for _ in range(3):
         assert store.load("cd" * 32, "e-1") is None
-        store.save(Sound(DIGEST, 1.0, frames()), "e-1")
+        store.save(EncodedSound(DIGEST, 1.0, frames()), "e-1")
         assert store.load(DIGEST, "e-1") is not None
     assert files.asked == 1
     assert "".join(capsys.readouterr()).count("each machine hears for itself") == 1
@@ -107,7 +107,7 @@ def test_frames_url_names_a_bucket_of_s3(tmp_path: Path, monkeypatch: pytest.Mon
             for name in ("one", "two")
         )
         assert two.load(DIGEST, "e-1") is None
-        one.save(Sound(DIGEST, 1.0, frames()), "e-1")
+        one.save(EncodedSound(DIGEST, 1.0, frames()), "e-1")
         assert set(handler.objects) == {f"frames/e-1/ab/{DIGEST}.frames"}
         found = two.load(DIGEST, "e-1")
         assert found is not None
@@ -123,7 +123,7 @@ def test_frames_url_names_a_folder_or_says_what_it_can_be(tmp_path: Path) -> Non
     def store(url: str) -> FrameStore:
         return frame_store(Settings(_env_file=None, data_dir=tmp_path / "data", frames_url=url))
 
-    store(str(tmp_path / "mount")).save(Sound(DIGEST, 1.0, frames()), "e-1")
+    store(str(tmp_path / "mount")).save(EncodedSound(DIGEST, 1.0, frames()), "e-1")
     assert store(f"file://{tmp_path}/mount").load(DIGEST, "e-1") is not None
     assert not (tmp_path / "data").exists()
     for wrong in ("ftp://host/x", "relative/folder"):

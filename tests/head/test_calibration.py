@@ -1,4 +1,4 @@
-"""How common classes are, told from counts; probabilities that mean what they say."""
+"""Class frequencies estimated from counts, and calibration of probabilities."""
 
 from __future__ import annotations
 

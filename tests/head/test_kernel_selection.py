@@ -1,4 +1,4 @@
-"""Curved borders: taken where only they tell labels apart, left where a straight one does as well."""
+"""Kernel selection: RBF features are taken where only they separate labels, not where a linear head does."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import earmark.head.model_selection as ways
+import earmark.head.model_selection as model_selection
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.evaluation import Data
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import ControlReport, fit_head
-from earmark.head.kernel_selection import is_clearly_better, is_worth_trying, landmarks_among
+from earmark.head.kernel_selection import choose_landmarks, is_clearly_better, is_worth_trying
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.regression_check import compare
@@ -64,13 +64,13 @@ def fit(
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """How many times landmarks were chosen."""
     calls: list[tuple[Any, ...]] = []
-    choose = landmarks_among
+    choose = choose_landmarks
 
     def counted(*arguments: Any) -> Any:
         calls.append(arguments)
         return choose(*arguments)
 
-    monkeypatch.setattr(ways, "landmarks_among", counted)
+    monkeypatch.setattr(model_selection, "choose_landmarks", counted)
     return calls
 
 
@@ -88,7 +88,7 @@ def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(
     diagonals: Diagonals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips, fitted, report = diagonals
-    assert report.way == CURVED
+    assert report.choice == CURVED
     assert report.metrics["accuracy"] >= 0.9
     points, same = crossed(1, 500, 2048)
 
@@ -97,9 +97,9 @@ def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(
         return float(((said == 0) == same).mean())
 
     assert accuracy(fitted.head) >= 0.9
-    monkeypatch.setattr(ways, "is_worth_trying", lambda *_: False)
+    monkeypatch.setattr(model_selection, "is_worth_trying", lambda *_: False)
     straight, of_straight = fit(DIAGONALS, clips)
-    assert of_straight.way != CURVED
+    assert of_straight.choice != CURVED
     assert of_straight.metrics["accuracy"] < 0.6
     assert accuracy(straight.head) < 0.6
     compared = compare(pool, RATE, [DIAGONALS], clips, fitted, straight)
@@ -142,7 +142,7 @@ def test_several_tags_are_told_apart_and_predicted() -> None:
     labels = [[*each, *(["loud"] if one else [])] for each, one in zip(named(same), loud, strict=True)]
     tags = control("same", "apart", "loud", kind="multiple")
     fitted, report = fit(tags, tagged(points[:240], labels[:240]))
-    assert report.way == CURVED
+    assert report.choice == CURVED
     assert len(set(fitted.head.controls["c"].thresholds.tolist())) == 3
     right = 0
     for point, each in zip(points[240:], labels[240:], strict=True):
@@ -171,7 +171,7 @@ def test_regions_are_found_in_new_recordings() -> None:
         for i, (frames, regions) in enumerate(made[:40])
     ]
     fitted, report = fit(both, clips)
-    assert report.way == CURVED
+    assert report.choice == CURVED
     assert report.metrics["map"] >= 0.9
     hits = total = 0
     for frames, regions in made[40:]:
@@ -191,7 +191,7 @@ def test_where_a_straight_border_does_as_well_it_stays(tried: list[tuple[Any, ..
     fitted, report = fit(control(*labels), tagged(points, [[labels[k]] for k in truth]))
     assert len(tried) == 1
     assert 0.8 < report.metrics["lwlrap"] < 0.98
-    assert report.way != CURVED
+    assert report.choice != CURVED
     assert fitted.head.controls["c"].landmarks is None
     assert b"landmarks" not in fitted.head.to_bytes()
 
@@ -200,7 +200,7 @@ def test_pure_noise_has_no_borders_of_any_kind(tried: list[tuple[Any, ...]]) -> 
     for seed in range(3):
         rng = np.random.default_rng(seed)
         clips = tagged(rng.normal(size=(240, 64)), named(rng.uniform(size=240) < 0.5))
-        assert fit(DIAGONALS, clips)[1].way != CURVED
+        assert fit(DIAGONALS, clips)[1].choice != CURVED
     assert len(tried) == 3
 
 

@@ -107,7 +107,7 @@ def test_one_wrong_label_is_let_go_and_the_others_stay() -> None:
     known = prior("multiple", centres)
     head, report = fit_control(pool, RATE, control("multiple"), taught, known)
     without, _ = fit_control(pool, RATE, control("multiple"), taught)
-    assert report.pull is not None
+    assert report.prior_strength is not None
     new, _ = draw(rng, 500)
     same = [np.corrcoef(head.logits(new)[:, k], known.logits(new)[:, k])[0, 1] for k in range(4)]
     assert same[0] < 0.5
@@ -248,7 +248,7 @@ def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing() -> None:
     points, truth = draw(rng, 40)
     taught = clips(points, np.take(LABELS, truth))
     plain, report = fit_head(pool, RATE, "e-1", [control("multiple")], taught)
-    assert report.controls["x"].pull is None
+    assert report.controls["x"].prior_strength is None
     for useless in (prior("single"), prior("multiple", labels=("w", "x", "y", "z"))):
         fitted, _ = fit_head(pool, RATE, "e-1", [control("multiple")], taught, Head("e-1", {"x": useless}))
         assert fitted.head.to_bytes() == plain.head.to_bytes()
@@ -269,4 +269,4 @@ def test_a_prior_of_labels_without_annotations_goes_on_as_it_was() -> None:
     head = fitted.head.controls["x"]
     assert head.labels == one.labels
     assert head.logits(points)[:, 2] == pytest.approx(said.logits(points)[:, 0], abs=1e-4)
-    assert head.landmarks is None, report.controls["x"].way
+    assert head.landmarks is None, report.controls["x"].choice

@@ -1,4 +1,4 @@
-"""Landmarks: their features, and heads on them, as they are picked from, stored and refused."""
+"""RBF features, and heads on them: selecting labels, storing, and refusing damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two versions on recordings that neither has heard, where it is known which one is better."""
+"""Regression check of two versions on recordings new to both, where it is known which one is better."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from earmark.head.cross_validated_head import Fitted
 from earmark.head.evaluation import Data, ranking_score, ranking_scores
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
-from earmark.head.lda import _climbed
+from earmark.head.lda import _hill_climb
 from earmark.head.model import Head
 from earmark.head.regression_check import Comparison, compare
 from earmark.labels.controls import Control, ControlKind
@@ -231,6 +231,6 @@ def test_scores_of_several_parts_are_those_of_each_part_alone(kind: ControlKind)
 
 @pytest.mark.parametrize("best", range(5))
 def test_a_shrinkage_is_found_wherever_it_lies_and_not_all_are_tried(best: int) -> None:
-    found = _climbed(lambda index: (-abs(index - best), 1.0), 5)
-    assert max(found, key=lambda index: found[index][0]) == best
-    assert len(found) <= 4
+    evaluations = _hill_climb(lambda index: (-abs(index - best), 1.0), 5)
+    assert max(evaluations, key=lambda index: evaluations[index][0]) == best
+    assert len(evaluations) <= 4

@@ -1,4 +1,4 @@
-"""Wrong labels, and probabilities that mean what they say, on mixtures whose posterior is known."""
+"""Label noise and calibration, on mixtures whose posterior is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CNN14's own classifier as a head, and what the doctor says of it."""
+"""Zero-shot head from CNN14's own classifier, and the doctor's report of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from earmark.encoders.base import Encoder, Tagger
 from earmark.encoders.cnn14 import Cnn14Encoder
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.head.model import Head
-from earmark.head.zero_shot import AUDIOSET_THRESHOLD, NONE_OF_THESE, zero_label_head
+from earmark.head.zero_shot import AUDIOSET_THRESHOLD, NONE_OF_THESE, zero_shot_head
 from earmark.labels.controls import Control, parse_label_config
 from earmark.monitoring.doctor import examine
 from earmark.services import Services
@@ -37,7 +37,7 @@ class Tagging(LogmelEncoder):
         self.weights = rng.normal(0, 0.1, size=(WIDTH, 527)).astype(np.float32)
         self.bias = rng.normal(-3, 1, size=527).astype(np.float32)
 
-    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self.weights, self.bias
 
 
@@ -65,7 +65,7 @@ def control(kind: str, *labels: str, **hints: tuple[str, ...]) -> Control:
 @pytest.mark.parametrize("kind", ["regions", "multiple"])
 def test_probabilities_are_cnn14s_own(encoder: Tagging, kind: str) -> None:
     wanted = tags(encoder)
-    head = zero_label_head(encoder, [control(kind, "Dog", "Xyzzy", "siren", siren=("Fire alarm", "Foghorn"))])
+    head = zero_shot_head(encoder, [control(kind, "Dog", "Xyzzy", "siren", siren=("Fire alarm", "Foghorn"))])
     assert head is not None
     assert head.identity == encoder.identity
     found = head.controls["x"]
@@ -81,14 +81,14 @@ def test_a_single_choice_is_taken_as_given_that_one_of_them_is_true(encoder: Tag
     wanted = tags(encoder)[:, [NAMES.index("Dog"), NAMES.index("Siren")]]
     # Independent events, exactly one of which happens: Bayes' rule, written out
     only = wanted * (1 - wanted[:, ::-1])
-    head = zero_label_head(encoder, [control("single", "Dog", "siren")])
+    head = zero_shot_head(encoder, [control("single", "Dog", "siren")])
     assert head is not None
     found = head.controls["x"].probabilities(embeddings())
     assert np.abs(found - only / only.sum(axis=1, keepdims=True)).max() < 1e-5
 
     # A label without a match takes the place of "neither of them"
     neither = (1 - wanted).prod(axis=1)
-    head = zero_label_head(encoder, [control("single", "Dog", "siren", "Xyzzy")])
+    head = zero_shot_head(encoder, [control("single", "Dog", "siren", "Xyzzy")])
     assert head is not None
     assert head.controls["x"].labels == ("Dog", "siren", NONE_OF_THESE)
     found = head.controls["x"].probabilities(embeddings())
@@ -98,12 +98,12 @@ def test_a_single_choice_is_taken_as_given_that_one_of_them_is_true(encoder: Tag
 def test_nothing_matched_or_no_tagger_is_no_head(encoder: Tagging) -> None:
     logmel: Encoder = LogmelEncoder()
     assert not isinstance(logmel, Tagger)
-    assert hasattr(Cnn14Encoder, "audioset_layer")
-    assert zero_label_head(logmel, [control("regions", "Dog")]) is None
-    assert zero_label_head(encoder, [control("regions", "Xyzzy")]) is None
-    assert zero_label_head(encoder, []) is None
+    assert hasattr(Cnn14Encoder, "class_layer")
+    assert zero_shot_head(logmel, [control("regions", "Dog")]) is None
+    assert zero_shot_head(encoder, [control("regions", "Xyzzy")]) is None
+    assert zero_shot_head(encoder, []) is None
     other = Control("y", "audio", "multiple", ("Dog",), "audio")
-    head = zero_label_head(encoder, [control("regions", "Xyzzy"), other])
+    head = zero_shot_head(encoder, [control("regions", "Xyzzy"), other])
     assert head is not None
     assert list(head.controls) == ["y"]
 
@@ -112,16 +112,16 @@ def test_services_build_it_once_for_a_label_config(
     services: Services, encoder: Tagging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     controls = (control("regions", "Dog"),)
-    assert services.zero_label_head(controls) is None  # logmel, which is not even loaded
+    assert services.zero_shot_head(controls) is None  # logmel, which is not even loaded
     monkeypatch.setattr(services, "encoder_identity", lambda: encoder.identity)
     monkeypatch.setattr(services, "encoder", lambda: encoder)
     built = []
 
     def build(*arguments: object) -> Head | None:
         built.append(arguments)
-        return zero_label_head(*arguments)  # type: ignore[arg-type]
+        return zero_shot_head(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(earmark.services, "zero_label_head", build)
+    monkeypatch.setattr(earmark.services, "zero_shot_head", build)
     first = services.head_for(None, controls)
     assert first is not None
     assert services.head_for(None, (control("regions", "Dog"),)) is first
@@ -156,7 +156,7 @@ def test_the_doctor_lists_matches_and_what_to_do_for_the_others(
     hearing = settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": checkpoint})
     found = {finding.subject: finding for finding in examine(hearing)}
     assert found["project 7 label"].level == "note"
-    assert found["project 7 label"].text == "Dog -> Dog, Bark; no AudioSet class has the name: Xyzzy"
+    assert found["project 7 label"].text == "Dog -> Dog, Bark; no class of the encoder has the name: Xyzzy"
     assert 'add predicted_values="…" to the Label' in found["project 7 label"].remedy
     assert (found["project 7 tags"].level, found["project 7 tags"].text) == ("fine", "siren -> Siren")
     assert found["project 8 labels"].level == "fault"

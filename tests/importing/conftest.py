@@ -1,4 +1,4 @@
-"""Sounds to import, made on the spot."""
+"""Fixtures: sounds to import."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_sound() -> Callable[..., Path]:
 
 @pytest.fixture
 def sound() -> Callable[..., Sound]:
-    """A sound that is only spoken of: its file is not there."""
+    """Return a factory of sounds whose files do not exist."""
 
     def make(name: str, *labels: str, digest: str = "", size: int = 10, **known: Any) -> Sound:
         facts = Facts(digest or name.ljust(64, "0"), size, 4.0, 8000, 1)

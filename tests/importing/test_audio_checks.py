@@ -1,4 +1,4 @@
-"""Hearing files before they are imported: facts, faults, and processes that may be killed."""
+"""Audio checks before an import: facts, faults, the cache, and processes that crash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from earmark.errors import ConfigurationError
-from earmark.importing import parallel_checks as checking
+from earmark.importing import parallel_checks
 from earmark.importing.audio_checks import Checked, Checker, read_facts
 from earmark.importing.models import Facts, Listed, Trust
 from earmark.importing.parallel_checks import check_all
@@ -51,11 +51,11 @@ def test_unreadable_files_are_told_apart(
     odd = os.fsdecode(b"odd-\xff.wav")
     names = ("good.flac", "junk.wav", "empty.wav", "cut.flac", "gone.wav", "loop.wav", odd)
     checker = Checker(settings)
-    found = [checker.check(Listed(tmp_path / name, name)) for name in names]
+    results = [checker.check(Listed(tmp_path / name, name)) for name in names]
     outside = checker.check(Listed(None, "../x.wav"))
-    assert found[0].facts == read_facts(good, "good.flac")
-    assert all(one.facts is None and one.why for one in [*found[1:], outside])
-    assert "UTF-8" in found[-1].why
+    assert results[0].facts == read_facts(good, "good.flac")
+    assert all(result.facts is None and result.why for result in [*results[1:], outside])
+    assert "UTF-8" in results[-1].why
     assert "audio-dir" in outside.why
 
 
@@ -73,7 +73,7 @@ def test_unchanged_files_are_not_heard_again(
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the URL under which it is served."""
+    """A folder and the URL at which it is served."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
@@ -99,13 +99,13 @@ def test_urls_are_fetched_and_served_files_confirmed(
         Listed(other, "a.wav", address=f"{url}/a.wav"),
         Listed(other, "b.wav", address=f"{url}/b.wav"),
     ]
-    found = check_all(items, settings)
-    assert found is not None
-    assert [one.facts and one.facts.sha256 for one in found] == [
+    results = check_all(items, settings)
+    assert results is not None
+    assert [result.facts and result.facts.sha256 for result in results] == [
         read_facts(there, "a").sha256, None, read_facts(there, "a").sha256, None, None,
     ]  # fmt: skip
-    assert "bytes" in found[3].why
-    assert "404" in found[4].why
+    assert "bytes" in results[3].why
+    assert "404" in results[4].why
 
 
 def test_many_files_are_checked_in_processes_in_order(
@@ -113,17 +113,17 @@ def test_many_files_are_checked_in_processes_in_order(
 ) -> None:
     items = [Listed(write_sound(tmp_path / f"{n}.wav", n), f"{n}.wav", fields={"n": n}) for n in range(40)]
     seen: list[int] = []
-    found = check_all(items, settings, seen.append)
-    assert found is not None
-    assert [one.item for one in found] == items
-    assert [one.facts for one in found] == [read_facts(tmp_path / f"{n}.wav", "") for n in range(40)]
+    results = check_all(items, settings, seen.append)
+    assert results is not None
+    assert [result.item for result in results] == items
+    assert [result.facts for result in results] == [read_facts(tmp_path / f"{n}.wav", "") for n in range(40)]
     assert seen == sorted(seen)
     assert seen[-1] == 40
     assert check_all(items, settings, should_stop=lambda: True) is None
 
 
 class Deadly:
-    """Stands for a file that crashes the decoder: the process that is handed it dies."""
+    """Stand-in for a file that crashes the decoder: the process that unpickles it dies."""
 
     def __reduce__(self) -> Any:
         return os.abort, ()
@@ -132,16 +132,16 @@ class Deadly:
 def test_a_file_that_kills_the_decoder_is_left_out_alone(
     tmp_path: Path, settings: Settings, write_sound: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "CHUNK_FILES", 1)
-    monkeypatch.setattr(checking, "ALONE_FILES", 0)
+    monkeypatch.setattr(parallel_checks, "CHUNK_FILES", 1)
+    monkeypatch.setattr(parallel_checks, "IN_PROCESS_FILES", 0)
     items = [Listed(write_sound(tmp_path / f"{n}.wav", n), f"{n}.wav") for n in range(8)]
     deadly: Any = Deadly()
     items[3] = Listed(deadly, "3.wav")
-    found = check_all(items, settings)
-    assert found is not None
-    assert [one.item for one in found] == items
-    assert [one.item.fname for one in found if one.facts is None] == ["3.wav"]
-    assert "crash" in found[3].why
+    results = check_all(items, settings)
+    assert results is not None
+    assert [result.item for result in results] == items
+    assert [result.item.fname for result in results if result.facts is None] == ["3.wav"]
+    assert "crash" in results[3].why
 
 
 def checked(name: str, digest: str = "", **known: float) -> Checked:
@@ -149,7 +149,7 @@ def checked(name: str, digest: str = "", **known: float) -> Checked:
     return Checked(Listed(Path(name), name), Facts(digest or name, 1, sample_rate=8000, channels=1, **facts))
 
 
-def test_what_stays_out_and_what_is_let_in() -> None:
+def test_what_stays_out_and_what_is_accepted() -> None:
     files = [
         checked("good"),
         checked("silent", peak_dbfs=-70.0),
@@ -168,9 +168,9 @@ def test_what_stays_out_and_what_is_let_in() -> None:
         "again": ["duplicate"],
         "gone": ["unreadable"],
     }
-    assert [v.item.fname for v in verdicts if v.let_in] == ["good", "loud"]
+    assert [v.item.fname for v in verdicts if v.accepted] == ["good", "loud"]
     lenient = judge(files, Rules(keep=keep_of("silent, duplicate")))
-    assert [v.item.fname for v in lenient if v.let_in] == ["good", "silent", "loud", "again"]
+    assert [v.item.fname for v in lenient if v.accepted] == ["good", "silent", "loud", "again"]
     assert [s.fname for s in sounds_of(judge(files, Rules(min_seconds=0, silent_below=-300)), Rules())] == [
         "good", "silent", "short", "both", "loud",
     ]  # fmt: skip
@@ -179,10 +179,12 @@ def test_what_stays_out_and_what_is_let_in() -> None:
 
 
 def test_of_the_same_sound_the_most_trusted_labels_win() -> None:
-    def one(name: str, trust: Trust | None, **known: float) -> Checked:
-        found = checked(name, "same", **known)
-        return Checked(Listed(Path(name), name, trust=trust), found.facts)
+    def with_trust(name: str, trust: Trust | None, **facts: float) -> Checked:
+        measured = checked(name, "same", **facts)
+        return Checked(Listed(Path(name), name, trust=trust), measured.facts)
 
-    verdicts = judge([one("noisy", "noisy"), one("plain", None), one("curated", "curated")], Rules())
-    assert [v.item.fname for v in verdicts if v.let_in] == ["curated"]
+    verdicts = judge(
+        [with_trust("noisy", "noisy"), with_trust("plain", None), with_trust("curated", "curated")], Rules()
+    )
+    assert [v.item.fname for v in verdicts if v.accepted] == ["curated"]
     assert "same sound as curated" in verdicts[0].why

@@ -1,4 +1,4 @@
-"""Buckets, against a stand-in that speaks as much of S3 as reading takes."""
+"""Bucket sources, against a stand-in server for the part of S3 that reading needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from earmark.settings import Settings
 
 
 class Bucket(http.server.BaseHTTPRequestHandler):
-    """Lists and hands out ``objects`` of the bucket ``calls``."""
+    """Lists and serves the ``objects`` of the bucket ``calls``."""
 
     objects: ClassVar[dict[str, bytes]]
     fetched: ClassVar[list[str]]
@@ -109,16 +109,16 @@ def test_a_prefix_is_listed_and_its_sounds_are_heard_once(
     assert [(item.fname, item.address) for item in listed] == [
         ("owl & wren/a b.wav", "s3://calls/2024/owl & wren/a b.wav")
     ]
-    found = Checker(settings).check(listed[0])
-    assert found.facts == read_facts(path, "a.wav")
+    checked = Checker(settings).check(listed[0])
+    assert checked.facts == read_facts(path, "a.wav")
     again = Checker(settings).check(listed[0])
-    assert again == found
+    assert again == checked
     assert len(bucket.fetched) == 1
-    assert found.path is not None
-    assert not found.path.exists()
-    kept = Checker(settings, keep_objects=True).check(listed[0])
-    assert kept == found
-    assert found.path.read_bytes() == path.read_bytes()
+    assert checked.path is not None
+    assert not checked.path.exists()
+    checked_again = Checker(settings, keep_objects=True).check(listed[0])
+    assert checked_again == checked
+    assert checked.path.read_bytes() == path.read_bytes()
     gone = Checker(settings).check(Listed(None, "x.wav", origin="s3://calls/x.wav"))
     assert "There is no s3://calls/x.wav" in gone.why
 

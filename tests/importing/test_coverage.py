@@ -1,4 +1,4 @@
-"""Annotated parts of a recording: what comes back as annotated after an export and another split."""
+"""Annotated parts of a recording: which stay annotated after an export and another split."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def night() -> list[ClipRecord]:
 
 
 def sounds_again(export: Path, split: float | None, format_name: FormatName) -> list[Sound]:
-    """The sounds of an import of an export, for a recording of two hours."""
+    """The sounds that importing an export yields, for a recording of two hours."""
     (export.parent / "night.wav").touch()
     source = Source(str(export), audio_dir=export.parent, format=format_name)
     facts = Facts("d" * 64, 9, 7200.0, 8000, 1)
@@ -70,8 +70,8 @@ def test_only_annotated_stretches_come_back_as_annotated(
         annotated_starts = [7.5 * number for number in annotated_starts]
     sounds = sounds_again(written(tmp_path, name, night()), split, name)
     assert len(sounds) == round(7200 / split)
-    found = [sound.stretch.start for sound in sounds if sound.stretch and sound.marks]
-    assert found == annotated_starts
+    starts = [sound.stretch.start for sound in sounds if sound.stretch and sound.marks]
+    assert starts == annotated_starts
     lost = sum(sound.lost for sound in sounds)
     # At 60 s the owl of the stretch from 120 to 150 s has no place, and its tag only at 30 s.
     assert (lost > 0) == (split == 60 or (FORMATS[name].holds_tags and (split != SPLIT or name == "csv")))
@@ -88,18 +88,18 @@ def test_a_recording_annotated_in_part_comes_back_whole_without_an_annotation(
 @pytest.mark.parametrize("name", ["jsonl", "jams"])
 def test_tags_and_annotators_go_back_to_their_own_stretches(tmp_path: Path, name: FormatName) -> None:
     sounds = sounds_again(written(tmp_path, name, night()), SPLIT, name)
-    said = {sound.stretch.start: sound.marks[0] for sound in sounds if sound.stretch and sound.marks}
-    assert {start: record.tags for start, record in said.items()} == {
+    marks_at = {sound.stretch.start: sound.marks[0] for sound in sounds if sound.stretch and sound.marks}
+    assert {start: record.tags for start, record in marks_at.items()} == {
         0: {"tags": ()}, 30: {"tags": ()}, 120: {"tags": ("Rain",)},
     }  # fmt: skip
-    assert [record.annotator for record in said.values()] == list(ANNOTATED.values())
+    assert [record.annotator for record in marks_at.values()] == list(ANNOTATED.values())
 
 
 def test_a_tag_of_a_longer_stretch_is_no_tag_of_its_pieces(tmp_path: Path) -> None:
     sounds = sounds_again(written(tmp_path, "jsonl", night()), 10.0, "jsonl")
-    said = {sound.stretch.start: sound.marks[0].tags for sound in sounds if sound.stretch and sound.marks}
-    assert said[0] == {"tags": ()}
-    assert said[120] == said[130] == {}
+    marks_at = {sound.stretch.start: sound.marks[0].tags for sound in sounds if sound.stretch and sound.marks}
+    assert marks_at[0] == {"tags": ()}
+    assert marks_at[120] == marks_at[130] == {}
 
 
 def test_the_table_beside_an_export_names_parts_and_annotators(tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_the_table_beside_an_export_names_parts_and_annotators(tmp_path: Path) -
 
 def test_an_older_export_of_stretches_is_read(tmp_path: Path) -> None:
     path = written(tmp_path, "jsonl", [replace(record, annotated=()) for record in night()])
-    found = [
+    starts = [
         sound.stretch.start for sound in sounds_again(path, SPLIT, "jsonl") if sound.stretch and sound.marks
     ]
-    assert found == [0, 30, 120]
+    assert starts == [0, 30, 120]
 
 
 def test_a_sound_annotated_as_a_whole_stays_annotated(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_regions_beyond_the_end_make_no_empty_annotation(
     (item,) = list_sounds(Source(str(path), audio_dir=write_sound(tmp_path / "a.wav").parent))
     facts = Facts("d" * 64, 9, 0.25, 8000, 1)
     (verdict,) = judge([Checked(item, facts, item.path)], Rules())
-    assert (verdict.let_in, verdict.lost) == (True, 1)
+    assert (verdict.accepted, verdict.lost) == (True, 1)
     (sound,) = sounds_of([verdict], Rules())
     made = Marking(find_controls(CONFIG, groups_of([sound])), "as-given").part(sound)
     assert len(made.get("annotations", [])) == overlapping

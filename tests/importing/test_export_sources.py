@@ -1,4 +1,4 @@
-"""Exports as sources, of Label Studio and of ours: what they bring back, and what they leave and tell."""
+"""Exports as import sources, from Label Studio and from this tool: what is imported, and what is skipped."""
 
 from __future__ import annotations
 
@@ -122,15 +122,15 @@ def test_every_format_that_is_exported_is_imported(tmp_path: Path, name: str) ->
     path = tmp_path / f"made{suffix}"
     with format_.load().writing(path) as add:
         add([RECORD])
-    asked = format_.name if format_.is_folder else None
-    (item,) = list_sounds(Source(str(path), audio_dir=tmp_path, format=asked))
+    format_name = format_.name if format_.is_folder else None
+    (item,) = list_sounds(Source(str(path), audio_dir=tmp_path, format=format_name))
     assert (item.fname, item.path) == ("deep/x.wav", tmp_path / "deep" / "x.wav")
     regions = [r for mark in item.marks for found in mark.regions.values() for r in found]
-    found = {label for mark in item.marks for labels in mark.tags.values() for label in labels}
+    imported = {label for mark in item.marks for labels in mark.tags.values() for label in labels}
     if format_.holds_regions and name != "fsdkaggle":
         assert [(r.start, r.end, r.label) for r in regions] == [(0.5, 1.0, "Owl")]
     if format_.holds_tags:
-        assert found == {"Owl", "Wren"}
+        assert imported == {"Owl", "Wren"}
 
 
 @pytest.mark.parametrize("name", ["jsonl", "csv", "jams"])
@@ -146,8 +146,8 @@ def test_a_recording_that_was_joined_again_is_no_stretch(tmp_path: Path, name: s
     with FORMATS[name].load().writing(path) as add:
         add(join([stretch(0), stretch(1)]))
         add([whole])
-    asked = FORMATS[name].name if FORMATS[name].is_folder else None
-    listed = list_sounds(Source(str(path), audio_dir=tmp_path, format=asked))
+    format_name = FORMATS[name].name if FORMATS[name].is_folder else None
+    listed = list_sounds(Source(str(path), audio_dir=tmp_path, format=format_name))
     fields = {item.fname: {**item.fields} for item in listed}
     assert fields["long.wav"] == {"depth": "3"}, "what the import writes itself is free again"
     assert fields["w.wav"]["source"] == "attic", "a column of somebody's own"

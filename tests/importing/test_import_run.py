@@ -1,4 +1,4 @@
-"""One run of the import, as far as it goes without a Label Studio."""
+"""Runs of the import command that need no Label Studio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.importing import import_run as session
+from earmark.importing import import_run
 from earmark.importing.import_run import Request, run
 from earmark.importing.sources import Source
 from earmark.settings import Settings
@@ -16,9 +16,9 @@ from earmark.settings import Settings
 
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Of a Label Studio that has no project."""
-    monkeypatch.setattr(session, "client_for", lambda _: None)
-    monkeypatch.setattr(session, "find_project", lambda *_: None)
+    """Settings for a Label Studio without projects."""
+    monkeypatch.setattr(import_run, "client_for", lambda _: None)
+    monkeypatch.setattr(import_run, "find_project", lambda *_: None)
     return settings.model_copy(update={"label_studio_url": "http://127.0.0.1:1"})
 
 
@@ -42,14 +42,14 @@ def test_a_dry_run_for_a_new_project_knows_what_has_no_place(
         source, "New one", create=True, dry_run=True, split_seconds=split, report=tmp_path / "report"
     )
     code = run(request, settings)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     rows = table_of(tmp_path / "report")
     if split:  # stretches are uploaded as FLAC, whatever they were cut from
         assert (code, rows["dog/lo.aiff"]["state"]) == (0, "to import")
         return
     assert code == 1
-    assert "1 files to import" in said
-    assert "1 left out" in said
+    assert "1 files to import" in printed
+    assert "1 left out" in printed
     assert (rows["dog/lo.aiff"]["state"], rows["dog/a.wav"]["state"]) == ("left out", "to import")
     assert "takes no .aiff uploads" in rows["dog/lo.aiff"]["reason"]
 
@@ -65,7 +65,7 @@ def test_when_no_sound_is_left_the_files_are_what_is_told(
         Source(str(tmp_path / "in")), "New one", create=True, dry_run=dry_run, report=tmp_path / "report"
     )
     assert run(request, settings) == 1
-    said = capsys.readouterr().out
-    assert "2 left out" in said
-    assert "a.wav" in said
+    printed = capsys.readouterr().out
+    assert "2 left out" in printed
+    assert "a.wav" in printed
     assert {row["state"] for row in table_of(tmp_path / "report").values()} == {"left out"}

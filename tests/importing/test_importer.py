@@ -1,4 +1,4 @@
-"""Batches, resuming and places: everything about importing that needs no Label Studio."""
+"""Import without a Label Studio: batches, resuming, destinations and the import lock."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 
 from earmark.errors import ConfigurationError, LabelStudioError, SoundNotFoundError
 from earmark.export.records import Stretch
-from earmark.importing import import_lock as turns
+from earmark.importing import import_lock
 from earmark.importing import importer as importing
-from earmark.importing.destinations import Addresses, LocalFiles, Place, Uploads
-from earmark.importing.import_lock import Turns
+from earmark.importing.destinations import Addresses, Destination, LocalFiles, Uploads
+from earmark.importing.import_lock import ImportLock
 from earmark.importing.importer import Importer
 from earmark.importing.models import Sound
 from earmark.importing.splitting import stretches
@@ -29,29 +29,29 @@ MakeSound = Callable[..., Sound]
 
 
 def test_uploads_refuse_what_label_studio_would(sound: MakeSound) -> None:
-    place = Uploads("http://127.0.0.1:1", "token", 1)
-    assert place.refuses(sound("a.WAV")) is None
-    assert ".aiff" in (place.refuses(sound("a.aiff")) or "")
-    assert "250 MB" in (place.refuses(sound("a.wav", size=250 << 20)) or "")
-    assert place.refuses(sound("a.aiff", stretch=Stretch("a.aiff", 0, 1))) is None
+    uploads = Uploads("http://127.0.0.1:1", "token", 1)
+    assert uploads.refuses(sound("a.WAV")) is None
+    assert ".aiff" in (uploads.refuses(sound("a.aiff")) or "")
+    assert "250 MB" in (uploads.refuses(sound("a.wav", size=250 << 20)) or "")
+    assert uploads.refuses(sound("a.aiff", stretch=Stretch("a.aiff", 0, 1))) is None
 
 
 def test_a_file_that_goes_away_while_importing_is_explained(tmp_path: Path, sound: MakeSound) -> None:
-    place = Uploads("http://127.0.0.1:1", "token", 1)
+    uploads = Uploads("http://127.0.0.1:1", "token", 1)
     with pytest.raises(SoundNotFoundError, match=r"gone\.wav"):
-        place.addresses([dataclasses.replace(sound("gone.wav"), path=tmp_path / "gone.wav")])
+        uploads.addresses([dataclasses.replace(sound("gone.wav"), path=tmp_path / "gone.wav")])
 
 
 def test_local_files_must_lie_in_a_subfolder_of_the_root(tmp_path: Path, sound: MakeSound) -> None:
     def at(path: Path) -> Sound:
         return dataclasses.replace(sound("x.wav"), path=path)
 
-    place = LocalFiles(None, "", 1, tmp_path)
+    local_files = LocalFiles(None, "", 1, tmp_path)
     inside = at(tmp_path / "a" / "b c.wav")
-    assert place.refuses(inside) is None
-    assert place.addresses([inside]) == ["/data/local-files/?d=a/b%20c.wav"]
-    assert "subfolders" in (place.refuses(at(tmp_path / "x.wav")) or "")
-    assert "below" in (place.refuses(at(tmp_path.parent / "x.wav")) or "")
+    assert local_files.refuses(inside) is None
+    assert local_files.addresses([inside]) == ["/data/local-files/?d=a/b%20c.wav"]
+    assert "subfolders" in (local_files.refuses(at(tmp_path / "x.wav")) or "")
+    assert "below" in (local_files.refuses(at(tmp_path.parent / "x.wav")) or "")
     with pytest.raises(ConfigurationError):
         LocalFiles(None, "", 1, tmp_path / "none")
 
@@ -64,39 +64,41 @@ def test_sounds_with_an_address_stay_where_they_are(sound: MakeSound) -> None:
 
 
 class FakeClient:
-    """Holds tasks, and can fail at a request."""
+    """Stand-in for the SDK client: holds tasks in memory, and can fail a request."""
 
     def __init__(self) -> None:
-        self.held: list[Any] = []
+        self.stored: list[Any] = []
         self.requests: list[int] = []
         self.made_of_each = 1.0
-        self.unheard = self.made = 0
+        self.unanswered = self.made = 0
         self.tasks = self.projects = self
 
     def list(self, project: int, query: str, page_size: int, **_: object) -> Any:
         bounds = [item["value"] for item in json.loads(query)["filters"]["items"]]
         after, last = bounds[0], bounds[1] if len(bounds) > 1 else float("inf")
-        found = [task for task in self.held if after < task.id <= last]
-        return SimpleNamespace(items=found[:page_size], response=SimpleNamespace(total=len(found)))
+        tasks = [task for task in self.stored if after < task.id <= last]
+        return SimpleNamespace(items=tasks[:page_size], response=SimpleNamespace(total=len(tasks)))
 
     def delete(self, id: int) -> None:
-        self.held = [task for task in self.held if task.id != id]
+        self.stored = [task for task in self.stored if task.id != id]
 
     def import_tasks(self, id: int, request: Sequence[dict[str, Any]], **_: object) -> Any:
         self.requests.append(len(request))
         for task in request:
             self.made += 1
-            said = {kind: task.get(kind, []) for kind in ("annotations", "predictions")}
-            held = SimpleNamespace(id=self.made, data=task["data"], model_dump=lambda said=said: said)
-            self.held.append(held)
-        if self.unheard:
-            self.unheard -= 1
+            labels = {kind: task.get(kind, []) for kind in ("annotations", "predictions")}
+            created = SimpleNamespace(
+                id=self.made, data=task["data"], model_dump=lambda labels=labels: labels
+            )
+            self.stored.append(created)
+        if self.unanswered:
+            self.unanswered -= 1
             raise httpx.ReadError("the answer was lost")
         return type("Answer", (), {"task_count": int(len(request) * self.made_of_each)})
 
 
-class Nowhere(Place):
-    """A place that takes anything."""
+class Nowhere(Destination):
+    """Destination that accepts any sound."""
 
     batch_files, batch_bytes = 2, 100
 
@@ -118,7 +120,7 @@ def test_batches_keep_to_files_and_bytes_and_stop_when_asked(tmp_path: Path, sou
     todo, outcome = importer.plan([*sounds, sound("bad")])
     assert [s.fname for s in todo] == ["a", "b", "c", "d", "e"]
     assert outcome.reasons() == {"bad": "refused"}
-    importer.run(todo, outcome, should_stop=lambda: len(client.held) >= 3)
+    importer.run(todo, outcome, should_stop=lambda: len(client.stored) >= 3)
     assert (client.requests, outcome.imported, outcome.interrupted) == ([2, 1], 3, True)
     assert outcome.states == {
         **dict.fromkeys("abc", "imported"), **dict.fromkeys("de", "to import"), "bad": "left out",
@@ -142,7 +144,7 @@ def test_noisy_sounds_come_first_and_curated_ones_last(tmp_path: Path, sound: Ma
     trusts = {"a": "curated", "b": None, "c": "noisy", "d": "curated"}
     todo, outcome = importer.plan([sound(name, trust=trust) for name, trust in trusts.items()])
     importer.run(todo, outcome)
-    assert [(task.data["fname"], task.data.get("label_trust")) for task in client.held] == [
+    assert [(task.data["fname"], task.data.get("label_trust")) for task in client.stored] == [
         ("c", "noisy"), ("b", None), ("a", "curated"), ("d", "curated"),
     ]  # fmt: skip
 
@@ -164,7 +166,7 @@ def test_a_recording_is_not_brought_in_again_in_other_stretches(tmp_path: Path, 
         return importer.plan(stretches(whole, seconds, 0.1))
 
     todo, outcome = plan(1.5)
-    Importer(client, "", 1, "audio", Nowhere(), tmp_path)._create(
+    Importer(client, "", 1, "audio", Nowhere(), tmp_path)._create_tasks(
         [{"data": {**part.data(), "audio": "/a"}} for part in todo[1:]], todo[1:]
     )
     todo, outcome = plan(1.5)
@@ -194,39 +196,39 @@ def test_a_batch_whose_answer_was_lost_is_not_made_twice(
 ) -> None:
     monkeypatch.setattr(importing, "RETRY_SECONDS", (0.0,))
     client = FakeClient()
-    client.unheard = 1
+    client.unanswered = 1
     importer = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
     outcome = importer.run(*importer.plan([sound("a"), sound("b"), sound("c")]))
-    assert [task.data["fname"] for task in client.held] == ["a", "b", "c"]
+    assert [task.data["fname"] for task in client.stored] == ["a", "b", "c"]
     assert outcome.imported + outcome.already_there == 3
     # Label Studio may carry the same request out once more, half an hour later.
-    client.import_tasks(1, [{"data": task.data} for task in client.held[:2]])
+    client.import_tasks(1, [{"data": task.data} for task in client.stored[:2]])
     later = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
     later.run(*later.plan([sound("d")]))
-    assert sorted(task.data["fname"] for task in client.held) == ["a", "b", "c", "d"]
+    assert sorted(task.data["fname"] for task in client.stored) == ["a", "b", "c", "d"]
 
 
 def test_a_request_that_was_cut_off_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.0)
-    first = Turns(tmp_path, "project 1")
-    with pytest.raises(KeyboardInterrupt), first.turn(lambda identity: True), first.sending("a"):
-        raise KeyboardInterrupt  # stands for a kill: the answer was not heard
+    monkeypatch.setattr(import_lock, "POLL_SECONDS", 0.0)
+    first = ImportLock(tmp_path, "project 1")
+    with pytest.raises(KeyboardInterrupt), first.acquire(lambda identity: True), first.sending("a"):
+        raise KeyboardInterrupt  # stands for a kill: the answer was not received
     looks: list[str] = []
 
     def arrived(identity: str) -> bool:
         looks.append(identity)
         return len(looks) == 3
 
-    with Turns(tmp_path, "project 1").turn(arrived):
+    with ImportLock(tmp_path, "project 1").acquire(arrived):
         assert looks == ["a", "a", "a"]
-    with Turns(tmp_path, "project 1").turn(arrived):
+    with ImportLock(tmp_path, "project 1").acquire(arrived):
         assert len(looks) == 3, "once it is known, it is forgotten"
     # One that never arrived is given up after a while.
-    with pytest.raises(KeyboardInterrupt), first.turn(lambda identity: True), first.sending("b"):
+    with pytest.raises(KeyboardInterrupt), first.acquire(lambda identity: True), first.sending("b"):
         raise KeyboardInterrupt
     (note,) = tmp_path.glob("*.sent")
-    note.write_text(json.dumps({"identity": "b", "at": time.time() - turns.SETTLE_SECONDS}))
-    with Turns(tmp_path, "project 1").turn(lambda identity: False):
+    note.write_text(json.dumps({"identity": "b", "at": time.time() - import_lock.SETTLE_SECONDS}))
+    with ImportLock(tmp_path, "project 1").acquire(lambda identity: False):
         pass
 
 
@@ -235,13 +237,13 @@ def test_two_imports_take_turns(tmp_path: Path) -> None:
     order: list[str] = []
 
     def second() -> None:
-        with Turns(tmp_path, "project 1").turn(lambda identity: True):
+        with ImportLock(tmp_path, "project 1").acquire(lambda identity: True):
             order.append("second")
 
     other = threading.Thread(target=second)
-    with Turns(tmp_path, "project 1").turn(lambda identity: True):
+    with ImportLock(tmp_path, "project 1").acquire(lambda identity: True):
         other.start()
-        with Turns(tmp_path, "project 2").turn(lambda identity: True):
+        with ImportLock(tmp_path, "project 2").acquire(lambda identity: True):
             inside.set()
         order.append("first")
     other.join()
@@ -260,10 +262,10 @@ def test_what_another_import_brought_in_meanwhile_is_not_made_again(tmp_path: Pa
     quick = Importer(client, "", 1, "audio", Nowhere(), tmp_path)
     todo, outcome = slow.plan(sounds)
 
-    def other_one_comes_in(done: int) -> None:
+    def run_the_other_import(done: int) -> None:
         if done == 2:
             quick.run(*quick.plan(sounds[3:]))
 
-    slow.run(todo, outcome, on_progress=other_one_comes_in)
-    assert sorted(task.data["fname"] for task in client.held) == list("abcdef")
+    slow.run(todo, outcome, on_progress=run_the_other_import)
+    assert sorted(task.data["fname"] for task in client.stored) == list("abcdef")
     assert (outcome.imported, outcome.already_there) == (3, 3)

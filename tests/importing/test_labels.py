@@ -1,4 +1,4 @@
-"""Where labels go in a label config, what is said when they have no place, and what tasks get."""
+"""Label mapping of an import: matching controls, errors for missing labels, and the tasks' results."""
 
 from __future__ import annotations
 

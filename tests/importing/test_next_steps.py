@@ -1,4 +1,4 @@
-"""What an import says to do next, and what it refuses before Label Studio does."""
+"""Next steps after an import, and label configs that it refuses before Label Studio does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.simulated_label_studio import SimulatedLabelStudio, studio
 from earmark.errors import LabelConfigError
-from earmark.importing import import_run as session
+from earmark.importing import import_run
 from earmark.importing.import_run import Request, run
 from earmark.importing.models import Sound
 from earmark.importing.next_steps import next_steps
@@ -81,7 +81,7 @@ def test_uploads_to_a_project_with_two_sounds_are_refused_before_a_file_is_read(
     label_studio: SimulatedLabelStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label_studio.create_project("Two sounds", TWO_SOUNDS)
-    monkeypatch.setattr(session, "list_sounds", lambda *_: pytest.fail("looked at files"))
+    monkeypatch.setattr(import_run, "list_sounds", lambda *_: pytest.fail("looked at files"))
     with pytest.raises(LabelConfigError, match=r"\$audio.*\$second.*--as-urls"):
         run(Request(Source(str(tmp_path)), "two SOUNDS"), settings_for(label_studio, tmp_path))
 
@@ -102,4 +102,4 @@ def test_a_second_field_that_no_column_fills_is_named(
 
 def test_a_column_fills_the_second_field(sound: Callable[..., Sound]) -> None:
     filled: Any = sound("a.wav", fields={"second": "/b.wav"})
-    session._fields_are_filled(TWO_SOUNDS, "local-files", [filled], "audio")
+    import_run._check_required_fields(TWO_SOUNDS, "local-files", [filled], "audio")

@@ -1,4 +1,4 @@
-"""The report: every file in the table, and a page that stands alone, whatever the files are called."""
+"""The import report: every file in the table, and a self-contained page, also with odd file names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from matplotlib.image import imread
 
 from earmark.export.records import ClipRecord, RegionRecord
-from earmark.importing import charts as pictures
+from earmark.importing import charts
 from earmark.importing.audio_checks import Checked
 from earmark.importing.importer import LeftOut, Outcome
 from earmark.importing.models import Facts, Listed
@@ -83,7 +83,7 @@ def test_regions_beyond_the_end_are_cut_or_left_out_and_told(tmp_path: Path) -> 
     record = ClipRecord("a.wav", tags={"": ("night",)}, regions={"": regions})
     one = Checked(Listed(Path("a.wav"), "a.wav", (record,)), Facts("a", 9, 10.0, 8000, 1, -6.0))
     (verdict,) = judge([one], Rules())
-    assert (verdict.let_in, verdict.lost) == (True, 1)
+    assert (verdict.accepted, verdict.lost) == (True, 1)
     (sound,) = sounds_of([verdict], Rules())
     assert [(r.start, r.end, r.label) for r in sound.marks[0].regions[""]] == [
         (1.0, 2.0, "in"), (9.0, 10.0, "a frame over"), (10.0, 10.0, "moment"), (8.0, 10.0, "over"),
@@ -125,6 +125,6 @@ def test_a_sound_of_each_label_is_shown(tmp_path: Path, write_sound: Callable[..
 
 @pytest.mark.parametrize("values", [[1.0], [1.0] * 5, [0.001, 4000.0], [-200.0, 0.0], [0.0, 5.0]])
 def test_any_spread_of_values_can_be_drawn(values: list[float]) -> None:
-    drawn = pictures.histogram("x", values, "s")
+    drawn = charts.histogram("x", values, "s")
     assert drawn is not None
     assert ElementTree.fromstring(drawn[1]).tag.endswith("svg")

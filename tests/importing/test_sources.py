@@ -1,4 +1,4 @@
-"""Every kind of source, from what is written in it to the list of sounds."""
+"""Every kind of import source, from its content to the list of sounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stretches of long recordings: no sample lost, none changed, every label in its place."""
+"""Splitting of long recordings: samples stay exact, and every label stays in place."""
 
 from __future__ import annotations
 

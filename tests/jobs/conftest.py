@@ -1,4 +1,4 @@
-"""A real Redis of our own."""
+"""Fixtures: a private Redis server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project's job waits at most once, and no trace of an old one blocks a new one."""
+"""A project's job is enqueued at most once, and the remains of an old one never block a new one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from earmark.jobs.dispatcher import (
     debounce_seconds,
     due_at,
     due_jobs,
-    due_jobs_and_next_look,
+    due_jobs_and_next_poll,
     is_due,
 )
 from earmark.jobs.queue import TAKEN_PREFIX, JobRequest, ensure_job, job_queue, live_workers
@@ -29,7 +29,7 @@ from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.events import PendingWork, mark_handled, pending_events, record_event
 from earmark.store.models import Training
-from earmark.worker.process import EnduringWorker
+from earmark.worker.process import ResilientWorker
 
 KEY = "1.1795198673"
 REQUEST = JobRequest("learn", KEY, timeout_seconds=60, lease_seconds=30.0)
@@ -121,7 +121,7 @@ def test_the_debounce_is_a_share_of_what_a_training_takes(settings: Settings) ->
     assert due_at(work, settings) == 1000.0 + longest
 
 
-def test_a_training_waits_for_its_own_moment_and_the_next_look_is_then(
+def test_a_training_waits_for_its_own_moment_and_the_next_poll_is_then(
     services: Services, settings: Settings
 ) -> None:
     with services.database.write() as session:
@@ -133,8 +133,8 @@ def test_a_training_waits_for_its_own_moment_and_the_next_look_is_then(
         )
 
     def look(now: float) -> tuple[list[str], float]:
-        jobs, next_look = due_jobs_and_next_look(services.database, settings, now, 0.0)
-        return [request.function for request, _ in jobs], next_look
+        jobs, next_poll = due_jobs_and_next_poll(services.database, settings, now, 0.0)
+        return [request.function for request, _ in jobs], next_poll
 
     jobs, next_look = look(received_at)
     assert jobs == []
@@ -179,7 +179,7 @@ def test_a_worker_trains_what_the_dispatcher_saw(
 
 def test_a_flushed_redis_knows_its_workers_again(redis_server: redis.Redis) -> None:
     queue = job_queue(redis_server)
-    worker = EnduringWorker([queue], connection=redis_server, serializer=JSONSerializer)
+    worker = ResilientWorker([queue], connection=redis_server, serializer=JSONSerializer)
     worker.register_birth()  # type: ignore[no-untyped-call]
     assert live_workers(queue) == 1
     redis_server.flushall()

@@ -1,4 +1,4 @@
-"""Whoever can write to Redis can still run no code of theirs here: nothing is ever unpickled."""
+"""Write access to Redis does not allow code execution in workers: nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 from earmark.jobs.queue import JobRequest, ensure_job, job_queue
 from earmark.settings import Settings
-from earmark.worker.process import EnduringWorker
+from earmark.worker.process import ResilientWorker
 
 REQUEST = JobRequest("learn", "1.1795198673", timeout_seconds=60)
 
@@ -36,7 +36,7 @@ def test_a_pickled_job_is_refused_and_blocks_nothing(redis_server: redis.Redis, 
     touched = tmp_path / "touched"
     plant(redis_server, touched)
     queue = job_queue(redis_server)
-    worker = EnduringWorker([queue], connection=redis_server, serializer=JSONSerializer)
+    worker = ResilientWorker([queue], connection=redis_server, serializer=JSONSerializer)
     worker.work(burst=True, logging_level="CRITICAL")
     assert not touched.exists()
     assert queue.count == 0
@@ -57,7 +57,7 @@ def test_training_stands_back(settings: Settings, redis_server: redis.Redis, tmp
     queue.enqueue_call(
         "subprocess.call", args=(["sh", "-c", f"nice > {written}"],), job_id="nice", timeout=30
     )
-    worker = EnduringWorker([queue], connection=redis_server, serializer=JSONSerializer)
+    worker = ResilientWorker([queue], connection=redis_server, serializer=JSONSerializer)
     own = int(subprocess.check_output(["nice"]))
     worker.work(burst=True, logging_level="CRITICAL")
     assert int(written.read_text()) == min(19, own + settings.train_niceness)

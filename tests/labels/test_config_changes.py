@@ -1,4 +1,4 @@
-"""Labels that are new, removed or renamed: what predictions say at once, and what trainings learn."""
+"""Labels that are new, removed or renamed: predictions at once, and later trainings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from earmark.labels.config_changes import names_now, note_label_config
+from earmark.labels.config_changes import current_label_names, update_label_config
 from earmark.labels.controls import parse_label_config
 from earmark.learning.training import learn
 from earmark.prediction.predictor import Predictor
@@ -48,7 +48,7 @@ def region_labels(item: dict[str, Any]) -> set[str]:
 
 def names(services: Services, label_config: str) -> Any:
     with services.database.read() as session:
-        return names_now(session, KEY, parse_label_config(label_config))
+        return current_label_names(session, KEY, parse_label_config(label_config))
 
 
 def test_a_renamed_label_answers_at_once_and_its_old_annotations_teach_it(
@@ -73,7 +73,7 @@ def test_chains_and_the_way_back(services: Services, tones: list[dict[str, Any]]
     for label in ("Deep", "Bass"):
         if by_setup:
             with services.database.write() as session:
-                note_label_config(session, KEY, config(label, "High"), time.time())
+                update_label_config(session, KEY, config(label, "High"), time.time())
         else:
             receive(services, project_updated(config(label, "High")))
     assert tag(predicted(services, tones[4], config("Bass", "High"))) == ["Bass"]
@@ -110,7 +110,7 @@ def test_a_webhook_that_waited_brings_no_former_config_back(
     receive(services, *(webhook(task, LOW_HIGH) for task in tones[:4]))
     renamed = config("Deep", "High")
     with services.database.write() as session:
-        note_label_config(session, KEY, renamed, time.time())
+        update_label_config(session, KEY, renamed, time.time())
     learn(services, KEY)
     with services.database.read() as session:
         assert session.get_one(Project, KEY).label_config == renamed
@@ -169,7 +169,7 @@ def test_a_changed_config_is_learnt_from_once(services: Services, tones: list[di
     # AnnotatedSound of by /setup first: the webhook that follows is not the first to know, and is learnt from
     several = config("Low", "High", choice="multiple")
     with services.database.write() as session:
-        note_label_config(session, KEY, several, time.time())
+        update_label_config(session, KEY, several, time.time())
     receive(services, project_updated(several), project_updated(several))
     assert learn(services, KEY) is not None
     receive(services, project_updated(several))

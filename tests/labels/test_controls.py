@@ -1,4 +1,4 @@
-"""Label configs in, controls out."""
+"""Label config parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A label is taken for a renamed one only where nothing else can be meant."""
+"""Rename detection: a label counts as renamed only where it is unambiguous."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connecting is one backend in Label Studio, whatever happens on the way."""
+"""Connecting creates exactly one backend in Label Studio, also after failures and retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project's address and token of Label Studio change together, and not because somebody says so."""
+"""A project's Label Studio address and token change together, and only after confirmation."""
 
 from __future__ import annotations
 

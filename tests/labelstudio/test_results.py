@@ -1,4 +1,4 @@
-"""Results as the interface writes them, read and written."""
+"""Result items in Label Studio's format, read and written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an annotation is trusted, and which sounds belong together."""
+"""Weights of annotations by trust, and grouping of sounds by recording."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from earmark.features.extractor import Sound
+from earmark.features.extractor import EncodedSound
 from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.results import read_result
 from earmark.learning.annotated_clips import (
@@ -26,7 +26,7 @@ CONTROLS = parse_label_config(config("Low", "High"))
 def heard(data: dict[str, Any] | None = None, digest: str = "a" * 64, **annotation: Any) -> AnnotatedSound:
     row = Annotation(project_key="1.1", annotation_id=1, result=result_of("Low"), **annotation)
     task = Task(project_key="1.1", task_id=1, data={"audio": "/x.wav", **(data or {})})
-    sound = Sound(digest, 3.0, np.zeros((4, 2), np.float16))
+    sound = EncodedSound(digest, 3.0, np.zeros((4, 2), np.float16))
     return AnnotatedSound(row, task, read_result(row.result, CONTROLS, {}), {"audio": sound})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earmark.features.extractor import Sound
+from earmark.features.extractor import EncodedSound
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
@@ -15,7 +15,7 @@ from earmark.store.models import Annotation, Task
 
 TAGS = Control("t", "audio", "multiple", ("x", "y"), "audio")
 REGIONS = Control("r", "audio", "regions", ("x", "y"), "audio")
-SOUND = Sound("0" * 64, 4.0, np.zeros((4, 1), np.float16))
+SOUND = EncodedSound("0" * 64, 4.0, np.zeros((4, 1), np.float16))
 
 
 def heard(task: int, annotator: int | None, tags: str | None = None, *regions: Region) -> AnnotatedSound:

@@ -1,4 +1,4 @@
-"""Tags that nobody chose: taken away they teach, and left alone beside regions they say nothing."""
+"""Implicit negatives: removed tags count as "none of these", untouched tags beside regions do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that would learn nothing new makes no version."""
+"""Training digest: a training on unchanged annotations makes no version."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_what_was_refused_is_not_made_again(
         patch.setattr(
             earmark.learning.training_set, "compare", lambda *_: Comparison({}, {}, ("It is worse.",))
         )
-        assert teach(services, webhook(tones[4], CONFIG)).outcome == "kept"
+        assert teach(services, webhook(tones[4], CONFIG)).outcome == "rejected"
     training = teach(services, START)
     assert training.outcome == "unchanged"
     assert "It is worse." in training.detail

@@ -1,4 +1,4 @@
-"""Test, then train: each annotation is measured once, against what its annotator was shown."""
+"""Prequential evaluation: each annotation is measured once, against the prediction that was shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Never quietly worse: what is served, what is kept, and what is said about it."""
+"""Training: which version is served or rejected, and the reason that is stored."""
 
 from __future__ import annotations
 
@@ -102,18 +102,18 @@ def test_a_worse_candidate_is_kept_with_the_reason_and_the_active_one_goes_on(
         remember_project(session, KEY).refreshed_version = "logmel-v1"
     judge.reasons = (WORSE,)
     training = teach(services, tones[6])
-    assert (training.outcome, training.version, training.detail) == ("kept", "logmel-v2", WORSE)
+    assert (training.outcome, training.version, training.detail) == ("rejected", "logmel-v2", WORSE)
     assert "warning" in "".join(capsys.readouterr())
     assert services.version_name(KEY) == "logmel-v1"
     assert Predictor(services).predict(tones[7:8], KEY, CONFIG).version == "logmel-v1"
     with services.database.read() as session:
         kept, served = list_versions(session, KEY)
-        assert (kept.name, kept.status, kept.reason, kept.active) == ("logmel-v2", "kept", WORSE, False)
+        assert (kept.name, kept.status, kept.reason, kept.active) == ("logmel-v2", "rejected", WORSE, False)
         assert (served.status, served.reason, served.active) == ("accepted", "", True)
         assert load_folds(session, kept.id)
         assert pending_events(session, KEY) == [], "what it learnt from is not learnt again and again"
     assert due_jobs(services.database, services.settings, training.finished_at + 100) == []
-    assert remark(services) == f"logmel-v2 was kept and is not served: {WORSE}"
+    assert remark(services) == f"logmel-v2 was rejected and is not served: {WORSE}"
     finding = next(iter(project_findings(services.settings)))
     assert finding.level == "note"
     assert WORSE in finding.text
@@ -121,7 +121,7 @@ def test_a_worse_candidate_is_kept_with_the_reason_and_the_active_one_goes_on(
 
     judge.reasons = ()
     assert teach(services, tones[7]).outcome == "registered"
-    # Compared with the one that is active, not with the one that was kept
+    # Compared with the one that is active, not with the one that was rejected
     active_one = head_of(services, "logmel-v1")
     assert [Fitted.from_bytes(active, None).head.to_bytes() for _, active in judge.asked] == [active_one] * 2
     assert services.version_name(KEY) == "logmel-v3"
@@ -140,7 +140,7 @@ def test_a_fit_that_went_wrong_is_measured_and_kept(
 
     monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_wrongly)
     training = teach(services, *tones[8:])
-    assert training.outcome == "kept"
+    assert training.outcome == "rejected"
     assert "would get worse" in training.detail
     active = services.active(KEY)
     assert active is not None
@@ -172,7 +172,7 @@ def test_the_first_version_is_compared_with_what_answered_before_any_training(
         version = other.active(KEY)
         assert version is not None
         start = other.head(version)
-    monkeypatch.setattr(services, "zero_label_head", lambda _controls: start)
+    monkeypatch.setattr(services, "zero_shot_head", lambda _controls: start)
 
     def fit_wrongly(*arguments: Any, **named: Any) -> Any:
         fitted, report = fit_head(*arguments, **named)
@@ -180,7 +180,7 @@ def test_the_first_version_is_compared_with_what_answered_before_any_training(
 
     monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_wrongly)
     training = teach(services, *tones)
-    assert training.outcome == "kept"
+    assert training.outcome == "rejected"
     assert services.version_name(KEY) == "logmel-v0"
     monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_head)
     assert teach(services, {**tones[0], "id": 99}).outcome == "registered"

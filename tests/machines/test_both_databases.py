@@ -15,12 +15,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 
-from earmark.api.event_writer import EventJournal
+from earmark.api.event_writer import EventWriter
 from earmark.jobs.dispatcher import due_jobs
 from earmark.learning.training import learn
 from earmark.prediction.predictor import Predictor
+from earmark.prediction.write_windows import activity
 from earmark.services import Services
-from earmark.store.annotations import apply_event, known_annotations, live_annotations
+from earmark.store.annotations import apply_event, live_annotations, stored_annotation_ids
 from earmark.store.database import Database
 from earmark.store.events import mark_handled, pending_events, pending_work, record_event
 from earmark.store.models import Base, Project, Version
@@ -67,7 +68,7 @@ def test_everything_that_waits_is_read_in_parts(database: Database) -> None:
             payload = {"action": "ANNOTATION_CREATED", "annotation": annotation, "project": PROJECT}
             record_event(session, payload)
     with database.read() as session:
-        assert known_annotations(session, KEY) == set(range(1, 131))
+        assert stored_annotation_ids(session, KEY) == set(range(1, 131))
 
 
 def test_a_database_of_the_first_release_keeps_everything(database_url: str) -> None:
@@ -201,7 +202,7 @@ def test_webhooks_of_several_api_processes_never_wait_for_each_other_in_a_ring(d
     import asyncio
 
     Database(database_url).upgrade()
-    journals = [EventJournal(database_url) for _ in range(4)]
+    journals = [EventWriter(database_url) for _ in range(4)]
 
     def say(journal: int, place: int) -> dict[str, Any]:
         project = place if journal % 2 else 7 - place
@@ -243,6 +244,23 @@ def test_a_lower_number_that_is_committed_later_is_not_lost(postgres_url: str) -
     database.close()
 
 
+def test_only_submits_of_the_editor_count_as_activity(database: Database) -> None:
+    """A script sends no ``lead_time``; annotations of several tasks at once are a list."""
+    with database.write() as session:
+        for annotation in (
+            {"id": 1, "completed_by": 7, "lead_time": 3.5},
+            {"id": 2, "completed_by": {"id": 8}, "lead_time": 4},
+            {"id": 3, "completed_by": 9, "lead_time": None},
+            {"id": 4, "completed_by": 9},
+            [{"id": 5, "completed_by": 9, "lead_time": 1.0}],
+        ):
+            payload = {"action": "ANNOTATION_CREATED", "project": PROJECT, "annotation": annotation}
+            last = record_event(session, payload).received_at
+    with database.read() as session:
+        latest = activity(session, KEY, last + 1)
+    assert (len(latest.times), latest.annotators) == (2, 2)
+
+
 def test_reading_sees_one_moment(database: Database) -> None:
     with database.write() as session:
         remember_project(session, KEY, title="before")
@@ -264,7 +282,7 @@ def test_what_is_odd_is_kept(services: Services, odd: object) -> None:
     payload = webhook({"id": 1, "data": {"audio": "a", "odd": odd}, "label": "Low"}, CONFIG, odd=odd)
     payload["project"]["title"] = odd
     payload["odd"] = odd
-    journal = EventJournal(services.settings.sqlalchemy_url)
+    journal = EventWriter(services.settings.sqlalchemy_url)
     assert asyncio.run(journal.store(payload)) == 1
     journal.close()
     with services.database.write() as session:

@@ -122,7 +122,7 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
     with services.database.read() as session:
         trainings = session.query(Training).order_by(Training.started_at).all()
     trainings = [training for training in trainings if training.outcome != "nothing"]
-    assert {training.outcome for training in trainings} <= {"registered", "kept"}
+    assert {training.outcome for training in trainings} <= {"registered", "rejected"}
     for number in NUMBERS:
         own = [training for training in trainings if training.project_key == key_of(number)]
         assert len(own) == 3

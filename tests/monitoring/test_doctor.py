@@ -1,4 +1,4 @@
-"""The doctor looks at everything, and names a remedy for each fault."""
+"""The doctor runs all checks, and names a remedy for each fault."""
 
 from __future__ import annotations
 

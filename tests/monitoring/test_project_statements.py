@@ -1,4 +1,4 @@
-"""What is said of a project: why it waits, labels without examples, renames, annotators who disagree."""
+"""Status messages of a project: waiting, labels without examples, renames, annotators who disagree."""
 
 from __future__ import annotations
 

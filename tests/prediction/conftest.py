@@ -1,4 +1,4 @@
-"""Servers of sounds, also slow ones."""
+"""Fixtures: sound servers, also slow ones."""
 
 from tests.audio.sound_server import server, trickle
 

@@ -1,4 +1,4 @@
-"""Region assistance with a real head: label, edges, and what is left alone."""
+"""Interactive assistance with a real head: label, edges, and regions that it leaves unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bulk predictions without a Label Studio: cutting, claiming, giving up, and what a request leaves over."""
+"""Bulk predictions without a Label Studio: chunks, leases, attempts, and unreached tasks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.prediction.bulk import CHUNK_SECONDS, CHUNK_TASKS, MOST_ATTEMPTS, cut, plan_rest, work
+from earmark.prediction.bulk import (
+    CHUNK_SECONDS,
+    CHUNK_TASKS,
+    MOST_ATTEMPTS,
+    plan_remaining,
+    process_chunks,
+    split_chunks,
+)
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.models import PreannotationChunk
 from earmark.store.preannotations import (
     claim_chunk,
     create_run,
-    give_back_chunk,
-    keep_chunk,
     planned_tasks,
+    release_chunk,
+    renew_chunk,
     run_progress,
 )
 from earmark.store.projects import UNKNOWN_PROJECT
@@ -40,7 +47,7 @@ def known(services: Services) -> Services:
 
 @given(st.lists(st.floats(0.01, 2000), max_size=200))
 def test_chunks_hold_every_task_once_and_little_each(seconds: list[float]) -> None:
-    chunks = list(cut(enumerate(seconds)))
+    chunks = list(split_chunks(enumerate(seconds)))
     assert [number for chunk in chunks for number in chunk] == list(range(len(seconds)))
     for chunk in chunks:
         assert 1 <= len(chunk) <= CHUNK_TASKS
@@ -50,20 +57,20 @@ def test_chunks_hold_every_task_once_and_little_each(seconds: list[float]) -> No
 @pytest.mark.parametrize("odd", [None, "7", [7], {"x": 7}, True, -1, 2.5])
 def test_odd_tasks_of_a_request_are_left_out(known: Services, odd: Any) -> None:
     tasks = [{"id": odd, "data": {}}, {"id": 8, "data": {"duration": odd}}, odd]
-    assert plan_rest(known, KEY, "logmel-v1", tasks) == 1
+    assert plan_remaining(known, KEY, "logmel-v1", tasks) == 1
     with known.database.read() as session:
         assert planned_tasks(session, KEY).keys() == {8}
 
 
 def test_what_is_planned_already_is_not_planned_again(known: Services) -> None:
     for _ in range(2):
-        assert plan_rest(known, KEY, "logmel-v1", [{"id": 8}, {"id": 9}]) == 2
+        assert plan_remaining(known, KEY, "logmel-v1", [{"id": 8}, {"id": 9}]) == 2
     with known.database.read() as session:
         assert session.query(PreannotationChunk).count() == 1
 
 
 def test_a_project_that_nobody_knows_gets_no_run(known: Services) -> None:
-    assert plan_rest(known, UNKNOWN_PROJECT, "logmel-v0", [{"id": 8}]) == 0
+    assert plan_remaining(known, UNKNOWN_PROJECT, "logmel-v0", [{"id": 8}]) == 0
     with known.database.read() as session:
         assert session.query(PreannotationChunk).count() == 0
 
@@ -74,7 +81,7 @@ def test_a_chunk_whose_workers_die_ends_with_a_sentence(known: Services) -> None
     for _ in range(MOST_ATTEMPTS):
         with known.database.write() as session:
             assert claim_chunk(session, run.id, "dies", -1.0) is not None
-    assert work(known, run.id) == 1
+    assert process_chunks(known, run.id) == 1
     with known.database.read() as session:
         progress = run_progress(session, run.id)
     assert progress.chunks_left == 0
@@ -89,7 +96,7 @@ def test_an_absent_label_studio_is_no_attempt(known: Services) -> None:
             chunk = claim_chunk(session, run.id, "me", 60)
             assert chunk is not None
             assert chunk.attempts == 1
-            give_back_chunk(session, chunk, "me", -1.0)
+            release_chunk(session, chunk, "me", -1.0)
 
 
 def test_a_chunk_belongs_to_one(known: Services) -> None:
@@ -98,6 +105,6 @@ def test_a_chunk_belongs_to_one(known: Services) -> None:
         chunk = claim_chunk(session, run.id, "one", 60)
         assert chunk is not None
         assert claim_chunk(session, run.id, "two", 60) is None
-        assert keep_chunk(session, chunk, "one", -1.0)
+        assert renew_chunk(session, chunk, "one", -1.0)
         assert claim_chunk(session, run.id, "two", 60) is not None
-        assert not keep_chunk(session, chunk, "one", 60)
+        assert not renew_chunk(session, chunk, "one", 60)

@@ -1,4 +1,4 @@
-"""One prediction of ours for each task of a simulated Label Studio, and none deleted that may be open."""
+"""One prediction of ours for each task of a simulated Label Studio; none that may be open is deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A head under another label config than the one it was fitted with."""
+"""A head under a label config other than the one it was fitted with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlap of labels: what is learned from annotations, and which regions are suppressed by it."""
+"""Overlap factors learned from annotations, and the suppression of regions by them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training, a comparison and a page that is no answer do to what Label Studio holds."""
+"""Effects of trainings, synchronizations and invalid responses on predictions in Label Studio."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from earmark.audio.source import LocatedSound
 from earmark.concurrency.deadline import Deadline
 from earmark.errors import EarmarkError, LabelStudioError, SoundUnreachableError
-from earmark.features.extractor import FrameExtractor, Sound
+from earmark.features.extractor import EncodedSound, FrameExtractor
 from earmark.labelstudio.credentials import Credentials
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning import synchronization as sync
@@ -24,7 +24,9 @@ from tests.scene import Scene
 def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     extract = FrameExtractor.extract
 
-    def sometimes(self: FrameExtractor, located: LocatedSound, address: str, *deadline: Deadline) -> Sound:
+    def sometimes(
+        self: FrameExtractor, located: LocatedSound, address: str, *deadline: Deadline
+    ) -> EncodedSound:
         if address.rpartition("/")[2] in names:
             raise SoundUnreachableError("The sound cannot be reached just now.")
         return extract(self, located, address, *deadline)
@@ -73,8 +75,8 @@ def test_start_training_takes_in_what_no_webhook_said(scene: Scene, monkeypatch:
     scene.label_studio.import_tasks(1, [annotated, ("2.wav", {"result": result_of("High")})])
     sync_when_rested(scene.services, scene.key)
     assert scene.services.active(scene.key) is None
-    monkeypatch.setattr(sync, "SHORTEST_ASKED_REST_SECONDS", 0.0)
-    monkeypatch.setattr(sync, "ASKED_REST_SHARE", 0)
+    monkeypatch.setattr(sync, "SHORTEST_REQUESTED_REST_SECONDS", 0.0)
+    monkeypatch.setattr(sync, "REQUESTED_REST_SHARE", 0)
     receive(scene.services, {"action": "START_TRAINING", "project": scene.label_studio.rows.project(1)})
     assert scene.learn() == "logmel-v1"
     with scene.services.database.read() as session:
@@ -90,9 +92,9 @@ def test_what_failed_rests_also_for_those_who_ask(scene: Scene, monkeypatch: pyt
 
     monkeypatch.setattr(sync, "_compare", compare)
     with pytest.raises(ValueError, match="Nobody"):
-        sync_when_rested(scene.services, scene.key, asked_for=True)
+        sync_when_rested(scene.services, scene.key, requested=True)
     assert scene.project().sync_after > time.time()
-    sync_when_rested(scene.services, scene.key, asked_for=True)
+    sync_when_rested(scene.services, scene.key, requested=True)
     assert asked == [1]
 
 

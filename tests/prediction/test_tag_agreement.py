@@ -1,4 +1,4 @@
-"""Tags and regions of the same names: which labels those are, and what a screen shows of them."""
+"""Tags and regions with shared names: which labels are linked, and which of them are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers come within their budget whatever a sound does, and slow sounds hold up no others."""
+"""Requests end within their time budget, and slow sounds do not delay others."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def test_a_slow_sound_takes_no_answer_from_its_neighbours_and_is_kept_when_it_co
     slow = remote(server, tones[8], trickle)
     tasks = [slow, remote(server, tones[9]), tones[0]]
     answer = Predictor(services).predict(tasks, KEY, CONFIG, Deadline(1.0))
-    assert answer.left == (0,)
+    assert answer.unreached == (0,)
     assert ["result" in item for item in answer.items] == [False, True, True]
     assert answer.failures == {"out_of_time": 1}
     trickle.enough.set()
     until(lambda: services.extractor().located(slow["data"]["audio"], None), "the slow sound is kept")
-    assert Predictor(services).predict([slow], KEY, CONFIG, Deadline(60)).left == ()
+    assert Predictor(services).predict([slow], KEY, CONFIG, Deadline(60)).unreached == ()
     assert [path for path, _ in server.requests].count("/9.wav") == 1
 
 
@@ -111,7 +111,7 @@ def test_reading_large_files_counts(
         (tmp_path / f"new{number}.wav").write_bytes(Path(tones[9]["data"]["audio"]).read_bytes())
         new.append({"id": 100 + number, "data": {"audio": str(tmp_path / f"new{number}.wav")}})
     answer = Predictor(services).predict([*new, tones[0]], KEY, CONFIG, Deadline(1.0))
-    assert answer.left == tuple(range(50))
+    assert answer.unreached == tuple(range(50))
     assert answer.items[50]["result"]
     assert len(read) <= earmark.audio.source.FETCH_THREADS_A_HOST
     enough.set()
@@ -137,7 +137,7 @@ def test_a_budget_that_passed_before_a_thread_was_free_does_nothing(
     now = [0.0]
     deadline = Deadline(80.0, clock=lambda: now[0])
     now[0] = 81.0
-    assert Predictor(services).predict(tones[8:], KEY, CONFIG, deadline).left == (0, 1)
+    assert Predictor(services).predict(tones[8:], KEY, CONFIG, deadline).unreached == (0, 1)
 
 
 def test_encoding_is_given_up_at_the_deadline(services: Services, tones: list[dict[str, Any]]) -> None:
@@ -145,7 +145,7 @@ def test_encoding_is_given_up_at_the_deadline(services: Services, tones: list[di
     # Time passes with each look at the clock: enough to begin with the sound, too little to end it.
     deadline = Deadline(6.5, clock=lambda: float(next(looks)))
     answer = Predictor(services).predict([tones[8]], KEY, CONFIG, deadline)
-    assert answer.left == (0,)
+    assert answer.unreached == (0,)
     located = services.extractor().located(tones[8]["data"]["audio"], None)
     assert located is not None
     assert not services.extractor().holds(located)
@@ -210,12 +210,12 @@ def test_a_file_that_many_ask_for_is_encoded_once(services: Services, tones: lis
 def test_answers_come_where_frames_cannot_be_stored(
     services: Services, settings: Settings, tones: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder,) = (settings.data_dir / "frames").iterdir()
-    for part in folder.iterdir():
-        part.rename(folder.parent / f".{part.name}")
-        part.write_bytes(b"")  # no folder: also for a superuser, whom permissions do not keep out
-    for name in (f"{n:02x}" for n in range(256)):
-        (folder / name).touch()
+    for folder in (settings.data_dir / "frames").iterdir():  # of the encoder, and of band levels
+        for number, part in enumerate(folder.iterdir()):
+            part.rename(settings.data_dir / f"{folder.name}-{number}")
+            part.write_bytes(b"")  # no folder: also for a superuser, whom permissions do not keep out
+        for name in (f"{n:02x}" for n in range(256)):
+            (folder / name).touch()
     answer = Predictor(services).predict(tones[7:], KEY, CONFIG)
     assert all(item["result"] for item in answer.items)
     assert capsys.readouterr().out.count("frames are not stored") <= 1

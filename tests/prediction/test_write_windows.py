@@ -1,6 +1,8 @@
-"""Write windows: the first half of the only annotator's time on a task, or a pause of everybody."""
+"""Write windows: the first half of a single annotator's time on a task, or while all are idle."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -70,10 +72,16 @@ def test_many_writes_wait_where_annotators_only_seem_to_have_stopped(
 def test_the_pace_is_read_from_webhooks(services: Services) -> None:
     with services.database.write() as session:
         for number, person in ((1, 7), (2, {"id": 8})):
-            annotation = {"id": number, "completed_by": person}
+            annotation = {"id": number, "completed_by": person, "lead_time": 3.5}
             payload = {"action": "ANNOTATION_CREATED", "project": PROJECT, "annotation": annotation}
             last = record_event(session, payload).received_at
         record_event(session, {"action": "PROJECT_UPDATED", "project": PROJECT})
+        without: tuple[dict[str, Any], ...] = ({}, {"lead_time": None})  # of a script
+        for lead_time in without:
+            annotation = {"id": 3, "completed_by": 9, **lead_time}
+            record_event(
+                session, {"action": "ANNOTATION_CREATED", "project": PROJECT, "annotation": annotation}
+            )
     with services.database.read() as session:
         found = activity(session, KEY, last + 1)
         assert (len(found.times), found.annotators, found.times[-1]) == (2, 2, last)

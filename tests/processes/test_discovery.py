@@ -1,4 +1,4 @@
-"""Commands find the backend that runs from this folder, and never mix the settings of two."""
+"""Commands find the backend started from this folder, and never mix the settings of two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Children start, are watched, and stop; nothing else is touched."""
+"""Child processes are started, restarted and stopped; other processes are not affected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from earmark.processes.supervisor import (
     Child,
     ChildFailedError,
     check_ports_free,
-    stop_left_behind,
+    stop_orphans,
     supervised,
 )
 
@@ -82,7 +82,7 @@ def test_children_of_a_living_supervisor_are_left_alone(tmp_path: Path) -> None:
     with supervised(tmp_path / "run") as supervisor:
         child = sleeper(tmp_path)
         supervisor.start(child)
-        stop_left_behind(tmp_path / "run")
+        stop_orphans(tmp_path / "run")
         assert child.process is not None
         assert child.process.poll() is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,24 +12,48 @@ from rich.console import Console
 
 from scripts import demo
 from scripts.demo_project import LEAST_CERTAIN, serve_least_certain_first
+from scripts.demo_source import DemoSource
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_screen_fits_80_columns(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def source(fallback: str = "") -> DemoSource:
+    config = Path("label_config.xml")
+    title = "Earmark demo, animals"
+    return DemoSource(title, config, "clips", Path("clips"), lambda *_: [], not fallback, fallback)
+
+
+def shown(width: int, source: DemoSource, monkeypatch: pytest.MonkeyPatch) -> str:
     console = Console(file=io.StringIO(), width=width)
     monkeypatch.setattr(demo, "console", console)
     loop: Any = SimpleNamespace(project_id=12345, api_url="http://127.0.0.1:59391")
     login = demo.Login("a-password12", "token")
-    console.print(demo.screen(loop, "http://127.0.0.1:58391", 12345, login, "logmel-v12345"))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    console.print(demo.screen(loop, "http://127.0.0.1:58391", 12345, login, "yamnet+logmel-v12345", source))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_screen_fits_80_columns(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(width, source(), monkeypatch)
     assert max(map(len, text.splitlines())) == 80
     for whole in (
         "http://127.0.0.1:58391/projects/12345/data?tab=12345",
         "http://127.0.0.1:59391",
         "a-password12",
-        ".venv/bin/earmark progress 'Earmark demo'",
+        ".venv/bin/earmark progress 'Earmark demo, animals'",
+        "press q",
     ):
         assert whole in text
+
+
+def test_the_screen_has_a_line_more_where_synthesised_sounds_stand_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded = shown(80, source(), monkeypatch).splitlines()
+    synthesised = shown(80, source("pip: no network"), monkeypatch).splitlines()
+    (line,) = set(synthesised) - set(recorded)
+    assert "synthesised" in line
+    assert len(line) == 80
+    assert len(synthesised) == len(recorded) + 1
 
 
 class Views:

@@ -1,4 +1,4 @@
-"""Tokens are encrypted at rest, and only the owner may read what lies in the data folder."""
+"""Encryption of tokens at rest, and permissions of the data folder."""
 
 from __future__ import annotations
 

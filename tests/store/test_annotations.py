@@ -1,4 +1,4 @@
-"""Whatever order and number of webhooks, the last known state of each annotation is held."""
+"""Webhooks in any order and number leave the latest state of each annotation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.services import Services
-from earmark.store.annotations import apply_event, count_annotations, known_annotations, live_annotations
+from earmark.store.annotations import apply_event, count_annotations, live_annotations, stored_annotation_ids
 from earmark.store.database import Database
 from earmark.store.events import record_event
 from earmark.store.models import Annotation, Base
@@ -182,4 +182,4 @@ def test_what_waits_is_known(database: Database) -> None:
         ):
             record_event(session, payload)
     with database.read() as session:
-        assert known_annotations(session, KEY) == {2, 3, 4}
+        assert stored_annotation_ids(session, KEY) == {2, 3, 4}

@@ -1,4 +1,4 @@
-"""Long work lets other writers in, and a writer that cannot get in says so in SQLAlchemy's words."""
+"""Batched writes let other writers in, and a writer that gets no lock raises SQLAlchemy's error."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def test_a_lock_that_is_never_given_back_is_an_error(
 
 
 def test_tidying_keeps_everything(services: Services) -> None:
-    journal = Database(str(services.database.url), tidy_on_commit=False)
+    journal = Database(str(services.database.url), auto_checkpoint=False)
     for _ in range(50):
         with journal.write() as session:
             record_event(session, {"action": "x", "project": PROJECT, "more": "y" * 100_000})
     file = Path(str(services.database.url.database))
     before = file.stat().st_size
-    journal.tidy()
+    journal.checkpoint()
     assert file.stat().st_size > before + 1_000_000
     with journal.write() as session:
         record_event(session, {"action": "after", "project": PROJECT})

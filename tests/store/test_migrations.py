@@ -1,4 +1,4 @@
-"""A database of an earlier release is brought to this one with all that is in it."""
+"""Migrations: a database of an earlier release is upgraded with all of its data."""
 
 from __future__ import annotations
 
@@ -129,6 +129,26 @@ def test_migrations_end_where_the_tables_are(tmp_path: Path) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+    database.close()
+
+
+def test_versions_that_were_called_kept_are_rejected(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'earmark.db'}")
+    migrate(database, "0007")
+    with database.engine.begin() as connection:
+        fill_versions_with_folds(connection, 2, active=1)
+        connection.execute(
+            text("UPDATE versions SET status = 'kept', reason = 'It is worse.' WHERE number = 2")
+        )
+    database.upgrade()
+    with database.read() as session:
+        statuses = {
+            version.number: (version.status, version.reason) for version in list_versions(session, KEY)
+        }
+    assert statuses == {1: ("accepted", ""), 2: ("rejected", "It is worse.")}
+    migrate(database, "0013", command.downgrade)
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("SELECT status FROM versions WHERE number = 2")) == "kept"
     database.close()
 
 

@@ -1,4 +1,4 @@
-"""A project is found by its key, its number or its title."""
+"""Project lookup by key, number or title."""
 
 from __future__ import annotations
 

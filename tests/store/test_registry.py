@@ -1,4 +1,4 @@
-"""Which version answers, and the way back to those that did."""
+"""Model registry: the active version, promotion and rollback."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ def database(services: Services) -> Database:
     return services.database
 
 
-def register(database: Database, kept_because: str = "", encoder: str = ENCODER) -> str:
+def register(database: Database, rejection_reason: str = "", encoder: str = ENCODER) -> str:
     with database.write() as session:
-        return register_version(session, KEY, "logmel", encoder, b"head", {}, 1, b"folds", kept_because).name
+        return register_version(
+            session, KEY, "logmel", encoder, b"head", {}, 1, b"folds", rejection_reason
+        ).name
 
 
 def active(database: Database, encoder: str = ENCODER) -> str | None:
@@ -52,7 +54,7 @@ def test_a_kept_version_is_stored_and_not_served(database: Database) -> None:
     assert active(database) == "logmel-v1"
     with database.write() as session:
         kept = find_version(session, KEY, "logmel-v2")
-        assert (kept.status, kept.reason, kept.active) == ("kept", "It is worse.", False)
+        assert (kept.status, kept.reason, kept.active) == ("rejected", "It is worse.", False)
         assert load_folds(session, kept.id) == b"folds"
         promote(session, KEY, "v2", ENCODER)
     assert active(database) == "logmel-v2"

@@ -1,4 +1,4 @@
-"""What an old name is called now."""
+"""Renamed labels: from a former name to the present one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which superseded versions keep their heads, and what is said of those that do not."""
+"""Retention: which superseded versions keep their heads, and errors for those that do not."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def database(services: Services, monkeypatch: pytest.MonkeyPatch) -> Database:
     return services.database
 
 
-def register(database: Database, kept_because: str = "", encoder: str = ENCODER) -> Version:
+def register(database: Database, rejection_reason: str = "", encoder: str = ENCODER) -> Version:
     with database.write() as session:
         return register_version(
-            session, KEY, "logmel", encoder, bytes(HEAD_BYTES), {"tags": {}}, 1, b"folds", kept_because
+            session, KEY, "logmel", encoder, bytes(HEAD_BYTES), {"tags": {}}, 1, b"folds", rejection_reason
         )
 
 

@@ -1,4 +1,4 @@
-"""The HTTP application."""
+"""FastAPI application: its routes, middleware, exception handlers and background threads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from threadpoolctl import threadpool_limits
 from earmark import __version__
 from earmark.api.dashboard import dashboard_router
 from earmark.api.docs import docs_router
-from earmark.api.event_writer import EventJournal
-from earmark.api.health_routes import watching_router
+from earmark.api.event_writer import EventWriter
+from earmark.api.health_routes import health_router
 from earmark.api.labels import labels_router
 from earmark.api.protocol import protocol_router
-from earmark.api.request_middleware import Observer
+from earmark.api.request_middleware import RequestMetrics
 from earmark.api.security import Guard
 from earmark.api.suggest import suggest_router
 from earmark.encoders.background_fetch import prepare
@@ -35,12 +35,12 @@ log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application. The database is migrated here; no model is loaded; weights that are
-    not here are fetched in the background once the application runs.
+    """Build the application and migrate the database. No model is loaded; missing weights are downloaded in
+    the background once the application runs.
     """
     configure_logging(settings.log_level, settings.log_format)
-    # Requests run side by side, and their matrix products are small: with threads of its own, each of
-    # them would fight for the cores with the others and with the encoder (measured: 2 to 3 times slower).
+    # Requests run in parallel, and their matrix products are small: BLAS threads for each request would
+    # compete for the cores with other requests and with the encoder (measured: 2 to 3 times slower).
     threadpool_limits(limits=1, user_api="blas")
     if settings.open_to_others:
         log.warning(
@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     services = Services(settings)
     services.database.upgrade()
     metrics = ApiMetrics(settings, services.database)
-    journal = EventJournal(settings.sqlalchemy_url)
+    event_writer = EventWriter(settings.sqlalchemy_url)
     readiness = Readiness(services)
     dispatcher = Dispatcher(settings, services.database)
 
@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         dispatcher.ensure_running()
         prepare(settings)
         yield
-        journal.close()
+        event_writer.close()
         readiness.close()
         dispatcher.stop()
         services.close()
@@ -68,18 +68,18 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Label Studio ML backend for sound that learns from every correction",
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's own pages load their scripts from the internet
+        docs_url=None,  # FastAPI's default pages load their scripts from the internet
         redoc_url=None,
     )
-    app.include_router(protocol_router(services, metrics, dispatcher, journal))
-    app.include_router(watching_router(metrics, readiness))
+    app.include_router(protocol_router(services, metrics, dispatcher, event_writer))
+    app.include_router(health_router(metrics, readiness))
     app.include_router(labels_router(services))
     app.include_router(suggest_router(services))
     app.include_router(dashboard_router(services, readiness))
     app.include_router(docs_router(app.title))
 
     app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Observer, metrics=metrics)  # the last one added is the first one met
+    app.add_middleware(RequestMetrics, metrics=metrics)  # added last, so it wraps all others
 
     @app.exception_handler(RequestValidationError)
     async def explain(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""The page at ``/``: how each project stands, what failed, and what is under way."""
+"""Dashboard at ``/``: status of each project, failures, and runs in progress."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _pages = Environment(
 
 
 def dashboard_router(services: Services, readiness: Readiness) -> APIRouter:
-    """Return the page, bound to the services of this process."""
+    """Return the dashboard's route, bound to the services of this process."""
     router = APIRouter()
     threads = CapacityLimiter(THREADS)
 
@@ -49,7 +49,7 @@ def _page(services: Services, readiness: Readiness) -> str:
     try:
         identity: str | None = services.encoder_identity()
     except EarmarkError:
-        identity = None  # what is wrong with it stands among the faults
+        identity = None  # readiness.faults() reports the error
     now = time.time()
     with services.database.read() as session:
         projects = []
@@ -58,10 +58,11 @@ def _page(services: Services, readiness: Readiness) -> str:
             runs = [(run.id, run_progress(session, run.id)) for run in unfinished_runs(session, key)]
             projects.append(
                 {
-                    **_about(state, services.settings, now),
+                    **_project_fields(state, services.settings, now),
                     "runs": [{"id": n, "tasks": p.tasks, "done": p.tasks_done} for n, p in runs],
                     "versions": [
-                        _row(row, now, identity) for row in list_versions(session, key, VERSIONS_SHOWN)
+                        _version_fields(row, now, identity)
+                        for row in list_versions(session, key, VERSIONS_SHOWN)
                     ],
                 }
             )
@@ -78,7 +79,7 @@ def _page(services: Services, readiness: Readiness) -> str:
     )
 
 
-def _about(state: ProjectState, settings: Settings, now: float) -> dict[str, Any]:
+def _project_fields(state: ProjectState, settings: Settings, now: float) -> dict[str, Any]:
     project, training = state.project, state.training
     failed = training is not None and training.outcome == "failed"
     return {
@@ -101,33 +102,33 @@ def _about(state: ProjectState, settings: Settings, now: float) -> dict[str, Any
     }
 
 
-def _row(version: Version, now: float, identity: str | None) -> dict[str, Any]:
+def _version_fields(version: Version, now: float, identity: str | None) -> dict[str, Any]:
     return {
         "name": version.name,
         "active": version.answers(identity),
         "reason": version.reason,
         "annotations": version.annotations,
-        "figures": _figures(version.metrics),
+        "figures": _metric_lines(version.metrics),
         "when": ago(now - version.created_at),
     }
 
 
-def _figures(metrics: dict[str, Any]) -> list[str]:
-    """One line for each control that was measured."""
+def _metric_lines(metrics: dict[str, Any]) -> list[str]:
+    """Return one line of metrics for each control that was measured."""
     lines = []
-    for control, found in metrics.items():
-        shown = [
-            f"{name} {found[key]:.2f}"
+    for control, values in metrics.items():
+        figures = [
+            f"{name} {values[key]:.2f}"
             for key, name in METRICS.items()
-            if isinstance(found, dict) and isinstance(found.get(key), float) and math.isfinite(found[key])
+            if isinstance(values, dict) and isinstance(values.get(key), float) and math.isfinite(values[key])
         ]
-        if shown:
-            lines.append(f"{control}: {', '.join(shown)}")
+        if figures:
+            lines.append(f"{control}: {', '.join(figures)}")
     return lines
 
 
 def ago(seconds: float) -> str:
-    """How long ago something was, in the largest unit that fits."""
+    """Format an age in seconds as "3 h ago", in the largest unit that fits."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit} ago"

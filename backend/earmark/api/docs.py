@@ -1,4 +1,4 @@
-"""Swagger UI at ``/docs`` from files of this machine: the page loads nothing from another server."""
+"""Swagger UI at ``/docs``, from local files: the page loads nothing from another server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 SCRIPT, STYLE, ICON = "swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"
 PACKAGE = "fastapi_offline"
-"""Brings Swagger UI's files; nothing of its code is used."""
+"""Package that contains Swagger UI's files; its code is not used."""
 
 
 def docs_router(title: str) -> APIRouter:
-    """Return the page and its three files. Addresses are relative, so it works behind a path prefix, too."""
+    """Return routes for the page and its three files. URLs are relative, so a path prefix works, too."""
     router = APIRouter(include_in_schema=False)
     folder = files(PACKAGE) / "static"
 
@@ -26,7 +26,7 @@ def docs_router(title: str) -> APIRouter:
             swagger_js_url=f"docs/{SCRIPT}",
             swagger_css_url=f"docs/{STYLE}",
             swagger_favicon_url=f"docs/{ICON}",
-            # Its validator would send our schema's address to a public server.
+            # The validator would send the schema's URL to a public server.
             swagger_ui_parameters={"validatorUrl": None},
         )
 

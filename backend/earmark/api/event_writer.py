@@ -1,8 +1,8 @@
-"""Webhooks on their way into the database: many requests, few transactions.
+"""Group commit of webhooks: one thread of a process writes them to the database, many in a transaction.
 
-Each commit waits for the disk. While one is under way the webhooks that arrive gather, and the next
-transaction takes them all; so the time for an answer hardly grows with their number, and only one
-connection of this process stands in line for SQLite's lock.
+Each commit waits for the disk. Webhooks that arrive during one are queued, and the next transaction stores
+them all; so the time to answer hardly grows with their number, and only one connection of this process
+waits for SQLite's lock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from earmark.labels.config_changes import note_project
+from earmark.labels.config_changes import update_project
 from earmark.store.database import Database
 from earmark.store.events import record_event
 
@@ -25,22 +25,22 @@ log = structlog.get_logger(__name__)
 
 LARGEST_GROUP = 256
 TIDY_EVENTS = 200
-"""So many webhooks, a megabyte or so, before the database's log is tidied beside the writing."""
+"""Webhooks, about a megabyte, after which SQLite's WAL is checkpointed in a background thread."""
 
 _Waiting = tuple[dict[str, Any], "Future[int]"]
 
 
-class EventJournal:
-    """The one thread of a process that writes webhooks. It is started by the first of them.
+class EventWriter:
+    """The single thread of a process that writes webhooks; the first webhook starts it.
 
     Parameters
     ----------
     url
-        The database, which is to be migrated already; the journal has a connection of its own.
+        Database URL, its schema migrated already; the writer has a connection of its own.
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, tidy_on_commit=False)
+        self._database = Database(url, auto_checkpoint=False)
         self._tidying = threading.Thread()
         self._untidy = 0
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -48,12 +48,12 @@ class EventJournal:
         self._lock = threading.Lock()
 
     async def store(self, payload: dict[str, Any]) -> int:
-        """Return the number of the stored event, once it is committed.
+        """Store a webhook and return its event id once it is committed.
 
         Raises
         ------
         SQLAlchemyError
-            The database does not take it.
+            The database refused it.
         """
         self._ensure_running()
         stored: Future[int] = Future()
@@ -61,7 +61,7 @@ class EventJournal:
         return await asyncio.wrap_future(stored)
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write the queued webhooks, then end the thread."""
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 self._queue.put(None)
@@ -89,29 +89,32 @@ class EventJournal:
             if ended:
                 return
 
-    def _write(self, group: Sequence[_Waiting], look: bool = True) -> None:
-        """Store a group; with ``look``, the label configs in it at once, as predictions follow them."""
+    def _write(self, group: Sequence[_Waiting], read_configs: bool = True) -> None:
+        """Store a group of webhooks in one transaction.
+
+        ``read_configs``: also apply the label configs in it at once, as predictions depend on them.
+        """
         try:
             with self._database.write() as session:
                 events = [record_event(session, payload) for payload, _ in group]
                 numbers = [event.id for event in events]
-                if look:
-                    # Many webhooks of a project say the same of it: the last one of those will do. In one
-                    # order in all processes, or PostgreSQL has two wait for each other and refuses one.
+                if read_configs:
+                    # Webhooks of a project repeat its config: the last one suffices. All processes use one
+                    # order of keys, or two transactions deadlock in PostgreSQL, which then aborts one.
                     last = {repr(event.payload.get("project")): event for event in events}.values()
                     for event in sorted(last, key=lambda event: event.project_key):
-                        note_project(session, event)
-        except Exception as error:  # whoever waits gets it, whatever it is
-            if isinstance(error, OperationalError) or (len(group) == 1 and not look):
+                        update_project(session, event)
+        except Exception as error:  # passed on to the waiting requests
+            if isinstance(error, OperationalError) or (len(group) == 1 and not read_configs):
                 for _, stored in group:
                     _settle(stored, error=error)
             elif len(group) > 1:
-                # One of them is odd; the others must not suffer for it.
-                for waiting in group:
-                    self._write([waiting], look)
+                # Written one by one, so that a single bad webhook does not fail the others
+                for item in group:
+                    self._write([item], read_configs)
             else:
                 log.error("webhook kept without looking into it", exc_info=error)
-                self._write(group, look=False)
+                self._write(group, read_configs=False)
         else:
             for (_, stored), number in zip(group, numbers, strict=True):
                 _settle(stored, number)
@@ -125,14 +128,14 @@ class EventJournal:
 
     def _tidy(self) -> None:
         try:
-            self._database.tidy()
+            self._database.checkpoint()
         except OperationalError as error:
             log.warning("database not tidied", error=str(error))
 
 
 def _settle(stored: Future[int], number: int = 0, error: Exception | None = None) -> None:
     if not stored.set_running_or_notify_cancel():
-        return  # the client has gone; the row stays
+        return  # the client disconnected; the row stays
     if error is None:
         stored.set_result(number)
     else:

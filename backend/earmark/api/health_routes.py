@@ -1,4 +1,4 @@
-"""What load balancers, orchestrators and Prometheus look at."""
+"""Health check, readiness and metrics routes for load balancers, orchestrators and Prometheus."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from earmark.api.schemas import HealthAnswer, ReadyAnswer
 from earmark.monitoring.prometheus import ApiMetrics
 from earmark.monitoring.readiness import Readiness
 
-WATCHING_THREADS = 4
-"""Apart from those of the protocol, which a scrape must never keep waiting."""
+HEALTH_THREADS = 4
+"""Separate from the protocol's threads, which a scrape must never occupy."""
 
 
-def watching_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:
+def health_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:
     """Return the routes, bound to the services of this process."""
     router = APIRouter()
-    threads = CapacityLimiter(WATCHING_THREADS)
+    threads = CapacityLimiter(HEALTH_THREADS)
 
     @router.get("/health")
     async def health() -> HealthAnswer:
-        """Say that the process is up. Touches nothing."""
+        """Report that the process is up, without checking anything else."""
         return HealthAnswer(status="UP", version=__version__)
 
     @router.get(
@@ -32,7 +32,7 @@ def watching_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:
         responses={503: {"model": ReadyAnswer, "description": "a part is not ready"}},
     )
     async def ready() -> Response:
-        """Say whether all parts work: database, Redis, a worker, the encoder's weights."""
+        """Report whether all parts work: database, Redis, a worker, the encoder's weights."""
         faults = await to_thread.run_sync(readiness.faults, limiter=threads)
         answer = ReadyAnswer(ready=not faults, faults=faults, notes=readiness.notes())
         return JSONResponse(answer.model_dump(), 503 if faults else 200)

@@ -1,7 +1,7 @@
-"""JSON from outside, read so that every value in it can be stored by any database.
+"""JSON request bodies, sanitized so that any database can store every value.
 
-RFC 8259 leaves open what Python's reader lets through: NaN and infinities, lone surrogates, NUL.
-PostgreSQL refuses some of these, UTF-8 others.
+Python's parser accepts NaN and infinities, which RFC 8259 has not, and lone surrogates and NUL, which it
+allows. PostgreSQL refuses some of these, UTF-8 others.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 _SUSPICIOUS = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)|[eE]\+?[0-9]{3}|[0-9]{309}")
-"""Whatever could become a lone surrogate, NUL or an infinity; other bodies are stored as they are."""
+"""Matches what could become a lone surrogate, NUL or an infinity; other bodies are stored unchanged."""
 _UNSTORABLE = re.compile("[\ud800-\udfff\0]")
 DEEPEST = 100
-"""Levels of nesting; Python's own limit depends on who reads it back."""
+"""Levels of nesting; Python's own limit depends on the stack of the code that reads the value back."""
 
 
 def read_json(body: bytes) -> Any:
-    """Parse a body; numbers that are none become None, characters that are none U+FFFD.
+    """Parse a body; numbers that are not finite become None, invalid characters U+FFFD.
 
     Raises
     ------
     json.JSONDecodeError
-        It is not JSON, not UTF-8, or nested too deeply.
+        The body is not JSON, not UTF-8, or nested too deeply.
     """
     try:
         value = json.loads(body, parse_constant=lambda _name: None)
@@ -46,8 +46,8 @@ def read_json(body: bytes) -> Any:
 def _deeper(value: Any, levels: int) -> bool:
     nested = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
-        inside = (item.values() if isinstance(item, dict) else item for item in nested)
-        nested = [part for parts in inside for part in parts if isinstance(part, dict | list)]
+        children = (item.values() if isinstance(item, dict) else item for item in nested)
+        nested = [part for parts in children for part in parts if isinstance(part, dict | list)]
     return bool(nested)
 
 
@@ -67,10 +67,10 @@ class _JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is read by ``read_json``."""
+    """Route class that parses the request body with ``read_json``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's own handler."""
+        """Return FastAPI's handler, wrapped so that it gets the parsed body."""
         handle = super().get_route_handler()
 
         async def read(request: Request) -> Response:

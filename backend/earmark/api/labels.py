@@ -1,4 +1,4 @@
-"""Class matches of a project's labels: which classes of the encoder they start from."""
+"""``GET /labels``: which AudioSet classes of the encoder each label of a project is matched to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 
 from earmark.encoders.registry import class_names
 from earmark.errors import LabelConfigError
-from earmark.head.zero_shot import hears_audioset
 from earmark.labels.class_matching import match_labels
 from earmark.labels.controls import parse_label_config
 from earmark.services import Services
@@ -22,23 +21,23 @@ class ControlLabels(BaseModel):
     name: str = Field(examples=["label"])
     kind: str = Field(description="`regions`, `single` or `multiple`")
     labels: dict[str, list[str] | None] = Field(
-        description="AudioSet's names for each label, or null: it is heard after its first annotation only, "
-        "unless `predicted_values` on the label names AudioSet classes",
+        description="the encoder's classes for each label, or null: it is predicted only after its first "
+        "annotation, unless `predicted_values` on the label names such classes",
         examples=[{"Dog": ["Dog"], "Xyzzy": None}],
     )
     suggestions: dict[str, list[str]] = Field(
-        description="for each label without a match the nearest AudioSet names, to choose "
+        description="for each label without a match the nearest class names, to choose "
         "`predicted_values` from; none of them is used by itself",
         examples=[{"Barking dog": ["Dog", "Bark", "Growling"]}],
     )
 
 
 class LabelsAnswer(BaseModel):
-    """How a project's labels match the encoder's AudioSet classes."""
+    """How a project's labels match the encoder's classes."""
 
     project: str
-    encoder: str = Field(description="identity of the encoder that hears now")
-    used: bool = Field(description="whether that encoder knows AudioSet, so that the matches have an effect")
+    encoder: str = Field(description="identity of the encoder in use")
+    used: bool = Field(description="whether that encoder has classes, so that the matches have an effect")
     controls: list[ControlLabels]
 
 
@@ -56,7 +55,7 @@ def labels_router(services: Services) -> APIRouter:
     def labels(
         project: Annotated[str, Query(description="`<id>.<created>`", examples=["1.1795198673"])],
     ) -> LabelsAnswer:
-        """Tell for each label which AudioSet classes predict it before there is any annotation."""
+        """Return for each label the encoder's classes that predict it before the first annotation."""
         with services.database.read() as session:
             row = session.get(Project, project)
         if row is None:
@@ -71,7 +70,7 @@ def labels_router(services: Services) -> APIRouter:
         return LabelsAnswer(
             project=project,
             encoder=identity,
-            used=hears_audioset(identity),
+            used=bool(class_names(identity)),
             controls=[
                 ControlLabels(
                     name=control.name,

@@ -10,7 +10,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, BackgroundTasks, Query
 
-from earmark.api.event_writer import EventJournal
+from earmark.api.event_writer import EventWriter
 from earmark.api.json_body import JsonRoute
 from earmark.api.request_pool import RequestPool
 from earmark.api.schemas import (
@@ -28,11 +28,11 @@ from earmark.concurrency.fair_pool import FairPool
 from earmark.concurrency.single_flight import SingleFlight
 from earmark.errors import OutOfTimeError
 from earmark.jobs.dispatcher import Dispatcher
-from earmark.labels.config_changes import note_label_config
+from earmark.labels.config_changes import update_label_config
 from earmark.labelstudio.host_moves import confirm_offer
 from earmark.monitoring.prometheus import ApiMetrics
 from earmark.prediction.assistant import Assistant
-from earmark.prediction.bulk import plan_rest
+from earmark.prediction.bulk import plan_remaining
 from earmark.prediction.deduplication import record_predictions, task_number
 from earmark.prediction.drawn_regions import interactive_context
 from earmark.prediction.predictor import Predictions, Predictor
@@ -46,13 +46,13 @@ log = structlog.get_logger(__name__)
 PREDICT_THREADS, PREDICT_THREADS_A_PROJECT = 64, 8
 """Requests at a time. Most of them wait for sounds; ``COMPUTE_SLOTS`` limits those that compute."""
 MOVE_THREADS = 2
-"""Projects whose Label Studio is asked at a time whether it moved."""
+"""Projects, at a time, whose Label Studio is asked to confirm that it moved."""
 SMALL_THREADS = 16
-"""Threads for /setup and /versions, which predictions can never use up."""
+"""Threads reserved for /setup and /versions, so that predictions cannot exhaust them."""
 
 
 def protocol_router(
-    services: Services, metrics: ApiMetrics, dispatcher: Dispatcher, journal: EventJournal
+    services: Services, metrics: ApiMetrics, dispatcher: Dispatcher, event_writer: EventWriter
 ) -> APIRouter:
     """Return the routes, bound to the services of this process."""
     router = APIRouter(route_class=JsonRoute)
@@ -66,7 +66,7 @@ def protocol_router(
 
     @router.post("/setup")
     async def setup(request: SetupRequest) -> SetupAnswer:
-        """Remember what Label Studio says of the project; answer with its active version."""
+        """Store Label Studio's address and label config of the project; return its active version."""
 
         def remember() -> str:
             key = project_key(request.project)
@@ -75,8 +75,8 @@ def protocol_router(
                     offered = remember_access(
                         session, key, request.hostname, request.access_token, services.cipher
                     )
-                    note_label_config(session, key, request.schema_, time.time())
-                if offered:  # asking takes longer than Label Studio waits
+                    update_label_config(session, key, request.schema_, time.time())
+                if offered:  # in the background: confirmation takes longer than Label Studio waits
                     moves.submit(key, key, lambda: confirm_offer(services.database, key, services.cipher))
             return services.version_name(key)
 
@@ -86,7 +86,7 @@ def protocol_router(
     async def in_time(
         key: str, deadline: Deadline, work: Callable[[], Predictions], otherwise: Callable[[], Predictions]
     ) -> Predictions:
-        """Predict in a thread; what stands in for it when the time is used up."""
+        """Run ``work`` in a thread; return ``otherwise()`` when the deadline has passed."""
         try:
             return await predict_pool.run(key, deadline, work)
         except OutOfTimeError:
@@ -95,9 +95,9 @@ def protocol_router(
 
     @router.post("/predict")
     async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
-        """Predict tasks: one item for each, in order, whatever is wrong with some of them.
+        """Predict tasks: one item for each, in order, even where some of them fail.
 
-        With `params.context`, which the editor sends of a drawn region, the answer is about that region
+        With `params.context`, which the editor sends for a drawn region, the answer is about that region
         alone: an item with its id, its likeliest label and refined edges. It is empty for regions that
         are finished or were answered before.
         """
@@ -111,7 +111,7 @@ def protocol_router(
                 lambda: assistant.predict(request.tasks, key, label_config, context, deadline),
                 lambda: assistant.unanswered(request.tasks, key),
             )
-            count(metrics, answer)
+            count_tasks(metrics, answer)
             return PredictAnswer(results=answer.items, model_version=answer.version)
         numbers = [task_number(task) for task in request.tasks]
         entered = {number for number in numbers if number is not None}
@@ -123,16 +123,16 @@ def protocol_router(
                 key,
                 deadline,
                 lambda: predictor.predict(tasks, request.project, label_config, deadline),
-                lambda: predictor.left_out(tasks, request.project),
+                lambda: predictor.out_of_time(tasks, request.project),
             )
         finally:
             flight.end(key, entered - taken)
-        if answer.left:
-            rest = [tasks[position] for position in answer.left]
-            await to_thread.run_sync(plan_rest, services, key, answer.version, rest, limiter=small)
-        # After the answer, so that it does not wait for the database; Label Studio stores it later than that
+        if answer.unreached:
+            rest = [tasks[position] for position in answer.unreached]
+            await to_thread.run_sync(plan_remaining, services, key, answer.version, rest, limiter=small)
+        # After the response, so that it does not wait for the database; Label Studio stores it even later
         background.add_task(record_predictions, services, key, tasks, answer)
-        count(metrics, answer)
+        count_tasks(metrics, answer)
         items = iter(answer.items)
         left_out = {"model_version": answer.version}
         results = [left_out if number in elsewhere else next(items) for number in numbers]
@@ -141,15 +141,15 @@ def protocol_router(
     @router.post("/webhook", status_code=201)
     async def webhook(request: WebhookRequest) -> WebhookAnswer:
         """Store the event and answer. Training follows from the stored row."""
-        # As it came: pydantic's own copy would refuse what is nested deeply.
+        # Without model_dump(), which refuses deeply nested values.
         payload: dict[str, Any] = {**request.__dict__, **(request.model_extra or {})}
-        event = await journal.store(payload)
-        known = request.action in KNOWN_ACTIONS
-        metrics.webhooks.labels(request.action if known else "other").inc()
-        log.info("webhook stored", event_id=event, action=request.action[:64], known=known)
+        event_id = await event_writer.store(payload)
+        is_known = request.action in KNOWN_ACTIONS
+        metrics.webhooks.labels(request.action if is_known else "other").inc()
+        log.info("webhook stored", event_id=event_id, action=request.action[:64], known=is_known)
         dispatcher.ensure_running()
         dispatcher.wake()
-        return WebhookAnswer(event=event)
+        return WebhookAnswer(event=event_id)
 
     @router.get("/versions")
     async def versions(
@@ -157,14 +157,14 @@ def protocol_router(
             str | None, Query(description="`<id>.<created>`: this one alone, with its learning curve")
         ] = None,
     ) -> VersionsAnswer:
-        """List the trained versions of every project, the newest first, and how each project stands."""
+        """List the trained versions of every project, newest first, and the status of each project."""
         return await to_thread.run_sync(read_versions, services, project, limiter=small)
 
     return router
 
 
-def count(metrics: ApiMetrics, answer: Predictions) -> None:
-    """Add a request's tasks to the metrics, by what came of them."""
+def count_tasks(metrics: ApiMetrics, answer: Predictions) -> None:
+    """Count a request's tasks in the metrics, by outcome."""
     for reason, tasks in answer.failures.items():
         metrics.tasks.labels(reason).inc(tasks)
     metrics.tasks.labels("predicted").inc(max(0, len(answer.items) - sum(answer.failures.values())))

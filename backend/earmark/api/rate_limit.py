@@ -1,4 +1,4 @@
-"""How much one client may ask of us, with memory that does not grow with the number of clients."""
+"""Rate limit for each client: token buckets in a bounded LRU cache of client addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 CLIENTS = 10_000
-"""Client addresses that are remembered; the one that was silent longest is forgotten first."""
+"""Client addresses in the cache; the least recently used one is evicted first."""
 
 
 class TokenBuckets:
@@ -17,7 +17,7 @@ class TokenBuckets:
     Parameters
     ----------
     clock
-        Seconds that never go back.
+        Monotonic time in seconds.
     """
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,7 +25,7 @@ class TokenBuckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> float:
-        """Take a token; returns 0.0, or the seconds until there is one where the bucket is empty."""
+        """Take a token and return 0.0; where the bucket is empty, return the seconds until the next token."""
         wait = self.wait(client)
         if wait == 0.0:
             tokens, seen_at = self._buckets[client]
@@ -33,7 +33,7 @@ class TokenBuckets:
         return wait
 
     def wait(self, client: str) -> float:
-        """Seconds until the client has a token; takes none."""
+        """Return the seconds until the client has a token, without taking one."""
         now = self._clock()
         tokens, seen_at = self._buckets.get(client, (self._burst, now))
         tokens = min(self._burst, tokens + (now - seen_at) * self._rate)
@@ -48,7 +48,9 @@ class TokenBuckets:
 
 
 def client_name(host: str) -> str:
-    """Who an address counts as: itself, or for IPv6 its /64, which one client has to itself (RFC 6177)."""
+    """Return the name that an address is counted under: itself, or for IPv6 its /64 network, which
+    belongs to one client (RFC 6177).
+    """
     if ":" not in host:
         return host
     try:

@@ -1,7 +1,7 @@
-"""Bodies of Label Studio's requests and our answers, as OpenAPI shows them.
+"""Pydantic schemas of Label Studio's requests and our responses, as OpenAPI shows them.
 
-Requests are read leniently: only what cannot be done without is demanded, and unknown fields are
-kept, because Label Studio's releases differ.
+Requests are read leniently: only indispensable fields are required, and unknown fields are kept, because
+Label Studio's releases differ.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class SetupRequest(BaseModel):
-    """What Label Studio says of a project before it asks anything."""
+    """A project as Label Studio describes it before its first request."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -38,7 +38,7 @@ class PredictRequest(BaseModel):
     label_config: Any = Field(None, description="the label config, XML")
     params: Any = Field(
         None,
-        description="with `context`, the regions drawn in the editor: the answer is about them alone",
+        description="with `context`, the regions drawn in the editor: only these are predicted",
     )
 
 
@@ -61,10 +61,10 @@ class SuggestRequest(BaseModel):
     start: float = Field(description="seconds", ge=0, allow_inf_nan=False, examples=[1.5])
     end: float = Field(description="seconds, after `start`", gt=0, allow_inf_nan=False, examples=[2.5])
     project: str | int = Field(
-        description="`<id>.<created>`, or Label Studio's number where one project alone has it",
+        description="`<id>.<created>`, or Label Studio's id alone where it is unambiguous",
         examples=["1.1795198673"],
     )
-    label_config: str = Field("", description="the label config, XML; empty takes the project's own")
+    label_config: str = Field("", description="the label config, XML; if empty, the project's own is used")
 
 
 class LabelScore(BaseModel):
@@ -75,11 +75,11 @@ class LabelScore(BaseModel):
 
 
 class SuggestAnswer(BaseModel):
-    """What the marked stretch is, and where it starts and ends."""
+    """Label of the marked stretch, and where it starts and ends."""
 
     label: str | None = Field(description="the likeliest label; null where none is likelier than chance")
     labels: list[LabelScore] = Field(
-        description="all that reach their threshold, likeliest first; else the likeliest alone, or none"
+        description="labels that reach their threshold, likeliest first; else the likeliest alone, or none"
     )
     start: float = Field(description="seconds, moved to the largest change of level within 0.3 s")
     end: float
@@ -98,9 +98,9 @@ class WebhookRequest(BaseModel):
 
 
 class WebhookAnswer(BaseModel):
-    """The event is stored; training follows by itself."""
+    """Confirms that the event is stored; training follows automatically."""
 
-    event: int = Field(description="number of the stored event")
+    event: int = Field(description="id of the stored event")
 
 
 class VersionDetail(BaseModel):
@@ -112,17 +112,21 @@ class VersionDetail(BaseModel):
     encoder: str
     annotations: int
     created_at: float = Field(description="seconds since the epoch, UTC")
-    status: str = Field(description="`accepted`, or `kept`: measured worse than the active one of its time")
-    reason: str = Field(description="why it was kept, else empty")
-    promotable: bool = Field(description="whether its head is kept; of many old versions only figures are")
+    status: str = Field(
+        description="`accepted`, or `rejected`: measured worse than the version that was active then"
+    )
+    reason: str = Field(description="why it was rejected, else empty")
+    promotable: bool = Field(
+        description="whether its head is still stored; of many old versions only the metrics are"
+    )
     metrics: dict[str, Any] = Field(
         description="by control, measured on recordings that were left out: `lwlrap`, `map`, `f1` or "
-        "`accuracy`, `ece`; `per_class`; `agreement` of annotators, Krippendorff's alpha of each label"
+        "`accuracy`, `ece`; `per_class`; `agreement` of annotators, Krippendorff's alpha for each label"
     )
 
 
 class CurvePoint(BaseModel):
-    """How far predictions lay from the annotations that followed them."""
+    """Difference between predictions and the annotations that followed them."""
 
     name: str = Field(description="a version's name, or an annotator's number in Label Studio")
     controls: dict[str, dict[str, float]] = Field(
@@ -131,19 +135,21 @@ class CurvePoint(BaseModel):
 
 
 class CurveStep(BaseModel):
-    """The same of some annotations that followed each other; what cannot be told is null."""
+    """The same for a number of consecutive annotations; values that cannot be determined are null."""
 
-    first: int = Field(description="which annotation of the project was the first of these, counted from 1")
+    first: int = Field(
+        description="position of the first of these annotations in the project, counted from 1"
+    )
     last: int
-    suggestions: int = Field(description="regions and tags that were shown and whose fate is known")
-    accepted: float | None = Field(description="share of them that was submitted as it was shown")
-    tags_f1: float | None = Field(description="F1 of tags; for a single choice, the share that was right")
-    region_f1: float | None = Field(description="F1 of seconds of regions")
-    edge_error_seconds: float | None = Field(description="median distance of found onsets and offsets")
+    suggestions: int = Field(description="regions and tags that were shown and whose outcome is known")
+    accepted: float | None = Field(description="share of them that was submitted unchanged")
+    tags_f1: float | None = Field(description="F1 of tags; for a single choice, the share that was correct")
+    region_f1: float | None = Field(description="F1 over the seconds that regions cover")
+    edge_error_seconds: float | None = Field(description="median distance of predicted onsets and offsets")
 
 
 class LearningCurve(BaseModel):
-    """Every annotation against the prediction that was shown for it, before it was learnt from."""
+    """Each annotation compared with the prediction shown for it, before training on it (prequential)."""
 
     steps: list[CurveStep] = Field(description="by number of annotations, at most 15 steps of equal size")
     versions: list[CurvePoint]
@@ -151,35 +157,33 @@ class LearningCurve(BaseModel):
 
 
 class ProjectStatement(BaseModel):
-    """One thing to know of a project, as the doctor and the page put it."""
+    """A statement about a project's status, as the doctor and the dashboard show it."""
 
     kind: str = Field(description="`waiting`, `training`, `labels`, `renames` or `disagreement`")
     level: str = Field(description="`fine`, `note` or `fault`")
     text: str
     remedy: str = Field(description="what to do about it, or empty")
-    tasks: list[int] = Field(description="Label Studio's numbers of the first ten tasks that it is about")
-    links: list[str] = Field(
-        description="where these tasks can be opened, if Label Studio's address is known"
-    )
+    tasks: list[int] = Field(description="Label Studio's ids of the first ten tasks concerned")
+    links: list[str] = Field(description="URLs of these tasks in Label Studio, if its address is known")
 
 
 class ProjectVersions(BaseModel):
-    """How a project stands."""
+    """Status of a project."""
 
     project: str
     title: str
-    active: str | None = Field(description="the version that answers; null before any training")
+    active: str | None = Field(description="the version in use; null before the first training")
     remark: str = Field(description="why the last training led to no new version that is served, or empty")
     statements: list[ProjectStatement] = Field(
-        description="why it waits, labels without examples, renamed labels, annotators who disagree"
+        description="why training waits, labels without examples, renamed labels, annotators who disagree"
     )
     learning_curve: LearningCurve | None = Field(
-        description="when one project was asked for: what its annotators were shown, against what they said"
+        description="if one project was asked for: predictions compared with the annotations that followed"
     )
 
 
 class VersionsAnswer(BaseModel):
-    """All versions, the newest first; `versions` is what Label Studio reads."""
+    """All versions, newest first; `versions` is what Label Studio reads."""
 
     versions: list[str]
     details: list[VersionDetail]
@@ -196,7 +200,7 @@ class ReadyAnswer(BaseModel):
     )
     notes: dict[str, str] = Field(
         default_factory=dict,
-        description="by part (`frames`), what slows answers down and keeps none back",
+        description="by part (`frames`), what slows responses down but does not prevent them",
     )
 
 

@@ -1,4 +1,4 @@
-"""Who may ask, and how much: passwords, tokens and limits, before any request is read."""
+"""Authentication, rate limits and size limit: middleware that runs before a request is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from earmark.settings import Settings
 log = structlog.get_logger(__name__)
 
 OPEN_PATHS = frozenset({"/health"})
-"""Answered for everybody, always: what a load balancer or a container engine looks at."""
+"""Always answered, without credentials: what a load balancer or a container engine polls."""
 MEGABYTE = 1_000_000
 BURST_SECONDS = 2.0
 GUESSES_AT_ONCE = 10
@@ -31,9 +31,9 @@ WARN_EVERY_SECONDS = 10.0
 
 
 class Credentials:
-    """The user with a password and the token that let somebody in; without both, everybody is let in.
+    """The accepted user with password, and the accepted token; where neither is set, all requests are.
 
-    Only digests are kept, all of one length, and compared in constant time.
+    Only SHA-256 digests are held, and compared in constant time.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,29 +43,29 @@ class Credentials:
 
     @property
     def needed(self) -> bool:
-        """Whether anything must be shown."""
+        """Whether requests must carry credentials."""
         return self._basic is not None or self._bearer is not None
 
     def accept(self, authorization: str) -> bool:
-        """Whether an Authorization header lets its sender in."""
+        """Whether the credentials in an Authorization header are correct."""
         scheme, _, value = authorization.partition(" ")
         value = value.strip()
         if scheme.lower() == "basic":
             try:
-                shown = base64.b64decode(value, validate=True)
+                sent = base64.b64decode(value, validate=True)
             except (binascii.Error, ValueError):
                 return False
-            return self._basic is not None and hmac.compare_digest(_digest(shown), self._basic)
+            return self._basic is not None and hmac.compare_digest(_digest(sent), self._basic)
         if scheme.lower() == "bearer":
             return self._bearer is not None and hmac.compare_digest(_digest(value), self._bearer)
         return False
 
 
-class Guesses:
-    """Rate limit of wrong credentials by client. The same one again is a wrong setting, not another guess.
+class FailedLoginLimit:
+    """Rate limit of wrong credentials for each client. A repeated one is a wrong setting, not another guess.
 
-    Beyond ``per_second``, wrong credentials get 429 instead of 401. Right ones are accepted all the same,
-    so what limits guessing is MAX_REQUESTS_PER_SECOND, and the length of the password.
+    Beyond ``per_second``, wrong credentials get 429 instead of 401. Correct ones are accepted all the same,
+    so guessing is limited by MAX_REQUESTS_PER_SECOND and the length of the password.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -73,11 +73,11 @@ class Guesses:
         self._seen: OrderedDict[str, deque[bytes]] = OrderedDict()
 
     def wait(self, client: str) -> float:
-        """Seconds until the client may try again, 0.0 where it has not guessed too often."""
+        """Return the seconds until the client may try again; 0.0 where it is below the limit."""
         return self._buckets.wait(client) if client in self._seen else 0.0
 
     def count(self, client: str, authorization: str) -> None:
-        """Remember a wrong credential."""
+        """Count a wrong credential, unless the client sent the same one lately."""
         digest = _digest(authorization)
         seen = self._seen.setdefault(client, deque(maxlen=REMEMBERED_GUESSES))
         self._seen.move_to_end(client)
@@ -89,9 +89,9 @@ class Guesses:
 
 
 class Guard:
-    """ASGI middleware that refuses strangers (401), floods (429) and what is too large (413).
+    """ASGI middleware that refuses missing credentials (401), too many requests (429), large bodies (413).
 
-    A size that the request tells is looked at before anything is read; without one it is counted.
+    A Content-Length header is checked before the body is read; without one, the bytes are counted.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -99,13 +99,13 @@ class Guard:
         self._credentials = Credentials(settings)
         rate = settings.max_requests_per_second
         self._requests = TokenBuckets(rate, rate * BURST_SECONDS)
-        self._guesses = Guesses(settings.max_failed_logins_per_second)
+        self._guesses = FailedLoginLimit(settings.max_failed_logins_per_second)
         self._megabytes = settings.max_request_megabytes
         self._largest = self._megabytes * MEGABYTE
         self._warned_at = -WARN_EVERY_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request pass, or answer it here."""
+        """Pass the request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -116,7 +116,7 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._largest:
-                raise HTTPException(413, self._too_large)  # whoever reads the body hands it on
+                raise HTTPException(413, self._too_large)  # propagates through the code that reads the body
             return message
 
         refusal = self._refusal(scope)
@@ -128,8 +128,8 @@ class Guard:
         client = client_name(scope["client"][0]) if scope.get("client") else ""
         headers = Headers(scope=scope)
         authorization = headers.get("authorization", "")
-        # Looked at first, and counted apart: an address may be shared with strangers, by a reverse proxy
-        # for one, and Label Studio sends each webhook once.
+        # Checked first, with a separate bucket: strangers may share the address, for example behind a reverse
+        # proxy, and Label Studio sends each webhook only once.
         accepted = not self._credentials.needed or self._credentials.accept(authorization)
         if wait := self._requests.take(f"{client} accepted" if accepted else client):
             return _too_many("More requests a second than MAX_REQUESTS_PER_SECOND allows", wait)
@@ -168,7 +168,7 @@ def _unauthorized(sent: str) -> JSONResponse:
         },
         401,
     )
-    # Both challenges (RFC 9110, 11.6.1); with the first, a browser asks for the password.
+    # Both challenges (RFC 9110, 11.6.1); the first makes a browser ask for the password.
     answer.headers["WWW-Authenticate"] = 'Basic realm="Earmark", charset="UTF-8"'
     answer.headers.append("WWW-Authenticate", 'Bearer realm="Earmark"')
     return answer

@@ -1,4 +1,4 @@
-"""Suggestions for a drawn region, for any client: ``POST /suggest``."""
+"""``POST /suggest``: label and edge suggestions for a drawn region, for any client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from earmark.services import Services
 from earmark.store.projects import find_project
 
 SUGGEST_THREADS, SUGGEST_THREADS_A_PROJECT = 16, 4
-"""Suggestions at a time, in threads of their own: a new sound must be fetched and encoded first."""
+"""Suggestions at a time, in separate threads: a new sound must be downloaded and encoded first."""
 
 
 def suggest_router(services: Services) -> APIRouter:
@@ -66,12 +66,12 @@ def suggest_router(services: Services) -> APIRouter:
             raise HTTPException(404, str(error)) from error
         except (LabelConfigError, RegionError, SoundUnreadableError, SoundUnreachableError) as error:
             raise HTTPException(422, str(error)) from error
-        found = suggested.suggestion
+        suggestion = suggested.suggestion
         return SuggestAnswer(
-            label=found.labels[0][0] if found.labels else None,
-            labels=[LabelScore(label=label, score=score) for label, score in found.labels],
-            start=round(found.start, 6),
-            end=round(found.end, 6),
+            label=suggestion.labels[0][0] if suggestion.labels else None,
+            labels=[LabelScore(label=label, score=score) for label, score in suggestion.labels],
+            start=round(suggestion.start, 6),
+            end=round(suggestion.end, 6),
             model_version=suggested.version,
         )
 

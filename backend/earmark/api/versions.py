@@ -1,4 +1,4 @@
-"""What ``/versions`` and ``earmark versions --json`` say."""
+"""Response of ``/versions`` and ``earmark versions --json``: versions and status of projects."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from earmark.store.scores import list_scores
 
 
 def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
-    """Versions and state of one project, with its learning curve, or of all of them without."""
+    """Return versions and status of one project with its learning curve, or of all projects without it."""
     try:
         identity: str | None = services.encoder_identity()
     except EarmarkError:
-        identity = None  # the versions are there all the same, and /predict and the doctor say what is wrong
+        identity = None  # versions are listed all the same; /predict and the doctor report the error
     with services.database.read() as session:
         rows, with_heads = list_versions(session, key), versions_with_heads(session)
         states = [s for s in project_states(session, identity, services.head) if key in (None, s.project.key)]
         curve = None
         if key is not None:
-            found = learning_curve(list_scores(session, key))
+            learned = learning_curve(list_scores(session, key))
             curve = LearningCurve(
-                steps=[CurveStep(**asdict(step)) for step in found.steps],
-                versions=[CurvePoint(name=p.name, controls=p.figures()) for p in found.versions],
-                annotators=[CurvePoint(name=p.name, controls=p.figures()) for p in found.annotators],
+                steps=[CurveStep(**asdict(step)) for step in learned.steps],
+                versions=[CurvePoint(name=p.name, controls=p.figures()) for p in learned.versions],
+                annotators=[CurvePoint(name=p.name, controls=p.figures()) for p in learned.annotators],
             )
     details = [
         VersionDetail(
@@ -58,11 +58,11 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
     return VersionsAnswer(
         versions=list(dict.fromkeys(row.name for row in rows)),
         details=details,
-        projects=[_project(state, services.settings, curve) for state in states],
+        projects=[_project_answer(state, services.settings, curve) for state in states],
     )
 
 
-def _project(state: ProjectState, settings: Settings, curve: LearningCurve | None) -> ProjectVersions:
+def _project_answer(state: ProjectState, settings: Settings, curve: LearningCurve | None) -> ProjectVersions:
     statements = [
         ProjectStatement(
             kind=statement.kind,

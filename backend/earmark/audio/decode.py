@@ -1,4 +1,4 @@
-"""Files to mono float32, as a stream: soundfile first, PyAV for what it cannot read."""
+"""Streaming audio decoder to mono float32: libsndfile, or FFmpeg (PyAV) for what it cannot read."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from earmark.audio.faults import HIGHEST_RATE, LOWEST_RATE, checked_rate, damaged, no_samples, not_sound
+from earmark.audio.resampling import finite, resample_blocks
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
 
 BLOCK_SECONDS = 10.0
-"""Length of the stretches that are decoded at a time; bounds memory, does not change the samples."""
-
-LOUDEST = 1e6
-"""Samples are held within ±LOUDEST (full scale is 1.0), so that their power fits float32."""
+"""Length of a decoded block; bounds memory, does not change the samples."""
 
 _Blocks = Generator[NDArray[np.float32], None, None]
 _AV_FAULTS = (av.FFmpegError, ValueError, NotImplementedError)
@@ -29,7 +26,7 @@ _AV_FAULTS = (av.FFmpegError, ValueError, NotImplementedError)
 
 @dataclass(frozen=True)
 class SoundInfo:
-    """What a file's header says, or, where it says nothing, what decoding it showed."""
+    """Format of a sound file, from its header or, where that is incomplete, from decoding it."""
 
     sample_rate: int
     channels: int
@@ -37,14 +34,14 @@ class SoundInfo:
 
 
 def probe(path: Path, *, name: str | None = None) -> SoundInfo:
-    """Describe a sound without decoding it, unless its header leaves the duration open.
+    """Return the format of a sound without decoding it, unless its header lacks the duration.
 
     Parameters
     ----------
     path
         The file.
     name
-        What messages call the file; ``path.name`` when None.
+        Name of the file in messages; ``path.name`` when None.
 
     Raises
     ------
@@ -65,7 +62,7 @@ def probe(path: Path, *, name: str | None = None) -> SoundInfo:
             seconds = float(stream.duration * stream.time_base)
         else:
             seconds = (container.duration or 0) / av.time_base
-    if rate <= 0 or channels <= 0 or seconds <= 0:  # such as WebM that a browser recorded
+    if rate <= 0 or channels <= 0 or seconds <= 0:  # such as WebM from a browser's recorder
         frames = 0
         for rate, channels, mono in _av_frames(path, shown):  # noqa: B007
             frames += mono.size
@@ -78,24 +75,24 @@ def probe(path: Path, *, name: str | None = None) -> SoundInfo:
 def read_blocks(
     path: Path, sample_rate: int, block_seconds: float = BLOCK_SECONDS, *, name: str | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode a file as a stream of consecutive blocks, in memory that its length does not change.
+    """Decode a file as a stream of consecutive blocks, in memory independent of its length.
 
     The channels are averaged, then resampled with soxr (HQ) as one stream, so the samples do not
     depend on the block length. Integer samples of every width are scaled to full scale 1.0; float
-    samples stay as they are, except that NaN and infinite ones become 0 and all are held within
-    ±``LOUDEST``. Nothing is cut off at either end, beyond the encoder delay that the format itself
-    marks as not part of the sound.
+    samples are unchanged, except that NaN and infinite ones become 0 and all are clipped to
+    ±``resampling.LOUDEST``. Nothing is trimmed at either end, except the encoder delay that the format
+    itself marks as not part of the sound.
 
     Parameters
     ----------
     path
         The file.
     sample_rate
-        Samples per second wanted.
+        Output samples per second.
     block_seconds
-        About how long each block is, in seconds.
+        Approximate length of a block in seconds.
     name
-        What messages call the file; ``path.name`` when None.
+        Name of the file in messages; ``path.name`` when None.
 
     Yields
     ------
@@ -104,20 +101,13 @@ def read_blocks(
     Raises
     ------
     SoundNotFoundError
-        There is no such file. Raised, like the next, when the first block is asked for.
+        There is no such file. Raised, like the next, when the first block is requested.
     SoundUnreadableError
         The file is empty, is not sound, is damaged, or holds no samples.
     """
-    shown = name or path.name
-    rate, native = _native_blocks(path, shown, block_seconds)
-    heard = False
+    rate, native = native_blocks(path, block_seconds, name=name)
     with closing(native):
-        for block in native if rate == sample_rate else _resampled(native, rate, sample_rate):
-            if block.size:
-                heard = True
-                yield _sane(block)
-    if not heard:
-        raise no_samples(shown)
+        yield from resample_blocks(native, rate, sample_rate, name=name or path.name)
 
 
 def read(path: Path, sample_rate: int, *, name: str | None = None) -> NDArray[np.float32]:
@@ -125,8 +115,14 @@ def read(path: Path, sample_rate: int, *, name: str | None = None) -> NDArray[np
     return np.concatenate(list(read_blocks(path, sample_rate, name=name)))
 
 
-def _native_blocks(path: Path, shown: str, block_seconds: float) -> tuple[int, _Blocks]:
-    """Sample rate of the file, and its sound at that rate: float32 ``[n]`` blocks, mono."""
+def native_blocks(
+    path: Path, block_seconds: float = BLOCK_SECONDS, *, name: str | None = None
+) -> tuple[int, _Blocks]:
+    """Return a file's sample rate, and its sound at that rate for ``resample_blocks``; the caller closes it.
+
+    Parameters and errors are those of ``read_blocks``.
+    """
+    shown = name or path.name
     handle = _open_soundfile(path, shown)
     if handle is not None:
         return handle.samplerate, _soundfile_blocks(handle, block_seconds, shown)
@@ -138,27 +134,9 @@ def _native_blocks(path: Path, shown: str, block_seconds: float) -> tuple[int, _
     return rate, _av_blocks(first, frames, block_seconds, shown)
 
 
-def _resampled(blocks: _Blocks, rate: int, sample_rate: int) -> _Blocks:
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-    first: NDArray[np.float32] = np.empty(0, np.float32)
-    made = 0
-    for block in blocks:
-        first = first if first.size else block[:1]
-        resampled = stream.resample_chunk(block)
-        made += resampled.size
-        yield resampled
-    rest = stream.resample_chunk(np.empty(0, np.float32), last=True)
-    yield rest if made + rest.size else first  # a sample or two at a high rate round down to none
-
-
-def _sane(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    clean: NDArray[np.float32] = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.clip(clean, -LOUDEST, LOUDEST, out=clean)
-
-
 def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average float32 ``[n, channels]`` over the channels, odd samples made harmless first."""
-    mean: NDArray[np.float32] = _sane(samples).mean(axis=1, dtype=np.float32)
+    """Average float32 ``[n, channels]`` over the channels, after replacing non-finite and huge samples."""
+    mean: NDArray[np.float32] = finite(samples).mean(axis=1, dtype=np.float32)
     return mean
 
 
@@ -166,13 +144,13 @@ def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _open_soundfile(path: Path, shown: str) -> soundfile.SoundFile | None:
-    """Open with libsndfile; None when PyAV should have a try."""
+    """Open with libsndfile; None when PyAV is to be tried."""
     try:
         if not path.is_file():
             raise SoundNotFoundError(f"There is no file {shown}: check that it was not moved or deleted.")
         if path.stat().st_size == 0:
             raise SoundUnreadableError(f"{shown} is empty: upload or export the sound again.")
-        # By descriptor, because soundfile would take a name that ends in .raw for headerless samples.
+        # By descriptor, because soundfile treats a name that ends in .raw as headerless samples.
         handle = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
     except soundfile.LibsndfileError:
         return None
@@ -211,7 +189,7 @@ _Frame = tuple[int, int, NDArray[np.float32]]
 def _open_av(path: Path, shown: str) -> Iterator[av.container.InputContainer]:
     with path.open("rb") as file:
         try:
-            # An open file and no protocol: a playlist must not make FFmpeg read anything but itself.
+            # An open file and no protocols: a playlist must not make FFmpeg open other files or URLs.
             container = av.open(
                 file, mode="r", options={"protocol_whitelist": "none"}, metadata_errors="replace"
             )
@@ -226,8 +204,8 @@ def _open_av(path: Path, shown: str) -> Iterator[av.container.InputContainer]:
 def _av_frames(path: Path, shown: str) -> Iterator[_Frame]:
     """Decode the first audio track.
 
-    Damage is forgiven at the very end, where recorders that lost power leave it; damage that sound
-    follows is not, because every later time would be out of step with the waveform.
+    Damage at the very end is ignored, as recorders that lost power leave it; damage that is followed by
+    sound is an error, because all later times would be shifted against the waveform.
     """
     done = 0.0
     fault: Exception | None = None
@@ -258,10 +236,10 @@ def _av_frames(path: Path, shown: str) -> Iterator[_Frame]:
 
 
 def _frame_to_mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """Samples of one decoded frame as float32 ``[n]``, full scale 1.0.
+    """Return the samples of one decoded frame as float32 ``[n]``, full scale 1.0.
 
-    FFmpeg left-aligns narrower integers in the sample format that it picks, so the format's own
-    width is the full scale.
+    FFmpeg left-aligns narrower integers in the sample format that it chooses, so that format's width is
+    the full scale.
     """
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
@@ -277,19 +255,19 @@ def _frame_to_mono(frame: av.AudioFrame) -> NDArray[np.float32]:
 
 
 def _av_blocks(first: _Frame, rest: Iterator[_Frame], block_seconds: float, shown: str) -> _Blocks:
-    """Join decoded frames, of some 20 ms each, into blocks."""
+    """Join decoded frames, about 20 ms each, into blocks."""
     rate, _, mono = first
-    parts, held, done = [mono], mono.size, 0
+    parts, buffered, done = [mono], mono.size, 0
     for frame_rate, _, mono in rest:
         if frame_rate != rate:
             raise SoundUnreadableError(
                 f"{shown} changes its sample rate after {done / rate:.1f} s: convert it to WAV or FLAC first."
             )
         parts.append(mono)
-        held += mono.size
-        if held >= block_seconds * rate:
+        buffered += mono.size
+        if buffered >= block_seconds * rate:
             yield np.concatenate(parts)
-            done += held
-            parts, held = [], 0
+            done += buffered
+            parts, buffered = [], 0
     if parts:
         yield np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Sounds that were fetched over HTTP: kept by content, remembered by address, bounded in size."""
+"""Download cache for sounds: content-addressed files, an index by URL, LRU eviction by size."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ BACK_OFF_SECONDS = (0.2, 0.8)
 """Pauses before the second and the third try."""
 
 GRACE_SECONDS = 60.0
-"""A sound that was asked for this recently is not evicted: somebody may be about to open it."""
+"""A sound that was used this recently is not evicted: another thread may be about to open it."""
 
 _ABANDONED_SECONDS = 3600.0
 _MOST_REDIRECTS = 10
 _MEGABYTE = 1_000_000
 
 Headers = Callable[[str], Mapping[str, str]]
-"""What to send to one URL. Asked again for every redirect, so that a token stays at its origin."""
+"""Returns the request headers for a URL. Called for every redirect, so that a token stays at its origin."""
 
 
 class Downloads:
-    """Fetches sounds into a folder. Threads and processes may share the folder.
+    """Cache of downloaded sounds in a folder, which threads and processes may share.
 
     Parameters
     ----------
     folder
-        Where everything is kept.
+        Folder of the cache.
     timeout_seconds
-        Longest silence: to connect, and between two pieces of the answer.
+        Connect timeout, and longest pause between two chunks of the response.
     deadline_seconds, least_bytes_per_second
-        A try ends unless the sound arrives within this time, or at this rate over each such stretch.
+        An attempt ends unless the sound arrives within this time, or at this rate in each such period.
     max_megabytes
-        Largest sound that is taken.
+        Largest sound that is accepted.
     cache_megabytes
-        When the folder holds more, the least recently used sounds are removed.
+        When the folder holds more, the least recently used sounds are deleted.
     """
 
     def __init__(
@@ -66,42 +66,42 @@ class Downloads:
         self._addresses = JsonCache(folder / "addresses")
         self._timeout = httpx.Timeout(timeout_seconds)
         self._deadline_seconds, self._least_rate = deadline_seconds, least_bytes_per_second
-        self._held_bytes: int | None = None  # an estimate: what the last look found, plus own downloads
-        self._unseen_bytes = 0  # own downloads since that look
+        self._measured_bytes: int | None = None  # as measured at the last eviction; None before
+        self._added_bytes = 0  # own downloads since then
         self._client: httpx.Client | None = None
         self._client_lock = threading.Lock()
 
     def fetch(self, url: str, headers: Headers, *, suffix: str) -> tuple[Path, str]:
-        """Return the file and the sha256 of its content; without network when it is still here.
+        """Return the file and the sha256 of its content, from the cache or downloaded.
 
         Parameters
         ----------
         url
             Absolute http or https URL.
         headers
-            What to send, asked for each URL on the way.
+            Returns the request headers for each URL on the way.
         suffix
-            File name extension to keep, with its dot, or empty.
+            File name extension of the stored file, with its dot, or empty.
 
         Raises
         ------
         SoundNotFoundError
-            The server says that there is no such sound.
+            The server has no such sound.
         SoundUnreachableError
-            No network, a timeout, a refusal, an answer that is no file, or a sound over the limit;
+            No network, a timeout, a refusal, a response that is not a file, or a sound over the limit;
             SoundTooSlowError where it arrives below the least rate.
         """
-        known = self.still_here(url)
-        if known:
-            return known
+        cached = self.cached(url)
+        if cached:
+            return cached
         try:
             locks = self._folder / "locks"
             locks.mkdir(parents=True, exist_ok=True)
-            # A bounded number of lock files: two addresses rarely share one, and then only wait.
+            # A bounded number of lock files: where two URLs share one, one of them only waits.
             with FileLock(locks / f"{key_of(url)[:3]}.lock"):
-                known = self.still_here(url)  # another thread or process may have been first
-                if known:
-                    return known
+                cached = self.cached(url)  # another thread or process may have downloaded it
+                if cached:
+                    return cached
                 path, digest = self._download_with_retries(url, headers, suffix)
                 self._addresses.put(url, digest=digest, name=path.name)
                 self._make_room(path.stat().st_size)
@@ -111,15 +111,15 @@ class Downloads:
             ) from error
         return path, digest
 
-    def still_here(self, url: str) -> tuple[Path, str] | None:
-        """Return what ``fetch`` would without network, or None."""
-        known = self._addresses.get(url)
-        digest, name = known.get("digest"), known.get("name")
+    def cached(self, url: str) -> tuple[Path, str] | None:
+        """Return the cached file and its sha256, or None."""
+        entry = self._addresses.get(url)
+        digest, name = entry.get("digest"), entry.get("name")
         if not isinstance(digest, str) or not isinstance(name, str):
             return None
         path = self._files / digest[:2] / name
         try:
-            os.utime(path)  # used now, for eviction
+            os.utime(path)  # last use, for eviction
         except OSError:
             return None
         return path, digest
@@ -131,13 +131,13 @@ class Downloads:
     def _http(self) -> httpx.Client:
         with self._client_lock:
             if self._client is None:
-                # Each transfer has a connection of its own, which its watch may cut.
+                # Each transfer has a separate connection, which its watchdog may shut down.
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
                 self._client = httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
             return self._client
 
     def _download_with_retries(self, url: str, headers: Headers, suffix: str) -> tuple[Path, str]:
-        client = self._http()  # built outside the watch: the first one reads certificates
+        client = self._http()  # outside the watchdog: the first call loads certificates
         for pause in (*BACK_OFF_SECONDS, None):
             watch = TransferWatch(self._deadline_seconds, self._least_rate)
             try:
@@ -167,12 +167,12 @@ class Downloads:
     def _download(
         self, client: httpx.Client, url: str, headers: Headers, suffix: str, watch: TransferWatch
     ) -> tuple[Path, str]:
-        """One try: follow redirects, stream to a temporary file, move it into place."""
+        """Download once: follow redirects, stream to a temporary file, move it into place."""
         target = httpx.URL(url)
         for _ in range(_MOST_REDIRECTS):
-            sent = {"Accept-Encoding": "identity", **headers(str(target))}
-            traced = {"trace": watch.trace}
-            with client.stream("GET", target, headers=sent, extensions=traced) as answer:
+            request_headers = {"Accept-Encoding": "identity", **headers(str(target))}
+            extensions = {"trace": watch.trace}
+            with client.stream("GET", target, headers=request_headers, extensions=extensions) as answer:
                 if answer.has_redirect_location:
                     target = target.join(answer.headers["location"])
                     if target.scheme not in ("http", "https") or not target.host:
@@ -181,14 +181,14 @@ class Downloads:
                             "point the task to the sound itself."
                         )
                     continue
-                self._refuse(answer, url, authorized="Authorization" in sent)
+                self._refuse(answer, url, authorized="Authorization" in request_headers)
                 return self._store(answer, url, suffix, watch)
         raise SoundUnreachableError(
             f"{shown(url)} is redirected in circles: point the task to the sound itself."
         )
 
     def _refuse(self, answer: httpx.Response, url: str, *, authorized: bool) -> None:
-        """Raise for every answer that is not a sound; HTTPStatusError where a retry may help."""
+        """Raise for every response that is not a sound; HTTPStatusError where a retry may help."""
         status, name = answer.status_code, shown(url)
         if status in (401, 403):
             if authorized or "/data/" in name:
@@ -242,7 +242,7 @@ class Downloads:
                         raise too_large
                     digest.update(piece)
                     file.write(piece)
-            if watch.too_slow:  # without a length, a cut connection looks like the end of the sound
+            if watch.too_slow:  # without Content-Length, a shut-down connection looks like the end
                 raise self._too_slow(url, watch)
             path = self._files / digest.hexdigest()[:2] / f"{digest.hexdigest()}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -252,17 +252,17 @@ class Downloads:
         return path, digest.hexdigest()
 
     def _make_room(self, added_bytes: int) -> None:
-        """Evict when the folder may be full; look at most once for each percent that is added."""
-        self._unseen_bytes += added_bytes
-        full = self._held_bytes is None or self._held_bytes + self._unseen_bytes > self._cache_bytes
-        if full or self._unseen_bytes > self._cache_bytes // 100:
-            self._unseen_bytes = 0
-            self._held_bytes = self._evict()
+        """Evict when the folder may be full; measure its size at most once for each percent that is added."""
+        self._added_bytes += added_bytes
+        full = self._measured_bytes is None or self._measured_bytes + self._added_bytes > self._cache_bytes
+        if full or self._added_bytes > self._cache_bytes // 100:
+            self._added_bytes = 0
+            self._measured_bytes = self._evict()
 
     def _evict(self) -> int:
-        """Remove the least recently used sounds until the rest fits; return the bytes that are left."""
+        """Delete the least recently used sounds until the rest fits; return the remaining bytes."""
         now = time.time()
-        for part in (self._folder / "incoming").glob("*"):  # what killed processes left
+        for part in (self._folder / "incoming").glob("*"):  # temporary files of killed processes
             with contextlib.suppress(FileNotFoundError):
                 if now - part.stat().st_mtime > _ABANDONED_SECONDS:
                     part.unlink()

@@ -1,15 +1,15 @@
-"""What can be wrong with a sound file, in one sentence each."""
+"""Errors of unreadable sound files (``SoundUnreadableError``), with their messages."""
 
 from __future__ import annotations
 
 from earmark.errors import SoundUnreadableError
 
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
-"""Samples per second; outside these a header is not to be believed."""
+"""Plausible sample rates in Hz; a header outside this range is damaged."""
 
 
 def checked_rate(rate: int, shown: str) -> int:
-    """Return a sample rate that a sound can have, or raise SoundUnreadableError."""
+    """Return the sample rate if it is plausible, or raise SoundUnreadableError."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise SoundUnreadableError(
             f"{shown} claims {rate} samples a second: its header is damaged, export the sound again."
@@ -18,19 +18,19 @@ def checked_rate(rate: int, shown: str) -> int:
 
 
 def not_sound(shown: str) -> SoundUnreadableError:
-    """No decoder knows the content."""
+    """Return the error for content that no decoder recognizes."""
     return SoundUnreadableError(
         f"{shown} is not a sound file that can be decoded: convert it to WAV or FLAC, or upload it again."
     )
 
 
 def no_samples(shown: str) -> SoundUnreadableError:
-    """The file is sound, of no length."""
+    """Return the error for a valid sound file without samples."""
     return SoundUnreadableError(f"{shown} holds no samples: record or export the sound again.")
 
 
 def damaged(shown: str, seconds: float) -> SoundUnreadableError:
-    """The decoder stumbled after so many seconds."""
+    """Return the error for a file whose decoder failed after ``seconds``."""
     return SoundUnreadableError(
         f"{shown} is damaged somewhere after {seconds:.1f} s: replace it by an undamaged copy."
     )

@@ -1,4 +1,4 @@
-"""Where a sound comes from: an address in a task to a file on this machine and its digest."""
+"""Resolves the address of a sound in a task to a local file and its sha256, downloading it if needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from earmark.storage.atomic_files import JsonCache, sha256_of
 _LABEL_STUDIO_PATH = re.compile(
     r"/(data/upload/|data/local-files/?\?|storage-data/|(tasks|projects)/\d+/(resolve|presign)/)"
 )
-"""Paths that Label Studio serves sound under; any other absolute path is one on this machine."""
+"""Paths that Label Studio serves sounds under; any other absolute path is a file on this machine."""
 
 _THIS_MACHINE = ""
 FETCH_THREADS = 64
@@ -38,10 +38,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class LabelStudioAccess:
-    """How to fetch from one Label Studio.
+    """Address and authorization of one Label Studio.
 
-    ``url`` is its address as seen from here. ``headers()`` returns the Authorization header, or
-    nothing without a token, and may raise LabelStudioError.
+    ``url`` is its address as seen from this machine. ``headers()`` returns the Authorization header, or
+    an empty dict without a token, and may raise LabelStudioError.
     """
 
     url: str
@@ -51,14 +51,14 @@ class LabelStudioAccess:
 
 @dataclass(frozen=True)
 class LocatedSound:
-    """A file on this machine, and the sha256 of its content in hexadecimal."""
+    """A local file, and the sha256 of its content in hexadecimal."""
 
     path: Path
     digest: str
 
 
 class SoundSource:
-    """Turns the addresses in tasks into files. Threads may share one; processes share its folder."""
+    """Resolves addresses in tasks to local files. Thread-safe; processes share its folder."""
 
     def __init__(self, settings: Settings) -> None:
         folder = settings.data_dir / "sounds"
@@ -76,23 +76,23 @@ class SoundSource:
         )
 
     def request(self, address: str, access: LabelStudioAccess | None) -> Ticket[LocatedSound]:
-        """Have ``locate`` done in a thread of the pool for the sound's host; ``result`` waits for it."""
+        """Queue ``locate`` in the thread pool under the sound's host; ``pool.result`` waits for it."""
         host = _host(address.strip(), access)
         return self._pool.submit(host, (address, access), lambda: self.locate(address, access))
 
     @property
     def pool(self) -> FairPool[LocatedSound]:
-        """What fetches, and reads the content of files that are new here."""
+        """Thread pool that downloads sounds and hashes local files."""
         return self._pool
 
     def locate(self, address: str, access: LabelStudioAccess | None, fetch: bool = True) -> LocatedSound:
-        """Find the sound, fetching it when it is elsewhere and not here yet.
+        """Return the sound's local file, after downloading it if necessary.
 
         Parameters
         ----------
         address
-            What the task holds: a path that Label Studio serves, an http(s) URL, a file:// URL or an
-            absolute path on this machine.
+            From the task: a path that Label Studio serves, an http(s) URL, a file:// URL or an absolute
+            path on this machine.
         access
             The Label Studio that the task came from. Its token is sent to its own origin (scheme,
             host and port, RFC 6454) and to no other, redirects included.
@@ -100,13 +100,13 @@ class SoundSource:
         Raises
         ------
         SoundNotFoundError
-            There is no such sound, or it lies where tasks may not point to.
+            There is no such sound, or it is outside the folders that tasks may point to.
         SoundUnreachableError
-            Its server does not hand it over.
+            Its server cannot be reached, or refuses it.
         LabelStudioError
             The token could not be exchanged.
         SoundNotFetchedError
-            It is elsewhere and not here yet, or its content was not read yet, and ``fetch`` is False.
+            It was not downloaded or hashed yet, and ``fetch`` is False.
         """
         address = address.strip()
         if not address or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in address):
@@ -114,7 +114,7 @@ class SoundSource:
                 f"{_quoted(address)} is not the address of a sound: correct it in the task."
             )
         base = urlsplit(access.url).path.rstrip("/") if access else ""
-        if base and address.startswith(f"{base}/"):  # a Label Studio that lives below a path
+        if base and address.startswith(f"{base}/"):  # a Label Studio behind a path prefix
             address = address[len(base) :]
         scheme = address.partition("://")[0].lower() if "://" in address else ""
         if _LABEL_STUDIO_PATH.match(address):
@@ -147,14 +147,14 @@ class SoundSource:
         path, _, query = address.partition("?")
         if path.rstrip("/") == "/data/local-files":
             inside = parse_qs(query).get("d", [""])[0]
-            if not inside or "\0" in inside or _leaves(inside):
+            if not inside or "\0" in inside or _is_traversal(inside):
                 raise SoundNotFoundError(
                     f"{_quoted(inside)} is no path inside Label Studio's local files: correct the task."
                 )
             local = self._in_document_root(inside)
             if local is not None:
-                return self._remembered(local, fetch)
-        elif _leaves(unquote(path).lstrip("/")):
+                return self._hashed(local, fetch)
+        elif _is_traversal(unquote(path).lstrip("/")):
             raise SoundNotFoundError(f"{_quoted(address)} leads out of its folder: correct it in the task.")
         if access is None:
             raise SoundUnreachableError(
@@ -163,7 +163,7 @@ class SoundSource:
         return self._fetch(access.url.rstrip("/") + address, access, fetch)
 
     def _in_document_root(self, inside: str) -> Path | None:
-        """The file below the document root that is read directly; None when Label Studio must serve it."""
+        """Return the local file below the document root, or None if Label Studio must serve it."""
         if self._document_root is None:
             return None
         try:
@@ -179,21 +179,21 @@ class SoundSource:
             try:
                 path = Path(spelling).resolve()
                 roots = [root.resolve() for root in self._audio_roots]
-                # The roots come first, so that nobody learns which files exist outside them.
+                # The roots are checked first, so that errors do not reveal which files exist outside them.
                 if roots and not any(path.is_relative_to(root) for root in roots):
                     raise SoundNotFoundError(
                         f"{_quoted(name)} is outside the folders that tasks may point into: move it there, "
                         "or add its folder to AUDIO_ROOTS."
                     )
                 if path.is_file():
-                    return self._remembered(path, fetch)
+                    return self._hashed(path, fetch)
             except (OSError, ValueError, RuntimeError):  # too long, unencodable, or links in a circle
                 continue
         raise SoundNotFoundError(
             f"There is no file {_quoted(name)} on this machine: check the path, and that it is mounted here."
         )
 
-    def _remembered(self, path: Path, fetch: bool) -> LocatedSound:
+    def _hashed(self, path: Path, fetch: bool) -> LocatedSound:
         try:
             digest = self._notes.known_digest_of(path)
             if digest is None and not fetch:
@@ -209,7 +209,7 @@ class SoundSource:
         digest = sha256_of(path)
         try:
             self._notes.put_of(path, status, digest=digest)
-        except ConfigurationError as error:  # a full disk: the file is read again the next time
+        except ConfigurationError as error:  # a full disk: the file is hashed again the next time
             log.warning("digest of a file not stored", detail=str(error))
         return digest
 
@@ -220,25 +220,25 @@ class SoundSource:
         def headers(target: str) -> Mapping[str, str]:
             return access.headers() if access and origin(target) == origin(access.url) else {}
 
-        url = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and letters outside ASCII, nothing twice
+        url = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and non-ASCII letters; keeps escapes
         if not fetch:
-            here = self._downloads.still_here(url)
-            if here is None:
+            cached = self._downloads.cached(url)
+            if cached is None:
                 raise SoundNotFetchedError(f"{_quoted(url)} was not fetched yet.")
-            return LocatedSound(*here)
+            return LocatedSound(*cached)
         path, digest = self._downloads.fetch(url, headers, suffix=_suffix_of(url))
         return LocatedSound(path, digest)
 
 
 def _host(address: str, access: LabelStudioAccess | None) -> str:
-    """The host that a sound is fetched from, as the fetch pool counts; empty for this machine."""
+    """Return ``host:port`` of a sound, its owner in the fetch pool; empty for local files."""
     served = _LABEL_STUDIO_PATH.match(address) or (not address.startswith("/") and "://" not in address)
     server = origin(access.url if access and served else address)
     return f"{server[1]}:{server[2]}" if server else _THIS_MACHINE
 
 
-def _leaves(path: str) -> bool:
-    """Whether a relative path climbs above where it starts, or is not relative at all."""
+def _is_traversal(path: str) -> bool:
+    """Whether a relative path leads above its start (path traversal), or is not relative."""
     flat = posixpath.normpath(path.replace("\\", "/"))
     return flat.startswith("/") or flat == ".." or flat.startswith("../")
 
@@ -254,12 +254,12 @@ def _path_of_file_url(address: str) -> str:
 
 def _suffix_of(url: str) -> str:
     parts = urlsplit(url)
-    inside = parse_qs(parts.query)
-    named = next((inside[key][0] for key in ("d", "filepath") if key in inside), parts.path)
-    return safe_suffix(unquote(named))
+    parameters = parse_qs(parts.query)
+    name = next((parameters[key][0] for key in ("d", "filepath") if key in parameters), parts.path)
+    return safe_suffix(unquote(name))
 
 
 def _quoted(text: str) -> str:
-    """Spell an address for messages: short, on one line, without a password or a signed query."""
+    """Format an address for messages: short, on one line, without a password or a signed query."""
     spelled = "".join(letter if letter.isprintable() else "?" for letter in shown(text))
     return f"'{spelled[:200]}…'" if len(spelled) > 200 else f"'{spelled}'"

@@ -1,8 +1,8 @@
-"""Watchdog of an HTTP transfer: it cuts the connection of a server that sends below a least rate.
+"""Watchdog of an HTTP transfer: shuts down the connection of a server that sends below a minimum rate.
 
-Timeouts of a socket limit the silence between two packets. A server that sends a byte a second is never
-silent, be it in its headers, between the chunks of its body or in the body itself, so the rate is looked
-at from outside, whatever the HTTP client is waiting for.
+Socket timeouts limit the pause between two packets. A server that sends a byte a second never reaches
+them, be it in its headers, between the chunks of its body or in the body itself, so a timer thread checks
+the rate, whatever the HTTP client is waiting for.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, Self
 
 
 class TransferWatch:
-    """Counts the bytes of one transfer in stretches of ``window_seconds``; a context manager.
+    """Watchdog of one transfer, which checks its rate every ``window_seconds``; a context manager.
 
     Parameters
     ----------
     window_seconds
-        Length of a stretch; connecting and the headers belong to the first one.
+        Length of a window; connecting and the headers belong to the first one.
     least_bytes_per_second
-        A transfer that brings less than this, averaged over any stretch, is cut off.
+        A transfer with a lower mean rate in any window is shut down.
     """
 
     def __init__(self, window_seconds: float, least_bytes_per_second: float) -> None:
@@ -35,9 +35,9 @@ class TransferWatch:
         self._ended = False
         self._counted = 0
         self.received = 0
-        """Bytes of content so far; the reader of the answer adds to it."""
+        """Bytes of content so far; updated by the reader of the response."""
         self.too_slow = False
-        """Whether the transfer was cut off."""
+        """Whether the transfer was shut down."""
 
     def __enter__(self) -> Self:
         self._start_timer()
@@ -52,20 +52,20 @@ class TransferWatch:
                 self._timer.cancel()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Callback for httpx's ``trace`` extension: remember the socket of each new connection."""
+        """Callback for httpx's ``trace`` extension: store the socket of each new connection."""
         if not event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             return
         with self._lock:
             self._socket = info["return_value"].get_extra_info("socket")
             if self.too_slow:
-                self._cut()
+                self._shut_down()
 
     def _start_timer(self) -> None:
-        self._timer = threading.Timer(self._window, self._look)
+        self._timer = threading.Timer(self._window, self._check_rate)
         self._timer.daemon = True
         self._timer.start()
 
-    def _look(self) -> None:
+    def _check_rate(self) -> None:
         with self._lock:
             if self._ended:
                 return
@@ -74,11 +74,11 @@ class TransferWatch:
                 self._start_timer()
                 return
             self.too_slow = True
-            self._cut()
+            self._shut_down()
 
-    def _cut(self) -> None:
-        """Have every read of the connection end at once, in whichever thread."""
+    def _shut_down(self) -> None:
+        """Shut the socket down, which ends every read of it at once, in any thread."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                # An SSL socket's own method waits for nothing, but forgets that it was encrypted.
+            with contextlib.suppress(OSError):  # the connection has ended
+                # Not SSLSocket.shutdown, which also discards the encryption state.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

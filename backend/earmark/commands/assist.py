@@ -1,4 +1,4 @@
-"""``earmark assist``: suggestions for drawn regions, on or off for a project."""
+"""``earmark assist`` command: switch suggestions for drawn regions on or off for a project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from earmark.commands.common import AsJson, DataDir, ProjectName, find, opened, 
 
 
 class Switch(StrEnum):
-    """What to do with a project's assistance."""
+    """Argument of the command: switch on, switch off, or show the state."""
 
     ON = "on"
     OFF = "off"
@@ -30,15 +30,15 @@ def assist(
     from earmark.store.projects import lock_project
 
     with opened(data_dir) as services:
-        found = find(services, project)
+        project_row = find(services, project)
         with services.database.write() as session:
-            lock_project(session, found.key)
-            row = session.get_one(Project, found.key)
+            lock_project(session, project_row.key)
+            row = session.get_one(Project, project_row.key)
             if switch is not Switch.STATUS:
                 row.assist = switch is Switch.ON
             on = row.assist
     if as_json:
-        print_json({"project": found.key, "assist": on})
+        print_json({"project": project_row.key, "assist": on})
         return
-    title = f"project {found.project_id} ({found.title or 'untitled'})"
+    title = f"project {project_row.project_id} ({project_row.title or 'untitled'})"
     say(f"Suggestions for drawn regions are {'on' if on else 'off'} for {title}.")

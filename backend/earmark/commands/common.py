@@ -1,4 +1,4 @@
-"""What the commands about a project share: which backend, and which project, they are about."""
+"""Shared options of the commands, and look-up of their backend and project."""
 
 from __future__ import annotations
 
@@ -31,67 +31,67 @@ DataDir = Annotated[
 
 @contextmanager
 def opened(data_dir: Path | None = None) -> Iterator[Services]:
-    """The services of the backend that a command is about, on an up-to-date database."""
+    """Open the services of a command's backend, with the database migrated."""
     from earmark.logs import configure_logging
     from earmark.processes.discovery import command_settings
     from earmark.services import Services
 
     settings = command_settings(data_dir)
-    configure_logging("ERROR")  # what goes well is said by the command, and faults are exceptions
+    configure_logging("ERROR")  # the command prints its results itself, and failures are exceptions
     with Services(settings) as services:
         services.database.upgrade()
         yield services
 
 
 def find(services: Services, name: str) -> Project:
-    """The project with a key, a number or a title.
+    """Find a project by key, id or title.
 
-    The database knows titles from webhooks. Where none fits, or several do, Label Studio is asked for
-    the titles of now, if it can be reached.
+    The database has titles from webhooks. If none matches, or several do, the current titles are read
+    from Label Studio, if it can be reached.
 
     Raises
     ------
     ProjectNameError
-        There is none, or several.
+        No project matches, or several do.
     """
     from earmark.store.project_names import matching, only_one
     from earmark.store.projects import unknown_project
 
-    known = _known(services)
-    if len(found := matching(name, known)) == 1:
-        return found[0].item
-    gone = _refresh_titles(services, known)
-    known = [project for project in _known(services) if project.key not in gone]
-    if found := matching(name, known):
-        return only_one(name, found)
+    projects = _named_projects(services)
+    if len(matches := matching(name, projects)) == 1:
+        return matches[0].item
+    gone = _refresh_titles(services, projects)
+    projects = [project for project in _named_projects(services) if project.key not in gone]
+    if matches := matching(name, projects):
+        return only_one(name, matches)
     _explain_unconnected(services, name)
-    raise unknown_project(name, known)
+    raise unknown_project(name, projects)
 
 
-def _known(services: Services) -> list[Named[Project]]:
+def _named_projects(services: Services) -> list[Named[Project]]:
     from earmark.store.projects import named_projects
 
     with services.database.read() as session:
         return named_projects(session)
 
 
-def _refresh_titles(services: Services, known: Sequence[Named[Project]]) -> set[str]:
-    """Store the titles that Label Studio has now; returns the keys of projects that are no longer there."""
+def _refresh_titles(services: Services, projects: Sequence[Named[Project]]) -> set[str]:
+    """Store the current titles in Label Studio; return the keys of projects that were deleted there."""
     from earmark.errors import LabelStudioError
     from earmark.labelstudio.client import client_for
     from earmark.labelstudio.projects import current_title
     from earmark.store.projects import remember_project
 
     gone: set[str] = set()
-    silent: set[str] = set()
-    for project in known:
+    unreachable: set[str] = set()
+    for project in projects:
         url = services.settings.label_studio_url or project.hostname
-        if url in silent:
+        if url in unreachable:
             continue
         try:
             title = current_title(client_for(services.settings, project.item), url, project.key)
-        except LabelStudioError:  # the titles that the database knows must do
-            silent.add(url)
+        except LabelStudioError:  # keep the titles in the database
+            unreachable.add(url)
             continue
         if title is None:
             gone.add(project.key)
@@ -102,7 +102,7 @@ def _refresh_titles(services: Services, known: Sequence[Named[Project]]) -> set[
 
 
 def _explain_unconnected(services: Services, name: str) -> None:
-    """Raise ProjectNameError where Label Studio has the project and it has not connected to this backend."""
+    """Raise ProjectNameError if the project exists in Label Studio but is not connected to this backend."""
     from earmark.errors import LabelStudioError, ProjectNameError
     from earmark.labelstudio.client import client_for
     from earmark.labelstudio.projects import find_project
@@ -112,7 +112,7 @@ def _explain_unconnected(services: Services, name: str) -> None:
         return
     try:
         project = find_project(client_for(services.settings), url, name)
-    except LabelStudioError:  # the message that follows does without it
+    except LabelStudioError:  # the caller raises its own message
         return
     if project is not None:
         raise ProjectNameError(

@@ -1,4 +1,4 @@
-"""``earmark connect``."""
+"""``earmark connect`` command: connect this backend to a project and test the webhook."""
 
 from __future__ import annotations
 
@@ -51,33 +51,33 @@ def connect(
         )
     client = client_for(settings)
     address = settings.label_studio_url or ""
-    found = find_project(client, address, project)
-    if found is None:
+    target = find_project(client, address, project)
+    if target is None:
         raise ProjectNameError(f"Label Studio at {address} shows this token no project “{project}”.")
-    done(f"project {found.id}, {found.title}, at {address}")
-    key = key_of_project(found)
+    done(f"project {target.id}, {target.title}, at {address}")
+    key = key_of_project(target)
     with Services(settings) as services:
         services.database.upgrade()
         version = services.version_name(key)
         connect_backend(
-            client, address, found.id, url or api_url(settings), version, settings.login, say=done
+            client, address, target.id, url or api_url(settings), version, settings.login, say=done
         )
-        _try_webhook(services, client, found, key)
+        _try_webhook(services, client, target, key)
         with services.database.write() as session:
-            row = remember_project(session, key, title=found.title)
+            row = remember_project(session, key, title=target.title)
             if not same_server(row.hostname, address) and same_server(row.offered_hostname, address):
-                accept_offer(session, key)  # the operator confirms where Label Studio is
-            row.synced_at = row.sync_after = 0.0  # what the connection missed is looked for at once
+                accept_offer(session, key)  # the operator confirms the address by this command
+            row.synced_at = row.sync_after = 0.0  # compare at once, for what was missed before
     done(f"a webhook was sent and arrived; {version} answers now")
 
 
 def _try_webhook(services: Services, client: Any, project: Any, key: str) -> None:
-    """Change nothing in the project, which has Label Studio send a webhook all the same.
+    """Test the webhook: save the project unchanged, for which Label Studio sends one.
 
     Raises
     ------
     LabelStudioError
-        It did not arrive. Label Studio sends it before it answers, so there is nothing to wait for.
+        The webhook did not arrive. Label Studio sends it before it answers, so no wait is needed.
     """
     from earmark.errors import LabelStudioError
     from earmark.labelstudio.client import explained

@@ -1,4 +1,4 @@
-"""``earmark export``."""
+"""``earmark export`` command: write a project's labels or embeddings to a file or folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from earmark.export.formats import FORMATS, Add
 from earmark.processes.loading import INTERRUPTED, loading
 
 if TYPE_CHECKING:
-    from earmark.export.export_run import Choice, Outcome
+    from earmark.export.export_run import Outcome, RecordFilter
     from earmark.export.label_studio import TaskReader
     from earmark.labels.controls import Control
     from earmark.settings import Settings
@@ -99,10 +99,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace what is at --out")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Export labels; `EXPORT_HELP` is what people read."""
+    """Export labels; the help text is `EXPORT_HELP`."""
     with loading():
         from earmark.errors import ConfigurationError
-        from earmark.export.export_run import Choice
+        from earmark.export.export_run import RecordFilter
         from earmark.export.writers import check_target
         from earmark.importing.console import console
         from earmark.processes.discovery import command_settings
@@ -120,10 +120,12 @@ def export(
 
         check_suffix(out)
     check_target(out, form in FORMATS and FORMATS[form].is_folder, force)
-    joined = unsplit and form != "embeddings"  # what is heard are the tasks' own sounds
-    choice = Choice(what, version, annotator, ground_truth_only, frozenset(control or ()), joined)
+    joined = unsplit and form != "embeddings"  # embeddings are of the tasks' own sounds
+    record_filter = RecordFilter(
+        what, version, annotator, ground_truth_only, frozenset(control or ()), joined
+    )
     try:
-        outcome, reader = _export(command_settings(data_dir), project, form, out, choice, unsplit)
+        outcome, reader = _export(command_settings(data_dir), project, form, out, record_filter, unsplit)
     except KeyboardInterrupt:
         console.print("[yellow]Stopped: nothing was written.[/]")
         raise typer.Exit(INTERRUPTED) from None
@@ -133,10 +135,10 @@ def export(
 
 def _export(
     settings: Settings,
-    wanted: str,
+    name: str,
     form: FormatChoice,
     out: Path,
-    choice: Choice,
+    record_filter: RecordFilter,
     whole_times: bool,
 ) -> tuple[Outcome, TaskReader]:
     with loading():
@@ -150,55 +152,58 @@ def _export(
         from earmark.labelstudio.task_pages import ANNOTATED, Listing
 
     client, url = client_for(settings), settings.label_studio_url or ""
-    project = find_project(client, url, wanted)
+    project = find_project(client, url, name)
     if project is None:
-        raise ProjectNameError(f"Label Studio at {url} has no project '{wanted}'.")
-    controls = _controls(project.label_config or "", form, choice)
+        raise ProjectNameError(f"Label Studio at {url} has no project '{name}'.")
+    controls = _controls(project.label_config or "", form, record_filter)
     with explained(url):
-        people = {int(user.id): str(user.email) for user in client.users.list() if user.email}
-    if choice.annotator is not None and choice.annotator.isdecimal():
-        choice = replace(choice, annotator=people.get(int(choice.annotator), choice.annotator))
-    reader = TaskReader(controls, controls[0].data_key, people)
+        emails = {int(user.id): str(user.email) for user in client.users.list() if user.email}
+    if record_filter.annotator is not None and record_filter.annotator.isdecimal():
+        record_filter = replace(
+            record_filter, annotator=emails.get(int(record_filter.annotator), record_filter.annotator)
+        )
+    reader = TaskReader(controls, controls[0].data_key, emails)
     access = AccessBook(settings).for_project(None)
     if access is None:
         raise ConfigurationError("Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
-    has_some = ANNOTATED if choice.what == "annotations" else PREDICTED
-    total = _count(client, url, int(project.id), has_some[0])
-    pages = Listing(access).tasks(int(project.id), has_some)
+    column_filter = ANNOTATED if record_filter.what == "annotations" else PREDICTED
+    total = _count(client, url, int(project.id), column_filter[0])
+    pages = Listing(access).tasks(int(project.id), column_filter)
     with (
         _writer(settings, form, out, whole_times) as add,
-        counting(f"exporting {choice.what}", total, "tasks") as seen,
+        counting(f"exporting {record_filter.what}", total, "tasks") as seen,
     ):
-        outcome = run((task for page in pages for task in page), reader, choice, add, seen)
+        outcome = run((task for page in pages for task in page), reader, record_filter, add, seen)
         if not outcome.tasks:
             raise ConfigurationError(
-                f"Project {project.id} ({project.title}) has no {choice.what} that fit: nothing was written."
+                f"Project {project.id} ({project.title}) has no {record_filter.what} that fit: "
+                "nothing was written."
             )
     return outcome, reader
 
 
 def _count(client: Any, url: str, project_id: int, column: str) -> int:
-    """Number of tasks that have one at least of what the column counts."""
+    """Count the tasks with at least one annotation or prediction, as the column counts them."""
     from earmark.labelstudio.client import explained
 
-    one = {"filter": f"filter:tasks:{column}", "operator": "greater", "type": "Number", "value": 0}
-    query = json.dumps({"filters": {"conjunction": "and", "items": [one]}})
+    item = {"filter": f"filter:tasks:{column}", "operator": "greater", "type": "Number", "value": 0}
+    query = json.dumps({"filters": {"conjunction": "and", "items": [item]}})
     with explained(url):
         page = client.tasks.list(project=project_id, query=query, fields="task_only", page=1, page_size=1)
     return int(page.response.total)
 
 
-def _controls(label_config: str, form: FormatChoice, choice: Choice) -> tuple[Control, ...]:
-    """The project's controls that are exported, all of one sound."""
+def _controls(label_config: str, form: FormatChoice, record_filter: RecordFilter) -> tuple[Control, ...]:
+    """Return the project's controls to export, all for the same audio field."""
     from earmark.errors import ConfigurationError
     from earmark.labels.controls import parse_label_config
 
-    known = parse_label_config(label_config)
-    names = ", ".join(control.name for control in known)
-    missing = sorted(choice.controls - {control.name for control in known})
+    available = parse_label_config(label_config)
+    names = ", ".join(control.name for control in available)
+    missing = sorted(record_filter.controls - {control.name for control in available})
     if missing:
         raise ConfigurationError(f"The project has no control {', '.join(missing)}; it has {names}.")
-    controls = tuple(c for c in known if not choice.controls or c.name in choice.controls)
+    controls = tuple(c for c in available if not record_filter.controls or c.name in record_filter.controls)
     if len({control.data_key for control in controls}) > 1:
         raise ConfigurationError(
             f"The project's controls are about several sounds of a task ({names}): choose those of one "
@@ -261,14 +266,14 @@ def _summary(form: FormatChoice, out: Path, outcome: Outcome, reader: TaskReader
 
 
 def _warn(say: Callable[[str], None], form: FormatChoice, outcome: Outcome, reader: TaskReader) -> None:
-    """Say what the project has and the file has not."""
-    known = FORMATS.get(form)
-    if known is not None and not known.holds_tags and outcome.tags:
+    """Print a warning for each kind of data that the format cannot hold."""
+    format_ = FORMATS.get(form)
+    if format_ is not None and not format_.holds_tags and outcome.tags:
         say(
             f"  [yellow]![/] {outcome.tags:,} tags of whole sounds have no place in {form}: "
             "fsdkaggle, csv, jsonl and jams hold them"
         )
-    if known is not None and not known.holds_annotators and outcome.several:
+    if format_ is not None and not format_.holds_annotators and outcome.several:
         say(
             f"  [yellow]![/] {outcome.several:,} sounds have several annotations, which {form} cannot tell "
             "apart: all of them are in it; choose with --annotator or --ground-truth-only"

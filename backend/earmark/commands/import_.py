@@ -1,4 +1,4 @@
-"""``earmark import``, also ``python scripts/bulk_import.py``: sounds into a project."""
+"""``earmark import`` command, also ``python scripts/bulk_import.py``: import sounds into a project."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def import_(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Read the options, import, and end with an exit code that says how it went."""
+    """Parse the options, run the import, and exit with its code; the help text is `HELP`."""
     with loading():
         from earmark.importing.import_run import Request, run
         from earmark.importing.quality_rules import Rules, keep_of
@@ -211,8 +211,8 @@ def import_(
 
     if curated and noisy:
         raise ConfigurationError("Labels are either --curated or --noisy; --trust-column tells them apart.")
-    where = _one_place(upload, local_files, as_urls)
-    chosen = Source(
+    where = _destination(upload, local_files, as_urls)
+    import_source = Source(
         source,
         tuple(include or ()),
         tuple(exclude or ()),
@@ -224,7 +224,7 @@ def import_(
         format_,
     )
     request = Request(
-        chosen,
+        import_source,
         project,
         create,
         label_config,
@@ -238,7 +238,7 @@ def import_(
     raise typer.Exit(run(request, _settings(url, api_key, document_root, data_dir)))
 
 
-def _one_place(
+def _destination(
     upload: bool, local_files: bool, as_urls: bool
 ) -> Literal["uploads", "local-files", "urls"] | None:
     if upload + local_files + as_urls > 1:
@@ -272,11 +272,11 @@ def _is_address(url: str) -> bool:
 
 
 command_line = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-"""The command alone, for ``scripts/bulk_import.py``."""
+"""Command line with this command alone, for ``scripts/bulk_import.py``."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to a command line."""
+    """Add the ``import`` command to a command line."""
     app.command("import", help=HELP.replace("\n    python", "\n\n    python"), no_args_is_help=True)(import_)
 
 

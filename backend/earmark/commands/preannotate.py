@@ -1,4 +1,4 @@
-"""``earmark preannotate``."""
+"""``earmark preannotate`` command: bulk prediction of a project's tasks by the workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from earmark.store.models import Project
     from earmark.store.preannotations import Progress
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 SHOWN_FAILURES = 20
 PLAIN_EVERY_SECONDS = 10.0
 NOTHING_TO_DO = "Every one of these tasks has a prediction of the active version: nothing to do."
@@ -61,7 +61,7 @@ def preannotate(
 
     from earmark.store.preannotations import run_progress
 
-    # What goes on is of use to people; what came of it goes to standard output
+    # Progress goes to standard error, results to standard output
     console = Console(stderr=True, highlight=False)
     with opened(data_dir) as services:
         row = find(services, project)
@@ -89,7 +89,7 @@ def preannotate(
             return
         with services.database.read() as session:
             progress = run_progress(session, *watched)
-        _summarise(progress, as_json)
+        _print_summary(progress, as_json)
     if progress.failed or progress.cancelled:
         raise typer.Exit(1)
 
@@ -99,7 +99,7 @@ def _detach(services: Services, project: Project, tasks: Selection, console: Con
     if not runs:
         _say(NOTHING_TO_DO)
         return
-    _ask_workers(services, console)
+    _enqueue_jobs(services, console)
     numbers = ", ".join(map(str, runs))
     _say(f"With the workers: run {numbers}. The same command without --detach shows how far it is.")
 
@@ -107,70 +107,74 @@ def _detach(services: Services, project: Project, tasks: Selection, console: Con
 def _rounds(
     services: Services, project: Project, tasks: Selection, console: Console
 ) -> Iterator[Sequence[int]]:
-    """Runs to wait for, round after round, until a run of this selection has tried each of the tasks.
+    """Yield the runs to wait for, in rounds, until a run of this selection has tried each of the tasks.
 
-    A run that is left comes first, and then what it lacks: it may be of the few tasks of one request.
+    Unfinished runs come first, then runs of the tasks that these lack: they may cover only one request.
     """
     from earmark.store.preannotations import run_progress, tasks_of, unfinished_runs
 
     tried: set[int] = set()
     with services.database.read() as session:
-        left = [run.id for run in unfinished_runs(session, project.key) if run.selection == tasks]
-    if left:
-        console.print(f"Run {', '.join(map(str, left))} of {tasks} tasks goes on.")
-        yield left
+        unfinished = [run.id for run in unfinished_runs(session, project.key) if run.selection == tasks]
+    if unfinished:
+        console.print(f"Run {', '.join(map(str, unfinished))} of {tasks} tasks goes on.")
+        yield unfinished
         with services.database.read() as session:
-            tried |= tasks_of(session, left)
+            tried |= tasks_of(session, unfinished)
     while True:
-        new, others = _plan(services, project, tasks, tried, console)
-        if new or others:
-            yield [*others, *new]
-        if not others:
+        new_runs, other_runs = _plan(services, project, tasks, tried, console)
+        if new_runs or other_runs:
+            yield [*other_runs, *new_runs]
+        if not other_runs:
             return
-        # Those of another selection may have passed over what belongs to this one.
+        # Runs of another selection may have skipped tasks that belong to this one.
         with services.database.read() as session:
-            tried |= tasks_of(session, new) | set(map(int, run_progress(session, *others).failed))
+            tried |= tasks_of(session, new_runs) | set(map(int, run_progress(session, *other_runs).failed))
 
 
 def _plan(
     services: Services, project: Project, tasks: Selection, tried: Collection[int], console: Console
 ) -> tuple[list[int], list[int]]:
-    """Look for tasks that need a prediction, but for those that were tried, and store a run over them.
+    """Find the tasks that need a prediction, except tried ones, and store a run over them.
 
     Returns
     -------
-    Numbers of the new run, if there is one, and of unfinished runs that have some of the tasks already.
+    Ids of the new run, if there is one, and of unfinished runs that already contain some of the tasks.
     """
-    from earmark.prediction.bulk import look_through, store_run
+    from earmark.prediction.bulk import find_tasks, store_run
     from earmark.store.preannotations import planned_tasks
 
     with console.status("looking through the tasks …") as status:
-        need = look_through(
+        need = find_tasks(
             services,
             project,
             tasks,
             lambda seen, needed: status.update(f"{needed:,} of {seen:,} tasks need a prediction"),
         )
-    wanted = {number: seconds for number, seconds in need.tasks.items() if number not in tried}
+    wanted = {task_id: seconds for task_id, seconds in need.tasks.items() if task_id not in tried}
     with services.database.read() as session:
         planned = planned_tasks(session, project.key)
-    others = sorted({planned[number] for number in wanted.keys() & planned.keys()})
+    other_runs = sorted({planned[task_id] for task_id in wanted.keys() & planned.keys()})
     new = store_run(services, project.key, tasks, need.version, wanted)
-    return [new.id] if new else [], others
+    return [new.id] if new else [], other_runs
 
 
 def _cancel(services: Services, project: Project) -> None:
     from earmark.store.preannotations import cancel_run, unfinished_runs
 
     with services.database.write() as session:
-        left = unfinished_runs(session, project.key)
-        for run in left:
+        unfinished = unfinished_runs(session, project.key)
+        for run in unfinished:
             cancel_run(session, run.id)
-    _say(f"{len(left)} runs cancelled; the predictions that were made stay." if left else "There is no run.")
+    _say(
+        f"{len(unfinished)} runs cancelled; the predictions that were made stay."
+        if unfinished
+        else "There is no run."
+    )
 
 
-def _ask_workers(services: Services, console: Console) -> bool:
-    """Enqueue jobs; tells whether there is a worker to take them."""
+def _enqueue_jobs(services: Services, console: Console) -> bool:
+    """Enqueue jobs for the workers; return whether a worker is running, and warn if none is."""
     import redis
 
     from earmark.jobs.preannotation import ensure_preannotation
@@ -195,37 +199,37 @@ def _ask_workers(services: Services, console: Console) -> bool:
 
 
 def _watch(services: Services, runs: Sequence[int], console: Console) -> Progress:
-    """Show how far the runs are until nothing is left; a bar on a terminal, plain lines elsewhere."""
+    """Show the progress of runs until they end: a bar on a terminal, plain lines elsewhere."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     from earmark.store.preannotations import run_progress
 
-    warned, told = False, -PLAIN_EVERY_SECONDS
+    warned, last_line = False, -PLAIN_EVERY_SECONDS
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("predicting")
-        started, before = time.monotonic(), None
+        task = bar.add_task("predicting")
+        started, done_at_start = time.monotonic(), None
         while True:
             with services.database.read() as session:
                 progress = run_progress(session, *runs)
             done = progress.tasks_done
-            before = done if before is None else before
-            rate = (done - before) / max(time.monotonic() - started, 1e-9)
+            done_at_start = done if done_at_start is None else done_at_start
+            rate = (done - done_at_start) / max(time.monotonic() - started, 1e-9)
             bar.update(
-                shown, total=progress.tasks, completed=done, description=f"predicting, {rate:.1f} tasks/s"
+                task, total=progress.tasks, completed=done, description=f"predicting, {rate:.1f} tasks/s"
             )
-            if not console.is_terminal and time.monotonic() - told >= PLAIN_EVERY_SECONDS:
-                told = time.monotonic()
+            if not console.is_terminal and time.monotonic() - last_line >= PLAIN_EVERY_SECONDS:
+                last_line = time.monotonic()
                 print(f"{done:,} of {progress.tasks:,} tasks, {rate:.1f} a second", file=sys.stderr)
             if not progress.chunks_left:
                 return progress
-            if not (warned or _ask_workers(services, console)):
+            if not (warned or _enqueue_jobs(services, console)):
                 warned = True
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
-def _summarise(progress: Progress, as_json: bool) -> None:
+def _print_summary(progress: Progress, as_json: bool) -> None:
     if as_json:
         figures = {
             "tasks": progress.tasks,

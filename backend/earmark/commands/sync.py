@@ -1,4 +1,4 @@
-"""``earmark sync``."""
+"""``earmark sync`` command: compare a project with Label Studio and store the differences."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def sync(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None
             def show(so_far: Difference) -> None:
                 progress.update(bar, description=f"{so_far.tasks:,} annotated tasks read")
 
-            found = compare_with_label_studio(services, row.key, show)
+            diff = compare_with_label_studio(services, row.key, show)
     if as_json:
-        print_json({"project": row.key, **dataclasses.asdict(found)})
+        print_json({"project": row.key, **dataclasses.asdict(diff)})
         return
-    say(f"{found.tasks:,} tasks with {found.annotations:,} annotations in Label Studio, project {row.title}.")
-    if not found.found:
+    say(f"{diff.tasks:,} tasks with {diff.annotations:,} annotations in Label Studio, project {row.title}.")
+    if not diff.found:
         say("All of it was known: nothing to do.")
         return
     say(
-        f"{found.missed:,} annotations were not known, {found.changed:,} had changed, "
-        f"{found.deleted:,} are gone"
-        + (", and the label config is another one." if found.label_config else ".")
+        f"{diff.missed:,} annotations were not known, {diff.changed:,} had changed, "
+        f"{diff.deleted:,} are gone"
+        + (", and the label config is another one." if diff.label_config else ".")
     )
     say("It is learnt as soon as the backend runs.")

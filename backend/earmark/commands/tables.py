@@ -1,4 +1,4 @@
-"""Versions, learning curves and comparisons, as the terminal shows them."""
+"""Terminal tables of versions, learning curves and comparisons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from earmark.api.schemas import LearningCurve, VersionDetail, VersionsAnswer
 from earmark.learning.version_comparison import Pair, VersionComparison
 
 PIPED_WIDTH = 160
-"""Columns where the output is not a terminal: nothing is cut for whoever reads it by program."""
+"""Width where the output is not a terminal, so that nothing is cut for programs that read it."""
 METRICS = {"lwlrap": "lwlrap", "map": "mAP", "f1": "F1", "accuracy": "acc.", "ece": "ECE"}
 """Columns of the table of versions."""
 FIGURES = {**METRICS, "auc": "AUC"}
@@ -31,31 +31,31 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def say(sentence: str) -> None:
-    """Print one sentence."""
+    """Print one sentence, without markup."""
     _console().print(escape(sentence), highlight=False, soft_wrap=True)
 
 
 def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) -> None:
-    """Print the newest versions of each project, at most so many, and what is to be said of it."""
+    """Print the newest ``most`` versions of each project, and the statements about it."""
     console = _console()
     for project in answer.projects:
         title = f"{project.title or 'untitled'}, project {project.project}"
         console.print(f"[bold]{escape(title)}[/]", highlight=False, soft_wrap=True)
-        every = [detail for detail in answer.details if detail.project == project.project]
-        rows = every[:most] + [row for row in every[len(every[:most]) :] if row.active]
+        details = [detail for detail in answer.details if detail.project == project.project]
+        rows = details[:most] + [row for row in details[len(details[:most]) :] if row.active]
         if rows:
             console.print(_versions_table(rows))
             say("from: the number of annotations it learnt from; figures: on recordings that were left out.")
         if any(not row.promotable for row in rows):
             say("state “figures”: its head is not kept any more, so it cannot be promoted.")
-        if len(rows) < len(every):
-            say(f"{len(every) - len(rows)} older versions are not shown: --all lists them.")
+        if len(rows) < len(details):
+            say(f"{len(details) - len(rows)} older versions are not shown: --all lists them.")
         for row in rows:
             if row.reason:
-                say(f"{row.name} was kept: {row.reason}")
+                say(f"{row.name} was rejected: {row.reason}")
         for statement in project.statements:
             if statement.kind == "training" and rows and rows[0].reason:
-                continue  # its reason stands above
+                continue  # its reason is printed above
             say(" ".join(filter(None, (statement.text, statement.remedy))))
             for link in statement.links:
                 say(f"  {link}")
@@ -65,7 +65,7 @@ def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) ->
 
 
 def print_curve(curve: LearningCurve) -> None:
-    """Print how far predictions lay from the annotations that followed, by their number and by annotator."""
+    """Print the learning curve: predictions against later annotations, by their number and annotator."""
     if not curve.steps:
         say("Nothing was annotated since this is measured: the next submitted annotation is the first.")
         return
@@ -78,12 +78,12 @@ def print_curve(curve: LearningCurve) -> None:
     console.print(table)
     for name, heading in STEP_FIGURES.items():
         values = [getattr(step, name) for step in curve.steps]
-        known = [value for value in values if value is not None]
-        if len(known) > 1:
-            top = (max(known) or 1.0) if name == "edge_error_seconds" else 1.0
+        valid = [value for value in values if value is not None]
+        if len(valid) > 1:
+            top = (max(valid) or 1.0) if name == "edge_error_seconds" else 1.0
             say(
-                f"{heading:>10}  {sparkline(values, top)}  {_step_figure(name, known[0])} to begin with, now "
-                f"{_step_figure(name, known[-1])}"
+                f"{heading:>10}  {sparkline(values, top)}  {_step_figure(name, valid[0])} to begin with, now "
+                f"{_step_figure(name, valid[-1])}"
             )
     points = [(point.name, point.controls) for point in curve.annotators]
     console.print(_curve_table("annotator", points))
@@ -93,13 +93,13 @@ def print_curve(curve: LearningCurve) -> None:
 
 
 def sparkline(values: Sequence[float | None], top: float) -> str:
-    """A curve as one line of block characters, from 0 to ``top``; a space for None."""
-    places = [None if value is None else round(value / top * (len(BLOCKS) - 1)) for value in values]
-    return "".join(" " if place is None else BLOCKS[place] for place in places)
+    """Return a curve as one line of block characters, from 0 to ``top``; a space for None."""
+    levels = [None if value is None else round(value / top * (len(BLOCKS) - 1)) for value in values]
+    return "".join(" " if level is None else BLOCKS[level] for level in levels)
 
 
 def print_comparison(compared: VersionComparison) -> None:
-    """Print two versions beside each other."""
+    """Print the comparison of two versions, side by side."""
     console = _console()
     names = (compared.first, compared.second)
     if compared.figures:
@@ -121,7 +121,9 @@ def _versions_table(rows: Sequence[VersionDetail]) -> Table:
     used = [name for name in METRICS if any(name in m for row in rows for m in _controls(row).values())]
     table = _table("version", "state", "from", "control", *(METRICS[name] for name in used), "when")
     for row in rows:
-        state = "[green]active[/]" if row.active else "[yellow]kept[/]" if row.status == "kept" else ""
+        state = (
+            "[green]active[/]" if row.active else "[yellow]rejected[/]" if row.status == "rejected" else ""
+        )
         state += "" if row.promotable else " [dim]figures[/]"
         lines = list(_controls(row).items()) or [("", {})]
         for line, (control, figures) in enumerate(lines):
@@ -166,7 +168,7 @@ def _controls(row: VersionDetail) -> dict[str, dict[str, Any]]:
 
 
 def _table(*headings: str) -> Table:
-    # What can be folded in 80 columns is folded; a figure that is cut is none
+    # Fold text to fit 80 columns, but never cut a figure
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for heading in headings:
         left = heading in ("state", "version", "annotator", "control", "figure", "label", "when")

@@ -1,4 +1,4 @@
-"""``earmark versions | progress | promote | rollback | compare``."""
+"""Commands about versions: ``earmark versions | progress | promote | rollback | compare``."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def promote(
     from earmark.store.registry import promote as promote_version
 
     with opened(data_dir) as services:
-        found, before = find(services, project), ""
+        project_row, before = find(services, project), ""
         with services.database.write() as session:
-            before = _active_name(services, found)
-            after = promote_version(session, found.key, version, services.encoder_identity())
-    _report(found, before, after.name, as_json)
+            before = _active_name(services, project_row)
+            after = promote_version(session, project_row.key, version, services.encoder_identity())
+    _report(project_row, before, after.name, as_json)
 
 
 def rollback(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None) -> None:
@@ -69,11 +69,11 @@ def rollback(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = 
     from earmark.store.registry import roll_back
 
     with opened(data_dir) as services:
-        found, before = find(services, project), ""
+        project_row, before = find(services, project), ""
         with services.database.write() as session:
-            before = _active_name(services, found)
-            after = roll_back(session, found.key, services.encoder_identity())
-    _report(found, before, after.name, as_json)
+            before = _active_name(services, project_row)
+            after = roll_back(session, project_row.key, services.encoder_identity())
+    _report(project_row, before, after.name, as_json)
 
 
 def compare(

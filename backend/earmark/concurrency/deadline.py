@@ -1,4 +1,4 @@
-"""Deadline: the moment at which a piece of work must have ended, handed down to every step of it."""
+"""Deadline: the time by which a request must be done, passed down to each of its steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from earmark.errors import OutOfTimeError
 
 
 class Deadline:
-    """A moment on the monotonic clock. Immutable, so threads may share one.
+    """A time on the monotonic clock. Immutable, so threads may share one.
 
     Parameters
     ----------
     seconds
         From now; None for work that has no limit.
     clock
-        Seconds that never go back.
+        Monotonic time in seconds.
     """
 
     def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class Deadline:
         return self._ends_at is not None
 
     def remaining(self) -> float | None:
-        """Seconds that are left, 0.0 once it has passed; None without a limit."""
+        """Return the seconds left, 0.0 once the deadline has passed; None without a limit."""
         return None if self._ends_at is None else max(0.0, self._ends_at - self._clock())
 
     def passed(self) -> bool:
@@ -37,7 +37,7 @@ class Deadline:
         return self.remaining() == 0.0
 
     def check(self) -> None:
-        """Refuse to go on once it has passed.
+        """Raise once the deadline has passed.
 
         Raises
         ------

@@ -1,7 +1,8 @@
-"""Thread pool with a limit for each key, a host or a project: slow ones take no thread from others.
+"""Fair thread pool: a limit of threads for each owner (a host or a project), and owners take turns.
 
-Work that is asked for twice is done once. Callers that stop waiting leave it running, so that its result
-is stored for the next time; work that has not begun by then, and that no other caller waits for, is dropped.
+A slow owner takes no thread from others. Work that is submitted twice is done once. When a caller stops
+waiting, running work goes on, so that its result is stored for the next time; work that has not begun, and
+that no other caller waits for, is cancelled.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 class Ticket(Generic[T]):
-    """A piece of work in the pool, and how many callers wait for it."""
+    """A unit of work in the pool, and the number of callers that wait for it."""
 
     def __init__(self, owner: str, name: Hashable, work: Callable[[], T]) -> None:
         self.owner, self.name, self.work = owner, name, work
@@ -33,9 +34,9 @@ class FairPool(Generic[T]):
     Parameters
     ----------
     threads
-        Most at a time.
+        Maximum at a time.
     threads_an_owner
-        Most at a time for one owner. Owners that wait take turns.
+        Maximum at a time for one owner. Waiting owners take turns.
     """
 
     def __init__(self, threads: int, threads_an_owner: int, name: str) -> None:
@@ -46,7 +47,7 @@ class FairPool(Generic[T]):
         self._running: dict[str, int] = {}
 
     def submit(self, owner: str, name: Hashable, work: Callable[[], T]) -> Ticket[T]:
-        """Have work done, or join the one of the same name; call ``release`` in the end."""
+        """Queue work, or join queued or running work of the same name; call ``release`` in the end."""
         with self._lock:
             ticket = self._tickets.get(name)
             if ticket is None:
@@ -57,7 +58,7 @@ class FairPool(Generic[T]):
             return ticket
 
     def release(self, ticket: Ticket[T]) -> None:
-        """Wait no longer; work that has not begun and that no other caller waits for is dropped."""
+        """Stop waiting; work that has not begun and that no other caller waits for is cancelled."""
         with self._lock:
             ticket.waiters -= 1
             queue = self._waiting.get(ticket.owner)
@@ -70,24 +71,24 @@ class FairPool(Generic[T]):
         ticket.future.cancel()
 
     def result(self, ticket: Ticket[T], deadline: Deadline) -> T:
-        """Return what the work returns, or raise what it raises.
+        """Wait for the work; return its result, or raise its exception.
 
         Raises
         ------
         OutOfTimeError
-            It is not done at the deadline.
+            The work is not done at the deadline.
         """
         try:
             return ticket.future.result(deadline.remaining())
         except TimeoutError as error:
             if ticket.future.done():
-                raise  # the work's own
+                raise  # raised by the work itself
             raise OutOfTimeError(
                 "A sound did not arrive in the time that there was for it: it is asked for again later."
             ) from error
 
     def _start(self) -> None:
-        """Begin whatever the limits allow, owners in turn; the lock is held."""
+        """Start queued work within the limits, owners in turn. The caller holds the lock."""
         for owner in list(self._waiting):
             queue = self._waiting[owner]
             while queue and self._running.get(owner, 0) < self._most_an_owner:
@@ -107,7 +108,7 @@ class FairPool(Generic[T]):
             return
         try:
             result = ticket.work()
-        except BaseException as error:  # noqa: BLE001 the callers get it, whatever it is
+        except BaseException as error:  # noqa: BLE001 passed on to the callers
             self._done(ticket)
             ticket.future.set_exception(error)
         else:

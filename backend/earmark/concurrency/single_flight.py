@@ -1,8 +1,8 @@
-"""Single flight of bulk predictions: a task that one request predicts is left out of another one's answer.
+"""Single flight of bulk predictions: a task that one request predicts is left out of concurrent responses.
 
-Label Studio asks for all tasks of a page of its list that have no prediction, once for each request that
-lists them, and stores every answer. An item without ``result`` is not stored. A request for one task alone
-is always answered, since the annotator who opened it would see nothing otherwise.
+For each request that lists a page of tasks, Label Studio asks for all of them that have no prediction, and
+stores every response. An item without ``result`` is not stored. A request for a single task is always
+answered, since the annotator who opened it would see nothing otherwise.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import time
 from collections.abc import Collection
 
 REQUEST_SECONDS = 100.0
-"""Label Studio gives a request up after this time."""
+"""Timeout of Label Studio's requests."""
 
 
 class SingleFlight:
-    """Tasks that requests of this process predict at this moment. Thread-safe."""
+    """Set of tasks that requests of this process are predicting, with expiry. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._until: dict[tuple[str, int], float] = {}
 
     def begin(self, key: str, tasks: Collection[int]) -> set[int]:
-        """Enter tasks of a project.
+        """Add tasks of a project.
 
         Returns
         -------
-        Those that are in flight already, and stay with the request that has them.
+        Those that were in flight already, and are left to the other request.
         """
         now = time.monotonic()
         with self._lock:
@@ -38,7 +38,7 @@ class SingleFlight:
         return taken
 
     def end(self, key: str, tasks: Collection[int]) -> None:
-        """Remove tasks that were entered."""
+        """Remove tasks that were added."""
         with self._lock:
             for number in tasks:
                 self._until.pop((key, number), None)

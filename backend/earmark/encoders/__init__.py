@@ -76,7 +76,8 @@ def choose_encoder(settings: Settings) -> str:
                 "encoder_fallback",
                 encoder=spec.name,
                 reason=" ".join(reasons),
-                help=f"predictions are weaker than with cnn14; ENCODER={spec.name} silences this",
+                help=f"predictions are weaker than with {registry.auto_order()[0].name}; "
+                f"ENCODER={spec.name} silences this",
             )
         return spec.name
     raise WeightsError(" ".join(reasons))
@@ -91,7 +92,7 @@ def settled(settings: Settings) -> Settings:
         See ``choose_encoder``.
     """
     found: dict[str, object] = {"encoder": choose_encoder(settings)}
-    if found["encoder"] == "cnn14" and own_fault(settings) is not None:
+    if registry.takes_checkpoint(str(found["encoder"])) and own_fault(settings) is not None:
         found["cnn14_checkpoint"] = weights.find_checkpoint(settings)  # what was taken in its place
     return settings.model_copy(update=found)
 
@@ -104,24 +105,24 @@ def is_built(settings: Settings) -> bool:
 def encoder_identity(settings: Settings) -> str:
     """Return the identity that ``get_encoder`` has or would have, in milliseconds, loading nothing.
 
-    ``ENCODER=auto`` without CNN14's weights here reports what ``get_encoder`` last decided in this data
-    folder; before it ever did, or where only logmel was left, the first encoder that is here. A checkpoint
-    that was put here by hand is hashed on the first call (about a second for 327 MB), and again only when
-    it changes.
+    ``ENCODER=auto`` without the best encoder's weights here reports what ``get_encoder`` last decided in
+    this data folder; before it ever did, or where only logmel was left, the first encoder that is here. A
+    checkpoint that was put here by hand is hashed on the first call (about a second for 327 MB), and again
+    only when it changes.
 
     Raises
     ------
     WeightsError
-        ``ENCODER=cnn14``, and CNN14_CHECKPOINT is no good.
+        ``ENCODER`` names an encoder that takes CNN14_CHECKPOINT, which is no good.
     """
     built = _encoders.get(_key(settings))
     if built is not None:
         return built.identity
     if settings.encoder != registry.AUTO:
         return registry.spec_of(settings.encoder).identity(settings)
-    digest = weights.cheap_digest(settings)
-    if digest is not None:
-        return weights.identity_of(digest)
+    best = registry.auto_order()[0]
+    if not best.absent(settings):
+        return best.identity(settings)
     # A checkpoint that is no good stands for weights that auto never fetches.
     decided = _read_decision(settings) if own_fault(settings) is None else None
     if decided is not None and _has_weights(decided):
@@ -131,20 +132,20 @@ def encoder_identity(settings: Settings) -> str:
 
 def _has_weights(identity: str) -> bool:
     spec = registry.find_spec(identity)
-    return spec is not None and spec.weights is not None
+    return spec is not None and bool(spec.weights)
 
 
 def _first_here(settings: Settings) -> registry.EncoderSpec:
     """The first encoder that needs no download now."""
-    return next(spec for spec in registry.auto_order() if spec.weights is None or spec.weights.here(settings))
+    return next(spec for spec in registry.auto_order() if not spec.absent(settings))
 
 
 def _fetch(spec: registry.EncoderSpec, settings: Settings) -> None:
     """Bring an encoder's weights here, where it has any; raises WeightsError."""
     if spec.takes_checkpoint:
         _check_own(settings)
-    if spec.weights is not None:
-        spec.weights.fetch(settings)
+    for needed in spec.weights:
+        needed.fetch(settings)
 
 
 def _check_own(settings: Settings) -> None:
@@ -152,7 +153,7 @@ def _check_own(settings: Settings) -> None:
     try:
         weights.check_own(settings)
     except WeightsError as error:
-        if settings.encoder == "cnn14":
+        if settings.encoder != registry.AUTO:
             raise
         stands_in = weights.find_checkpoint(settings)
         if stands_in is not None:

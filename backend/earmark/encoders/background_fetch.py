@@ -51,7 +51,7 @@ def need_prepared(settings: Settings) -> None:
     WeightsError
         They could not be brought here a moment ago.
     """
-    if is_built(settings) or _checkpoint_unread(settings) or _awaited_spec(settings) is None:
+    if is_built(settings) or _checkpoint_unread(settings) or awaited_weights(settings) is None:
         return
     in_vain = _begin(settings)
     raise WeightsError(in_vain) if in_vain else WeightsAwaitedError(_awaited(settings))
@@ -59,22 +59,23 @@ def need_prepared(settings: Settings) -> None:
 
 def _ready(settings: Settings) -> bool:
     """Whether ``get_encoder`` would know at once whether there are weights."""
-    return not _checkpoint_unread(settings) and _awaited_spec(settings) is None
+    return not _checkpoint_unread(settings) and awaited_weights(settings) is None
 
 
 def _checkpoint_unread(settings: Settings) -> bool:
     return registry.takes_checkpoint(settings.encoder) and not looked_into(settings)
 
 
-def _awaited_spec(settings: Settings) -> registry.EncoderSpec | None:
-    """The encoder whose weights have to be fetched before anything is decided; None where none has to."""
+def awaited_weights(settings: Settings) -> registry.WeightsSpec | None:
+    """The weights that have to be fetched before anything is decided; None where none have to."""
     for spec in registry.candidates(settings.encoder):
-        if spec.weights is None or spec.weights.here(settings):
+        absent = spec.absent(settings)
+        if not absent:
             return None
         if spec.takes_checkpoint and own_fault(settings) is not None:
             continue  # what was named by hand is not replaced by a download
-        if spec.weights.why_not(settings) is None:
-            return spec
+        if all(weights.why_not(settings) is None for weights in absent):
+            return absent[0]
     return None
 
 
@@ -95,8 +96,8 @@ def _begin(settings: Settings) -> str:
 
 def _run(settings: Settings, preparation: _Preparation) -> None:
     try:
-        if choose_encoder(settings) != "cnn14":
-            get_encoder(settings)  # costs little, and settles it until this process ends
+        if not registry.spec_of(choose_encoder(settings)).slow_to_build:
+            get_encoder(settings)  # settles it until this process ends
     except EarmarkError as error:
         preparation.in_vain = str(error)
         _log.warning("weights_not_ready", reason=str(error))
@@ -104,12 +105,12 @@ def _run(settings: Settings, preparation: _Preparation) -> None:
 
 
 def _awaited(settings: Settings) -> str:
-    spec = _awaited_spec(settings)
-    if spec is None or spec.weights is None:  # they arrived in this moment
+    weights = awaited_weights(settings)
+    if weights is None:  # they arrived in this moment
         return "The encoder's weights have just arrived: ask again."
-    came, size = spec.weights.progress(settings)
-    title, command = spec.weights.title, registry.weights_command(spec.weights)
+    came, size = weights.progress(settings)
+    command = registry.weights_command(weights)
     return (
-        f"{title}'s weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: "
+        f"{weights.title}'s weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: "
         f"what is to be predicted waits for them; '{command} --from FILE' takes a copy brought by hand."
     )

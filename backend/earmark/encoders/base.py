@@ -71,9 +71,9 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Tagger(Protocol):
-    """An encoder that was trained on AudioSet and has a classifier of its own, for C classes."""
+    """An encoder that was trained to tell C classes apart, and has a classifier of its own."""
 
-    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weights float32 ``[E, C]`` and bias float32 ``[C]`` of its own classifier.
 
         ``sigmoid(embedding @ weights + bias)`` are the probabilities of ``registry.class_names(identity)``.

@@ -148,8 +148,8 @@ class Cnn14Encoder:
         tags: NDArray[np.float32] = 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid that cannot overflow
         return tags
 
-    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The layer behind ``tags``; see ``Tagger.audioset_layer``."""
+    def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The layer behind ``tags``; see ``Tagger.class_layer``."""
         return self._tag_weight.T, self._tag_bias
 
     def _start(self, network: Cnn14) -> Engine:

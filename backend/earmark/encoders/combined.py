@@ -1,76 +1,119 @@
-"""Combination of two encoders: their frames side by side, and their embeddings one after the other."""
+"""Combined encoder: the frames of several encoders on one time grid, and their embeddings side by side."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from earmark.encoders import registry
 from earmark.encoders.base import Encoder, Tagger
+from earmark.encoders.combination import combined_identity, distinct_classes
 from earmark.encoders.fan_out import fan_out
+
+COARSEST_FRAME_RATE = 3.125
+"""A frame is 0.32 s at most, however slow a member is: its frames are repeated."""
+_ROUNDING = 1e-6
+_Encoding = Callable[[Iterable[NDArray[np.float32]]], NDArray[np.float16]]
 
 
 class CombinedEncoder:
-    """Two encoders as one; see `Encoder`. A frame holds one of the first and those of the second in its time.
+    """Several encoders as one; see `Encoder`.
+
+    The frame rate is that of the slowest member, or `COARSEST_FRAME_RATE` where that is higher and
+    another member reaches it. A frame holds, member after member, all of the member's frames in its time:
+    as many as its frame rate is higher, rounded up, evenly spaced; one where it is not higher.
 
     Parameters
     ----------
-    first
-        With class names of its own (a `Tagger`), and the lower sample rate.
-    second
-        With a whole number of frames in each frame of the first.
+    members
+        At least two, in the order of their registry entries.
     """
 
-    def __init__(self, first: Encoder, second: Encoder) -> None:
-        self._first, self._second = first, second
-        self._each = round(second.frame_rate / first.frame_rate)
-        self.name = f"{first.name}+{second.name}"
-        self.identity = combined_identity(self.name, first.identity, second.identity)
-        self.sample_rate = second.sample_rate
-        self.frame_rate = first.frame_rate
-        self.frame_dim = first.frame_dim + self._each * second.frame_dim
-        self.embedding_dim = first.embedding_dim + second.embedding_dim
+    def __init__(self, *members: Encoder) -> None:
+        self.members = members
+        rates = [member.frame_rate for member in members]
+        self.name = "+".join(member.name for member in members)
+        self.identity = combined_identity(self.name, [member.identity for member in members])
+        self.sample_rate = max(member.sample_rate for member in members)
+        self.frame_rate = min(max(rates), max(min(rates), COARSEST_FRAME_RATE))
+        self._each = [max(1, math.ceil(rate / self.frame_rate - _ROUNDING)) for rate in rates]
+        widths = [each * member.frame_dim for each, member in zip(self._each, members, strict=True)]
+        self._ends = np.cumsum(widths).tolist()
+        self.frame_dim = sum(widths)
+        self.embedding_dim = sum(member.embedding_dim for member in members)
 
     def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
-        """Encode a stream of sound with both, each in a thread; see `Encoder.frames`."""
-        rate = self._first.sample_rate
-        coarse, fine = fan_out(
-            blocks,
-            [
-                lambda given: self._first.frames(_resampled(given, self.sample_rate, rate)),
-                self._second.frames,
-            ],
+        """Encode a stream of sound with all members, each in a thread; see `Encoder.frames`.
+
+        `FrameExtractor` assembles frames of the members instead, each from the file at its own rate.
+        """
+        return self.assemble(fan_out(blocks, [self._encoding(member) for member in self.members]))
+
+    def assemble(self, parts: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
+        """Lay frames of the members, ``[T, D]`` each, of one recording, side by side: ``[T, frame_dim]``.
+
+        The recording ends where the last frame of the fastest member does; the last frames of others
+        are repeated up to there.
+        """
+        fastest = max(member.frame_rate for member in self.members)
+        longest = max(
+            len(part)
+            for member, part in zip(self.members, parts, strict=True)
+            if member.frame_rate == fastest
         )
-        count = -(-len(fine) // self._each)
-        fine = np.pad(fine, ((0, count * self._each - len(fine)), (0, 0)), mode="edge")
-        coarse = np.pad(coarse[:count], ((0, max(0, count - len(coarse))), (0, 0)), mode="edge")
-        return np.concatenate([coarse, fine.reshape(count, -1)], axis=1)
+        count = max(1, math.ceil(longest * self.frame_rate / fastest - _ROUNDING))
+        frames = np.empty((count, self.frame_dim), dtype=np.float16)
+        start = 0
+        for member, part, each, end in zip(self.members, parts, self._each, self._ends, strict=True):
+            middles = (np.arange(count * each) + 0.5) / (each * self.frame_rate)  # seconds
+            rows = np.minimum((middles * member.frame_rate).astype(np.intp), len(part) - 1)
+            frames[:, start:end] = part[rows].reshape(count, -1)
+            start = end
+        return frames
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        """The first encoder's embedding, then the second's: ``[..., n, D]`` to float32 ``[..., E]``."""
-        coarse, fine = frames[..., : self._first.frame_dim], frames[..., self._first.frame_dim :]
-        fine = fine.reshape(*frames.shape[:-2], frames.shape[-2] * self._each, self._second.frame_dim)
-        return np.concatenate([self._first.pool(coarse), self._second.pool(fine)], axis=-1)
+        """The members' embeddings one after the other: ``[..., n, D]`` to float32 ``[..., E]``."""
+        embeddings = []
+        start = 0
+        for member, each, end in zip(self.members, self._each, self._ends, strict=True):
+            own = frames[..., start:end]
+            runs = own.reshape(*frames.shape[:-2], frames.shape[-2] * each, member.frame_dim)
+            embeddings.append(member.pool(runs))
+            start = end
+        return np.concatenate(embeddings, axis=-1)
 
-    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The first encoder's classifier; see `Tagger.audioset_layer`."""
-        assert isinstance(self._first, Tagger)
-        weights, bias = self._first.audioset_layer()
-        return np.pad(weights, ((0, self._second.embedding_dim), (0, 0))), bias
+    def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The classifiers of all members, a class of one name once; see `Tagger.class_layer`."""
+        lists = [registry.class_names(member.identity) for member in self.members]
+        classes = distinct_classes(lists)
+        weights = np.zeros((self.embedding_dim, len(classes)), dtype=np.float32)
+        bias = np.zeros(len(classes), dtype=np.float32)
+        start = 0
+        for number, member in enumerate(self.members):
+            columns = [column for column, (owner, _) in enumerate(classes) if owner == number]
+            if columns and isinstance(member, Tagger):
+                own_weights, own_bias = member.class_layer()
+                picked = [index for owner, index in classes if owner == number]
+                weights[start : start + member.embedding_dim, columns] = own_weights[:, picked]
+                bias[columns] = own_bias[picked]
+            start += member.embedding_dim
+        return weights, bias
 
-
-def combined_identity(name: str, first: str, second: str) -> str:
-    """Return the identity of a combination of two encoders with these identities, safe as a folder name."""
-    return f"{name.replace('+', '.')}-{hashlib.sha256(f'{first} {second}'.encode()).hexdigest()[:12]}"
+    def _encoding(self, member: Encoder) -> _Encoding:
+        return lambda blocks: member.frames(_resampled(blocks, self.sample_rate, member.sample_rate))
 
 
 def _resampled(
     blocks: Iterable[NDArray[np.float32]], rate: int, wanted: int
 ) -> Iterator[NDArray[np.float32]]:
     """Resample a stream, in bounded memory."""
+    if rate == wanted:
+        yield from blocks
+        return
     resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32")
     for block in blocks:
         yield resampler.resample_chunk(block)

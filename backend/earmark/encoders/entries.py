@@ -78,6 +78,16 @@ def _bring_cnn14(
     return bring_weights(settings, brought, verify=verify, say=say)
 
 
+def _cnn14_by_hand(settings: Settings) -> str:
+    from earmark.encoders.weights import ZENODO, cache_path
+
+    page = ZENODO.url.partition("/files/")[0]
+    folder = cache_path(settings).parent
+    return (
+        f"download {ZENODO.name} from {page} and put it into {folder}, or set CNN14_CHECKPOINT to its path."
+    )
+
+
 def _audioset_names() -> tuple[str, ...]:
     from earmark.encoders.audioset import audioset_labels
 
@@ -107,18 +117,6 @@ def _yamnet_identity(_settings: Settings) -> str:
     from earmark.encoders.yamnet import IDENTITY
 
     return IDENTITY
-
-
-def _build_yamnet_logmel(settings: Settings, at_once: bool) -> Encoder:
-    from earmark.encoders.combined import CombinedEncoder
-
-    return CombinedEncoder(_build_yamnet(settings, at_once), _build_logmel(settings, at_once))
-
-
-def _yamnet_logmel_identity(settings: Settings) -> str:
-    from earmark.encoders.combined import combined_identity
-
-    return combined_identity("yamnet+logmel", _yamnet_identity(settings), _logmel_identity(settings))
 
 
 def _yamnet_here(settings: Settings) -> bool:
@@ -159,6 +157,19 @@ def _yamnet_names() -> tuple[str, ...]:
     return yamnet_labels()
 
 
+_CNN14_WEIGHTS = WeightsSpec(
+    name="cnn14",
+    title="CNN14",
+    origin="Kong et al. (PANNs), Zenodo record 3987831",
+    licence="CC BY 4.0",
+    megabytes=327,
+    here=_cnn14_here,
+    why_not=_cnn14_why_not,
+    fetch=_fetch_cnn14,
+    progress=_cnn14_progress,
+    bring=_bring_cnn14,
+    by_hand=_cnn14_by_hand,
+)
 _YAMNET_WEIGHTS = WeightsSpec(
     name="yamnet",
     title="YAMNet",
@@ -179,21 +190,11 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         identity=_cnn14_identity,
         sample_rate=32_000,
         cost=200.0,
-        weights=WeightsSpec(
-            name="cnn14",
-            title="CNN14",
-            origin="Kong et al. (PANNs), Zenodo record 3987831",
-            licence="CC BY 4.0",
-            megabytes=327,
-            here=_cnn14_here,
-            why_not=_cnn14_why_not,
-            fetch=_fetch_cnn14,
-            progress=_cnn14_progress,
-            bring=_bring_cnn14,
-        ),
+        weights=(_CNN14_WEIGHTS,),
         class_names=_audioset_names,
         class_list="backend/earmark/encoders/audioset_labels.csv",
         takes_checkpoint=True,
+        slow_to_build=True,
         preload=("earmark.encoders.cnn14_network",),
     ),
     EncoderSpec(
@@ -202,22 +203,10 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         identity=_yamnet_identity,
         sample_rate=16_000,
         cost=45.0,
-        weights=_YAMNET_WEIGHTS,
+        weights=(_YAMNET_WEIGHTS,),
         class_names=_yamnet_names,
         class_list="backend/earmark/encoders/yamnet_labels.csv",
-        in_auto=False,  # both together were never worse, for half as much again
         preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet", "librosa.filters"),
-    ),
-    EncoderSpec(
-        name="yamnet+logmel",
-        build=_build_yamnet_logmel,
-        identity=_yamnet_logmel_identity,
-        sample_rate=32_000,
-        cost=71.0,
-        weights=_YAMNET_WEIGHTS,
-        class_names=_yamnet_names,
-        class_list="backend/earmark/encoders/yamnet_labels.csv",
-        preload=("earmark.encoders.onnx_session", "earmark.encoders.combined", "librosa.filters"),
     ),
     EncoderSpec(
         name="logmel",
@@ -228,4 +217,8 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         preload=("librosa.filters",),
     ),
 )
-"""In the order in which ``ENCODER=auto`` tries them; the last needs no weights."""
+"""Best first."""
+
+AUTO_ORDER = ("cnn14", "yamnet+logmel", "logmel")
+"""As ``ENCODER=auto`` tries them; the last needs no weights. The pair was never worse than yamnet alone, for
+half as much again."""

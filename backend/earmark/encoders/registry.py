@@ -5,48 +5,70 @@ Importing this imports no torch, no onnxruntime, and reads nothing.
 
 from __future__ import annotations
 
+import functools
 import re
 
-from earmark.encoders.entries import ENTRIES
+from earmark.encoders.combination import combine
+from earmark.encoders.entries import AUTO_ORDER, ENTRIES
+from earmark.encoders.plugins import load_plugin, plugin_faults, plugin_names
 from earmark.encoders.spec import EncoderSpec, WeightsSpec
 from earmark.errors import ConfigurationError
 
 __all__ = [
     "AUTO",
+    "DEFAULT_WEIGHTS",
     "EncoderSpec",
     "WeightsSpec",
     "auto_order",
     "candidates",
+    "checked_setting",
     "class_list",
     "class_names",
     "find_spec",
     "is_version_name",
     "names",
+    "plugin_faults",
+    "plugin_names",
     "spec_of",
     "specs",
+    "stands_in",
     "takes_checkpoint",
     "version_name_pattern",
     "weights_command",
     "weights_of",
+    "with_classes",
 ]
 
+DEFAULT_WEIGHTS = AUTO_ORDER[0]
+"""What ``earmark weights`` brings where no encoder is named."""
 AUTO = "auto"
 """``ENCODER=auto`` takes the first of `auto_order` whose weights are there or can be fetched."""
 
 
 def specs() -> tuple[EncoderSpec, ...]:
-    """Return every registered encoder, best first."""
-    return ENTRIES
+    """Return Earmark's own encoders, best first, and the plug-ins that can be used, which it imports."""
+    faults = plugin_faults()
+    return tuple(spec_of(name) for name in names() if name not in faults)
 
 
 def auto_order() -> tuple[EncoderSpec, ...]:
     """Return the encoders that ``ENCODER=auto`` tries, best first; the last needs no weights."""
-    return tuple(spec for spec in ENTRIES if spec.in_auto)
+    return tuple(spec_of(name) for name in AUTO_ORDER)
 
 
 def candidates(setting: str) -> tuple[EncoderSpec, ...]:
     """Return the encoders that a value of ``ENCODER`` may lead to, best first."""
     return auto_order() if setting == AUTO else (spec_of(setting),)
+
+
+def stands_in(setting: str, name: str) -> bool:
+    """Whether ``auto`` came to an encoder that is not the best one."""
+    return setting == AUTO and name != AUTO_ORDER[0]
+
+
+def with_classes() -> tuple[str, ...]:
+    """Return the names of Earmark's own encoders that tell classes apart without any training."""
+    return tuple(spec.name for spec in ENTRIES if spec.class_names is not None)
 
 
 def takes_checkpoint(setting: str) -> bool:
@@ -55,8 +77,20 @@ def takes_checkpoint(setting: str) -> bool:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of every registered encoder."""
-    return tuple(spec.name for spec in ENTRIES)
+    """Return the names of Earmark's own encoders, of combinations that ``auto`` tries, and of plug-ins."""
+    pairs = (name for name in AUTO_ORDER if "+" in name)
+    return (*(spec.name for spec in ENTRIES), *pairs, *plugin_names())
+
+
+def checked_setting(value: str) -> str:
+    """Return a value of ``ENCODER`` as it is spelt elsewhere: the encoders of a combination in order.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such encoder, a combination has one twice, or a plug-in is broken.
+    """
+    return value if value == AUTO else _resolve(tuple(value.split("+"))).name
 
 
 def spec_of(name: str) -> EncoderSpec:
@@ -65,27 +99,46 @@ def spec_of(name: str) -> EncoderSpec:
     Raises
     ------
     ConfigurationError
-        No encoder has this name.
+        No encoder has this name, or the plug-in that has it is broken.
     """
-    spec = find_spec(name)
-    if spec is None:
-        raise ConfigurationError(f"There is no encoder {name!r}: take one of {', '.join(names())}.")
-    return spec
+    # Identities are folder names, which hold no plus.
+    return _resolve(tuple(name.partition("-")[0].replace(".", "+").split("+")))
 
 
 def find_spec(name: str) -> EncoderSpec | None:
-    """Return the entry of a name, an identity or a version name; None for those of unknown encoders."""
-    wanted = name.partition("-")[0].replace(".", "+")  # identities are folder names, which hold no plus
-    return next((spec for spec in ENTRIES if spec.name == wanted), None)
+    """Return the entry of a name, an identity or a version name; None where it cannot be used now."""
+    try:
+        return spec_of(name)
+    except ConfigurationError:
+        return None
+
+
+@functools.cache
+def _resolve(parts: tuple[str, ...]) -> EncoderSpec:
+    """The entry of one encoder, or of a combination, whose order makes no difference."""
+    own = {spec.name: spec for spec in ENTRIES}
+    order = (*own, *plugin_names())
+    if not set(parts) <= set(order):
+        raise ConfigurationError(
+            f"There is no encoder {'+'.join(parts)!r}: take one of {', '.join(names())}, several joined by "
+            "'+', or auto."
+        )
+    if len(set(parts)) < len(parts):
+        raise ConfigurationError(f"{'+'.join(parts)} has an encoder twice: name each one once.")
+    ordered = tuple(sorted(parts, key=order.index))
+    if ordered != parts:
+        return _resolve(ordered)
+    members = [own.get(part) or load_plugin(part) for part in ordered]
+    return members[0] if len(members) == 1 else combine(members)
 
 
 def weights_command(weights: WeightsSpec) -> str:
     """Return the command line that brings some weights."""
-    return "earmark weights" + ("" if weights.name == "cnn14" else f" {weights.name}")
+    return "earmark weights" + ("" if weights.name == DEFAULT_WEIGHTS else f" {weights.name}")
 
 
-def weights_of(name: str) -> WeightsSpec:
-    """Return where an encoder's weights come from.
+def weights_of(name: str) -> tuple[WeightsSpec, ...]:
+    """Return where an encoder's weights come from, at least one.
 
     Raises
     ------
@@ -93,8 +146,8 @@ def weights_of(name: str) -> WeightsSpec:
         No encoder has this name, or it has no weights.
     """
     weights = spec_of(name).weights
-    if weights is None:
-        with_weights = ", ".join(spec.name for spec in ENTRIES if spec.weights is not None)
+    if not weights:
+        with_weights = ", ".join(spec.name for spec in ENTRIES if spec.weights)
         raise ConfigurationError(f"The encoder {name} has no weights: take one of {with_weights}.")
     return weights
 
@@ -116,6 +169,8 @@ def is_version_name(text: str) -> bool:
     return version_name_pattern().fullmatch(text) is not None
 
 
+@functools.cache
 def version_name_pattern() -> re.Pattern[str]:
     """Return the regular expression that version names of registered encoders match."""
-    return re.compile(rf"({'|'.join(map(re.escape, names()))})-v[0-9]+")
+    one = f"(?:{'|'.join(map(re.escape, (*(spec.name for spec in ENTRIES), *plugin_names())))})"
+    return re.compile(rf"{one}(?:\+{one})*-v[0-9]+")

@@ -30,6 +30,8 @@ class WeightsSpec:
         Brings them here where they are not, and returns the file; raises WeightsError.
     progress
         Bytes that have arrived and bytes in all, while another thread or process fetches.
+    by_hand
+        How to bring them to a machine without network, in a sentence; None where ``bring`` alone does.
     bring
         What ``earmark weights`` does, in sentences: installs a file (None fetches), reads again
         what is here where the third argument says so, and gives lines of progress to the fourth.
@@ -45,6 +47,7 @@ class WeightsSpec:
     fetch: Callable[[Settings], Path]
     progress: Callable[[Settings], tuple[int, int]]
     bring: Callable[[Settings, Path | None, bool, Callable[[str], None]], Iterator[str]]
+    by_hand: Callable[[Settings], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,18 @@ class EncoderSpec:
     sample_rate
         Samples per second.
     cost
-        Milliseconds that one core needs for 10 s of sound, as measured once.
+        Milliseconds that one core needs for 10 s of sound, as measured once; None where nothing was measured.
     weights
-        None for an encoder without weights.
+        Files of weights that it needs; empty for an encoder without weights.
     class_names
         Names of the classes that the encoder itself tells apart, in the order of its outputs; None where
         there are none. An encoder with class names is a `Tagger`.
     class_list
-        Path of the file that lists these names, for messages.
+        Path or address of the list of these names, for messages.
     takes_checkpoint
         Whether CNN14_CHECKPOINT may stand for its weights.
-    in_auto
-        Whether ``ENCODER=auto`` tries it.
+    slow_to_build
+        Whether ``build`` takes seconds, so that nothing builds it before it is needed.
     preload
         Modules that a worker imports before it forks, so that each job starts warm.
     """
@@ -83,10 +86,14 @@ class EncoderSpec:
     build: Callable[[Settings, bool], Encoder]
     identity: Callable[[Settings], str]
     sample_rate: int
-    cost: float
-    weights: WeightsSpec | None = None
+    cost: float | None = None
+    weights: tuple[WeightsSpec, ...] = ()
     class_names: Callable[[], tuple[str, ...]] | None = None
     class_list: str = ""
     takes_checkpoint: bool = False
-    in_auto: bool = True
+    slow_to_build: bool = False
     preload: tuple[str, ...] = ()
+
+    def absent(self, settings: Settings) -> tuple[WeightsSpec, ...]:
+        """Return those of its weights that are not on this machine."""
+        return tuple(weights for weights in self.weights if not weights.here(settings))

@@ -115,8 +115,8 @@ class YamnetEncoder:
         mean = frames[..., :EMBEDDING_DIM].mean(axis=-2, dtype=np.float32)
         return np.concatenate([mean, frames.max(axis=-2)], axis=-1, dtype=np.float32)
 
-    def audioset_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Its own class scores, which are part of the embedding; see `Tagger.audioset_layer`."""
+    def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Its own class scores, which are part of the embedding; see `Tagger.class_layer`."""
         weights = np.zeros((POOLED_DIM, CLASSES), dtype=np.float32)
         weights[-CLASSES:] = np.eye(CLASSES, dtype=np.float32)
         return weights, np.zeros(CLASSES, dtype=np.float32)

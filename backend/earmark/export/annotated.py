@@ -1,8 +1,8 @@
-"""``annotated.csv``: which parts of each sound were annotated, for formats with no place for it.
+"""``annotated.csv``: the annotated parts of each sound, for formats that cannot hold them.
 
 RFC 4180 in UTF-8 with the columns of `COLUMNS`: a row for each part, in seconds of the sound; an empty
 ``end`` is the end of the sound. In a folder it is called ``annotated.csv``, beside a file ``town.csv`` it is
-``town.annotated.csv``. Without it, a missing label cannot be told from a part that nobody listened to.
+``town.annotated.csv``. Without it, a part without labels may be empty or not annotated.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ COLUMNS = ("sound", "start", "end", "annotator")
 
 
 def path_beside(export: Path, is_folder: bool) -> Path:
-    """Return where the table of an export is."""
+    """Return the path of the table that belongs to an export."""
     return export / NAME if is_folder else export.with_name(f"{export.stem}.{NAME}")
 
 
 class AnnotatedTable:
-    """Writer of the table."""
+    """CSV writer of the annotated parts."""
 
     def __init__(self, file: TextIO) -> None:
         self._table = csv.writer(file)
@@ -43,7 +43,7 @@ class AnnotatedTable:
 
 @contextmanager
 def writing(export: Path) -> Iterator[AnnotatedTable]:
-    """Make the table beside a file; it appears when the context ends well, or not at all."""
+    """Write the table beside a file, atomically: it appears when the context ends without an error."""
     from earmark.export.writers import writing_text
 
     with writing_text(path_beside(export, is_folder=False)) as file:
@@ -51,14 +51,14 @@ def writing(export: Path) -> Iterator[AnnotatedTable]:
 
 
 def read(table: Path) -> dict[str, list[AnnotatedSpan]]:
-    """Return the annotated parts by the name of the sound; none where there is no such table.
+    """Return the annotated parts by name of the sound; empty if the file does not exist.
 
     Raises
     ------
     FormatError
         The file cannot be read, lacks a column, or a time is no number.
     """
-    found: dict[str, list[AnnotatedSpan]] = {}
+    spans_by_sound: dict[str, list[AnnotatedSpan]] = {}
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
@@ -74,18 +74,18 @@ def read(table: Path) -> dict[str, list[AnnotatedSpan]]:
                         f"{table}, line {rows.line_num}: start and end must be seconds, start first."
                     )
                 span = AnnotatedSpan(start, end, row["annotator"] or None)
-                found.setdefault(row["sound"], []).append(span)
+                spans_by_sound.setdefault(row["sound"], []).append(span)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{table} cannot be read as a UTF-8 CSV file: {error}.") from error
-    return found
+    return spans_by_sound
 
 
 def with_spans(
     records: Sequence[ClipRecord], spans: Mapping[str, Sequence[AnnotatedSpan]]
 ) -> tuple[ClipRecord, ...]:
-    """Return the records of a sound with the parts that a table names, where they name none themselves."""
+    """Return the records with the spans of a table, where they have none of their own."""
     return tuple(replace(record, annotated=_spans_of(record, spans)) for record in records)
 
 

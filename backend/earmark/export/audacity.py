@@ -1,8 +1,8 @@
 """Audacity label tracks: ``start <tab> end <tab> label`` in seconds, in a folder beside ``sounds.csv``.
 
 One file for each sound, annotator and control, as a label track is imported in Audacity (File, Import,
-Labels). Equal times are a point label. Source of the format: Audacity's manual, "Importing and Exporting
-Labels". Read back, scores and region ids are gone.
+Labels). Equal times make a point label. Source of the format: Audacity's manual, "Importing and Exporting
+Labels". Scores and region ids are lost.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from pathlib import Path
 
 from earmark.errors import FormatError
 from earmark.export.formats import Add
-from earmark.export.label_tracks import Row, adding, gathered, number
+from earmark.export.label_tracks import Row, label_file_writer, number, read_label_folder
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.export.writers import one_line, seconds_text, writing_label_files
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
-    """Make a folder of label tracks; see ``FormatModule``."""
+    """Write a folder of label tracks; see ``FormatModule``."""
     with writing_label_files(path, ".txt") as files:
-        yield adding(files, _lines)
+        yield label_file_writer(files, _lines)
 
 
 def read(path: Path) -> Iterator[ClipRecord]:
-    """Read a folder that ``writing`` has made."""
-    return gathered(path, read_track)
+    """Read a folder that ``writing`` wrote."""
+    return read_label_folder(path, read_track)
 
 
 def read_track(path: Path) -> Iterator[Row]:
-    """Read one label track, of whatever origin; lines of frequency ranges are passed over.
+    """Read one label track, of any origin; lines with frequency ranges are skipped.
 
     Raises
     ------

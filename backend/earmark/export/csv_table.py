@@ -1,9 +1,9 @@
-"""One CSV with everything: a row for each region and tag, and the task's fields as columns.
+"""CSV format without loss: a row for each region and tag, and the task's fields as columns.
 
 RFC 4180, in UTF-8, with the columns of `COLUMNS` and one ``data.<field>`` for each field that any task
-has. ``kind`` is ``region`` or ``tag``; a row without a label says that a control was answered and
-nothing was found, or, with an empty ``control`` too, that no control was. Rows of one annotation follow
-each other. Fields that are no text are written as JSON, and all of them read back as text.
+has. ``kind`` is ``region`` or ``tag``; a row without a label means that a control was answered with
+nothing found, or, with an empty ``control`` too, that no control was answered. Rows of one annotation are
+consecutive. Fields that are no text are written as JSON, and all of them are read back as text.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord, Source
 from earmark.export.writers import seconds_text, storable, writing_text
 
-_OF_RECORD = (
+_RECORD_COLUMNS = (
     "task_id", "id", "file_name", "sound", "source", "version", "annotator", "ground_truth", "duration",
 )  # fmt: skip
-_OF_ROW = ("kind", "control", "label", "start", "end", "score", "region_id", "region_annotator")
-COLUMNS = _OF_RECORD + _OF_ROW
+_ROW_COLUMNS = ("kind", "control", "label", "start", "end", "score", "region_id", "region_annotator")
+COLUMNS = _RECORD_COLUMNS + _ROW_COLUMNS
 DATA_PREFIX = "data."
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
-    """Make the table; see ``FormatModule``.
+    """Write the table; see ``FormatModule``.
 
-    The columns are known when the last task is, so the records wait in a temporary file.
+    The columns are known only after the last task, so the records are spooled to a temporary file.
     """
     with (
         writing_text(path) as file,
@@ -62,12 +62,12 @@ def writing(path: Path) -> Iterator[Add]:
 
 
 def read(path: Path) -> Iterator[ClipRecord]:
-    """Read such a table, one record at a time.
+    """Read a table of this format, one record at a time.
 
     Raises
     ------
     FormatError
-        The file cannot be read, lacks a column, or a value is not what its column holds.
+        The file cannot be read, lacks a column, or a value is not of its column's type.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -77,9 +77,9 @@ def read(path: Path) -> Iterator[ClipRecord]:
                 raise FormatError(
                     f"{path} is no such export: it lacks the column {', '.join(sorted(missing))}."
                 )
-            for key, of_record in groupby(rows, key=_of_record):
+            for key, record_rows in groupby(rows, key=_record_key):
                 try:
-                    yield _record(dict(key), list(of_record))
+                    yield _record(dict(key), list(record_rows))
                 except ValueError as error:
                     raise FormatError(f"{path}, before line {rows.line_num + 1}: {error}.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -96,7 +96,7 @@ def _write(file: TextIO, records: Iterator[ClipRecord], fields: tuple[str, ...])
 
 def _rows(record: ClipRecord) -> list[dict[str, str]]:
     base = {
-        **{name: _cell(getattr(record, name)) for name in _OF_RECORD},
+        **{name: _cell(getattr(record, name)) for name in _RECORD_COLUMNS},
         **{DATA_PREFIX + name: _cell(value) for name, value in record.data.items()},
     }
     rows = []
@@ -110,20 +110,20 @@ def _rows(record: ClipRecord) -> list[dict[str, str]]:
         if not regions:
             rows.append({"kind": "region", "control": control})
     for control, tags in record.tags.items():
-        of_control = {"kind": "tag", "control": control, "score": _cell(record.tag_scores.get(control))}
-        rows += [{**of_control, "label": tag} for tag in tags] or [of_control]
+        base_row = {"kind": "tag", "control": control, "score": _cell(record.tag_scores.get(control))}
+        rows += [{**base_row, "label": tag} for tag in tags] or [base_row]
     return [{**base, **row} for row in rows or [{}]]
 
 
 def _cell(value: Any) -> str:
-    """Text as it is, nothing as nothing, and all else as JSON."""
+    """Return the text of a cell: text as it is, None as empty, everything else as JSON."""
     if value is None or isinstance(value, str):
         return value or ""
     return seconds_text(value) if isinstance(value, float) and math.isfinite(value) else json.dumps(value)
 
 
-def _of_record(row: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value or "") for name, value in row.items() if name not in _OF_ROW)
+def _record_key(row: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value or "") for name, value in row.items() if name not in _ROW_COLUMNS)
 
 
 def _record(values: dict[str, str], rows: list[dict[str, str]]) -> ClipRecord:
@@ -133,11 +133,11 @@ def _record(values: dict[str, str], rows: list[dict[str, str]]) -> ClipRecord:
     for row in rows:
         control, label, score = row["control"], row["label"], _float(row["score"])
         if row["kind"] == "region":
-            found = regions.setdefault(control, [])
+            control_regions = regions.setdefault(control, [])
             if label:
                 start, end = float(row["start"]), float(row["end"])
-                who, name = row["region_annotator"] or None, row["region_id"] or None
-                found.append(RegionRecord(start, end, label, score, who, name))
+                annotator, region_id = row["region_annotator"] or None, row["region_id"] or None
+                control_regions.append(RegionRecord(start, end, label, score, annotator, region_id))
         elif row["kind"] == "tag":
             tags.setdefault(control, []).extend([label] if label else [])
             if score is not None:
@@ -156,7 +156,7 @@ def _record(values: dict[str, str], rows: list[dict[str, str]]) -> ClipRecord:
         _float(values["duration"]),
         {control: tuple(labels) for control, labels in tags.items()},
         scores,
-        {control: tuple(found) for control, found in regions.items()},
+        {control: tuple(group) for control, group in regions.items()},
         cast(Source, values["source"]),
         values["version"] or None,
         values["annotator"] or None,

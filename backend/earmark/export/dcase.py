@@ -1,7 +1,7 @@
 """DCASE's strong labels: ``filename <tab> onset <tab> offset <tab> event_label`` with a header, in seconds.
 
-As in DESED and DCASE's Task 4; sed_eval (through dcase_util) and pandas read it. A sound in which
-somebody found nothing is a line of its name alone. Who said it, tags, scores and controls have no place.
+As in DESED and DCASE's Task 4; sed_eval (through dcase_util) and pandas read it. A sound that was
+annotated without a region is a line with its name only. Annotators, tags, scores and controls are lost.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from earmark.export import annotated
 from earmark.export.formats import Add
 from earmark.export.label_tracks import number
 from earmark.export.records import ClipRecord, RegionRecord
-from earmark.export.writers import OneEach, one_line, seconds_text, writing_text
+from earmark.export.writers import UniqueNames, one_line, seconds_text, writing_text
 
 HEADER = ("filename", "onset", "offset", "event_label")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
-    """Make the table; see ``FormatModule``. Two sounds of one name cannot both be in it."""
+    """Write the table; see ``FormatModule``. Two sounds of one name cannot both be in it."""
     with writing_text(path) as file, annotated.writing(path) as spans:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow(HEADER)
-        names = OneEach()
+        names = UniqueNames()
 
         def add(records: Sequence[ClipRecord]) -> int:
-            heard = [record for record in records if record.regions]
-            if not heard:
+            with_regions = [record for record in records if record.regions]
+            if not with_regions:
                 return 0
-            name = one_line(heard[0].file_name, "The file name")
+            name = one_line(with_regions[0].file_name, "The file name")
             rows = [
                 (name, seconds_text(region.start), seconds_text(region.end), _label(region))
-                for record in heard
+                for record in with_regions
                 for regions in record.regions.values()
                 for region in regions
             ]
-            names.take(name)
+            names.add(name)
             table.writerows(rows or [(name, "", "", "")])
-            spans.add(heard)
+            spans.add(with_regions)
             return len(rows)
 
         yield add
 
 
 def read(path: Path, control: str = "label") -> Iterator[ClipRecord]:
-    """Read such a table, of whatever origin; a sound's lines follow each other or not.
+    """Read a table of this format, of any origin; a sound's lines need not be consecutive.
 
     Parameters
     ----------
     control
-        Name of the control that the records' regions get.
+        Name of the control for the records' regions.
 
     Raises
     ------
     FormatError
         The file cannot be read, lacks a column, or a time is no number.
     """
-    found: dict[str, list[RegionRecord]] = {}
+    regions_by_name: dict[str, list[RegionRecord]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, delimiter="\t")
@@ -69,13 +69,13 @@ def read(path: Path, control: str = "label") -> Iterator[ClipRecord]:
                 raise FormatError(f"{path} is no list of events: its first line must be {' '.join(HEADER)}.")
             for line, row in enumerate(rows, 2):
                 where = f"{path}, line {line}"
-                regions = found.setdefault(row["filename"] or "", [])
+                regions = regions_by_name.setdefault(row["filename"] or "", [])
                 if row["onset"] or row["offset"] or row["event_label"]:
                     onset, offset = number(row["onset"] or "", where), number(row["offset"] or "", where)
                     regions.append(RegionRecord(onset, offset, row["event_label"] or ""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path} cannot be read as a list of events: {error}.") from error
-    for name, regions in found.items():
+    for name, regions in regions_by_name.items():
         yield ClipRecord(name, regions={control: tuple(regions)})
 
 

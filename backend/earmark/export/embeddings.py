@@ -1,9 +1,9 @@
-"""Embeddings with labels, a row for each region and for each whole clip: Parquet, or npz for NumPy.
+"""Embeddings export: a row with labels for each region and each whole clip, as Parquet or NumPy npz.
 
-Rows have the columns of `Row`; in npz every column is an array of its own, and labels are there twice: as
+Rows have the columns of `Row`; in npz every column is an array of its own, and labels are stored twice: as
 text joined by tabs, and as ``targets`` bool ``[n, C]`` in the order of ``label_names``. Both hold
 ``embedding`` float32 ``[n, E]`` of one encoder, whose identity is in the file's metadata (npz:
-``encoder``). Frames come from the store; a new sound is encoded now.
+``encoder``). Frames come from the store; a new sound is encoded during the export.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from earmark.encoders.base import Encoder
 from earmark.errors import ConfigurationError, TaskError
 from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord, stretch_of
-from earmark.export.rejoin_splits import in_whole
+from earmark.export.rejoin_splits import in_recording
 from earmark.export.writers import explained_writing, storable
 from earmark.extras import require_extra
-from earmark.features.extractor import Sound
+from earmark.features.extractor import EncodedSound
 from earmark.head.windows import frames_between
 from earmark.storage.atomic_files import atomic_write
 
-Extract = Callable[[str], Sound]
-"""Address of a task's sound to its frames; raises ``EarmarkError``."""
+Extract = Callable[[str], EncodedSound]
+"""Maps the address of a task's sound to its frames; raises ``EarmarkError``."""
 
 SUFFIXES = (".parquet", ".npz")
 GROUP_ROWS = 512
-"""Rows that wait in memory: 4 MB of CNN14's embeddings."""
+"""Rows of a Parquet row group, buffered in memory: 4 MB of CNN14's embeddings."""
 _COPY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Row:
-    """What stands beside an embedding. ``start`` and ``end`` are seconds of ``file_name``."""
+    """Columns beside an embedding. ``start`` and ``end`` are seconds of ``file_name``."""
 
     task_id: int | None
     id: int | None
@@ -60,12 +60,12 @@ class Row:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file name that is of neither kind.
+    """Refuse a file name whose suffix is neither .parquet nor .npz.
 
     Raises
     ------
     ConfigurationError
-        It ends with something else.
+        The name has another suffix.
     MissingExtraError
         The library for Parquet is not installed.
     """
@@ -77,14 +77,14 @@ def check_suffix(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path, encoder: Encoder, extract: Extract, whole_times: bool = True) -> Iterator[Add]:
-    """Make the file; it appears when the context ends well, or not at all.
+    """Write the file atomically: it appears when the context ends without an error.
 
     Parameters
     ----------
     extract
-        Address of a task's sound to its frames.
+        Maps the address of a task's sound to its frames.
     whole_times
-        Times of stretches of long recordings are given in the whole's time, under its name.
+        Whether rows of a stretch have the name and the time of its whole recording.
     """
     check_suffix(path)
     kind = _Parquet if path.suffix == ".parquet" else _Npz
@@ -116,63 +116,65 @@ def _rows(
     stretch = stretch_of(record.data) if whole_times else None
 
     def row(
-        kind: str, control: str | None, labels: tuple[str, ...], region: RegionRecord, who: str | None
+        kind: str, control: str | None, labels: tuple[str, ...], region: RegionRecord, annotator: str | None
     ) -> Row:
-        placed = region if stretch is None else in_whole(region, stretch)
+        located = region if stretch is None else in_recording(region, stretch)
         name = record.file_name if stretch is None else stretch.source
         return Row(
-            record.task_id, record.id, name, kind, control, labels, placed.start, placed.end, region.score,
-            record.source, record.version, who, record.ground_truth,
+            record.task_id, record.id, name, kind, control, labels, located.start, located.end, region.score,
+            record.source, record.version, annotator, record.ground_truth,
         )  # fmt: skip
 
-    found = []
+    pairs = []
     for control, regions in record.regions.items():
-        for span, labels in _by_region(regions).items():
+        for span, labels in _group_labels(regions).items():
             first, last = frames_between(span.start, span.end, encoder.frame_rate, len(sound.frames))
-            who = span.annotator or record.annotator
-            found.append((row("region", control, labels, span, who), encoder.pool(sound.frames[first:last])))
+            annotator = span.annotator or record.annotator
+            pairs.append(
+                (row("region", control, labels, span, annotator), encoder.pool(sound.frames[first:last]))
+            )
     clip = encoder.pool(sound.frames)
     for name, tags in record.tags.items() or [(None, ())]:
         score = record.tag_scores.get(name) if name else None
         whole = RegionRecord(0.0, sound.duration, "", score)
-        found.append((row("clip", name, tags, whole, record.annotator), clip))
-    return found
+        pairs.append((row("clip", name, tags, whole, record.annotator), clip))
+    return pairs
 
 
-def _by_region(regions: Sequence[RegionRecord]) -> dict[RegionRecord, tuple[str, ...]]:
-    """Labels by region: the labels of one region of Label Studio stand together again."""
-    found: dict[object, tuple[RegionRecord, list[str]]] = {}
-    for number, region in enumerate(regions):
-        key = (region.id or number, region.start, region.end)
-        found.setdefault(key, (region, []))[1].append(region.label)
-    return {region: tuple(labels) for region, labels in found.values()}
+def _group_labels(regions: Sequence[RegionRecord]) -> dict[RegionRecord, tuple[str, ...]]:
+    """Group labels by region: records with the same id are one region of Label Studio."""
+    groups: dict[object, tuple[RegionRecord, list[str]]] = {}
+    for index, region in enumerate(regions):
+        key = (region.id or index, region.start, region.end)
+        groups.setdefault(key, (region, []))[1].append(region.label)
+    return {region: tuple(labels) for region, labels in groups.values()}
 
 
 _Pairs = Sequence[tuple[Row, NDArray[np.float32]]]
 
 
 class _Parquet:
-    """Groups of rows, as they come."""
+    """Parquet writer: appends row groups of ``GROUP_ROWS``."""
 
     def __init__(self, path: Path, encoder: Encoder) -> None:
         import pyarrow as pa  # optional: an npz file needs no such library
         import pyarrow.parquet as pq
 
-        text, number = pa.string(), pa.float64()
-        kinds = {
-            "task_id": pa.int64(), "id": pa.int64(), "labels": pa.list_(text), "start": number, "end": number,
-            "score": number, "ground_truth": pa.bool_(),
+        text, real = pa.string(), pa.float64()
+        types = {
+            "task_id": pa.int64(), "id": pa.int64(), "labels": pa.list_(text), "start": real, "end": real,
+            "score": real, "ground_truth": pa.bool_(),
         }  # fmt: skip
-        columns = [pa.field(field.name, kinds.get(field.name, text)) for field in fields(Row)]
+        columns = [pa.field(field.name, types.get(field.name, text)) for field in fields(Row)]
         columns.append(pa.field("embedding", pa.list_(pa.float32(), encoder.embedding_dim)))
-        facts = {"encoder": encoder.identity, "times": "seconds"}
-        self._schema = pa.schema(columns, metadata=facts)
+        file_metadata = {"encoder": encoder.identity, "times": "seconds"}
+        self._schema = pa.schema(columns, metadata=file_metadata)
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._waiting: list[tuple[Row, NDArray[np.float32]]] = []
+        self._buffer: list[tuple[Row, NDArray[np.float32]]] = []
 
     def add(self, pairs: _Pairs) -> None:
-        self._waiting += pairs
-        if len(self._waiting) >= GROUP_ROWS:
+        self._buffer += pairs
+        if len(self._buffer) >= GROUP_ROWS:
             self._flush()
 
     def finish(self) -> None:
@@ -184,14 +186,14 @@ class _Parquet:
     def _flush(self) -> None:
         from pyarrow import Table
 
-        rows = [{**asdict(row), "embedding": vector} for row, vector in self._waiting]
+        rows = [{**asdict(row), "embedding": vector} for row, vector in self._buffer]
         if rows:
             self._writer.write_table(Table.from_pylist(rows, schema=self._schema))
-        self._waiting = []
+        self._buffer = []
 
 
 class _Npz:
-    """Embeddings wait in a file, all else in memory, because an array's header says how long it is."""
+    """Npz writer: spools embeddings to a temporary file, because an array's header contains its length."""
 
     def __init__(self, path: Path, encoder: Encoder) -> None:
         self._path, self._encoder = path, encoder
@@ -227,10 +229,10 @@ class _Npz:
     def _arrays(self) -> dict[str, NDArray[Any]]:
         rows = self._rows
         names = sorted({label for row in rows for label in row.labels})
-        place = {name: number for number, name in enumerate(names)}
+        column_of = {name: number for number, name in enumerate(names)}
         targets = np.zeros((len(rows), len(names)), dtype=bool)
         for number, row in enumerate(rows):
-            targets[number, [place[label] for label in row.labels]] = True
+            targets[number, [column_of[label] for label in row.labels]] = True
         arrays: dict[str, NDArray[Any]] = {
             "encoder": np.array(self._encoder.identity),
             "label_names": np.array(names, dtype=str),

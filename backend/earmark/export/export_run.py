@@ -1,4 +1,4 @@
-"""An export from the first task to the last: what is chosen, what is written, what could not be."""
+"""Export run: filter the records of all tasks, write them, and count what was written and what failed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from earmark.errors import EarmarkError
 from earmark.export.formats import Add
 from earmark.export.label_studio import TaskReader
 from earmark.export.records import ClipRecord
-from earmark.export.rejoin_splits import unsplit
+from earmark.export.rejoin_splits import rejoin
 
 What = Literal["annotations", "predictions"]
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What of a project is exported.
+class RecordFilter:
+    """Filter of the records to export.
 
-    ``version``: of predictions, None for the newest of each task. ``annotator``: as records name them.
-    ``controls``: names, empty for all. ``joined``: stretches of long recordings are put together.
+    ``version``: of predictions, None for the newest of each task. ``annotator``: as in the records.
+    ``controls``: names, empty for all. ``joined``: whether stretches of long recordings are rejoined.
     """
 
     what: What = "annotations"
@@ -32,69 +32,72 @@ class Choice:
     joined: bool = True
 
     def records(self, reader: TaskReader, task: Mapping[str, Any]) -> list[ClipRecord]:
-        """The task's records that are wanted."""
+        """Return the task's records that pass the filter, with the selected controls only."""
         if self.what == "predictions":
-            found = reader.predictions(task, self.version)
+            records = reader.predictions(task, self.version)
         else:
-            found = [record for record in reader.annotations(task) if self._wanted(record)]
-        return [self._trimmed(record) for record in found]
+            records = [record for record in reader.annotations(task) if self._matches(record)]
+        return [self._select_controls(record) for record in records]
 
-    def _wanted(self, record: ClipRecord) -> bool:
-        by = self.annotator is None or (record.annotator or "").casefold() == self.annotator.casefold()
-        return by and (record.ground_truth or not self.ground_truth_only)
+    def _matches(self, record: ClipRecord) -> bool:
+        same = self.annotator is None or (record.annotator or "").casefold() == self.annotator.casefold()
+        return same and (record.ground_truth or not self.ground_truth_only)
 
-    def _trimmed(self, record: ClipRecord) -> ClipRecord:
+    def _select_controls(self, record: ClipRecord) -> ClipRecord:
         if not self.controls:
             return record
 
-        def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+        def select(values: Mapping[str, Any]) -> dict[str, Any]:
             return {name: value for name, value in values.items() if name in self.controls}
 
         return replace(
-            record, regions=kept(record.regions), tags=kept(record.tags), tag_scores=kept(record.tag_scores)
+            record,
+            regions=select(record.regions),
+            tags=select(record.tags),
+            tag_scores=select(record.tag_scores),
         )
 
 
 @dataclass
 class Outcome:
-    """What an export did."""
+    """Result of an export: counts, and the sounds that failed."""
 
     tasks: int = 0
-    """Tasks that have something of what was asked for."""
+    """Tasks with at least one record that passes the filter."""
     sounds: int = 0
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     tags: int = 0
-    """Tags of whole sounds, which some formats have no place for."""
+    """Tags of whole sounds, which some formats cannot hold."""
     several: int = 0
     """Sounds with more than one annotation."""
     failed: list[tuple[str, str]] = field(default_factory=list)
-    """What could not be written, and why."""
+    """Sounds that could not be written, and why."""
 
 
 def run(
     tasks: Iterable[Mapping[str, Any]],
     reader: TaskReader,
-    choice: Choice,
+    record_filter: RecordFilter,
     add: Add,
     seen: Callable[[int], None],
 ) -> Outcome:
-    """Write the chosen records of all tasks; ``seen`` gets the number of tasks read so far."""
+    """Write the filtered records of all tasks; ``seen`` is called with the number of tasks read so far."""
     outcome = Outcome()
 
-    def chosen() -> Iterator[Sequence[ClipRecord]]:
+    def filtered() -> Iterator[Sequence[ClipRecord]]:
         for number, task in enumerate(tasks, 1):
-            records = choice.records(reader, task)
+            records = record_filter.records(reader, task)
             if records:
                 outcome.tasks += 1
                 yield records
             seen(number)
 
-    for records in unsplit(chosen()) if choice.joined else chosen():
+    for records in rejoin(filtered()) if record_filter.joined else filtered():
         try:
             outcome.rows += add(records)
         except EarmarkError as error:
-            outcome.failed.append((_named(records[0]), str(error)))
+            outcome.failed.append((_display_name(records[0]), str(error)))
             continue
         outcome.sounds += 1
         outcome.several += len(records) > 1
@@ -107,6 +110,6 @@ def run(
     return outcome
 
 
-def _named(record: ClipRecord) -> str:
-    number = "" if record.task_id is None else f"task {record.task_id}, "
-    return f"{number}{record.file_name}"
+def _display_name(record: ClipRecord) -> str:
+    prefix = "" if record.task_id is None else f"task {record.task_id}, "
+    return f"{prefix}{record.file_name}"

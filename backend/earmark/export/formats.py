@@ -1,4 +1,4 @@
-"""The formats by name: what each holds, and the module that writes and reads it."""
+"""Registry of export formats: what each can hold, and the module that writes and reads it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from earmark.extras import require_extra
 FormatName = Literal["csv", "jsonl", "jams", "raven", "audacity", "dcase", "fsdkaggle"]
 
 Add = Callable[[Sequence[ClipRecord]], int]
-"""Writes all records of one sound and returns the number of rows, or raises ``FormatError`` and writes
-nothing of it."""
+"""Writes all records of one sound and returns the number of rows; on ``FormatError``, none of them is
+written."""
 
 
 class FormatModule(Protocol):
-    """What the module of a format has."""
+    """Interface of a format's module."""
 
     def writing(self, path: Path) -> AbstractContextManager[Add]:
-        """Open ``path`` for writing; it appears when the context ends well, or not at all."""
+        """Open ``path`` for atomic writing: it appears when the context ends without an error."""
         ...
 
     def read(self, path: Path) -> Iterator[ClipRecord]:
-        """Read what was written; raises ``FormatError`` for anything else."""
+        """Read the records of an export; raises ``FormatError`` for any other file."""
         ...
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format. ``is_folder``: one file for each sound. ``library``: an optional one that it needs."""
+    """Description of a format. ``is_folder``: one file for each sound. ``library``: optional, needed."""
 
     name: FormatName
     about: str
@@ -45,7 +45,7 @@ class Format:
     library: str = ""
 
     def load(self) -> FormatModule:
-        """Its module; the libraries that it needs are imported only now.
+        """Import and return the format's module, late because of the libraries that it needs.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """FSDKaggle's weak labels: a CSV with the columns ``fname`` and ``labels``, in quotes and joined by commas.
 
 As in FSDKaggle2018 and 2019. A sound's labels are its tags, and those of its regions, each once. Times,
-scores, controls and who said it have no place, so several annotators' labels are joined.
+scores, controls and annotators are lost, so the labels of several annotators are joined.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from earmark.errors import FormatError
 from earmark.export import annotated
 from earmark.export.formats import Add
 from earmark.export.records import ClipRecord
-from earmark.export.writers import OneEach, one_line, writing_text
+from earmark.export.writers import UniqueNames, one_line, writing_text
 
 HEADER = ("fname", "labels")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
-    """Make the table; see ``FormatModule``. Two sounds of one name cannot both be in it."""
+    """Write the table; see ``FormatModule``. Two sounds of one name cannot both be in it."""
     with writing_text(path) as file, annotated.writing(path) as spans:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(HEADER)
-        names = OneEach()
+        names = UniqueNames()
 
         def add(records: Sequence[ClipRecord]) -> int:
             labels: dict[str, None] = {}
             for record in records:
                 for tags in record.tags.values():
-                    labels.update((_label(tag), None) for tag in tags)
+                    labels.update((_checked_label(tag), None) for tag in tags)
                 for regions in record.regions.values():
-                    labels.update((_label(region.label), None) for region in regions)
+                    labels.update((_checked_label(region.label), None) for region in regions)
             name = one_line(records[0].file_name, "The file name")
             if name != name.strip() or not name:
                 raise FormatError(f"The file name {name!r} begins or ends with a space: use csv or jsonl.")
-            names.take(name)
+            names.add(name)
             table.writerow((name, ",".join(labels)))
             spans.add(records)
             return 1
@@ -47,12 +47,12 @@ def writing(path: Path) -> Iterator[Add]:
 
 
 def read(path: Path, control: str = "tags") -> Iterator[ClipRecord]:
-    """Read such a table, of whatever origin; one record for each line.
+    """Read a table of this format, of any origin; one record for each line.
 
     Parameters
     ----------
     control
-        Name of the control that the records' tags get.
+        Name of the control for the records' tags.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def read(path: Path, control: str = "tags") -> Iterator[ClipRecord]:
         raise FormatError(f"{path} cannot be read as a table of labels: {error}.") from error
 
 
-def _label(label: str) -> str:
+def _checked_label(label: str) -> str:
     if "," in label or label != label.strip() or not label:
         raise FormatError(
             f"The label {label!r} has a comma or begins or ends with a space, and commas separate labels "

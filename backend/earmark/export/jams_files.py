@@ -1,8 +1,8 @@
 """JAMS: one file for each sound, in a folder beside ``sounds.csv``, validated by the library ``jams``.
 
 Every record and control is a JAMS annotation: regions in the namespace ``segment_open``, tags of the
-whole sound in ``tag_open``, as soundata writes them; scores are confidences. What JAMS has no field for
-is in sandboxes under ``earmark``, so that nothing is lost. Source: Humphrey et al., "JAMS: a JSON
+whole sound in ``tag_open``, as soundata writes them; scores are confidences. Values without a field in
+JAMS are in sandboxes under ``earmark``, so that nothing is lost. Source: Humphrey et al., "JAMS: a JSON
 annotated music specification for reproducible MIR research", ISMIR 2014.
 """
 
@@ -28,33 +28,33 @@ REGIONS, TAGS = "segment_open", "tag_open"
 
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
-    """Make a folder of JAMS files; see ``FormatModule``."""
+    """Write a folder of JAMS files; see ``FormatModule``."""
     with writing_label_files(path, ".jams") as files:
 
         def add(records: Sequence[ClipRecord]) -> int:
             for record in records:
                 storable(record.file_name + record.sound + (record.annotator or ""), "The name")
-            content = _checked(records)
-            target = files.new(records[0])
+            content = _file_content(records)
+            target = files.new_path(records[0])
             target.write_text(content, encoding="utf-8")
-            files.enter(target, records[0])
+            files.add_to_index(target, records[0])
             files.annotated.add(records)
-            return sum(len(found) for r in records for found in (*r.regions.values(), *r.tags.values()))
+            return sum(len(labels) for r in records for labels in (*r.regions.values(), *r.tags.values()))
 
         yield add
 
 
 def read(path: Path) -> Iterator[ClipRecord]:
-    """Read a folder that ``writing`` has made."""
-    for indexed in read_index(path):
-        yield from read_file(indexed.path)
+    """Read a folder that ``writing`` wrote."""
+    for entry in read_index(path):
+        yield from read_file(entry.path)
 
 
 def read_file(path: Path) -> list[ClipRecord]:
-    """Read one JAMS file, of whatever origin: its annotations in open namespaces.
+    """Read one JAMS file, of any origin: its annotations in open namespaces.
 
-    What no export of this tool has made becomes one record for each annotator, with controls named
-    after the namespaces.
+    A file from another tool becomes one record for each annotator, with controls named after the
+    namespaces.
 
     Raises
     ------
@@ -66,24 +66,24 @@ def read_file(path: Path) -> list[ClipRecord]:
     except (OSError, ValueError, TypeError, KeyError, jams.JamsError) as error:
         raise FormatError(f"{path} cannot be read as JAMS: {error}.") from error
     records: dict[str, ClipRecord] = {}
-    for number, base in enumerate(_of(content.sandbox).get("records", ())):
+    for number, base in enumerate(_earmark_sandbox(content.sandbox).get("records", ())):
         records[str(number)] = jsonl.record_of(base)
     for annotation in content.annotations:
         if annotation.namespace not in (REGIONS, TAGS):
             continue
-        ours, annotator = _of(annotation.sandbox), _annotator(annotation)
-        key = str(ours.get("record", f"of {annotator}"))
+        sandbox, annotator = _earmark_sandbox(annotation.sandbox), _annotator(annotation)
+        key = str(sandbox.get("record", f"of {annotator}"))
         record = records.get(key) or ClipRecord(
             content.file_metadata.title or path.stem,
             duration=content.file_metadata.duration,
             annotator=annotator,
         )
-        records[key] = _with(record, annotation, ours.get("control", annotation.namespace), ours)
+        records[key] = _with_labels(record, annotation, sandbox.get("control", annotation.namespace), sandbox)
     return list(records.values())
 
 
-def _checked(records: Sequence[ClipRecord]) -> str:
-    """Return the file's content, which fits the schema.
+def _file_content(records: Sequence[ClipRecord]) -> str:
+    """Return the JSON of a sound's JAMS file, validated against the schema.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def _checked(records: Sequence[ClipRecord]) -> str:
 
 
 def _regions(record: ClipRecord, number: int, control: str, regions: Sequence[RegionRecord]) -> Any:
-    # The library sorts by time, and equal times stay in order: so do what is told of each.
+    # The library sorts stably by time: the lists in the sandbox must have the same order.
     ordered = sorted(regions, key=lambda region: region.start)
     annotation = _annotation(REGIONS, record, number, control)
     annotation.sandbox.earmark |= {
@@ -133,47 +133,47 @@ def _tags(record: ClipRecord, number: int, control: str, tags: Sequence[str]) ->
 
 def _annotation(namespace: str, record: ClipRecord, number: int, control: str) -> Any:
     annotation = jams.Annotation(namespace=namespace, time=0, duration=record.duration)
-    about = annotation.annotation_metadata
-    about.data_source = record.source
-    about.version = record.version or ""
+    metadata = annotation.annotation_metadata
+    metadata.data_source = record.source
+    metadata.version = record.version or ""
     if record.annotator:
-        about.annotator = jams.Sandbox(name=record.annotator)
+        metadata.annotator = jams.Sandbox(name=record.annotator)
     annotation.sandbox.earmark = {"record": number, "control": control}
     return annotation
 
 
-def _with(record: ClipRecord, annotation: Any, control: str, ours: Mapping[str, Any]) -> ClipRecord:
-    """The record with what one JAMS annotation says."""
+def _with_labels(record: ClipRecord, annotation: Any, control: str, sandbox: Mapping[str, Any]) -> ClipRecord:
+    """Return the record with the labels of one JAMS annotation added."""
     data = list(annotation.data)
     if annotation.namespace == TAGS:
-        known = [float(o.confidence) for o in data if o.confidence is not None]
+        scores = [float(item.confidence) for item in data if item.confidence is not None]
         return replace(
             record,
-            tags={**record.tags, control: tuple(str(o.value) for o in data)},
-            tag_scores={**record.tag_scores, **({control: min(known)} if known else {})},
+            tags={**record.tags, control: tuple(str(item.value) for item in data)},
+            tag_scores={**record.tag_scores, **({control: min(scores)} if scores else {})},
         )
-    found = []
-    for number, o in enumerate(data):
-        annotator = _nth(ours, "annotators", number, record.annotator)
-        # A length is the difference of two rounded numbers, and so not always exactly the end.
-        end = _nth(ours, "ends", number, o.time + o.duration)
-        score = None if o.confidence is None else float(o.confidence)
-        found.append(
-            RegionRecord(o.time, end, str(o.value), score, annotator, _nth(ours, "ids", number, None))
+    regions = []
+    for index, item in enumerate(data):
+        annotator = _nth(sandbox, "annotators", index, record.annotator)
+        # Start plus duration need not be the exact end, because both are rounded.
+        end = _nth(sandbox, "ends", index, item.time + item.duration)
+        score = None if item.confidence is None else float(item.confidence)
+        regions.append(
+            RegionRecord(item.time, end, str(item.value), score, annotator, _nth(sandbox, "ids", index, None))
         )
-    return replace(record, regions={**record.regions, control: tuple(found)})
+    return replace(record, regions={**record.regions, control: tuple(regions)})
 
 
 def _extent(records: Sequence[ClipRecord]) -> float:
-    """Seconds of the sound, which JAMS insists on: where unknown, up to the last end."""
-    known = [record.duration for record in records if record.duration is not None]
+    """Return the duration in seconds, which JAMS requires: if unknown, the last end of a region."""
+    durations = [record.duration for record in records if record.duration is not None]
     ends = [region.end for record in records for regions in record.regions.values() for region in regions]
-    return max(known or ends, default=0.0)
+    return max(durations or ends, default=0.0)
 
 
-def _of(sandbox: Any) -> Mapping[str, Any]:
-    ours = getattr(sandbox, "earmark", {})
-    return ours if isinstance(ours, Mapping) else {}
+def _earmark_sandbox(sandbox: Any) -> Mapping[str, Any]:
+    values = getattr(sandbox, "earmark", {})
+    return values if isinstance(values, Mapping) else {}
 
 
 def _annotator(annotation: Any) -> str | None:
@@ -181,6 +181,6 @@ def _annotator(annotation: Any) -> str | None:
     return str(name) if name else None
 
 
-def _nth(values: Mapping[str, Any], name: str, number: int, default: Any) -> Any:
-    found = values.get(name)
-    return found[number] if isinstance(found, list) and number < len(found) else default
+def _nth(values: Mapping[str, Any], name: str, index: int, default: Any) -> Any:
+    items = values.get(name)
+    return items[index] if isinstance(items, list) and index < len(items) else default

@@ -1,7 +1,7 @@
-"""JSON Lines: one ``ClipRecord`` a line, with everything that is known of it. The format that loses nothing.
+"""JSON Lines format, lossless: one ``ClipRecord`` a line with all of its fields.
 
 A line is one JSON object in UTF-8: ``earmark_clip`` (the version of this format, 1) and the fields of
-``ClipRecord`` under their own names; fields that say nothing may be absent. ``regions`` is an object of
+``ClipRecord`` under their own names; empty fields may be absent. ``regions`` is an object of
 lists of objects with the fields of ``RegionRecord``, ``annotated`` a list of those of ``AnnotatedSpan``.
 """
 
@@ -26,7 +26,7 @@ VERSION_KEY = "earmark_clip"
 
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
-    """Make a file of JSON Lines; see ``FormatModule``."""
+    """Write a file of JSON Lines; see ``FormatModule``."""
     with writing_text(path) as file:
 
         def add(records: Sequence[ClipRecord]) -> int:
@@ -38,12 +38,12 @@ def writing(path: Path) -> Iterator[Add]:
 
 
 def read(path: Path) -> Iterator[ClipRecord]:
-    """Read records, one at a time.
+    """Read the records of a file, one at a time.
 
     Raises
     ------
     FormatError
-        The file cannot be read, or a line is no such record; the message names the line.
+        The file cannot be read, or a line is no such record; the message contains the line number.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -58,31 +58,31 @@ def read(path: Path) -> Iterator[ClipRecord]:
 
 
 def line_of(record: ClipRecord) -> str:
-    """Return one line, without its end.
+    """Return a record as one line of JSON, without the line end.
 
     Raises
     ------
     FormatError
         A time or score is not finite, which JSON cannot hold.
     """
-    known = {field.name: getattr(record, field.name) for field in fields(record)}
-    known["regions"] = {
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    values["regions"] = {
         control: [_without_none(asdict(region)) for region in regions]
         for control, regions in record.regions.items()
     }
-    known["annotated"] = [_without_none(asdict(span)) for span in record.annotated] or None
+    values["annotated"] = [_without_none(asdict(span)) for span in record.annotated] or None
     for name in ("data", "tags", "tag_scores"):
-        known[name] = dict(known[name])
-    known = {VERSION_KEY: FORMAT_VERSION, **_without_none(known)}
+        values[name] = dict(values[name])
+    values = {VERSION_KEY: FORMAT_VERSION, **_without_none(values)}
     try:
-        line = json.dumps(known, ensure_ascii=False, allow_nan=False)
-        # Half a character of UTF-16 has no bytes in UTF-8, but JSON can spell it
-        return line if _has_bytes(line) else json.dumps(known, allow_nan=False)
+        line = json.dumps(values, ensure_ascii=False, allow_nan=False)
+        # A lone surrogate cannot be encoded in UTF-8, but JSON can escape it
+        return line if _is_encodable(line) else json.dumps(values, allow_nan=False)
     except ValueError as error:
         raise FormatError(f"{record.file_name}: JSON has no place for it ({error}).") from error
 
 
-def _has_bytes(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -91,7 +91,7 @@ def _has_bytes(text: str) -> bool:
 
 
 def record_of_line(line: str) -> ClipRecord:
-    """Return the record that a line stands for; ``FormatError`` if there is none."""
+    """Parse a line into a record; raises ``FormatError`` as ``record_of`` does, and for invalid JSON."""
     try:
         content = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -100,12 +100,12 @@ def record_of_line(line: str) -> ClipRecord:
 
 
 def record_of(line: object) -> ClipRecord:
-    """Return the record that a line's JSON stands for.
+    """Convert the parsed JSON of a line to a record.
 
     Raises
     ------
     FormatError
-        It is no record, or one of a later version of this format.
+        It is no record, or has a later version of this format.
     """
     if not isinstance(line, dict) or VERSION_KEY not in line:
         raise FormatError(f'this is no clip of an export: it has no "{VERSION_KEY}".')

@@ -1,4 +1,4 @@
-"""Tasks as Label Studio's API and its JSON exports have them, as ``ClipRecord``s."""
+"""Convert tasks of Label Studio's API or its JSON exports to ``ClipRecord``s."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from earmark.export.records import ClipRecord, RegionRecord, Source
 from earmark.labels.controls import Control
 
 FILE_NAME_FIELD = "fname"
-"""Field of a task's data with the name that a sound had before it was imported."""
+"""Field of a task's data with the file name of the sound before its import."""
 DURATION_FIELD = "duration"
 _UPLOAD = re.compile(r"/data/upload/.*/[0-9a-f]{8}-(?P<name>[^/]+)$")
-"""Label Studio puts eight digits before the name of an uploaded file."""
+"""Label Studio adds eight hexadecimal digits before the name of an uploaded file."""
 
 
 @dataclass
 class TaskReader:
-    """Reads the tasks of one project.
+    """Converts the tasks of one project to records.
 
-    Only results of ``controls`` are read, whatever their labels are; ``passed_over`` counts the
-    others by their type (text areas, ratings, choices for a single region, controls of text).
+    Only results of ``controls`` are read, with any labels; ``passed_over`` counts the others by their
+    type (text areas, ratings, choices for a single region, controls of text).
     """
 
     controls: tuple[Control, ...]
     data_key: str
-    """Field of a task's data that holds the sound's address."""
+    """Field of a task's data with the sound's address."""
     annotators: Mapping[int, str] = field(default_factory=dict)
-    """E-mail addresses by Label Studio's number of a user."""
+    """E-mail addresses by user id in Label Studio."""
     passed_over: dict[str, int] = field(default_factory=dict)
 
     def annotations(self, task: Mapping[str, Any]) -> list[ClipRecord]:
-        """One record for each finished annotation; skipped ones say nothing."""
+        """Return one record for each submitted annotation; skipped ones are left out."""
         return [
             self._record(task, annotation, "annotation")
             for annotation in _objects(task.get("annotations"))
@@ -43,15 +43,15 @@ class TaskReader:
         ]
 
     def predictions(self, task: Mapping[str, Any], version: str | None = None) -> list[ClipRecord]:
-        """The task's newest prediction, or its newest of ``version``; at most one record."""
-        found = [
+        """Return the task's newest prediction, or its newest of ``version``; at most one record."""
+        predictions = [
             prediction
             for prediction in _objects(task.get("predictions"))
             if version is None or prediction.get("model_version") == version
         ]
-        if not found:
+        if not predictions:
             return []
-        return [self._record(task, max(found, key=_age), "prediction")]
+        return [self._record(task, max(predictions, key=_age), "prediction")]
 
     def _record(self, task: Mapping[str, Any], item: Mapping[str, Any], source: Source) -> ClipRecord:
         data = task.get("data")
@@ -100,29 +100,29 @@ class TaskReader:
             if start is None or end is None or end < start:
                 self.passed_over["region without times"] = self.passed_over.get("region without times", 0) + 1
                 continue
-            name = _text(item.get("id"))
+            region_id = _text(item.get("id"))
             regions[control.name] += [
-                RegionRecord(max(0.0, start), max(0.0, end), label, score, annotator, name)
+                RegionRecord(max(0.0, start), max(0.0, end), label, score, annotator, region_id)
                 for label in labels
             ]
         ordered = {
-            name: tuple(sorted(found, key=lambda region: (region.start, region.end, region.label)))
-            for name, found in regions.items()
+            name: tuple(sorted(group, key=lambda region: (region.start, region.end, region.label)))
+            for name, group in regions.items()
         }
-        return ordered, {name: tuple(found) for name, found in tags.items()}, scores
+        return ordered, {name: tuple(group) for name, group in tags.items()}, scores
 
     def _annotator(self, completed_by: object) -> str | None:
         if isinstance(completed_by, dict):
             return _text(completed_by.get("email")) or _text(str(completed_by.get("id") or ""))
-        number = _whole(completed_by)
-        return None if number is None else self.annotators.get(number, str(number))
+        user_id = _whole(completed_by)
+        return None if user_id is None else self.annotators.get(user_id, str(user_id))
 
 
 def file_name_of(data: Mapping[str, Any], address: str) -> str:
-    """The name that people know a task's sound by: the field ``fname``, or what the address ends with."""
-    named = data.get(FILE_NAME_FIELD)
-    if isinstance(named, str) and named.strip():
-        return named
+    """Return the file name of a task's sound: the field ``fname``, else the last part of the address."""
+    name = data.get(FILE_NAME_FIELD)
+    if isinstance(name, str) and name.strip():
+        return name
     uploaded = _UPLOAD.search(address)
     if uploaded:
         return unquote(uploaded["name"])
@@ -132,7 +132,7 @@ def file_name_of(data: Mapping[str, Any], address: str) -> str:
 
 
 def _duration(results: Iterable[Mapping[str, Any]], data: Mapping[str, Any]) -> float | None:
-    """Seconds: as the interface measured them, else as the task's data has them."""
+    """Return the duration in seconds: measured by the labeling interface, else from the task's data."""
     measured = [seconds for item in results if (seconds := _finite(item.get("original_length")))]
     seconds = measured[0] if measured else _finite(data.get(DURATION_FIELD))
     return seconds if seconds is not None and seconds > 0 else None

@@ -1,8 +1,8 @@
 """Raven Pro selection tables: tab-separated text, in a folder beside ``sounds.csv``.
 
-One table for each sound, annotator and control, with the columns that Raven Pro writes and, after them,
-ours: Begin File, Annotation (the label), Score, Annotator and Region. Label Studio's regions know no
-frequencies, so each selection goes from 0 Hz to `HIGH_FREQUENCY_HZ`. Times are from the start of the file.
+One table for each sound, annotator and control, with the columns that Raven Pro writes, followed by
+Begin File, Annotation (the label), Score, Annotator and Region. Regions of Label Studio have no
+frequencies, so each selection spans 0 Hz to `HIGH_FREQUENCY_HZ`. Times are from the start of the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from earmark.errors import FormatError
 from earmark.export.formats import Add
-from earmark.export.label_tracks import Row, adding, gathered, number
+from earmark.export.label_tracks import Row, label_file_writer, number, read_label_folder
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.export.writers import one_line, seconds_text, writing_label_files
 
@@ -24,27 +24,27 @@ COLUMNS = (
     "Begin File", "Annotation", "Score", "Annotator", "Region",
 )  # fmt: skip
 HIGH_FREQUENCY_HZ = 24_000
-"""Half of 48,000 samples a second; Raven shows as much of a selection as the sound has."""
+"""Half of 48,000 samples a second; Raven clips selections to the sound's own range."""
 _LABEL_COLUMNS = ("Annotation", "annotation", "Species", "Common Name", "Label", "label", "Tags")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Add]:
-    """Make a folder of selection tables; see ``FormatModule``."""
+    """Write a folder of selection tables; see ``FormatModule``."""
     with writing_label_files(path, SUFFIX) as files:
-        yield adding(files, _lines)
+        yield label_file_writer(files, _lines)
 
 
 def read(path: Path) -> Iterator[ClipRecord]:
-    """Read a folder that ``writing`` has made."""
-    return gathered(path, read_table)
+    """Read a folder that ``writing`` wrote."""
+    return read_label_folder(path, read_table)
 
 
 def read_table(path: Path) -> Iterator[Row]:
-    """Read one selection table, of whatever origin.
+    """Read one selection table, of any origin.
 
-    The label is in the column Annotation, or in another that is common; the rows of a selection's
-    second view (Waveform beside Spectrogram) are passed over.
+    The label is in the column Annotation, or in another usual one; the rows of a selection's second
+    view (Waveform beside Spectrogram) are skipped.
 
     Raises
     ------

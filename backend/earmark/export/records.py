@@ -1,4 +1,4 @@
-"""One labelled sound as every format writes and reads it: what exports and imports agree on."""
+"""Data model of exports and imports: a labelled sound, as every format writes and reads it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, Literal
 Source = Literal["annotation", "prediction"]
 
 SOURCE_FIELD, SOURCE_START_FIELD, SOURCE_END_FIELD = "source", "source_start", "source_end"
-"""Fields of a task's data that make it a stretch of a longer recording: the name of the whole, and
-from where to where the stretch goes, in seconds of the whole."""
+"""Fields of a task's data that make it a stretch of a longer recording: the name of the whole, and the
+start and end of the stretch in seconds of the whole."""
 
 SOURCE_DIGEST_FIELD = "source_sha256"
-"""Field with the sha256 of the whole recording's file, where an import has written it: two recordings
-may have one name."""
+"""Field with the SHA-256 of the whole recording's file, if an import wrote it: it distinguishes
+recordings of the same name."""
 
 STRETCHES_FIELD = "source_stretches"
-"""Field of a joined record's data: the stretches that it is made of, in seconds of the whole."""
+"""Field of a rejoined record's data: its stretches, in seconds of the whole."""
 
 
 @dataclass(frozen=True)
 class AnnotatedSpan:
-    """One part of a sound that was annotated from beginning to end; ``end`` may be infinite, its end.
+    """A part of a sound that was annotated completely; an infinite ``end`` is the end of the sound.
 
-    ``tags``: labels of this part for each control; None where a format does not tell them from those of
-    other parts.
+    ``tags``: labels of this part for each control; None where a format does not separate them from
+    those of other parts.
     """
 
     start: float
@@ -37,7 +37,7 @@ class AnnotatedSpan:
 
 @dataclass(frozen=True)
 class RegionRecord:
-    """One label from ``start`` to ``end``, seconds of the record's sound; they may be equal.
+    """A region with one label from ``start`` to ``end``, in seconds of the sound; they may be equal.
 
     A region of Label Studio with several labels is one record for each label, all with its id.
     """
@@ -46,44 +46,44 @@ class RegionRecord:
     end: float
     label: str
     score: float | None = None
-    """From 0 to 1, where somebody or something gave one."""
+    """Confidence from 0 to 1, if there is one."""
     annotator: str | None = None
     id: str | None = None
 
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """What one annotator, or one version of a model, says of one sound.
+    """The labels that one annotator, or one version of a model, gave one sound.
 
-    A task with three annotations is three records. Every control of the project that marks regions is
-    a key of ``regions``; an empty one says that somebody listened and nothing sounds. A control
-    without a key, among the ``tags`` too, says nothing.
+    A task with three annotations is three records. Every control of the project for regions is a key
+    of ``regions``; an empty value means that an annotator listened and nothing sounds. A control that
+    is a key neither of ``regions`` nor of ``tags`` was not answered.
     """
 
     file_name: str
-    """The name that people know the sound by; it may have folders, separated by ``/``."""
+    """Name of the sound for people; it may have folders, separated by ``/``."""
     sound: str = ""
-    """The sound's address in the task, or a path; empty where a format has no place for it."""
+    """The sound's address in the task, or a path; empty where a format does not hold it."""
     task_id: int | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    """All fields of the task's data, as JSON has them."""
+    """All fields of the task's data, as JSON values."""
     duration: float | None = None
     """Seconds, where known."""
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Labels of the whole sound for each control, in the order in which they were chosen."""
+    """Labels of the whole sound for each control, in the order of their choice."""
     tag_scores: Mapping[str, float] = field(default_factory=dict)
     """Score of a control's tags, from 0 to 1, where there is one."""
     regions: Mapping[str, tuple[RegionRecord, ...]] = field(default_factory=dict)
     source: Source = "annotation"
     version: str | None = None
-    """Version that made a prediction."""
+    """Model version of a prediction."""
     annotator: str | None = None
-    """E-mail of who made an annotation, or Label Studio's number of them."""
+    """E-mail address of the annotator, or the user id in Label Studio."""
     ground_truth: bool = False
     id: int | None = None
-    """Label Studio's number of the annotation or prediction."""
+    """Id of the annotation or prediction in Label Studio."""
     annotated: tuple[AnnotatedSpan, ...] = ()
-    """Parts of the sound that it is about; without any, the whole sound."""
+    """Annotated parts of the sound; empty for the whole sound."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Stretch:
 
 
 def stretch_of(data: Mapping[str, Any]) -> Stretch | None:
-    """Return which stretch of a longer recording a task's data is, or None for a whole sound."""
+    """Return the stretch of a longer recording that a task's data describes, or None for a whole sound."""
     source = data.get(SOURCE_FIELD)
     start, end = _seconds(data.get(SOURCE_START_FIELD)), _seconds(data.get(SOURCE_END_FIELD))
     if not isinstance(source, str) or not source or start is None or end is None:
@@ -105,7 +105,7 @@ def stretch_of(data: Mapping[str, Any]) -> Stretch | None:
 
 
 def _seconds(value: object) -> float | None:
-    """A number; imports of tables make texts of all fields."""
+    """Parse a number, also from text: fields of imported tables are text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

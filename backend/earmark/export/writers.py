@@ -1,4 +1,4 @@
-"""Where an export goes: files and folders that appear whole or not at all, and safe names in them."""
+"""Atomic writing of export files and folders, with safe file names and an index."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from earmark.export.records import ClipRecord
 from earmark.storage.atomic_files import atomic_write
 
 INDEX = "sounds.csv"
-"""In a folder of an export: which sound, task and annotator each file belongs to."""
+"""Index of an export folder: the sound, task and annotator of each file."""
 INDEX_COLUMNS = (
     "label_file", "file_name", "sound", "task_id", "id", "source", "version", "annotator", "ground_truth",
     "duration", "control",
 )  # fmt: skip
 _NAME_BYTES = 180
-"""File systems take 255 bytes; a suffix, an annotator and a number must fit, too."""
+"""File systems allow 255 bytes; a suffix, an annotator and a number must fit, too."""
 _DISTINCTION = 40
-"""Letters of an annotator's name in that of a file."""
+"""Maximum of characters of an annotator's name in a file name."""
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 
 
 def check_target(path: Path, is_folder: bool, force: bool) -> None:
-    """Refuse to write over what is there, before any work is done.
+    """Refuse to overwrite an existing file or folder, before any work is done.
 
     Raises
     ------
     ConfigurationError
-        Something is at ``path``: without ``force`` anything, with it a folder that no export made.
+        ``path`` exists; with ``force`` only if it is of the other kind, or a folder that is no export.
     """
     if not path.exists():
         return
@@ -62,12 +62,12 @@ def check_target(path: Path, is_folder: bool, force: bool) -> None:
 
 @contextmanager
 def writing_text(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 file for writing, which appears at ``path`` when all went well.
+    """Open a UTF-8 file for atomic writing: it appears at ``path`` when the context ends without an error.
 
     Raises
     ------
     ConfigurationError
-        The disk is full, or the folder may not be written.
+        The disk is full, or the folder is not writable.
     """
     with (
         explained_writing(path),
@@ -79,12 +79,12 @@ def writing_text(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill, which takes the place of ``path`` when all went well.
+    """Yield a temporary folder, which replaces ``path`` when the context ends without an error.
 
     Raises
     ------
     ConfigurationError
-        The disk is full, or the folder may not be written.
+        The disk is full, or the folder is not writable.
     """
     with explained_writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def explained_writing(path: Path) -> Iterator[None]:
-    """Turn what the disk says into one sentence."""
+    """Convert an OSError to a ConfigurationError with one sentence."""
     try:
         yield
     except OSError as error:
@@ -113,17 +113,17 @@ def explained_writing(path: Path) -> Iterator[None]:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a time as the shortest decimal number that reads back as the same, without an exponent."""
+    """Format seconds as the shortest decimal number that parses to the same float, without an exponent."""
     return format(Decimal(repr(float(seconds))), "f")
 
 
 def one_line(text: str, what: str) -> str:
-    """Return a text that a line of a table without escapes can hold.
+    """Check that a text fits in one cell of a tab-separated table without escapes, and return it.
 
     Raises
     ------
     FormatError
-        It has a tab, the end of a line, or something that UTF-8 has no bytes for.
+        It contains a tab, a line end, a lone surrogate or a NUL.
     """
     storable(text, what)
     if any(character in text for character in "\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\x00"):
@@ -135,12 +135,12 @@ def one_line(text: str, what: str) -> str:
 
 
 def storable(text: str, what: str) -> str:
-    """Return a text that UTF-8 can hold.
+    """Check that a text can be encoded in UTF-8, and return it.
 
     Raises
     ------
     FormatError
-        It has half of a character, or a NUL.
+        It contains a lone surrogate or a NUL.
     """
     try:
         text.encode("utf-8")
@@ -154,10 +154,10 @@ def storable(text: str, what: str) -> str:
 
 
 class LabelFiles:
-    """The files of a folder, one for each sound or more, and the index that says what each is.
+    """The files of an export folder, at least one for each sound, and their index.
 
-    Names follow the sounds' own, folders included, with what some file systems refuse replaced, and
-    are told apart by numbers where two would be the same for a file system that ignores case.
+    File names are those of the sounds, folders included, without characters that some file systems
+    refuse; a number distinguishes names that are equal on a file system that ignores case.
     """
 
     def __init__(self, folder: Path, suffix: str, index: TextIO, annotated: AnnotatedTable) -> None:
@@ -167,14 +167,16 @@ class LabelFiles:
         self._index = csv.writer(index)
         self._index.writerow(INDEX_COLUMNS)
 
-    def new(self, record: ClipRecord, distinction: str = "") -> Path:
-        """Return a path that no other sound has; its folder is there."""
-        parts = [_safe(part) for part in re.split(r"[/\\]", record.file_name) if part not in ("", ".", "..")]
+    def new_path(self, record: ClipRecord, distinction: str = "") -> Path:
+        """Return an unused path for a record, and create its folder."""
+        parts = [
+            _sanitize(part) for part in re.split(r"[/\\]", record.file_name) if part not in ("", ".", "..")
+        ]
         *folders, name = parts or ["sound"]
         while any(_folded("/".join(folders[:depth])) in self._used for depth in range(1, len(folders) + 1)):
-            folders = [f"{folder}_" for folder in folders]  # one bears the name of another sound's file
+            folders = [f"{folder}_" for folder in folders]  # a folder has the name of another sound's file
         stem = "/".join([*folders, Path(name).stem])
-        stem += f" ({_safe(distinction)[:_DISTINCTION]})" if distinction else ""
+        stem += f" ({_sanitize(distinction)[:_DISTINCTION]})" if distinction else ""
         while True:
             self._numbers[_folded(stem)] += 1
             number = self._numbers[_folded(stem)]
@@ -186,8 +188,8 @@ class LabelFiles:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def enter(self, path: Path, record: ClipRecord, control: str = "") -> None:
-        """Write into the index what a file is."""
+    def add_to_index(self, path: Path, record: ClipRecord, control: str = "") -> None:
+        """Write the index row of a file."""
         values: dict[str, Any] = {
             "label_file": path.relative_to(self._folder).as_posix(),
             "control": control,
@@ -200,7 +202,7 @@ class LabelFiles:
 
 @contextmanager
 def writing_label_files(path: Path, suffix: str) -> Iterator[LabelFiles]:
-    """Make a folder of files named after sounds, with its index, in one step."""
+    """Write a folder of files named after sounds, with its index, atomically."""
     with (
         writing_folder(path) as folder,
         (folder / INDEX).open("w", encoding="utf-8", newline="") as index,
@@ -210,31 +212,31 @@ def writing_label_files(path: Path, suffix: str) -> Iterator[LabelFiles]:
 
 
 @dataclass(frozen=True)
-class Indexed:
-    """One row of a folder's index: a file, and what is known of its record besides its labels."""
+class IndexEntry:
+    """One row of a folder's index: a file, and its record without the labels."""
 
     path: Path
     record: ClipRecord
     control: str
 
 
-def read_index(folder: Path) -> list[Indexed]:
+def read_index(folder: Path) -> list[IndexEntry]:
     """Return the files of an export's folder in the order in which they were written.
 
     Raises
     ------
     FormatError
-        There is no such index, or it is damaged.
+        The index is missing or damaged.
     """
     path = folder / INDEX
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return [_indexed(folder, row) for row in csv.DictReader(file)]
+            return [_parse_entry(folder, row) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise FormatError(f"{path} cannot be read as the index of an export: {error!r}.") from error
 
 
-def _indexed(folder: Path, row: dict[str, str]) -> Indexed:
+def _parse_entry(folder: Path, row: dict[str, str]) -> IndexEntry:
     record = ClipRecord(
         row["file_name"],
         row["sound"],
@@ -249,11 +251,11 @@ def _indexed(folder: Path, row: dict[str, str]) -> Indexed:
     path = folder / row["label_file"]
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{row['label_file']} leads out of the folder")
-    return Indexed(path, record, row["control"])
+    return IndexEntry(path, record, row["control"])
 
 
-def _safe(part: str) -> str:
-    """A name that every file system takes, not longer than `_NAME_BYTES`; its suffix is kept."""
+def _sanitize(part: str) -> str:
+    """Return a name that is valid on every file system, of at most `_NAME_BYTES`; the suffix is kept."""
     text = _UNSAFE.sub("_", part.encode("utf-8", "replace").decode()).rstrip(" .") or "_"
     suffix = Path(text).suffix[:16]
     stem = text.removesuffix(suffix).encode()[: _NAME_BYTES - len(suffix.encode())]
@@ -264,23 +266,23 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-class OneEach:
-    """Names of sounds in a format where the name is all that tells sounds apart."""
+class UniqueNames:
+    """Uniqueness check for the names of sounds, in formats that identify a sound by its name alone."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._used: set[str] = set()
 
-    def take(self, name: str) -> None:
-        """Take a name.
+    def add(self, name: str) -> None:
+        """Add a name.
 
         Raises
         ------
         FormatError
-            Another sound has it.
+            Another sound has the same name.
         """
-        if name in self._taken:
+        if name in self._used:
             raise FormatError(
                 f"Another sound is called {name!r}, too, and this format tells sounds apart by their names: "
                 "give the tasks' data a field fname, or use csv or jsonl."
             )
-        self._taken.add(name)
+        self._used.add(name)

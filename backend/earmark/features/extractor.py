@@ -1,26 +1,36 @@
-"""Frame extractor: encodes each sound once, and reads its stored frames from then on."""
+"""Frame extractor: encodes each sound once, and reads its stored frames from then on.
+
+Frames of a combination of encoders are stored for each of them, under its own identity, and laid side by
+side when they are read. So encoders that are used alone as well, or in several combinations, encode a
+sound once.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.decode import read_blocks
+from earmark.audio.decode import native_blocks
+from earmark.audio.resampling import resample_blocks
 from earmark.audio.source import LabelStudioAccess, LocatedSound, SoundSource
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.concurrency.fair_pool import Ticket
 from earmark.encoders.base import Encoder
+from earmark.encoders.combined import CombinedEncoder
+from earmark.encoders.fan_out import fan_out
 from earmark.errors import OutOfTimeError, SoundNotFetchedError, WeightsError
+from earmark.features.band_levels import BandLevelMeter
 from earmark.features.priority_lock import PriorityLock
-from earmark.features.store import FrameStore, Sound
+from earmark.features.store import EncodedSound, FrameStore
 
-__all__ = ["FrameExtractor", "FrameStore", "Sound"]
+__all__ = ["EncodedSound", "FrameExtractor", "FrameStore"]
 
 YIELD_EVERY_SECONDS = 30
 """Of sound; an encoder takes a minute or so at a time."""
@@ -28,7 +38,7 @@ _LOCKS = 64
 
 
 class FrameExtractor:
-    """Frame extractor: an address in, a ``Sound`` out; each content is decoded and encoded once.
+    """Frame extractor: an address in, an ``EncodedSound`` out; each content is decoded and encoded once.
 
     One for a process, as its locks see to that. Thread-safe.
 
@@ -44,6 +54,8 @@ class FrameExtractor:
         Returns the encoder when something new must be encoded.
     way
         Priority lock between processes; None for a process alone.
+    combination
+        The encoder where it is a combination, whose frames are stored for each member; else None.
     """
 
     def __init__(
@@ -53,16 +65,20 @@ class FrameExtractor:
         identity: str,
         encoder: Callable[[], Encoder],
         way: PriorityLock | None = None,
+        combination: CombinedEncoder | None = None,
     ) -> None:
         self._source, self._store, self._way = source, store, way
         self.identity = identity
-        self._encoder = encoder
+        self._encoder, self._combination = encoder, combination
+        self._meter = BandLevelMeter()
+        encoders = (identity,) if combination is None else tuple(m.identity for m in combination.members)
+        self._stored_as = (*encoders, self._meter.identity)
         # A bounded number of locks; two sounds that share one only wait, as they do for the encoder.
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def extract_address(
         self, address: str, access: LabelStudioAccess | None, deadline: Deadline = NO_DEADLINE
-    ) -> Sound:
+    ) -> EncodedSound:
         """Return the frames of the sound at an address in a task.
 
         Raises
@@ -70,7 +86,7 @@ class FrameExtractor:
         SoundNotFoundError, SoundUnreachableError, LabelStudioError
             See ``SoundSource.locate``.
         SoundUnreadableError
-            See ``read_blocks``.
+            See ``read_blocks`` of ``audio/decode.py``.
         WeightsError
             The encoder cannot be had, or is not the one whose identity was promised.
         OutOfTimeError
@@ -104,46 +120,105 @@ class FrameExtractor:
         """Wait no longer for what was requested; see ``FairPool.release``."""
         self._source.pool.release(ticket)
 
-    def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> Sound:
+    def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> EncodedSound:
         """Return the frames of a file, stored or fresh; ``address`` names it in messages."""
-        stored = self._store.load(located.digest, self.identity)
+        stored = self._load(located.digest)
         if stored is not None:
             return stored
         with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
-            stored = self._store.load(located.digest, self.identity)  # another thread may have been first
-            if stored is not None:
-                return stored
-            sound = self._encode(located.path, located.digest, _name_in(address), deadline)
-            self._store.keep(sound, self.identity)
-            return sound
+            stored = self._load(located.digest)  # another thread may have been first
+            return stored or self._encode_absent(located, _name_in(address), deadline)
 
     def holds(self, located: LocatedSound) -> bool:
         """Whether the frames of a file are stored on this machine."""
-        return self._store.holds(located.digest, self.identity)
+        return all(self._store.holds(located.digest, identity) for identity in self._stored_as)
 
-    def _encode(self, path: Path, digest: str, name: str, deadline: Deadline) -> Sound:
+    def _load(self, digest: str) -> EncodedSound | None:
+        """The stored sound, or None where frames of an encoder, or band levels, are missing."""
+        sounds: list[EncodedSound] = []
+        for identity in self._stored_as:
+            sound = self._store.load(digest, identity)
+            if sound is None:
+                return None
+            sounds.append(sound)
+        return self._joined(sounds)
+
+    def _joined(self, sounds: Sequence[EncodedSound]) -> EncodedSound:
+        """One sound of those of all members; its duration is counted at the highest sample rate."""
+        *encoded, levels = sounds
+        if self._combination is None:
+            return replace(encoded[0], levels=levels.frames)
+        rates = [member.sample_rate for member in self._combination.members]
+        frames = self._combination.assemble([sound.frames for sound in encoded])
+        duration = encoded[rates.index(max(rates))].duration
+        return EncodedSound(encoded[0].digest, duration, frames, levels.frames)
+
+    def _encode_absent(self, located: LocatedSound, name: str, deadline: Deadline) -> EncodedSound:
+        """Encode with those encoders whose frames are missing, measure missing levels, and store all that."""
+        sounds = {identity: self._store.load(located.digest, identity) for identity in self._stored_as}
+        members: list[Encoder | BandLevelMeter] = [self._meter]
+        if any(sounds[identity] is None for identity in self._stored_as[:-1]):
+            members += self._members()  # not for levels alone: an encoder takes seconds to build
+        absent = [member for member in members if sounds[member.identity] is None]
+        for member, sound in zip(absent, self._encode(located, absent, name, deadline), strict=True):
+            self._store.keep(sound, member.identity)
+            sounds[member.identity] = sound
+        return self._joined([sound for sound in sounds.values() if sound is not None])
+
+    def _members(self) -> Sequence[Encoder]:
+        """The encoder, or those of the combination.
+
+        Raises
+        ------
+        WeightsError
+            The encoder is not the one whose identity was promised.
+        """
         encoder = self._encoder()
         if encoder.identity != self.identity:
             raise WeightsError(
                 f"The encoder is now {encoder.identity} and no longer {self.identity}: restart "
                 "Earmark, so that everything uses the same one."
             )
-        samples = 0
+        return (encoder,) if self._combination is None else self._combination.members
 
-        def counted() -> Iterator[NDArray[np.float32]]:
-            nonlocal samples
-            asked_at = -encoder.sample_rate * YIELD_EVERY_SECONDS
-            for block in read_blocks(path, encoder.sample_rate, name=name):
-                deadline.check()
-                if self._way and samples - asked_at >= encoder.sample_rate * YIELD_EVERY_SECONDS:
-                    self._way.yield_priority()
-                    asked_at = samples
-                samples += block.size
-                yield block
+    def _encode(
+        self,
+        located: LocatedSound,
+        encoders: Sequence[Encoder | BandLevelMeter],
+        name: str,
+        deadline: Deadline,
+    ) -> list[EncodedSound]:
+        """Decode a file once, and encode it with each encoder, or measure it, at its own sample rate."""
 
-        with self._way.priority() if self._way else nullcontext():
+        def encode(encoder: Encoder | BandLevelMeter, blocks: Iterable[NDArray[np.float32]]) -> EncodedSound:
+            samples = 0
+
+            def counted() -> Iterator[NDArray[np.float32]]:
+                nonlocal samples
+                for block in resample_blocks(blocks, rate, encoder.sample_rate, name=name):
+                    deadline.check()
+                    samples += block.size
+                    yield block
+
             frames = encoder.frames(counted())
-        return Sound(digest, samples / encoder.sample_rate, frames)
+            return EncodedSound(located.digest, samples / encoder.sample_rate, frames)
+
+        rate, native = native_blocks(located.path, name=name)
+        with closing(native), self._way.priority() if self._way else nullcontext():
+            blocks = self._paced(native, rate)
+            if len(encoders) == 1:
+                return [encode(encoders[0], blocks)]
+            return fan_out(blocks, [partial(encode, encoder) for encoder in encoders])
+
+    def _paced(self, blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+        """The blocks; in the background, waiting at times for predictions that encode."""
+        samples, asked_at = 0, -rate * YIELD_EVERY_SECONDS
+        for block in blocks:
+            if self._way and samples - asked_at >= rate * YIELD_EVERY_SECONDS:
+                self._way.yield_priority()
+                asked_at = samples
+            samples += block.size
+            yield block
 
 
 @contextmanager

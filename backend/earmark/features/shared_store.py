@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from earmark.errors import BucketError, ConfigurationError
-from earmark.features.store import FrameStore, Sound, frames_from_bytes, frames_path, frames_to_bytes
+from earmark.features.store import EncodedSound, FrameStore, frames_from_bytes, frames_path, frames_to_bytes
 from earmark.settings import Settings
 from earmark.storage.object_storage import BUCKETS, bucket_faults, bucket_files
 
@@ -64,7 +64,7 @@ class BucketFrames(FrameStore):
         self._rest_until = 0.0
         self._warned_at = -WARN_EVERY_SECONDS
 
-    def load(self, digest: str, identity: str) -> Sound | None:
+    def load(self, digest: str, identity: str) -> EncodedSound | None:
         """Return the stored sound from the folder, else from the bucket; see ``FrameStore.load``."""
         found = super().load(digest, identity)
         if found is not None or self._resting():
@@ -84,14 +84,14 @@ class BucketFrames(FrameStore):
             self._try(lambda: save(copy, identity))
         return found
 
-    def save(self, sound: Sound, identity: str) -> None:
+    def save(self, sound: EncodedSound, identity: str) -> None:
         """Store in the folder and in the bucket; only the folder's failures are raised."""
         try:
             super().save(sound, identity)
         finally:
             self._send(sound, identity)
 
-    def _send(self, sound: Sound, identity: str) -> None:
+    def _send(self, sound: EncodedSound, identity: str) -> None:
         if self._resting():
             return
         place = f"{self._prefix}/{frames_path(sound.digest, identity)}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import structlog
@@ -17,13 +18,15 @@ from earmark.storage.atomic_files import atomic_write
 
 log = structlog.get_logger(__name__)
 
+_TYPES = {"<f2": np.dtype(np.float16), "|u1": np.dtype(np.uint8)}
+"""Types of stored arrays, by how a file names them."""
 _CHECKSUM_BYTES = 32
 _HEAD_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class Sound:
-    """What was heard of one file.
+class EncodedSound:
+    """Frames and band levels of one file.
 
     Attributes
     ----------
@@ -33,18 +36,22 @@ class Sound:
         Seconds, counted in decoded samples, so that a header cannot be wrong about it.
     frames
         float16 ``[T, D]``; their rate is the encoder's ``frame_rate``.
+    levels
+        uint8 ``[L, BANDS]``, see ``earmark.features.band_levels``; None where they were not measured.
     """
 
     digest: str
     duration: float
-    frames: NDArray[np.float16]
+    frames: NDArray[Any]
+    levels: NDArray[np.uint8] | None = None
 
 
 class FrameStore:
     """Frames on disk: ``<folder>/<identity>/<digest[:2]>/<digest>.frames``.
 
     A file is a BLAKE2b digest of all that follows, a header in JSON, filled up with spaces to 1,024
-    bytes together, and the frames as little-endian float16. Threads and processes may share a folder:
+    bytes together, and the frames as little-endian float16, or uint8 for band levels, which are stored
+    like frames of an encoder of their own. Threads and processes may share a folder:
     nothing is ever half written, and what is damaged all the same counts as absent.
     """
 
@@ -53,7 +60,7 @@ class FrameStore:
         self.fault = ""
         """One sentence on why sounds are not stored at present; empty where they are."""
 
-    def keep(self, sound: Sound, identity: str) -> None:
+    def keep(self, sound: EncodedSound, identity: str) -> None:
         """Store a sound if the folder can be written; a failure is logged once, until one is stored again.
 
         What is not stored is encoded again the next time, which costs time and no answer.
@@ -80,7 +87,7 @@ class FrameStore:
             return _not_stored(self._folder, error)
         return ""
 
-    def load(self, digest: str, identity: str) -> Sound | None:
+    def load(self, digest: str, identity: str) -> EncodedSound | None:
         """Return the stored sound, or None where there is none of this encoder, or a damaged one.
 
         Raises
@@ -98,7 +105,7 @@ class FrameStore:
         """Whether there is a stored sound on this machine; whether it is sound, ``load`` tells."""
         return self._path(digest, identity).is_file()
 
-    def save(self, sound: Sound, identity: str) -> None:
+    def save(self, sound: EncodedSound, identity: str) -> None:
         """Store, in one step, over whatever was there.
 
         Raises
@@ -138,24 +145,31 @@ def frames_path(digest: str, identity: str) -> str:
     return f"{identity}/{digest[:2]}/{digest}.frames"
 
 
-def frames_to_bytes(sound: Sound, identity: str) -> bytes:
+def frames_to_bytes(sound: EncodedSound, identity: str) -> bytes:
     """A sound as ``FrameStore`` keeps it.
 
     Raises
     ------
     ValueError
-        The frames are not float16 ``[T, D]`` with T >= 1.
+        The frames are not float16 or uint8 ``[T, D]`` with T >= 1.
     """
     frames = sound.frames
-    if frames.dtype != np.float16 or frames.ndim != 2 or not frames.size:
-        raise ValueError(f"frames are {frames.dtype} {frames.shape}, not float16 [T, D]")
-    header = {"digest": sound.digest, "identity": identity, "duration": sound.duration, "shape": frames.shape}
+    if frames.dtype not in _TYPES.values() or frames.ndim != 2 or not frames.size:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape}, not float16 or uint8 [T, D]")
+    stored = next(name for name, kind in _TYPES.items() if kind == frames.dtype)
+    header = {
+        "digest": sound.digest,
+        "identity": identity,
+        "duration": sound.duration,
+        "shape": frames.shape,
+        "dtype": stored,
+    }
     head = json.dumps(header).encode().ljust(_HEAD_BYTES - _CHECKSUM_BYTES)
-    body = head + frames.astype("<f2", copy=False).tobytes()
+    body = head + frames.astype(stored, copy=False).tobytes()
     return _checksum(body) + body
 
 
-def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity: str) -> Sound | None:
+def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity: str) -> EncodedSound | None:
     """What ``frames_to_bytes`` made, or None where it is damaged, or of another sound or encoder."""
     content = np.frombuffer(content, dtype=np.uint8)
     if (
@@ -166,8 +180,9 @@ def frames_from_bytes(content: bytes | NDArray[np.uint8], digest: str, identity:
     header = json.loads(content[_CHECKSUM_BYTES:_HEAD_BYTES].tobytes())
     if (header["digest"], header["identity"]) != (digest, identity):
         return None
-    frames = content[_HEAD_BYTES:].view("<f2").reshape(header["shape"])
-    return Sound(digest, header["duration"], frames.astype(np.float16, copy=False))
+    stored = header.get("dtype", "<f2")  # earlier releases stored nothing else, and did not say so
+    frames = content[_HEAD_BYTES:].view(stored).reshape(header["shape"])
+    return EncodedSound(digest, header["duration"], frames.astype(_TYPES[stored], copy=False))
 
 
 def _checksum(body: bytes | memoryview) -> bytes:

@@ -1,4 +1,4 @@
-"""Making probabilities mean what they say, and telling how many labels are wrong."""
+"""Probability calibration (temperature and bias), and estimation of label noise."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TEMPERATURES = (0.5, 20.0)
 """Softening is free, sharpening is not: a few easy clips must not make every answer look certain."""
 TEMPERATURE_GRID = np.geomspace(*TEMPERATURES, 64)
 OUTLIER_RATES = (0.0, 0.02, 0.05)
-"""Of clips that sound like another class, or are said to be: a few of them among sure answers must not make
-all others look unsure, as they would under a temperature alone."""
-BIAS_PULL = 1.0
-"""How strongly a label's bias is held, in recordings: a handful of them cannot move it far."""
+"""Shares of clips that sound like, or are annotated as, another class: a few of them among confident
+predictions must not lower the confidence of all others, as they would under a temperature alone."""
+BIAS_PRIOR_STRENGTH = 1.0
+"""How strongly a label's bias is held at its start, in recordings: a handful of them cannot move it far."""
 MAX_ROWS = 2000
-"""A bias and a temperature need no more; rows are evenly spread."""
+"""Rows that are fitted on, evenly spread: a bias and a temperature need no more."""
 EQUALLY_LIKELY = 1e-6
 """Log likelihoods that differ by less are equal but for rounding."""
 CELLS_AT_ONCE = 1_000_000
@@ -30,23 +30,23 @@ CELLS_AT_ONCE = 1_000_000
 CONCENTRATIONS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 """Recordings of each class that a prior stands for, from "anything goes" to "all equally common"."""
 NOISE_SHARES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-"""Fewer wrong labels than the second do little harm, and look like odd clips."""
+"""Fewer wrong labels than the second do little harm, and cannot be told from outliers."""
 RIGHT_ANNOTATIONS = 20.0
-"""Annotations of each label that are taken to be right as often as those of all labels are, before its own
-are counted. So many measured best on 2 to 12 recordings a label, and cost nothing on 16."""
+"""Prior strength of a label's share of right annotations, in annotations; the prior mean is the share of all
+labels. This value measured best on 2 to 12 recordings a label, and cost nothing on 16."""
 NOISE_EVIDENCE = 5.0
-"""Log likelihood that wrong labels must explain before anything is relabelled; random doubt gains less."""
+"""Log likelihood that label noise must gain before anything is relabelled; chance gains less."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Logits that mean what they say: ``logits / temperature + bias``, bias ``[C]``."""
+    """Calibration of logits: ``logits / temperature + bias``, bias ``[C]``."""
 
     temperature: float
     bias: Array
 
     def __call__(self, logits: Array) -> Array:
-        """Of raw logits ``[n, C]``."""
+        """Calibrate raw logits ``[n, C]``."""
         return np.asarray(logits / self.temperature + self.bias)
 
 
@@ -55,29 +55,29 @@ def calibrate(
 ) -> Calibration:
     """Fit a calibration to out-of-fold logits ``[n, C]`` (Guo et al., 2017; Platt, 1999).
 
-    A single choice gets a temperature. Other labels get a bias each, too, held near the given one by
-    `BIAS_PULL`. Cells whose label the fold's training never saw do not count.
+    A single choice gets a temperature. Other labels also get a bias each, held near the given one by
+    `BIAS_PRIOR_STRENGTH`. Cells whose label is not in the fold's training data do not count.
 
     Parameters
     ----------
     bias
-        ``[C]``: what the way of fitting left out on purpose, such as how common each label is.
+        ``[C]``: what the learner leaves out on purpose, such as how common each label is.
     noise
         Share of wrong labels in a single choice.
     outlier_rates
-        Shares of odd clips beside these, of which the likeliest is taken.
+        Candidate shares of outliers on top of ``noise``, of which the likeliest is taken.
     """
     if len(logits) > MAX_ROWS:
         rows = np.linspace(0, len(logits) - 1, MAX_ROWS).astype(int)
         data, logits = data.of(rows), logits[rows]
     bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
     if data.exclusive:
-        shares = [noise + odd * (1 - noise) for odd in outlier_rates]
-        likely = _likelihoods(data, logits, bias, shares).max(axis=1)
-        if not likely.any():  # every label has one recording: nothing left out was ever learned
+        shares = [noise + rate * (1 - noise) for rate in outlier_rates]
+        likelihoods = _likelihoods(data, logits, bias, shares).max(axis=1)
+        if not likelihoods.any():  # every label has one recording: no held-out label was ever fitted
             return Calibration(1.0, bias)
-        # Of equal ones the softest: where all answers are right or wrong beyond doubt, none is likelier
-        softest = np.flatnonzero(likely >= likely.max() - EQUALLY_LIKELY)[-1]
+        # Among equals the softest: where every prediction is right or wrong for certain, none is likelier
+        softest = np.flatnonzero(likelihoods >= likelihoods.max() - EQUALLY_LIKELY)[-1]
         return Calibration(float(TEMPERATURE_GRID[softest]), bias)
     seen = np.isfinite(logits)
     finite = np.where(seen, logits, 0.0)
@@ -89,9 +89,9 @@ def calibrate(
         moved = finite * slope + bias + parameters[1:]
         residual = weights * (expit(moved) - truth)
         value = (weights * (np.logaddexp(0, moved) - truth * moved)).sum()
-        value += BIAS_PULL / 2 * np.square(parameters[1:]).sum()
+        value += BIAS_PRIOR_STRENGTH / 2 * np.square(parameters[1:]).sum()
         gradient = np.append(
-            -(residual * finite).sum() * slope, residual.sum(axis=0) + BIAS_PULL * parameters[1:]
+            -(residual * finite).sum() * slope, residual.sum(axis=0) + BIAS_PRIOR_STRENGTH * parameters[1:]
         )
         return float(value), gradient
 
@@ -102,13 +102,13 @@ def calibrate(
 
 
 def recordings_per_weight(data: Data) -> float:
-    """Factor after which the weights of an average recording sum to 1."""
-    known = data.weights.max(axis=1).sum()
-    return float(len(np.unique(data.groups)) / known) if known else 0.0
+    """Factor that makes the weights of an average recording sum to 1."""
+    total = data.weights.max(axis=1).sum()
+    return float(len(np.unique(data.groups)) / total) if total else 0.0
 
 
 def log_likelihood(data: Data, logits: Array, calibration: Calibration, noise: float) -> float:
-    """Of what was annotated, in recordings.
+    """Log likelihood of the annotations, in recordings.
 
     ``noise``: share of labels of a single choice that were replaced by any other one.
     """
@@ -128,19 +128,19 @@ def _likelihoods(data: Data, logits: Array, bias: Array, shares: Sequence[float]
     wrong = np.array(shares)[:, None, None]
     others = max(1, data.targets.shape[1] - 1)
     at_once = max(1, CELLS_AT_ONCE // max(1, logits.size))
-    found = []
+    batches = []
     for first in range(0, len(TEMPERATURE_GRID), at_once):
         temperatures = TEMPERATURE_GRID[first : first + at_once, None, None]
         own, weights = _own_probabilities(data, logits / temperatures + bias)
-        found.append(np.log((1 - wrong) * own + wrong * (1 - own) / others + 1e-12) @ weights)
-    return np.asarray(np.concatenate(found, axis=1).T)
+        batches.append(np.log((1 - wrong) * own + wrong * (1 - own) / others + 1e-12) @ weights)
+    return np.asarray(np.concatenate(batches, axis=1).T)
 
 
 def _own_probabilities(data: Data, moved: Array) -> tuple[Array, Array]:
     """Probability of each row's own label, ``[..., n]`` of ``[..., n, C]``, and the rows' weights ``[n]``.
 
-    Rows whose own label the fit has never seen (``-inf``) do not count. A label that it has seen, and holds
-    for so unlikely that the probability underflows to 0, does.
+    Rows whose own label is not in the training data (``-inf``) do not count. A label that is, and is so
+    unlikely that its probability underflows to 0, does.
     """
     finite = np.isfinite(moved.reshape(-1, *data.targets.shape)[0])
     seen = (finite & data.targets).any(axis=1)
@@ -154,45 +154,45 @@ def _own_probabilities(data: Data, moved: Array) -> tuple[Array, Array]:
 def noise_share(data: Data, logits: Array, bias: Array) -> float:
     """Share of wrong labels in a single choice that explains out-of-fold logits best.
 
-    0 unless the evidence is clear (`NOISE_EVIDENCE`). Confident answers that the annotation
-    contradicts speak for it; where a clean but hard task makes mistakes, it is unsure of them.
+    0 unless the evidence is clear (`NOISE_EVIDENCE`). Confident predictions that the annotation contradicts
+    are evidence of noise; on a clean but hard task, wrong predictions are not confident.
     """
     if len(logits) > MAX_ROWS:
         rows = np.linspace(0, len(logits) - 1, MAX_ROWS).astype(int)
         data, logits = data.of(rows), logits[rows]
-    likely = _likelihoods(data, logits, bias, NOISE_SHARES).max(axis=0)
-    best = int(likely.argmax())
-    return NOISE_SHARES[best] if likely[best] > likely[0] + NOISE_EVIDENCE else 0.0
+    likelihoods = _likelihoods(data, logits, bias, NOISE_SHARES).max(axis=0)
+    best = int(likelihoods.argmax())
+    return NOISE_SHARES[best] if likelihoods[best] > likelihoods[0] + NOISE_EVIDENCE else 0.0
 
 
 def refined(data: Data, logits: Array, bias: Array, noise: float) -> Array:
-    """What was probably meant: soft targets ``[n, C]`` of a single choice with wrong labels.
+    """Soft targets ``[n, C]`` of a single choice with label noise: the probability of each intended label.
 
-    Bayes' rule over what others say of a row out of fold, and how often an annotation is wrong. A fit of few
-    recordings is surer of itself than it may be, and would take one label's annotations all for another's,
-    after which nothing is left to fit the first one to. So a label gets some of its annotations back where
-    fewer than ``1 - noise`` of them stay: the share of right ones is the mean of a beta distribution, with
-    that prior mean and `RIGHT_ANNOTATIONS` as its strength, and never 0.
+    Bayes' rule over a row's out-of-fold prediction and the share of wrong annotations. A fit of few
+    recordings is overconfident, and would relabel all annotations of one label as another, after which the
+    first one has no example left. So a label gets some of its annotations back where fewer than
+    ``1 - noise`` of them stay: the share of right ones is the mean of a beta distribution, with that prior
+    mean and `RIGHT_ANNOTATIONS` as its strength, and never 0.
     """
-    found = probabilities(data.kind, calibrate(data, logits, bias, noise)(logits))
-    said = np.where(data.targets, 1 - noise, noise / max(1, data.targets.shape[1] - 1))
-    meant = found * said
-    meant = meant / meant.sum(axis=1, keepdims=True)
+    predicted = probabilities(data.kind, calibrate(data, logits, bias, noise)(logits))
+    likelihood = np.where(data.targets, 1 - noise, noise / max(1, data.targets.shape[1] - 1))
+    posterior = predicted * likelihood
+    posterior = posterior / posterior.sum(axis=1, keepdims=True)
     carried = data.weights * data.targets * recordings_per_weight(data)
     sums = carried.sum(axis=0)
-    staying = (carried * meant).sum(axis=0) / np.where(sums > 0, sums, 1.0)
+    staying = (carried * posterior).sum(axis=0) / np.where(sums > 0, sums, 1.0)
     lacking = np.where(sums > 0, np.maximum(0.0, 1 - noise - staying), 0.0)
     lacking *= RIGHT_ANNOTATIONS / (sums + RIGHT_ANNOTATIONS)
     given_back = data.targets @ (lacking / np.where(lacking > 0, 1 - staying, 1.0))
-    return np.asarray(meant + given_back[:, None] * (data.targets - meant))
+    return np.asarray(posterior + given_back[:, None] * (data.targets - posterior))
 
 
 def frequencies(counts: Array) -> Array:
-    """How common classes are that occurred ``counts`` times ``[C]``: shares, sum 1, none of them 0.
+    """Class frequencies estimated from ``counts`` ``[C]``: shares that sum to 1, none of them 0.
 
     Posterior means under a symmetric Dirichlet prior, whose strength is the likeliest of
     `CONCENTRATIONS` (Minka, Estimating a Dirichlet distribution, 2000): counts that differ by no more
-    than chance leave all classes equally likely, and counts that differ by more are believed.
+    than chance leave all classes equally likely, and counts that differ by more are followed.
     """
     prior = np.array(CONCENTRATIONS)[:, None]
     total, classes = counts.sum(), len(counts)
@@ -203,7 +203,10 @@ def frequencies(counts: Array) -> Array:
 
 
 def left_out_bias(data: Data, balanced_weights: NDArray[np.float64] | None) -> Array:
-    """Bias ``[C]`` that undoes the weighting of a balanced fit; None: a fit that took none (log odds)."""
+    """Bias ``[C]`` that undoes the class balance of a fit.
+
+    ``balanced_weights``: those of the fit, ``[n, C]``; None where it used none (log odds).
+    """
     if data.exclusive:
         sums = (data.weights * data.targets).sum(axis=0) * recordings_per_weight(data)
         share = np.log(frequencies(sums))

@@ -1,4 +1,4 @@
-"""What a training brings forth: the head that is served, and the heads that judge it."""
+"""Cross-validated head: the head that is served, and fold heads for out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Fitted:
     """A head and its fold heads.
 
     ``head`` is fitted on everything and is what is served. ``folds[f]`` was fitted without the
-    recordings that ``assignment`` (recording to fold) puts into f, so its answers about them are
-    those of somebody who never heard them; empty with too few recordings. ``assignment`` names every
-    recording that ``head`` was fitted on; None where that is not known.
+    recordings that ``assignment`` (recording to fold) puts into f, so its predictions for them are out of
+    fold; empty with too few recordings. ``assignment`` names every recording that ``head`` was fitted on;
+    None where that is not known.
     """
 
     head: Head
     folds: tuple[Head, ...]
     assignment: dict[str, int] | None
 
-    def unseen_by(self, recording: str) -> Head | None:
-        """The head that may be judged by a recording; None where each of them has seen it."""
+    def out_of_fold_head(self, recording: str) -> Head | None:
+        """A head that was fitted without a recording; None where there is none."""
         if self.assignment is None:
             return None
         fold = self.assignment.get(recording)
@@ -64,13 +64,13 @@ class Fitted:
             return cls(served, (), None)
         try:
             arrays = load(folds)
-            described = read_metadata(folds)
-            if described["format"] != _FORMAT:
-                raise ValueError(f"format {described['format']}, where {_FORMAT} is read")
-            dealt = arrays.pop("assignment").tolist()
-            assignment = dict(zip(described["recordings"], dealt, strict=True))
+            metadata = read_metadata(folds)
+            if metadata["format"] != _FORMAT:
+                raise ValueError(f"format {metadata['format']}, where {_FORMAT} is read")
+            fold_numbers = arrays.pop("assignment").tolist()
+            assignment = dict(zip(metadata["recordings"], fold_numbers, strict=True))
             heads = tuple(Head.from_bytes(arrays[str(fold)].tobytes()) for fold in range(len(arrays)))
-            if heads and any(fold >= len(heads) for fold in dealt):
+            if heads and any(fold >= len(heads) for fold in fold_numbers):
                 raise ValueError("a recording is in a fold that is not there")
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise HeadDamagedError(

@@ -1,4 +1,4 @@
-"""How good out-of-fold answers are, and the thresholds that are set by them."""
+"""Evaluation of out-of-fold predictions: ranking scores, F1, report metrics and decision thresholds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from earmark.head.metrics import (
 from earmark.head.solver import Array
 from earmark.labels.controls import ControlKind
 
-MIN_GROUPS_TO_TELL = 5
-"""Recordings with and without a label, each, before they decide on its threshold and its prior."""
+MIN_GROUPS_PER_SIDE = 5
+"""Recordings needed with and without a label, each, to choose its threshold and to drop its prior."""
 THRESHOLD_RANGE = (0.1, 0.9)
 MAX_CLASS_WEIGHT = 10.0
 
@@ -34,7 +34,7 @@ class Data:
 
     ``targets``, ``weights`` ``[n, C]``; ``groups``, ``is_unit`` ``[n]``:
     see `Examples`; ``folds`` ``[n]``. ``offset``: the prior's logits ``[n, C]``, None without a prior;
-    ``anchored``: which labels it speaks for, bool ``[C]``.
+    ``anchored``: which labels it covers, bool ``[C]``.
     """
 
     kind: ControlKind
@@ -52,7 +52,7 @@ class Data:
         return self.kind == "single"
 
     def of(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Data:
-        """Some of the rows."""
+        """The examples of some rows."""
         return replace(
             self,
             targets=self.targets[rows],
@@ -65,7 +65,7 @@ class Data:
 
 
 def balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> Array:
-    """Weights under which rare labels show up: ``[n, C]``.
+    """Class-balanced weights ``[n, C]``: rare labels weigh more.
 
     A single choice gives each class the same sum. Otherwise positives weigh more by the square root
     of the odds against them, halfway to equal sums: probabilities keep some meaning.
@@ -79,28 +79,30 @@ def balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> A
 
 
 def ranking_score(data: Data, logits: Array, columns: NDArray[np.bool_]) -> float:
-    """How well logits ``[n, C]`` rank, in [0, 1]: labels for a clip, or clips for each of ``columns``."""
+    """Ranking quality of logits ``[n, C]``, in [0, 1]: lwlrap, or mean average precision over ``columns``."""
     return float(ranking_scores(data, logits, columns, np.ones((1, len(logits)), dtype=bool))[0])
 
 
 def ranking_scores(data: Data, logits: Array, columns: NDArray[np.bool_], parts: NDArray[np.bool_]) -> Array:
-    """`ranking_score` of several parts of the rows, bool ``[B, n]``: ``[B]``.
+    """`ranking_score` of several subsets of the rows, bool ``[B, n]``: ``[B]``.
 
-    A label alone is always ranked first, so that there clips are ranked instead.
+    A single label would always rank first, so then clips are ranked instead.
     """
     unit = data.is_unit
     if ranks_labels(data) and columns.all():
         sums, counts = label_precisions(data.targets[unit], logits[unit])
         totals = parts[:, unit] @ counts
-        found = parts[:, unit] @ sums
-        return np.asarray(np.divide(found, totals, out=np.full(len(parts), np.nan), where=totals > 0))
+        precision_sums = parts[:, unit] @ sums
+        return np.asarray(
+            np.divide(precision_sums, totals, out=np.full(len(parts), np.nan), where=totals > 0)
+        )
     each = [
         average_precisions(
             data.targets[unit, column], logits[unit, column], data.weights[unit, column] * parts[:, unit]
         )
         for column in np.flatnonzero(columns)
     ]
-    means = np.array([_mean(found) for found in zip(*each, strict=True)] or np.zeros(len(parts)))
+    means = np.array([_mean(precisions) for precisions in zip(*each, strict=True)] or np.zeros(len(parts)))
     return np.where(np.isfinite(means), means, 0.0)
 
 
@@ -109,15 +111,15 @@ def ranks_labels(data: Data) -> bool:
     return data.kind != "regions" and data.targets.shape[1] > 1
 
 
-def decision_scores(data: Data, found: Array, limits: Array, parts: NDArray[np.bool_]) -> Array:
-    """F1 of what would be shown, over all labels together, of several parts of the rows ``[B, n]``: ``[B]``.
+def decision_scores(data: Data, predicted: Array, limits: Array, parts: NDArray[np.bool_]) -> Array:
+    """F1 of the labels that would be shown, all together, of several subsets of the rows ``[B, n]``: ``[B]``.
 
-    Of a single choice that is how often the likeliest label is right. 1 where nothing is there and nothing
-    is shown. ``found``, ``limits``: probabilities and thresholds ``[n, C]``.
+    For a single choice that is how often the likeliest label is right. 1 where no label is true and none is
+    shown. ``predicted``, ``limits``: probabilities and thresholds ``[n, C]``.
     """
     unit = data.is_unit
     truth, weights = data.targets[unit], data.weights[unit]
-    taken = _taken(data, found[unit], limits[unit])
+    taken = _decisions(data, predicted[unit], limits[unit])
     right, sums = (
         parts[:, unit] @ (weights * cells).sum(axis=1) for cells in (taken & truth, taken * 1 + truth)
     )
@@ -125,99 +127,101 @@ def decision_scores(data: Data, found: Array, limits: Array, parts: NDArray[np.b
 
 
 def probabilities(kind: ControlKind, logits: Array) -> Array:
-    """Of logits ``[n, C]``; rows in which no label was ever seen are a draw."""
+    """Probabilities ``[n, C]`` of logits ``[n, C]``; equal in a single choice's rows without any."""
     if kind != "single":
         return np.asarray(expit(logits))
     any_seen = np.isfinite(logits).any(axis=1, keepdims=True)
     return np.asarray(softmax(np.where(any_seen, logits, 0.0), axis=1))
 
 
-def tells(data: Data, column: int) -> bool:
-    """Whether there are enough recordings with and without a label to decide something about it."""
-    known, truth = data.is_unit & (data.weights[:, column] > 0), data.targets[:, column]
-    return min(len(np.unique(data.groups[known & side])) for side in (truth, ~truth)) >= MIN_GROUPS_TO_TELL
+def has_enough_recordings(data: Data, column: int) -> bool:
+    """Whether at least `MIN_GROUPS_PER_SIDE` recordings have a label, and as many lack it."""
+    annotated, truth = data.is_unit & (data.weights[:, column] > 0), data.targets[:, column]
+    return (
+        min(len(np.unique(data.groups[annotated & side])) for side in (truth, ~truth)) >= MIN_GROUPS_PER_SIDE
+    )
 
 
-def thresholds(data: Data, found: Array, defaults: Array, default: float) -> Array:
-    """For each label the probability with the best out-of-fold F1.
+def thresholds(data: Data, predicted: Array, defaults: Array, default: float) -> Array:
+    """Decision thresholds ``[C]``: for each label the probability with the best out-of-fold F1.
 
-    Where too few recordings tell, a label gets its own default, or a threshold that all labels share,
-    chosen in the same way on all of them. A label's own threshold is blended with that one, as far as
-    its recordings go.
+    With too few recordings, a label gets its own default or, without one, a threshold chosen in the same way
+    on all labels together. A label's own threshold is blended with that one, weighing more the more
+    recordings carry the label.
 
     Parameters
     ----------
-    found
+    predicted
         Out-of-fold probabilities ``[n, C]``.
     defaults
         ``[C]``, ``nan`` for labels without one.
     default
-        Of last resort, when no recording tells anything.
+        Used when no label is annotated as present.
     """
-    known = data.is_unit[:, None] & (data.weights > 0)
-    best, _ = best_f1(data.targets[known], found[known], data.weights[known])
+    annotated = data.is_unit[:, None] & (data.weights > 0)
+    best, _ = best_f1(data.targets[annotated], predicted[annotated], data.weights[annotated])
     shared = float(np.clip(best, *THRESHOLD_RANGE)) if np.isfinite(best) else default
     chosen = np.where(np.isfinite(defaults), defaults, shared)
     for column in range(len(chosen)):
-        if tells(data, column):
-            rows, truth = known[:, column], data.targets[:, column]
-            own, _ = best_f1(truth[rows], found[rows, column], data.weights[rows, column])
-            carrying = len(np.unique(data.groups[rows & truth]))
-            share = carrying / (carrying + MIN_GROUPS_TO_TELL)
+        if has_enough_recordings(data, column):
+            rows, truth = annotated[:, column], data.targets[:, column]
+            own, _ = best_f1(truth[rows], predicted[rows, column], data.weights[rows, column])
+            recordings = len(np.unique(data.groups[rows & truth]))
+            share = recordings / (recordings + MIN_GROUPS_PER_SIDE)
             chosen[column] = share * np.clip(own, *THRESHOLD_RANGE) + (1 - share) * chosen[column]
     return np.asarray(chosen)
 
 
-def metrics(data: Data, found: Array, limits: Array) -> dict[str, float]:
-    """What a report shows, of out-of-fold probabilities ``[n, C]`` at thresholds ``[C]``."""
+def metrics(data: Data, predicted: Array, limits: Array) -> dict[str, float]:
+    """Metrics of a training report, from out-of-fold probabilities ``[n, C]`` at thresholds ``[C]``."""
     unit = data.is_unit
     every = np.arange(data.targets.shape[1])
-    truth, said, weights = data.targets[unit], found[unit], data.weights[unit]
-    taken = _taken(data, said, limits)
+    truth, scores, weights = data.targets[unit], predicted[unit], data.weights[unit]
+    taken = _decisions(data, scores, limits)
     measured = {
-        "lwlrap": lwlrap(truth, said),
-        "map": _mean(average_precision(truth[:, k], said[:, k], weights[:, k]) for k in every),
-        "auc": _mean(auc(truth[:, k], said[:, k], weights[:, k]) for k in every),
+        "lwlrap": lwlrap(truth, scores),
+        "map": _mean(average_precision(truth[:, k], scores[:, k], weights[:, k]) for k in every),
+        "auc": _mean(auc(truth[:, k], scores[:, k], weights[:, k]) for k in every),
         "f1": _mean(f1(truth[:, k], taken[:, k], weights[:, k]) for k in every),
     }
     if data.exclusive:
-        right = truth[np.arange(len(truth)), said.argmax(axis=1)]
+        right = truth[np.arange(len(truth)), scores.argmax(axis=1)]
         measured["accuracy"] = float(right.mean())
-        measured["ece"] = calibration_error(right, said.max(axis=1), (weights * truth).sum(axis=1))
+        measured["ece"] = calibration_error(right, scores.max(axis=1), (weights * truth).sum(axis=1))
     else:
-        measured["ece"] = calibration_error(truth.ravel(), said.ravel(), weights.ravel())
+        measured["ece"] = calibration_error(truth.ravel(), scores.ravel(), weights.ravel())
     return {name: value for name, value in measured.items() if np.isfinite(value)}
 
 
 def metrics_per_class(
-    data: Data, labels: tuple[str, ...], found: Array, limits: Array
+    data: Data, labels: tuple[str, ...], predicted: Array, limits: Array
 ) -> dict[str, dict[str, float]]:
-    """The same for each label: ``ap``, ``auc``, ``f1``, ``ece``, ``threshold``, ``recordings``."""
+    """`metrics` of each label: ``ap``, ``auc``, ``f1``, ``ece``, ``threshold``, ``recordings``."""
     unit = data.is_unit
-    truth, said, weights = data.targets[unit], found[unit], data.weights[unit]
-    taken = _taken(data, said, limits)
+    truth, scores, weights = data.targets[unit], predicted[unit], data.weights[unit]
+    taken = _decisions(data, scores, limits)
     measured = {}
     for k, label in enumerate(labels):
-        one = {
-            "ap": average_precision(truth[:, k], said[:, k], weights[:, k]),
-            "auc": auc(truth[:, k], said[:, k], weights[:, k]),
+        values = {
+            "ap": average_precision(truth[:, k], scores[:, k], weights[:, k]),
+            "auc": auc(truth[:, k], scores[:, k], weights[:, k]),
             "f1": f1(truth[:, k], taken[:, k], weights[:, k]),
-            "ece": calibration_error(truth[:, k], said[:, k], weights[:, k]),
+            "ece": calibration_error(truth[:, k], scores[:, k], weights[:, k]),
             "recordings": float(len(np.unique(data.groups[unit][truth[:, k] & (weights[:, k] > 0)]))),
         }
         if not data.exclusive:
-            one["threshold"] = float(limits[k])
-        measured[label] = {name: value for name, value in one.items() if np.isfinite(value)}
+            values["threshold"] = float(limits[k])
+        measured[label] = {name: value for name, value in values.items() if np.isfinite(value)}
     return measured
 
 
-def _taken(data: Data, said: Array, limits: Array) -> NDArray[np.bool_]:
+def _decisions(data: Data, scores: Array, limits: Array) -> NDArray[np.bool_]:
     if data.exclusive:
-        return np.asarray(np.arange(said.shape[1]) == said.argmax(axis=1)[:, None])
-    return np.asarray(said >= limits)
+        return np.asarray(np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, None])
+    return np.asarray(scores >= limits)
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Of those that can be told."""
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    """Mean of the finite values; NaN without any."""
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")

@@ -16,7 +16,7 @@ from earmark.labels.region import Region
 PRESENT_SHARE = 0.6
 """A label is in a window when this share of the window, or of a shorter region, is in both."""
 ABSENT_SHARE = 0.4
-"""Up to this share it is not; between the two, the window says nothing about the label. As far below
+"""Up to this share it is not; between the two, the window is no evidence about the label. As far below
 one half as the other is above, so that probabilities pass one half at onset and offset."""
 MAX_WINDOWS = 1600
 """Windows over all clips of a control; more of them are so alike that they only cost time."""
@@ -30,11 +30,11 @@ EQUAL_WEIGHT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class AnnotatedClip:
-    """What one annotator submitted about one sound.
+    """One annotator's submitted annotation of one sound.
 
     ``frames``: ``[T, D]`` of the whole sound. ``duration``: seconds. ``group``: the recording it was
     cut from; clips of one group are never on both sides of an evaluation. ``regions`` has an entry
-    for each regions control of the annotation: an empty tuple says that nothing sounds here.
+    for each regions control of the annotation: an empty tuple means that none of its labels sounds.
     ``tags`` likewise for controls of the whole clip. ``weight`` is that of the whole annotation;
     a region's own weight and ``tag_weights`` (of each tags control, 1 by default) multiply it.
     """
@@ -53,8 +53,8 @@ class Examples:
     """Training matrices of one control.
 
     ``embeddings`` float32 ``[n, E]``, ``targets`` bool ``[n, C]`` in the order of ``labels``,
-    ``weights`` float64 ``[n, C]`` (0 where a row says nothing about a label), ``groups`` ``[n]``
-    and ``is_unit`` bool ``[n]``: a window or clip as prediction meets it, not a whole region.
+    ``weights`` float64 ``[n, C]`` (0 where a row is no evidence about a label), ``groups`` ``[n]``
+    and ``is_unit`` bool ``[n]``: a window or clip as in prediction, not a whole region.
     """
 
     labels: tuple[str, ...]
@@ -66,7 +66,7 @@ class Examples:
 
 
 _Rows = tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]
-"""Of one clip: first frames and those after the last ``[n, 2]``, targets, weights, and `is_unit`."""
+"""Rows of one clip: first frames and those after the last ``[n, 2]``, targets, weights, and `is_unit`."""
 
 
 def build_all(
@@ -101,7 +101,7 @@ def build_examples(
             for clip in clips
             if clip.weight > 0
             and name in clip.tags
-            # A single choice that was left open says nothing; no tag at all says "none of these"
+            # An unanswered single choice is no example; an empty multiple choice means "none of these"
             and (control.kind == "multiple" or clip.tags[name] & set(control.labels))
         ]
     if not submitted:
@@ -125,14 +125,14 @@ def _task_weights(clips: Sequence[AnnotatedClip]) -> list[float]:
     shared: dict[tuple[str, int, float, bytes], list[AnnotatedClip]] = {}
     keys = []
     for clip in clips:
-        # One recording may be cut into several tasks, so its group alone does not tell a task
+        # One recording may be cut into several tasks, so its group alone does not identify a task
         edge = np.ascontiguousarray(clip.frames[[0, len(clip.frames) // 2, -1]]).tobytes()
         keys.append((clip.group, len(clip.frames), clip.duration, edge))
         shared.setdefault(keys[-1], []).append(clip)
     weights = []
     for clip, key in zip(clips, keys, strict=True):
-        given = [other.weight for other in shared[key]]
-        weights.append(clip.weight * min(1.0, max(1.0, *given) / sum(given)))
+        weights_of_sound = [sharing.weight for sharing in shared[key]]
+        weights.append(clip.weight * min(1.0, max(1.0, *weights_of_sound) / sum(weights_of_sound)))
     return weights
 
 
@@ -151,10 +151,10 @@ def _region_rows(frame_rate: float, control: Control, clip: AnnotatedClip, weigh
     starts = window_starts(frame_rate, count)
     begins, ends = starts / frame_rate, (starts + length) / frame_rate
     present, unsure, trust = _labels_in(begins, ends, control, regions)
-    kept, shares = _thin_out(np.any(present | unsure, axis=1), most)
+    windows, shares = _subsample(np.any(present | unsure, axis=1), most)
     total = weight * np.sqrt(max(1.0, clip.duration / EQUAL_WEIGHT_SECONDS))
-    stretches = [np.stack([starts[kept], starts[kept] + length], axis=1)]
-    targets, known = [present[kept]], [~unsure[kept] * trust[kept] * (total * shares)[:, None]]
+    stretches = [np.stack([starts[windows], starts[windows] + length], axis=1)]
+    targets, row_weights = [present[windows]], [~unsure[windows] * trust[windows] * (total * shares)[:, None]]
 
     whole = [region for region in regions if region.labels & set(control.labels)]
     if whole:
@@ -167,9 +167,9 @@ def _region_rows(frame_rate: float, control: Control, clip: AnnotatedClip, weigh
             regions,
         )
         targets.append(region_present)
-        known.append(~region_unsure * region_trust * (total * REGION_WEIGHT_SHARE / len(whole)))
-    is_unit = np.arange(len(kept) + len(whole)) < len(kept)
-    return np.concatenate(stretches), np.concatenate(targets), np.concatenate(known), is_unit
+        row_weights.append(~region_unsure * region_trust * (total * REGION_WEIGHT_SHARE / len(whole)))
+    is_unit = np.arange(len(windows) + len(whole)) < len(windows)
+    return np.concatenate(stretches), np.concatenate(targets), np.concatenate(row_weights), is_unit
 
 
 def _labels_in(
@@ -178,7 +178,7 @@ def _labels_in(
     control: Control,
     regions: Sequence[Region],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
-    """Which labels sound in stretches of time, for which that is unclear, and trust: ``[n, C]`` each.
+    """Presence, uncertainty and trust of each label in time spans: ``[n, C]`` each.
 
     Trust is the weight of the most trusted region that makes a label present, and 1 elsewhere.
     """
@@ -187,8 +187,8 @@ def _labels_in(
     columns = {label: column for column, label in enumerate(control.labels)}
     for region in regions:
         common = np.minimum(ends, region.end) - np.maximum(begins, region.start)
-        needed = np.minimum(ends - begins, region.end - region.start)
-        part = np.clip(common / needed, 0.0, 1.0)
+        shorter = np.minimum(ends - begins, region.end - region.start)
+        part = np.clip(common / shorter, 0.0, 1.0)
         weight = np.where(part >= PRESENT_SHARE, region.weight, 0.0)
         for label in region.labels & columns.keys():
             column = columns[label]
@@ -198,23 +198,23 @@ def _labels_in(
     return present, (share > ABSENT_SHARE) & ~present, np.where(present, trust, 1.0)
 
 
-def _thin_out(sounding: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """At most ``most`` windows, evenly spread, and the share of the clip that each stands for.
+def _subsample(sounding: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Subsample at most ``most`` windows, evenly spread; with the share of the clip that each stands for.
 
-    Where both kinds are there, windows with and without a label get half of the places each.
+    Where both kinds occur, windows with and without a label get half of the places each.
     """
     kinds = [np.flatnonzero(sounding), np.flatnonzero(~sounding)]
     smaller = min(len(kind) for kind in kinds)
     places = [min(len(kind), max(most // 2, most - smaller)) for kind in kinds]
     if len(sounding) <= most:
         places = [len(kind) for kind in kinds]
-    kept, shares = [], []
+    selected, shares = [], []
     for kind, count in zip(kinds, places, strict=True):
         if count:
-            kept.append(kind[_evenly(len(kind), count)])
+            selected.append(kind[_evenly(len(kind), count)])
             shares.append(np.full(count, len(kind) / count / len(sounding)))
-    order = np.argsort(np.concatenate(kept))
-    return np.concatenate(kept)[order], np.concatenate(shares)[order]
+    order = np.argsort(np.concatenate(selected))
+    return np.concatenate(selected)[order], np.concatenate(shares)[order]
 
 
 def _evenly(available: int, count: int) -> NDArray[np.intp]:

@@ -24,7 +24,7 @@ FOLDS = 5
 MIN_GROUPS_TO_MEASURE = 5
 DEFAULT_THRESHOLD = 0.5
 MIN_EXAMPLES = 2
-"""With a single one, everything that is not silent would be taken for more of the same."""
+"""With a single example, everything that is not silence would get its label."""
 COMMON_RECORDINGS = 5
 
 
@@ -34,24 +34,24 @@ class ControlReport:
 
     ``metrics``: ``lwlrap``, ``map``, ``auc`` and ``f1`` (means over labels), ``ece`` (expected
     calibration error), all in [0, 1]; for a single choice also ``accuracy``. ``per_class``: for each
-    label ``ap``, ``auc``, ``f1``, ``ece``, ``threshold`` and ``recordings`` (that carry it); what
-    cannot be told is left out. Both are empty when there are too few recordings. ``examples``: rows;
-    ``groups``: recordings. ``way``: what was fitted, in words. ``pull``: one of `PULLS`, None without
-    a prior. ``noise``: share of annotations of a single choice that look wrong.
+    label ``ap``, ``auc``, ``f1``, ``ece``, ``threshold`` and ``recordings`` (that carry it); undefined
+    values are left out. Both are empty when there are too few recordings. ``examples``: rows;
+    ``groups``: recordings. ``choice``: the learner, in words. ``prior_strength``: one of `PRIOR_STRENGTHS`,
+    None without a prior. ``noise``: share of annotations of a single choice that look wrong.
     """
 
     metrics: dict[str, float]
     per_class: dict[str, dict[str, float]]
     examples: int
     groups: int
-    way: str
-    pull: float | None = None
+    choice: str
+    prior_strength: float | None = None
     noise: float = 0.0
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """``controls``: what was fitted; ``skipped``: for each other control a sentence that says why."""
+    """Report of a fit. ``controls``: those fitted; ``skipped``: for each other control a sentence why not."""
 
     controls: dict[str, ControlReport] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -67,21 +67,21 @@ def fit_head(
     active: Fitted | None = None,
     built: Mapping[str, Examples | None] | None = None,
 ) -> tuple[Fitted, FitReport]:
-    """Fit every control that has something to learn from.
+    """Fit a head, with every control that has enough examples.
 
     Parameters
     ----------
     pool, frame_rate, identity
         Of the encoder that the clips' frames come from.
     controls
-        The project's controls; their order, and that of the clips, are the only order there is.
+        The project's controls; the result depends on no order but theirs and that of the clips.
     prior
-        A head of the same encoder that answered before there was any annotation. A fit starts there
-        and is held there: with few annotations it stays near, with many it moves away. What it says
-        of labels and controls without any annotation goes on.
+        A head of the same encoder that was served before the first annotation. A fit starts there
+        and is regularised towards it: with few annotations it stays near, with many it moves away.
+        Labels and controls without any annotation keep its predictions.
     active
-        The version that is served now. Recordings keep its folds, so that both can be compared on
-        the same ones.
+        The version that is served now. Recordings keep its folds, so that both versions can be compared
+        on the same ones.
     built
         `build_all` of the same arguments, where the caller has it already.
 
@@ -95,7 +95,7 @@ def fit_head(
     if built is None:
         built = build_all(pool, frame_rate, controls, clips)
     _check_embeddings(built)
-    assignment = _assign([examples for examples in built.values() if examples], active)
+    assignment = _assign_shared_folds([examples for examples in built.values() if examples], active)
     count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
     served: dict[str, ControlHead] = {}
     folds: list[dict[str, ControlHead]] = [{} for _ in range(count)]
@@ -135,7 +135,7 @@ def _check_embeddings(built: Mapping[str, Examples | None]) -> None:
 
 
 def _check_heads(fitted: Fitted, built: Mapping[str, Examples | None]) -> None:
-    """Refuse heads with NaN or infinity in them, or in what they answer to their own examples."""
+    """Refuse heads with NaN or infinity in them, or in their predictions for their own examples."""
     for head in (fitted.head, *fitted.folds):
         for control in head.controls.values():
             examples = built.get(control.control)
@@ -149,7 +149,7 @@ def _check_heads(fitted: Fitted, built: Mapping[str, Examples | None]) -> None:
                 )
 
 
-def _assign(built: Sequence[Examples], active: Fitted | None) -> dict[str, int]:
+def _assign_shared_folds(built: Sequence[Examples], active: Fitted | None) -> dict[str, int]:
     """One fold for each recording, whatever controls it was annotated for."""
     if not built:
         return {}
@@ -199,19 +199,19 @@ def fit_examples(
     Parameters
     ----------
     assignment
-        Fold of each recording; by default dealt anew.
+        Fold of each recording; assigned anew by default.
 
     Raises
     ------
     NotEnoughAnnotationsError
-        There is nothing to learn from.
+        There are too few examples.
     """
     before = Prior.of(prior, control)
     learned = _learnable(control, examples, before)
     if examples is None or not learned:
         raise NotEnoughAnnotationsError(_why_not(control, examples))
     if assignment is None:
-        assignment = _assign([examples], None)
+        assignment = _assign_shared_folds([examples], None)
     # Hundreds of small products: BLAS threads that wait for busy cores made them 18 times slower,
     # and one thread gives the same bits on every machine with the same BLAS kernel
     with threadpool_limits(limits=1, user_api="blas"):
@@ -237,20 +237,20 @@ def _fit(
         prior.covers(fitted),
     )
     groups = len(np.unique(examples.groups))
-    way = select_model(
+    choice = select_model(
         data, examples.embeddings, prior, fitted, fitted == learned, groups >= MIN_GROUPS_TO_MEASURE
     )
-    prior = way.prior
-    calibration, limits = way.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)
-    report = ControlReport({}, {}, len(targets), groups, way.name, way.pull, way.noise)
-    if way.logits is not None:
-        found = probabilities(data.kind, calibration(way.logits))
+    prior = choice.prior
+    calibration, limits = choice.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)
+    report = ControlReport({}, {}, len(targets), groups, choice.name, choice.prior_strength, choice.noise)
+    if choice.logits is not None:
+        predicted = probabilities(data.kind, calibration(choice.logits))
         if control.kind != "single":
-            limits = thresholds(data, found, prior.thresholds(fitted, np.nan), DEFAULT_THRESHOLD)
+            limits = thresholds(data, predicted, prior.thresholds(fitted, np.nan), DEFAULT_THRESHOLD)
         report = replace(
             report,
-            metrics=metrics(data, found, limits),
-            per_class=metrics_per_class(data, fitted, found, limits),
+            metrics=metrics(data, predicted, limits),
+            per_class=metrics_per_class(data, fitted, predicted, limits),
         )
 
     def head_without(fold: int | None) -> ControlHead | None:
@@ -258,12 +258,14 @@ def _fit(
         seen = (targets[rows] & (weights[rows] > 0)).any(axis=0)
         if not seen.any():
             return prior.head
-        kept = seen | prior.covers(fitted) if data.exclusive else seen
-        basis, linear = way.fit(fold, rows, kept)
-        moved = Linear(linear.weights, linear.bias + calibration.temperature * calibration.bias[kept])
-        names = tuple(np.array(fitted)[kept].tolist())
-        folded = fold_back(prior, names, basis, moved, calibration.temperature, limits[kept])
-        return replace(folded, landmarks=way.landmarks)
+        included = seen | prior.covers(fitted) if data.exclusive else seen
+        basis, linear = choice.fit(fold, rows, included)
+        calibrated = Linear(
+            linear.weights, linear.bias + calibration.temperature * calibration.bias[included]
+        )
+        names = tuple(np.array(fitted)[included].tolist())
+        folded = fold_back(prior, names, basis, calibrated, calibration.temperature, limits[included])
+        return replace(folded, landmarks=choice.landmarks)
 
     head = head_without(None)
     assert head is not None
@@ -271,26 +273,28 @@ def _fit(
 
 
 def _learnable(control: Control, examples: Examples | None, prior: Prior) -> tuple[str, ...]:
-    """Labels that something can be learned about, in the control's order; none if that is too little.
+    """Labels that can be learned, in the control's order; none if there are too few examples.
 
-    A label that every example carries may be common, or all that was looked for so far: `COMMON_RECORDINGS`
-    tell, and so does a prior.
+    A label that every example carries may be common, or the only one annotated so far: with
+    `COMMON_RECORDINGS`, or a prior, it counts as common.
     """
     if examples is None or _count(control, examples) < MIN_EXAMPLES:
         return ()
-    known = examples.weights > 0
-    carried = np.any(examples.targets & known, axis=0)
-    lacked = np.any(~examples.targets & known, axis=0) | prior.covers(examples.labels)
+    annotated = examples.weights > 0
+    carried = np.any(examples.targets & annotated, axis=0)
+    lacked = np.any(~examples.targets & annotated, axis=0) | prior.covers(examples.labels)
     common = len(np.unique(examples.groups)) >= COMMON_RECORDINGS
-    told = carried if control.kind == "single" or common else carried & lacked
-    found = tuple(label for label, is_told in zip(examples.labels, told, strict=True) if is_told)
-    return () if control.kind == "single" and len(found) < 2 else found
+    learnable = carried if control.kind == "single" or common else carried & lacked
+    labels = tuple(
+        label for label, is_learnable in zip(examples.labels, learnable, strict=True) if is_learnable
+    )
+    return () if control.kind == "single" and len(labels) < 2 else labels
 
 
 def _count(control: Control, examples: Examples) -> int:
-    """How many labels were given: of regions each one's, of tags each clip's."""
-    given = ~examples.is_unit if control.kind == "regions" else examples.is_unit
-    return int((examples.targets & (examples.weights > 0))[given].sum())
+    """Number of annotated labels: of each region, or of each clip for tags."""
+    annotated = ~examples.is_unit if control.kind == "regions" else examples.is_unit
+    return int((examples.targets & (examples.weights > 0))[annotated].sum())
 
 
 def _why_not(control: Control, examples: Examples | None) -> str:

@@ -1,4 +1,4 @@
-"""Cutting recordings into folds, so that none is both learned from and measured on."""
+"""Stratified group folds for cross-validation: no recording is both fitted and measured on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def assign_folds(
     groups: NDArray[np.str_],
     targets: NDArray[np.bool_],
     folds: int,
-    kept: Mapping[str, int] | None = None,
+    previous: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Fold of each recording, 0 to at most ``folds - 1``, labels spread evenly.
 
-    Recordings with the rarest labels are dealt first, each to the fold that holds least of that
+    Recordings with the rarest labels are assigned first, each to the fold that holds least of that
     label, then fewest recordings (iterative stratification, Sechidis et al., 2011). Deterministic,
     and independent of the order of the rows.
 
@@ -26,8 +26,8 @@ def assign_folds(
         ``[n]``, the recording of each row.
     targets
         bool ``[n, C]``.
-    kept
-        Folds that recordings had before and keep; the others are dealt around them.
+    previous
+        Folds that recordings have already and keep; the others are assigned around them.
     """
     names, rows = np.unique(groups, return_inverse=True)
     count = min(folds, len(names))
@@ -42,18 +42,18 @@ def assign_folds(
     sizes = np.zeros(count, dtype=int)
     fold_of: dict[str, int] = {}
 
-    def deal(index: int, fold: int) -> None:
+    def assign(index: int, fold: int) -> None:
         fold_of[str(names[index])] = fold
         label_counts[fold] += carries[index]
         sizes[fold] += 1
 
-    before = {name: fold for name, fold in (kept or {}).items() if fold < count}
+    previous_folds = {name: fold for name, fold in (previous or {}).items() if fold < count}
     for index, name in enumerate(names):
-        if name in before:
-            deal(index, before[str(name)])
-    left = [index for index, name in enumerate(names) if name not in before]
+        if name in previous_folds:
+            assign(index, previous_folds[str(name)])
+    left = [index for index, name in enumerate(names) if name not in previous_folds]
     for index in sorted(left, key=lambda index: (rarest[index] or (len(names) + 1, 0), index)):
         rare = rarest[index]
         held = label_counts[:, rare[1]] if rare else np.zeros(count, dtype=int)
-        deal(index, min(range(count), key=lambda fold: (held[fold], sizes[fold], fold)))
+        assign(index, min(range(count), key=lambda fold: (held[fold], sizes[fold], fold)))
     return fold_of

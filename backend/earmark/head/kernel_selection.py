@@ -1,7 +1,7 @@
-"""Whether curved borders are worth trying, the landmarks that make them, and whether they were better.
+"""Kernel selection: when to try a discriminant on RBF features, its landmarks, and whether it is better.
 
 A discriminant on nearness to landmarks is a kernel discriminant (Mika et al., 1999) in the span of some
-of the rows (Williams and Seeger, 2001). It needs more labels than a straight border, and hears nothing
+of the rows (Williams and Seeger, 2001). It needs more labels than a linear one, and has no evidence
 between its landmarks, so it is taken only where it clearly measures better.
 """
 
@@ -11,32 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from earmark.head.evaluation import Data, ranking_score, tells
+from earmark.head.evaluation import Data, has_enough_recordings, ranking_score
 from earmark.head.prior import Prior
 from earmark.head.rbf_features import Landmarks
-from earmark.head.regression_check import STANDARD_ERRORS, TOLERANCE, drop
+from earmark.head.regression_check import STANDARD_ERRORS, TOLERANCE, ranking_drop
 from earmark.head.solver import Array, Basis
 
 MIN_UNITS = 200
 MIN_RECORDINGS_OF_LABEL = 20
 MIN_LABELS = 2
 MAX_ROWS = 20_000
-"""With more rows straight borders are fitted alone, to bound the time."""
+"""With more rows only linear borders are fitted, to bound the time."""
 RANK = 64
 """Directions in which distances are taken, those of most variance: in others they are mostly noise."""
 MAX_LANDMARKS = 256
 ROWS_FOR_EACH = 2
-"""Rows that there are for each landmark at least."""
+"""Least number of rows for each landmark."""
 LARGEST_LOSS = 0.05
 """Of one label's average precision, whatever the others gain: it may lie in directions of little variance."""
 
 
 def is_worth_trying(data: Data, prior: Prior, score: float) -> bool:
-    """Whether there are labels enough for curved borders, no prior, and room to be better.
+    """Whether there are enough labels for curved borders, no prior, and room for improvement.
 
-    What a prior says, of these labels or of others, goes on in the same head, and is linear.
+    A prior, of these labels or of others, becomes part of the same head, and is linear.
 
-    ``score``: of the best straight ones out of fold (`ranking_score`), at most 1. The fit is in closed
+    ``score``: of the best linear fit out of fold (`ranking_score`), at most 1. The fit is in closed
     form on `RANK` + `MAX_LANDMARKS` features, and so costs less than the linear discriminant of an encoder
     with more dimensions.
     """
@@ -52,7 +52,7 @@ def is_worth_trying(data: Data, prior: Prior, score: float) -> bool:
     return bool((recordings >= MIN_RECORDINGS_OF_LABEL).sum() >= MIN_LABELS)
 
 
-def landmarks_among(embeddings: NDArray[np.float32], weights: Array) -> Landmarks:
+def choose_landmarks(embeddings: NDArray[np.float32], weights: Array) -> Landmarks:
     """Landmarks among rows ``[n, E]`` with weights ``[n]``, evenly spread over them; sees no labels.
 
     The median squared distance of two landmarks is the width of a radial basis function (the median
@@ -72,21 +72,21 @@ def landmarks_among(embeddings: NDArray[np.float32], weights: Array) -> Landmark
     )
 
 
-def is_clearly_better(data: Data, curved: Array, straight: Array) -> bool:
+def is_clearly_better(data: Data, curved: Array, linear: Array) -> bool:
     """Whether out-of-fold logits ``[n, C]`` rank better by more than is put down to chance.
 
     By `TOLERANCE` and by `STANDARD_ERRORS`, as when versions are compared: of lwlrap, for regions of mean
-    average precision. And no label that can be told alone may lose more than `LARGEST_LOSS`.
+    average precision. And no label with enough recordings of its own may lose more than `LARGEST_LOSS`.
     """
     every = np.ones(data.targets.shape[1], dtype=bool)
-    if ranking_score(data, curved, every) <= ranking_score(data, straight, every) + TOLERANCE:
-        return False  # as a rule; the error, which takes twenty times as long, need not be known
-    gain, error = drop(data, [straight, curved])
+    if ranking_score(data, curved, every) <= ranking_score(data, linear, every) + TOLERANCE:
+        return False  # the usual case: skip the error, which takes twenty times as long
+    gain, error = ranking_drop(data, [linear, curved])
     if gain <= STANDARD_ERRORS * error:
         return False
     for column in range(len(every)):
         alone = np.arange(len(every)) == column
-        lost = ranking_score(data, straight, alone) - ranking_score(data, curved, alone)
-        if tells(data, column) and lost > LARGEST_LOSS:
+        lost = ranking_score(data, linear, alone) - ranking_score(data, curved, alone)
+        if has_enough_recordings(data, column) and lost > LARGEST_LOSS:
             return False
     return True

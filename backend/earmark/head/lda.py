@@ -1,4 +1,4 @@
-"""Discriminants with everything about them chosen: how much they are shrunken, and which labels are wrong."""
+"""Linear discriminant analysis (LDA) with cross-validated shrinkage and correction of wrong labels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ or another by chance, and an average of several is better than either."""
 SMALLEST_SHARE = 0.02
 REFINEMENTS = 2
 CUTS = ((400, 8), (1200, 2))
-"""Up to so many rows, each fold is cut into so many."""
+"""Pairs of a number of rows and the number of pieces that each fold is cut into up to there."""
 PIECES = 1000
-"""More than there are folds."""
+"""Factor that encodes fold and piece in one number; more than there are folds."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +46,31 @@ class Discriminant:
     def chosen(cls, data: Data, embeddings: NDArray[np.float32]) -> Discriminant:
         """Weigh the shrinkages by the likelihood of what was left out, and refine wrong labels.
 
-        Refining lets annotations speak about each other, so each fold's fit is then refined anew, without
-        the annotations that it is judged by.
+        Refining corrects annotations by each other, so each fold's fit is then refined anew, without the
+        annotations that it is measured on.
         """
         basis = span_of(embeddings, data.weights.max(axis=1))
         rows = _Rows.of(data, basis.coordinates(embeddings))
         numbers = np.unique(data.folds).tolist()
-        learnt = rows.learn(refining=len(numbers) > 1)
-        if not learnt.noise:
-            folds = {fold: learnt.without(fold) for fold in numbers if len(numbers) > 1}
-            return cls(basis, learnt.linear, folds, learnt.logits, 0.0)
+        fitted = rows.fit(refining=len(numbers) > 1)
+        if not fitted.noise:
+            folds = {fold: fitted.without(fold) for fold in numbers if len(numbers) > 1}
+            return cls(basis, fitted.linear, folds, fitted.logits, 0.0)
         folds, logits = {}, np.full(data.targets.shape, -np.inf)
         for fold in numbers:
-            folds[fold] = rows.without(fold).learn().linear
+            folds[fold] = rows.without(fold).fit().linear
             own = data.folds == fold
-            logits[own] = _known(folds[fold].logits(rows.coordinates[own]))
-        return cls(basis, learnt.linear, folds, logits, learnt.noise)
+            logits[own] = _nan_to_minus_infinity(folds[fold].logits(rows.coordinates[own]))
+        return cls(basis, fitted.linear, folds, logits, fitted.noise)
 
     def fit(self, without: int | None) -> Linear:
-        """On everything, or without one fold."""
+        """The fit on everything, or without one fold."""
         return self.whole if without is None else self.folds.get(without, self.whole)
 
 
 @dataclass(frozen=True)
-class _Learnt:
-    """What rows teach: their moments by piece, what the shrinkages share, and wrong labels refined away.
+class _RowsFit:
+    """Fit of `_Rows`: their moments by piece, each shrinkage's share, and wrong labels refined away.
 
     ``left_out``: fits without a piece, by piece and shrinkage.
     """
@@ -86,10 +86,10 @@ class _Learnt:
     def without(self, fold: int) -> Linear:
         """A fit without one fold."""
         pieces = [piece for piece in self.moments if piece % PIECES == fold]
-        if len(pieces) == 1:  # it was left out already
-            return _averaged(lambda shrinkage: self.left_out[pieces[0], shrinkage], self.shares)
+        if len(pieces) == 1:  # this fit was made already
+            return _average_fits(lambda shrinkage: self.left_out[pieces[0], shrinkage], self.shares)
         left = sum_of([part for piece, part in self.moments.items() if piece not in pieces])
-        return _averaged(lambda shrinkage: left.discriminant(shrinkage, self.exclusive), self.shares)
+        return _average_fits(lambda shrinkage: left.discriminant(shrinkage, self.exclusive), self.shares)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Rows:
     @classmethod
     def of(cls, data: Data, coordinates: Coordinates) -> _Rows:
         targets = data.targets.astype(np.float64)
-        if not data.exclusive:  # where an annotation does not say whether a label is there, it is half there
+        if not data.exclusive:  # a label that an annotation leaves open counts as half present
             targets[data.weights <= 0] = 0.5
         pieces, weights = _pieces(data), data.weights.max(axis=1)
         moments = {
@@ -119,10 +119,10 @@ class _Rows:
         moments = {piece: part for piece, part in self.moments.items() if piece % PIECES != fold}
         return _Rows(self.data.of(own), self.coordinates[own], self.pieces[own], moments)
 
-    def learn(self, refining: bool = True) -> _Learnt:
+    def fit(self, refining: bool = True) -> _RowsFit:
         """Weigh the shrinkages and, where many labels look wrong, refine them and weigh again.
 
-        ``refining``: whether labels may be refined. In one fold alone nothing is left to judge that by.
+        ``refining``: whether labels may be refined, which takes a second fold to measure it on.
         """
         data, moments, weights = self.data, dict(self.moments), self.data.weights.max(axis=1)
         bias = left_out_bias(data, None)
@@ -141,15 +141,15 @@ class _Rows:
             logits, shares, left_out = self._average(moments, bias)
             noise = noise_share(data, logits, bias) or noise
         whole = sum_of(list(moments.values()))
-        linear = _averaged(lambda shrinkage: whole.discriminant(shrinkage, data.exclusive), shares)
-        return _Learnt(moments, shares, logits, noise, linear, left_out, data.exclusive)
+        linear = _average_fits(lambda shrinkage: whole.discriminant(shrinkage, data.exclusive), shares)
+        return _RowsFit(moments, shares, logits, noise, linear, left_out, data.exclusive)
 
     def _average(
         self, moments: dict[int, Moments], bias: Array
     ) -> tuple[Array, Array, dict[tuple[int, float], Linear]]:
         """Out-of-fold logits ``[n, C]``, averaged over the shrinkages, each one's share, and the fits.
 
-        With many rows one piece tells the shrinkages apart, and only the best is tried on the others.
+        With many rows the shrinkages are compared on one piece, and only the best is fitted for the others.
         """
         pieces = list(moments) if len(moments) > 1 else []
         screened = pieces[:1] if len(self.pieces) > MAX_ROTATED else pieces
@@ -157,25 +157,27 @@ class _Rows:
         logits = np.full((len(SHRINKAGES), *self.data.targets.shape), -np.inf)
         left_out: dict[tuple[int, float], Linear] = {}
 
-        def leave_out(some: list[int], index: int) -> None:
-            for piece in some:
-                own, shrinkage = self.pieces == piece, SHRINKAGES[index]
+        def leave_out(held_out: list[int], index: int) -> None:
+            for piece in held_out:
+                piece_rows, shrinkage = self.pieces == piece, SHRINKAGES[index]
                 linear = total.without(moments[piece]).discriminant(shrinkage, self.data.exclusive)
-                logits[index, own] = _known(linear.logits(self.coordinates[own]))
+                logits[index, piece_rows] = _nan_to_minus_infinity(
+                    linear.logits(self.coordinates[piece_rows])
+                )
                 left_out[piece, shrinkage] = linear
 
-        def judged(index: int) -> tuple[float, float]:
+        def evaluate(index: int) -> tuple[float, float]:
             leave_out(screened, index)
             return self._likelihood(logits[index], bias, screened)
 
         if screened == pieces:
-            found = dict(enumerate(map(judged, range(len(SHRINKAGES)))))
+            evaluations = dict(enumerate(map(evaluate, range(len(SHRINKAGES)))))
         else:
-            found = _climbed(judged, len(SHRINKAGES))
-        tried = np.array(sorted(found))
+            evaluations = _hill_climb(evaluate, len(SHRINKAGES))
+        tried = np.array(sorted(evaluations))
         shares, temperatures = np.zeros(len(SHRINKAGES)), np.ones(len(SHRINKAGES))
-        shares[tried] = softmax([found[index][0] / LIKELIHOOD_SCALE for index in tried])
-        temperatures[tried] = [found[index][1] for index in tried]
+        shares[tried] = softmax([evaluations[index][0] / LIKELIHOOD_SCALE for index in tried])
+        temperatures[tried] = [evaluations[index][1] for index in tried]
         if screened != pieces:
             best = int(shares.argmax())
             shares = (np.arange(len(shares)) == best).astype(np.float64)
@@ -186,7 +188,7 @@ class _Rows:
         return np.asarray(sum(shares[index] * logits[index] for index in used)), shares, left_out
 
     def _likelihood(self, logits: Array, bias: Array, pieces: list[int]) -> tuple[float, float]:
-        """Of what was annotated in some pieces, and the temperature at which that is reached."""
+        """Log likelihood of the annotations of some pieces, and the temperature that maximises it."""
         rows = np.isin(self.pieces, pieces)
         if not rows.any():
             return 0.0, 1.0
@@ -196,49 +198,49 @@ class _Rows:
         return log_likelihood(data, logits, calibration, noise), calibration.temperature
 
 
-def _known(logits: Array) -> Array:
-    """Labels that were never seen are never ranked."""
+def _nan_to_minus_infinity(logits: Array) -> Array:
+    """Replace NaN by ``-inf``: a label without an example is never ranked."""
     return np.where(np.isfinite(logits), logits, -np.inf)
 
 
 def _pieces(data: Data) -> NDArray[np.intp]:
-    """A part for each row, ``[n]``: whole recordings of one fold, which is ``part % PIECES``.
+    """The piece of each row, ``[n]``: whole recordings of one fold, which is ``piece % PIECES``.
 
-    Folds are cut further where that is cheap: what is left out is then judged by a fit on nearly
-    everything, as served, and a fit on four fifths is more sure of itself than it.
+    Folds are cut further where that is cheap: what is left out is then predicted by a fit on nearly
+    everything, like the served one; a fit on four fifths is more confident than that.
     """
     cuts = next((cuts for rows, cuts in CUTS if len(data.folds) <= rows), 1)
     pieces = data.folds.copy()
     for fold in np.unique(data.folds):
         rows = data.folds == fold
-        dealt = assign_folds(data.groups[rows], data.targets[rows], cuts)
-        pieces[rows] += PIECES * np.array([dealt[str(group)] for group in data.groups[rows]])
+        assigned = assign_folds(data.groups[rows], data.targets[rows], cuts)
+        pieces[rows] += PIECES * np.array([assigned[str(group)] for group in data.groups[rows]])
     return pieces
 
 
-def _climbed(judged: Callable[[int], tuple[float, float]], count: int) -> dict[int, tuple[float, float]]:
-    """Judgements of the middle one of ``count`` and of its neighbours, on to where they get worse.
+def _hill_climb(evaluate: Callable[[int], tuple[float, float]], count: int) -> dict[int, tuple[float, float]]:
+    """Hill climbing: evaluations of the middle one of ``count`` and of its neighbours, until they get worse.
 
-    How likely the rows left out are rises with the shrinkage up to one point, and then falls.
+    The likelihood of the rows left out rises with the shrinkage up to one point, and then falls.
     """
     best = count // 2
-    found = {best: judged(best)}
+    evaluations = {best: evaluate(best)}
     for step in (-1, 1):
         following = best + step
-        while 0 <= following < count and following not in found:
-            found[following] = judged(following)
-            if found[following][0] <= found[best][0]:
+        while 0 <= following < count and following not in evaluations:
+            evaluations[following] = evaluate(following)
+            if evaluations[following][0] <= evaluations[best][0]:
                 break
             best, following = following, following + step
-    return found
+    return evaluations
 
 
-def _averaged(fit: Callable[[float], Linear], shares: Array) -> Linear:
-    """An average of fits at several of `SHRINKAGES`."""
+def _average_fits(fit: Callable[[float], Linear], shares: Array) -> Linear:
+    """Weighted average of fits at several of `SHRINKAGES`."""
     linear = [
         (share, fit(shrinkage)) for share, shrinkage in zip(shares, SHRINKAGES, strict=True) if share > 0
     ]
     return Linear(
-        np.asarray(sum(share * one.weights for share, one in linear)),
-        np.asarray(sum(share * one.bias for share, one in linear)),
+        np.asarray(sum(share * fitted.weights for share, fitted in linear)),
+        np.asarray(sum(share * fitted.bias for share, fitted in linear)),
     )

@@ -7,29 +7,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.head.evaluation import Data, balanced, ranking_score, tells
+from earmark.head.evaluation import Data, balanced, has_enough_recordings, ranking_score
 from earmark.head.solver import BIAS_PENALTY, Array, Basis, Coordinates, Linear, solve
 
 STRENGTHS = (1e-4, 3e-4, 3e-3)
 CLEARLY_BETTER = 0.01
-"""Another strength is taken only when it is better by so much; less is noise in a few dozen clips."""
+"""Another strength is taken only if it ranks better by this much; less is noise in a few dozen clips."""
 CLEARLY_BETTER_ALONE = 0.05
-"""The same for a single label, whose few recordings tell less."""
-PULLS = (0.003, 0.3, 3.0)
+"""The same for a single label, whose few recordings are weaker evidence."""
+PRIOR_STRENGTHS = (0.003, 0.3, 3.0)
 """How strongly a label is held at its prior, divided by the number of recordings that carry it, so that
 evidence wins in time. As many as `STRENGTHS`."""
 DEFAULT_STEP = 1
-"""Of `STRENGTHS` and `PULLS`."""
-BIAS_PULL_SHARE = 0.1
-"""The bias moves more easily: projects differ more in how common a sound is than in how it sounds, and few
-recordings suffice to tell."""
+"""Index into `STRENGTHS` and `PRIOR_STRENGTHS`."""
+PRIOR_BIAS_SHARE = 0.1
+"""Share of the prior's strength that holds the bias: projects differ more in how common a sound is than in
+how it sounds, and few recordings suffice to measure that."""
 
 
 @dataclass(frozen=True)
 class Logistic:
-    """A fit with chosen regularisation: ``logits`` out of fold ``[n, C]``, None where not measured.
+    """A logistic regression with chosen regularisation.
 
-    ``steps`` ``[C]``: indices into `STRENGTHS`, and `PULLS` for labels with a prior.
+     ``logits``: out of fold ``[n, C]``, None where not measured. ``steps`` ``[C]``: indices into `STRENGTHS`,
+    and `PRIOR_STRENGTHS` for labels with a prior.
     """
 
     data: Data
@@ -49,11 +50,11 @@ class Logistic:
             return cls(data, basis, coordinates, np.full(data.targets.shape[1], DEFAULT_STEP), None)
         steps, logits = _choose_steps(data, coordinates)
         if allow_dropping_prior and data.anchored.any():
-            data, steps, logits = _let_go(data, coordinates, steps, logits)
+            data, steps, logits = _drop_bad_priors(data, coordinates, steps, logits)
         return cls(data, basis, coordinates, steps, logits)
 
     def fit(self, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Linear:
-        """What some rows teach about some labels, on top of the prior; raw logits."""
+        """Fit some labels on some rows, on top of the prior; raw logits."""
         return _solve(self.data, self.coordinates, rows, columns, self.steps)
 
 
@@ -62,7 +63,7 @@ def _choose_steps(data: Data, coordinates: Coordinates) -> tuple[NDArray[np.intp
 
     Returns
     -------
-    Indices into `STRENGTHS` and, for labels with a prior, `PULLS`: one for all labels with a prior
+    Indices into `STRENGTHS` and, for labels with a prior, `PRIOR_STRENGTHS`: one for all labels with a prior
     and one for the others, the same for both in a single choice; and the logits at these.
     """
     out_of_fold = [np.full(data.targets.shape, -np.inf) for _ in STRENGTHS]
@@ -74,14 +75,14 @@ def _choose_steps(data: Data, coordinates: Coordinates) -> tuple[NDArray[np.intp
                 logits[np.ix_(test, data.anchored)] = data.offset[np.ix_(test, data.anchored)]
         if not seen.any():
             continue
-        fitted = seen | data.anchored if data.exclusive else seen
+        included = seen | data.anchored if data.exclusive else seen
         start: Linear | None = None
         for step in reversed(range(len(STRENGTHS))):  # from smooth to sharp, each from the last
-            start = _solve(data, coordinates, train, fitted, np.full(len(seen), step), start)
+            start = _solve(data, coordinates, train, included, np.full(len(seen), step), start)
             logits = start.logits(coordinates[test])
             if data.offset is not None:
-                logits += data.offset[np.ix_(test, fitted)]
-            out_of_fold[step][np.ix_(test, fitted)] = logits
+                logits += data.offset[np.ix_(test, included)]
+            out_of_fold[step][np.ix_(test, included)] = logits
     every = np.ones(len(data.anchored), dtype=bool)
     parts = [every] if data.exclusive else [~data.anchored, data.anchored]
     steps: NDArray[np.intp] = np.full(len(every), DEFAULT_STEP)
@@ -94,12 +95,12 @@ def _choose_steps(data: Data, coordinates: Coordinates) -> tuple[NDArray[np.intp
     return steps, chosen
 
 
-def _let_go(
+def _drop_bad_priors(
     data: Data, coordinates: Coordinates, steps: NDArray[np.intp], logits: Array
 ) -> tuple[Data, NDArray[np.intp], Array]:
     """Drop the prior of each label, or of a whole single choice, that is clearly better without.
 
-    Parameters and returns: the data, and what `_choose_steps` found. A prior that is wrong where
+    Parameters and returns: the data, and what `_choose_steps` returned. A prior that is wrong where
     no example lies cannot be corrected by examples; it can only be dropped.
     """
     free = replace(data, offset=None, anchored=np.zeros_like(data.anchored))
@@ -114,7 +115,7 @@ def _let_go(
     else:
         for column in np.flatnonzero(data.anchored):
             alone = np.arange(len(dropped)) == column
-            dropped[column] = tells(data, column) and gain(alone) > CLEARLY_BETTER_ALONE
+            dropped[column] = has_enough_recordings(data, column) and gain(alone) > CLEARLY_BETTER_ALONE
     if dropped[data.anchored].all():
         return free, free_steps, free_logits
     offset = None if data.offset is None else np.where(dropped, 0.0, data.offset)
@@ -130,7 +131,7 @@ def _solve(
     steps: NDArray[np.intp],
     start: Linear | None = None,
 ) -> Linear:
-    """What some rows teach about some labels, on top of the prior."""
+    """Fit some labels on some rows, on top of the prior."""
     cells = np.ix_(rows, columns)
     targets, weights, steps = data.targets[cells], data.weights[cells], steps[columns]
     cost = balanced(data.kind, targets, weights)
@@ -140,14 +141,16 @@ def _solve(
         max(1, len(np.unique(data.groups[rows][carried]))) for carried in (targets & (weights > 0)).T
     ]
     anchored = data.anchored[columns]
-    pull = np.take(PULLS, steps) / recordings
+    prior_strength = np.take(PRIOR_STRENGTHS, steps) / recordings
     return solve(
         coordinates[rows],
         targets,
         cost,
-        np.where(anchored, pull, np.take(STRENGTHS, steps)),
+        np.where(anchored, prior_strength, np.take(STRENGTHS, steps)),
         data.exclusive,
         start,
         offset=data.offset[cells],
-        bias_strength=np.where(anchored, np.maximum(BIAS_PENALTY, BIAS_PULL_SHARE * pull), BIAS_PENALTY),
+        bias_strength=np.where(
+            anchored, np.maximum(BIAS_PENALTY, PRIOR_BIAS_SHARE * prior_strength), BIAS_PENALTY
+        ),
     )

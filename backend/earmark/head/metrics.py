@@ -1,4 +1,4 @@
-"""How good a ranking of labels is, whatever the thresholds."""
+"""Classification metrics: lwlrap, average precision, ROC AUC, F1 and expected calibration error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 CALIBRATION_BINS = 10
 COMPARED_AT_ONCE = 4_000_000
-"""Scores that are held against each other at once."""
+"""Scores that are compared in one batch."""
 
 
 def lwlrap(truth: ArrayLike, scores: ArrayLike) -> float:
@@ -34,7 +34,7 @@ def lwlrap(truth: ArrayLike, scores: ArrayLike) -> float:
 
 
 def label_precisions(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """What `lwlrap` averages: each row's sum over its true labels, and how many it has, ``[n]`` each."""
+    """Terms of `lwlrap`: each row's sum of precisions over its true labels, and their count, ``[n]``."""
     wanted = np.asarray(truth, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)
     rows, columns = np.nonzero(wanted)
@@ -71,21 +71,21 @@ def average_precision(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | 
 def average_precisions(
     truth: ArrayLike, scores: ArrayLike, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """`average_precision` under each of several weights ``[B, n]``, which takes one sorting: ``[B]``."""
+    """`average_precision` under each of several weights ``[B, n]``, with a single sort: ``[B]``."""
     wanted = np.asarray(truth, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)
-    known = np.flatnonzero((weights > 0).any(axis=0))
-    if not wanted[known].any():
+    weighted = np.flatnonzero((weights > 0).any(axis=0))
+    if not wanted[weighted].any():
         return np.full(len(weights), np.nan)
-    order = known[np.argsort(-values[known], kind="stable")]
+    order = weighted[np.argsort(-values[weighted], kind="stable")]
     wanted, values, mass = wanted[order], values[order], weights[:, order]
     last_of_step = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
     hits = np.cumsum(mass * wanted, axis=1)[:, last_of_step]
     taken = np.cumsum(mass, axis=1)[:, last_of_step]
     precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
-    found = (np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1)
+    areas = (np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1)
     total = hits[:, -1]
-    return np.asarray(np.divide(found, total, out=np.full(len(weights), np.nan), where=total > 0))
+    return np.asarray(np.divide(areas, total, out=np.full(len(weights), np.nan), where=total > 0))
 
 
 def best_f1(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:
@@ -105,7 +105,7 @@ def best_f1(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = Non
 
 
 def auc(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Area under one label's ROC curve: how likely a true row scores above a false one, draws half.
+    """Area under one label's ROC curve: how likely a true row scores above a false one, ties count half.
 
     Parameters are those of `average_precision`; ``nan`` without rows of both kinds.
     """
@@ -134,18 +134,18 @@ def f1(truth: ArrayLike, taken: ArrayLike, weights: ArrayLike | None = None) -> 
 
 
 def calibration_error(truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Expected calibration error: mean distance between what is said and what is true.
+    """Expected calibration error: mean distance between predicted and observed frequencies.
 
     In `CALIBRATION_BINS` bins of equal width (Guo et al., 2017). Parameters are those of
     `average_precision`, scores being probabilities; ``nan`` without rows.
     """
     wanted = np.asarray(truth, dtype=np.float64)
-    said = np.asarray(probabilities, dtype=np.float64)
-    mass = np.ones_like(said) if weights is None else np.asarray(weights, dtype=np.float64)
+    predicted = np.asarray(probabilities, dtype=np.float64)
+    mass = np.ones_like(predicted) if weights is None else np.asarray(weights, dtype=np.float64)
     if not mass.sum() > 0:
         return float("nan")
-    bins = np.minimum((said * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    distances = np.bincount(bins, mass * (wanted - said), CALIBRATION_BINS)
+    bins = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    distances = np.bincount(bins, mass * (wanted - predicted), CALIBRATION_BINS)
     return float(np.abs(distances).sum() / mass.sum())
 
 

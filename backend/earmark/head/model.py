@@ -1,4 +1,4 @@
-"""The trained head: one linear layer for each control, as plain arrays, on landmarks where that is better."""
+"""Trained head: a linear classifier for each control, on embeddings or RBF features, and its safetensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from earmark.labels.controls import ControlKind
 
 _FORMAT = 1
 _FORMAT_OF_LANDMARKS = 2
-"""Only of heads that have any, so that who cannot read them says so."""
+"""Written only for heads with landmarks, so that a release that cannot read those refuses the head."""
 _ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
 _LANDMARK_ARRAYS = ("mean", "directions", "points")
 _EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet")
@@ -40,9 +40,9 @@ class ControlHead:
     ``columns``: how many of the K columns belong to each label, in their order; the label is as
     likely as the likeliest of them. Empty, the usual case, is one column a label, K = C.
 
-    ``landmarks``: where there are some, all of this applies to their features, and E is their number.
+    ``landmarks``: if set, all of this applies to their RBF features, and E is the number of these.
 
-    What annotations say of labels together, for post-processing; absent in heads of former releases:
+    Statistics of labels that occur together, for post-processing; absent in heads of former releases:
     ``overlap_factors`` (float32 ``[C, C]``, of regions): see `prediction.overlap.learn_overlap_factors`.
     ``evidence`` (of tags): one `RegionEvidence` for each regions control that shares names with this one.
     """
@@ -76,24 +76,24 @@ class ControlHead:
             logits = np.maximum.reduceat(logits, [span.start for span in self.spans()], axis=1)
         return np.asarray(logits)
 
-    def picked(self, places: Sequence[int], labels: tuple[str, ...]) -> ControlHead:
-        """The head of some of its labels alone: those at ``places``, which are called ``labels`` then."""
+    def picked(self, indices: Sequence[int], labels: tuple[str, ...]) -> ControlHead:
+        """The head reduced to its labels at ``indices``, renamed to ``labels``."""
         spans = self.spans()
-        columns = [column for place in places for column in range(spans[place].start, spans[place].stop)]
+        columns = [column for index in indices for column in range(spans[index].start, spans[index].stop)]
         factors = self.overlap_factors
         return replace(
             self,
             labels=labels,
             weights=self.weights[:, columns],
             bias=self.bias[columns],
-            thresholds=self.thresholds[list(places)],
-            columns=tuple(self.columns[place] for place in places) if self.columns else (),
-            overlap_factors=None if factors is None else factors[np.ix_(list(places), list(places))],
-            evidence=tuple(each.picked(places) for each in self.evidence),
+            thresholds=self.thresholds[list(indices)],
+            columns=tuple(self.columns[index] for index in indices) if self.columns else (),
+            overlap_factors=None if factors is None else factors[np.ix_(list(indices), list(indices))],
+            evidence=tuple(each.picked(indices) for each in self.evidence),
         )
 
     def spans(self) -> list[slice]:
-        """Where each label's columns are."""
+        """The columns of each label, C slices of ``range(K)``."""
         ends = list(accumulate(self.columns or [1] * len(self.labels)))
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
@@ -103,12 +103,12 @@ class ControlHead:
         They sum to 1 in each row for a single choice and are independent of each other otherwise.
         """
         logits = self.logits(embeddings)
-        found = softmax(logits, axis=1) if self.kind == "single" else expit(logits)
-        return np.asarray(found, dtype=np.float32)
+        values = softmax(logits, axis=1) if self.kind == "single" else expit(logits)
+        return np.asarray(values, dtype=np.float32)
 
 
 class Head:
-    """What a project has learned: one `ControlHead` for each control, for one encoder identity."""
+    """A project's model: one `ControlHead` for each control, for one encoder identity."""
 
     def __init__(self, identity: str, controls: Mapping[str, ControlHead]) -> None:
         self.identity = identity
@@ -117,38 +117,38 @@ class Head:
     def to_bytes(self) -> bytes:
         """Serialise as safetensors: arrays, and one JSON text in the metadata. Equal heads, equal bytes."""
         arrays = {}
-        described = []
+        entries = []
         version = _FORMAT
         for index, control in enumerate(self.controls.values()):
-            about: dict[str, object] = {
+            entry: dict[str, object] = {
                 "name": control.control,
                 "kind": control.kind,
                 "labels": control.labels,
             }
             if control.columns:
-                about["columns"] = control.columns
+                entry["columns"] = control.columns
             if control.landmarks is not None:
-                about["landmarks"] = True
+                entry["landmarks"] = True
                 version = _FORMAT_OF_LANDMARKS
                 for name in _LANDMARK_ARRAYS:
                     values = np.ascontiguousarray(getattr(control.landmarks, name), dtype=np.float32)
                     arrays[f"{index}.landmarks.{name}"] = values
             if control.overlap_factors is not None:
-                about["overlap_factors"] = True
+                entry["overlap_factors"] = True
                 arrays[f"{index}.overlap_factors"] = np.ascontiguousarray(
                     control.overlap_factors, dtype=np.float32
                 )
             if control.evidence:
-                about["evidence"] = [each.regions for each in control.evidence]
+                entry["evidence"] = [each.regions for each in control.evidence]
                 for number, each in enumerate(control.evidence):
                     for name in _EVIDENCE_ARRAYS:
                         values = np.ascontiguousarray(getattr(each, name), dtype=np.float32)
                         arrays[f"{index}.evidence.{number}.{name}"] = values
-            described.append(about)
+            entries.append(entry)
             for name in _ARRAYS:
                 values = np.ascontiguousarray(getattr(control, name), dtype=np.float32)
                 arrays[f"{index}.{name}"] = values
-        text = json.dumps({"format": version, "identity": self.identity, "controls": described})
+        text = json.dumps({"format": version, "identity": self.identity, "controls": entries})
         return bytes(save(arrays, metadata={"earmark": text}))
 
     @classmethod
@@ -163,10 +163,10 @@ class Head:
         """
         try:
             arrays = load(data)
-            described = read_metadata(data)
-            if described["format"] not in (_FORMAT, _FORMAT_OF_LANDMARKS):
+            metadata = read_metadata(data)
+            if metadata["format"] not in (_FORMAT, _FORMAT_OF_LANDMARKS):
                 raise HeadDamagedError(
-                    f"The stored head has format {described['format']}, and this version of Earmark "
+                    f"The stored head has format {metadata['format']}, and this version of Earmark "
                     f"reads {_FORMAT} and {_FORMAT_OF_LANDMARKS}: train the project again."
                 )
             controls = [
@@ -177,9 +177,9 @@ class Head:
                     arrays[f"{index}.overlap_factors"] if "overlap_factors" in entry else None,
                     _evidence(entry, index, arrays),
                 )
-                for index, entry in enumerate(described["controls"])
+                for index, entry in enumerate(metadata["controls"])
             ]
-            return cls(str(described["identity"]), {control.control: control for control in controls})
+            return cls(str(metadata["identity"]), {control.control: control for control in controls})
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise HeadDamagedError(
                 f"The stored head cannot be read ({error}): train the project again."
@@ -187,19 +187,19 @@ class Head:
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:
-    """The JSON text that safetensors bytes carry beside their arrays; ValueError where it is none."""
+    """Parse the JSON metadata of safetensors bytes; ValueError where it is not a JSON object."""
     header_length = int.from_bytes(data[:_LENGTH_BYTES], "little")
     header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + header_length])
-    described = json.loads(header["__metadata__"]["earmark"])
-    if not isinstance(described, dict):
+    metadata = json.loads(header["__metadata__"]["earmark"])
+    if not isinstance(metadata, dict):
         raise ValueError("its metadata is not an object")
-    return described
+    return metadata
 
 
 def _landmarks(
     described: dict[str, object], index: int, arrays: dict[str, NDArray[np.float32]]
 ) -> Landmarks | None:
-    """A control's landmarks; ValueError where they contradict each other, KeyError where some are missing."""
+    """A control's landmarks; ValueError where shapes do not fit, KeyError where arrays are missing."""
     if "landmarks" not in described:
         return None
     return Landmarks.checked(**{name: arrays[f"{index}.landmarks.{name}"] for name in _LANDMARK_ARRAYS})
@@ -237,16 +237,16 @@ def _control_head(
     if not isinstance(columns, list) or not all(type(count) is int and count > 0 for count in columns):
         raise ValueError("its columns are not counts")
     shapes = {name: arrays[name].shape for name in _ARRAYS if name != "weights"}
-    wanted = {
+    expected = {
         "mean": (embedding_dim,),
         "scale": (embedding_dim,),
         "bias": (width,),
         "thresholds": (len(labels),),
     }
-    owned = columns or [1] * len(labels)
+    column_counts = columns or [1] * len(labels)
     if landmarks is not None and landmarks.width != embedding_dim:
         raise ValueError("its landmarks and its weights do not fit together")
-    if shapes != wanted or len(owned) != len(labels) or sum(owned) != width:
+    if shapes != expected or len(column_counts) != len(labels) or sum(column_counts) != width:
         raise ValueError("its arrays do not fit together")
     if overlap_factors is not None and overlap_factors.shape != (len(labels), len(labels)):
         raise ValueError("its overlap factors and its labels do not fit together")

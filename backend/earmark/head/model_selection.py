@@ -1,4 +1,4 @@
-"""Which way of fitting a control gets: the one that answers best about recordings it did not see."""
+"""Model selection: fit a control with each learner, and take the one that ranks held-out recordings best."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left_out_bias
 from earmark.head.evaluation import Data, balanced, ranking_score
-from earmark.head.kernel_selection import is_clearly_better, is_worth_trying, landmarks_among
+from earmark.head.kernel_selection import choose_landmarks, is_clearly_better, is_worth_trying
 from earmark.head.lda import Discriminant
-from earmark.head.logistic import CLEARLY_BETTER, PULLS, Logistic
+from earmark.head.logistic import CLEARLY_BETTER, PRIOR_STRENGTHS, Logistic
 from earmark.head.prior import Prior
 from earmark.head.rbf_features import Landmarks
 from earmark.head.solver import Array, Basis, Linear
@@ -25,11 +25,11 @@ dimensions, where the logistic regression has a basis of 256."""
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A way of fitting with everything about it chosen.
+    """A learner with its hyperparameters.
 
     ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
-    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: of
-    whose features the fits are, instead of the embeddings themselves.
+    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: if set,
+    the fits use their RBF features instead of the embeddings.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ModelChoice:
     fit: Callable[[int | None, NDArray[np.bool_], NDArray[np.bool_]], tuple[Basis, Linear]]
     logits: Array | None
     calibration: Calibration
-    pull: float | None = None
+    prior_strength: float | None = None
     noise: float = 0.0
     landmarks: Landmarks | None = None
 
@@ -50,55 +50,57 @@ def select_model(
     allow_dropping_prior: bool,
     measured: bool,
 ) -> ModelChoice:
-    """Fit in every way that may suit, and return the best.
+    """Fit with every learner that suits the data, and return the best.
 
     Parameters
     ----------
     labels
-        Of the C columns.
+        Names of the C columns.
     allow_dropping_prior
-        Every label has an example, so that the prior can be done without.
+        Whether every label has an example, so that the prior may be dropped.
     measured
-        There are recordings enough to measure; otherwise the usual logistic regression is taken.
+        Whether there are enough recordings to measure; otherwise a default logistic regression is taken.
     """
     anchored = bool(data.anchored.any())
-    ways = []
-    discriminated = measured and allow_dropping_prior and not anchored and _repeated(data)
+    choices = []
+    discriminated = measured and allow_dropping_prior and not anchored and _has_repeated_labels(data)
     if discriminated:
-        ways.append(_discriminant(data, embeddings, prior))
-    if not ways or data.targets.size <= MAX_LOGISTIC_CELLS:
-        ways.append(_logistic(data, embeddings, prior, labels, allow_dropping_prior, measured))
-    best = ways[0]
-    for way in ways[1:]:
-        if _score(data, way) > _score(data, best) + CLEARLY_BETTER:
-            best = way
+        choices.append(_discriminant(data, embeddings, prior))
+    if not choices or data.targets.size <= MAX_LOGISTIC_CELLS:
+        choices.append(_logistic(data, embeddings, prior, labels, allow_dropping_prior, measured))
+    best = choices[0]
+    for choice in choices[1:]:
+        if _score(data, choice) > _score(data, best) + CLEARLY_BETTER:
+            best = choice
     if discriminated and is_worth_trying(data, prior, _score(data, best)):
-        best = _curved(data, embeddings, prior, best)
+        best = _with_rbf_features(data, embeddings, prior, best)
     return best
 
 
-def _repeated(data: Data) -> bool:
-    """Whether most labels have recordings enough to leave one out."""
+def _has_repeated_labels(data: Data) -> bool:
+    """Whether most labels have enough recordings to leave one out."""
     carried = data.targets & (data.weights > 0)
     recordings = [len(np.unique(data.groups[column])) for column in carried.T]
     return float(np.median(recordings)) >= MIN_RECORDINGS
 
 
-def _score(data: Data, way: ModelChoice) -> float:
-    if way.logits is None:
+def _score(data: Data, choice: ModelChoice) -> float:
+    if choice.logits is None:
         return 0.0
-    return ranking_score(data, way.calibration(way.logits), np.ones(data.targets.shape[1], dtype=bool))
+    return ranking_score(data, choice.calibration(choice.logits), np.ones(data.targets.shape[1], dtype=bool))
 
 
-def _curved(data: Data, embeddings: NDArray[np.float32], prior: Prior, straight: ModelChoice) -> ModelChoice:
-    """A discriminant on nearness to landmarks where that is clearly better, else what there is."""
-    landmarks = landmarks_among(embeddings, data.weights.max(axis=1))
-    way = _discriminant(data, landmarks.features(embeddings), prior)
-    assert way.logits is not None
-    assert straight.logits is not None  # there are recordings enough to measure
-    if is_clearly_better(data, way.calibration(way.logits), straight.calibration(straight.logits)):
-        return replace(way, name="discriminant on landmarks", landmarks=landmarks)
-    return straight
+def _with_rbf_features(
+    data: Data, embeddings: NDArray[np.float32], prior: Prior, linear: ModelChoice
+) -> ModelChoice:
+    """A discriminant on RBF features where that is clearly better, else ``linear``."""
+    landmarks = choose_landmarks(embeddings, data.weights.max(axis=1))
+    choice = _discriminant(data, landmarks.features(embeddings), prior)
+    assert choice.logits is not None
+    assert linear.logits is not None  # there are enough recordings to measure
+    if is_clearly_better(data, choice.calibration(choice.logits), linear.calibration(linear.logits)):
+        return replace(choice, name="discriminant on landmarks", landmarks=landmarks)
+    return linear
 
 
 def _logistic(
@@ -109,33 +111,35 @@ def _logistic(
     allow_dropping_prior: bool,
     measured: bool,
 ) -> ModelChoice:
-    found = Logistic.chosen(data, embeddings, measured, allow_dropping_prior)
-    data = found.data
+    logistic = Logistic.chosen(data, embeddings, measured, allow_dropping_prior)
+    data = logistic.data
     anchored = data.anchored
     if measured and allow_dropping_prior:
         prior = prior.without(tuple(np.array(labels)[~anchored].tolist()))
     bias: Array = np.zeros(len(anchored))
     calibration = Calibration(1.0, bias)
-    if found.logits is not None:
+    if logistic.logits is not None:
         if not anchored.any():
             bias = left_out_bias(data, balanced(data.kind, data.targets, data.weights))
-        calibration = calibrate(data, found.logits, bias, outlier_rates=OUTLIER_RATES)
+        calibration = calibrate(data, logistic.logits, bias, outlier_rates=OUTLIER_RATES)
     return ModelChoice(
         "logistic regression",
         prior,
-        lambda fold, rows, columns: (found.basis, found.fit(rows, columns)),
-        found.logits,
+        lambda fold, rows, columns: (logistic.basis, logistic.fit(rows, columns)),
+        logistic.logits,
         calibration,
-        PULLS[found.steps[anchored][0]] if anchored.any() else None,
+        PRIOR_STRENGTHS[logistic.steps[anchored][0]] if anchored.any() else None,
     )
 
 
 def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> ModelChoice:
-    found = Discriminant.chosen(data, embeddings)
+    discriminant = Discriminant.chosen(data, embeddings)
 
     def fit(fold: int | None, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> tuple[Basis, Linear]:
-        linear = found.fit(fold)
-        return found.basis, Linear(linear.weights[:, columns], linear.bias[columns])
+        linear = discriminant.fit(fold)
+        return discriminant.basis, Linear(linear.weights[:, columns], linear.bias[columns])
 
-    calibration = calibrate(data, found.logits, left_out_bias(data, None), found.noise, OUTLIER_RATES)
-    return ModelChoice("discriminant", prior, fit, found.logits, calibration, None, found.noise)
+    calibration = calibrate(
+        data, discriminant.logits, left_out_bias(data, None), discriminant.noise, OUTLIER_RATES
+    )
+    return ModelChoice("discriminant", prior, fit, discriminant.logits, calibration, None, discriminant.noise)

@@ -1,4 +1,4 @@
-"""What a head said before there was any annotation, as the point where fitting starts."""
+"""Prior of a fit: the head that was served before the first annotation, as the starting point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from earmark.labels.controls import Control
 
 @dataclass(frozen=True)
 class Prior:
-    """The prior of one control: ``head`` is None where there is none, and then nothing here matters."""
+    """The prior of one control: ``head`` is None where there is none, and then it adds nothing."""
 
     control: Control
     head: ControlHead | None
@@ -27,46 +27,48 @@ class Prior:
         return cls(control, head if usable else None)
 
     def without(self, labels: tuple[str, ...]) -> Prior:
-        """A prior that no longer speaks for some labels."""
+        """The prior reduced to its other labels."""
         if self.head is None:
             return self
-        kept = [index for index, label in enumerate(self.head.labels) if label not in labels]
-        head = self.head.picked(kept, tuple(self.head.labels[index] for index in kept))
+        indices = [index for index, label in enumerate(self.head.labels) if label not in labels]
+        head = self.head.picked(indices, tuple(self.head.labels[index] for index in indices))
         return Prior.of(head, self.control)
 
     def softmax_labels(self, learned: tuple[str, ...]) -> tuple[str, ...]:
         """Labels of a single choice, in order: those with examples, and those that the prior adds.
 
-        All of them share one softmax, so corrections also tell when the others are too likely.
+        All of them share one softmax, so corrections also lower the others where they are too likely.
         """
         return tuple(label for label in self.control.labels if label in learned or self._index(label) >= 0)
 
     def covers(self, labels: tuple[str, ...]) -> NDArray[np.bool_]:
-        """Which labels it has an opinion of: bool ``[C]``."""
+        """Which labels the prior has a logit for: bool ``[C]``."""
         return np.array([self._index(label) >= 0 for label in labels], dtype=bool)
 
     def logits(self, labels: tuple[str, ...], embeddings: NDArray[np.float32]) -> Array | None:
-        """What it says of embeddings ``[n, E]``: float64 ``[n, C]``, or None where it says nothing.
+        """Its logits float64 ``[n, C]`` of embeddings ``[n, E]``, or None where it covers no label.
 
-        A label that it does not know gets 0, even odds, as it would without any prior. In a single
-        choice even odds are those of "none of the labels that the prior knows" (see
-        `zero_label`), and the labels that it does not know share them.
+        A label that it does not cover gets 0, even odds, as it would without any prior. In a single
+        choice even odds are those of "none of the labels that the prior covers" (see
+        `zero_shot`), and the labels that it does not cover share them.
         """
-        known = self.covers(labels)
-        if self.head is None or not known.any():
+        covered = self.covers(labels)
+        if self.head is None or not covered.any():
             return None
-        said = self.head.logits(embeddings.astype(np.float64))
+        head_logits = self.head.logits(embeddings.astype(np.float64))
         logits = np.full((len(embeddings), len(labels)), self._unknown(labels))
-        logits[:, known] = said[:, [self._index(label) for label in labels if self._index(label) >= 0]]
+        logits[:, covered] = head_logits[
+            :, [self._index(label) for label in labels if self._index(label) >= 0]
+        ]
         return logits
 
     def thresholds(self, labels: tuple[str, ...], default: float) -> Array:
-        """Its thresholds ``[C]``, and the default for labels that it does not know."""
-        known = {} if self.head is None else dict(zip(self.head.labels, self.head.thresholds, strict=True))
-        return np.array([known.get(label, default) for label in labels], dtype=np.float64)
+        """Its thresholds ``[C]``, and the default for labels that it does not cover."""
+        by_label = {} if self.head is None else dict(zip(self.head.labels, self.head.thresholds, strict=True))
+        return np.array([by_label.get(label, default) for label in labels], dtype=np.float64)
 
     def columns(self, label: str, labels: tuple[str, ...], basis: Basis) -> tuple[Array, Array]:
-        """Of one of ``labels``: weights ``[E, k]`` and bias ``[k]``, for standardised embeddings."""
+        """Weights ``[E, k]`` and bias ``[k]`` of one of ``labels``, for standardised embeddings."""
         index = self._index(label)
         if self.head is None or index < 0:
             return np.zeros((len(basis.mean), 1)), np.array([self._unknown(labels)])
@@ -94,7 +96,7 @@ def fold_back(
     temperature: float,
     thresholds: NDArray[np.floating[Any]],
 ) -> ControlHead:
-    """One head that says what the prior and the fitted difference say together.
+    """Merge the prior and the fitted difference into one head with the sum of their logits.
 
     The highest of several columns, all moved by the same difference, is the highest moved by it; so
     a label's columns stay apart and the sum is exact.
@@ -102,16 +104,16 @@ def fold_back(
     Parameters
     ----------
     labels
-        What was fitted, C labels; others that the prior knows are kept as they are.
+        The C fitted labels; others that the prior covers are kept as they are.
     difference, temperature, thresholds
         Logits are ``(prior + difference) / temperature``; thresholds ``[C]``.
     """
     control = prior.control
     slopes = basis.slopes(difference.weights) / temperature
     steps = difference.bias / temperature
-    kept = tuple(label for label in control.labels if label in labels or prior.covers((label,))[0])
+    merged = tuple(label for label in control.labels if label in labels or prior.covers((label,))[0])
     weights, biases, limits = [], [], []
-    for label in kept:
+    for label in merged:
         weight, bias = prior.columns(label, labels, basis)
         if label in labels:
             column = labels.index(label)
@@ -125,7 +127,7 @@ def fold_back(
     return ControlHead(
         control.name,
         control.kind,
-        kept,
+        merged,
         basis.mean.astype(np.float32),
         basis.scale.astype(np.float32),
         np.concatenate(weights, axis=1).astype(np.float32),

@@ -1,4 +1,4 @@
-"""How near an embedding is to a few fixed points: what a linear layer needs to draw curved borders."""
+"""Radial basis function (RBF) features: nearness to landmarks, for curved borders with a linear layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FARTHEST = 100.0
-"""Coordinates are cut off here, where nothing is near any more: an absurd embedding must not overflow."""
+"""Coordinates are clipped here, far from any landmark: an absurd embedding must not overflow."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Landmarks:
     def checked(
         cls, mean: NDArray[np.float32], directions: NDArray[np.float32], points: NDArray[np.float32]
     ) -> Landmarks:
-        """Of arrays that were stored; ValueError where they contradict each other."""
+        """Landmarks from stored arrays; ValueError where their shapes contradict each other."""
         if directions.ndim != 2 or points.ndim != 2 or mean.ndim != 1:
             raise ValueError("its landmarks have other dimensions than landmarks have")
         if directions.shape != (len(mean), points.shape[1]):
@@ -38,11 +38,11 @@ class Landmarks:
 
     @property
     def width(self) -> int:
-        """Features of an embedding, r + m."""
+        """Number of features of an embedding, r + m."""
         return sum(self.points.shape)
 
     def features(self, embeddings: NDArray[Any]) -> NDArray[Any]:
-        """``[n, r + m]`` of embeddings ``[n, E]``, in their precision."""
+        """RBF features ``[n, r + m]`` of embeddings ``[n, E]``, in their precision."""
         coordinates = np.clip((embeddings - self.mean) @ self.directions, -FARTHEST, FARTHEST)
         distances = np.square(coordinates).sum(axis=1, keepdims=True) - 2 * coordinates @ self.points.T
         distances += np.square(self.points).sum(axis=1)

@@ -20,7 +20,7 @@ DEFAULT_QUIET = 0.95
 
 @dataclass(frozen=True)
 class RegionEvidence:
-    """What the predicted regions of one control tell about the C tags of another one's head.
+    """Evidence of one control's predicted regions about the C tags of another control's head.
 
     All arrays are float32 ``[C + 1]``: the last entry is for every tag that the head has not learned.
     ``regions``: name of the regions control. ``agreed``: share of the annotations with a
@@ -38,15 +38,15 @@ class RegionEvidence:
 
     @classmethod
     def default(cls, regions: str, count: int) -> RegionEvidence:
-        """The evidence before any annotation, for a head of so many tags."""
+        """The evidence before any annotation, for a head of ``count`` tags."""
         defaults = (DEFAULT_AGREED, DEFAULT_CHOSEN, DEFAULT_MISSED, DEFAULT_QUIET)
         return cls(regions, *(np.full(count + 1, value, np.float32) for value in defaults))
 
-    def picked(self, places: Sequence[int]) -> RegionEvidence:
-        """The evidence about the tags at ``places``, and about those that were never learned."""
-        kept = [*places, -1]
+    def picked(self, indices: Sequence[int]) -> RegionEvidence:
+        """The evidence about the tags at ``indices``, and about those that were never learned."""
+        columns = [*indices, -1]
         arrays = (self.agreed, self.chosen, self.missed, self.quiet)
-        return RegionEvidence(self.regions, *(values[kept] for values in arrays))
+        return RegionEvidence(self.regions, *(values[columns] for values in arrays))
 
     @classmethod
     def checked(
@@ -58,7 +58,7 @@ class RegionEvidence:
         missed: NDArray[np.float32],
         quiet: NDArray[np.float32],
     ) -> RegionEvidence:
-        """Evidence as it was stored; ValueError where it is none for a head of so many tags."""
+        """Evidence from stored arrays; ValueError where they do not fit a head of ``count`` tags."""
         arrays = (agreed, chosen, missed, quiet)
         if not isinstance(regions, str) or any(values.shape != (count + 1,) for values in arrays):
             raise ValueError("its evidence and its labels do not fit together")

@@ -1,4 +1,4 @@
-"""Is a new head worse than the one that is served? Judged by recordings that neither has heard."""
+"""Regression check (non-inferiority test) of a new head against the served one, on recordings new to both."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from earmark.head.windows import Pool
 from earmark.labels.controls import Control
 
 TOLERANCE = 0.02
-"""Of lwlrap for tags, of mean average precision for regions and for a tag alone: less is not noticed in what
-is served, and the same annotations dealt into other folds differ by as much."""
+"""Tolerated drop of lwlrap for tags, of mean average precision for regions and for a tag alone: a smaller one
+is not noticed in what is served, and other folds of the same annotations differ by as much."""
 SHOWN_TOLERANCE = 0.05
-"""Of the F1 of what is shown, in which each threshold's own chance comes on top."""
+"""Tolerated drop of the F1 of what is shown, to which each threshold adds variance of its own."""
 STANDARD_ERRORS = 2.0
-"""A drop must exceed so many, or chance explains it: about one in forty equal heads would be held back."""
+"""A drop must exceed this many, or chance explains it: about one in forty equal heads would be rejected."""
 LARGE_DROP = 0.25
-"""Always worse, however few recordings tell so."""
+"""A drop that always counts, however few the recordings."""
 BLOCKS = 20
 MIN_RECORDINGS = 5
-"""Fewer tell nothing: a single one would decide."""
+"""With fewer, a single recording would decide."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides on the same recordings, which neither has seen.
+    """Metrics of two versions on the same recordings, which neither was fitted on.
 
     ``candidate``, ``active``: for each control that could be compared its metrics (see
     `ControlReport`). ``reasons``: one sentence for each control in which the candidate is worse.
-    ``unmeasured``: controls that both answer, and of which too few recordings are new to both.
+    ``unmeasured``: controls that both predict, with too few recordings new to both.
     """
 
     candidate: dict[str, dict[str, float]]
@@ -63,8 +63,8 @@ def compare(
 
     Each recording is scored by the fold head that has not seen it, or by a version's own head where that
     was fitted without it. Recordings for which a version has neither are left out, so two versions
-    without folds cannot be told apart, and the candidate is then acceptable. A label that a side does
-    not know is one that it never ranks.
+    without folds cannot be compared, and the candidate is then acceptable. A version never ranks a label
+    that it has not learned.
 
     The candidate is worse in a control when its ranking drops by more than `TOLERANCE`, or what it would show
     by more than `SHOWN_TOLERANCE`, and by more than `STANDARD_ERRORS` standard errors of the difference
@@ -80,29 +80,31 @@ def compare(
         examples = built[control.name]
         if examples is None:
             continue
-        judged = [_judged(examples, fitted) for fitted in (candidate, active)]
-        rows = np.array([name in judged[0] and name in judged[1] for name in examples.groups.tolist()])
+        heads_by_side = [_out_of_fold_heads(examples, fitted) for fitted in (candidate, active)]
+        rows = np.array(
+            [name in heads_by_side[0] and name in heads_by_side[1] for name in examples.groups.tolist()]
+        )
         data = _data(control, examples, rows)
         carried = (data.targets & (data.weights > 0))[data.is_unit].any()
         if not carried or len(np.unique(data.groups)) < MIN_RECORDINGS:
             if all(control.name in fitted.head.controls for fitted in (candidate, active)):
                 unmeasured.append(control.name)
             continue
-        answers = [_answers(control, examples, rows, heads) for heads in judged]
-        for side, (found, limits) in zip(sides, answers, strict=True):
-            side[control.name] = metrics(data, found, limits[data.is_unit])
+        predictions = [_predictions(control, examples, rows, heads) for heads in heads_by_side]
+        for side, (predicted, limits) in zip(sides, predictions, strict=True):
+            side[control.name] = metrics(data, predicted, limits[data.is_unit])
         reasons += [
             f"“{control.name}” would get worse: {measure} {after:.3f} instead of {before:.3f} on "
             f"{len(np.unique(data.groups))} recordings that neither version learned from."
-            for measure, before, after in _losses(data, answers)
+            for measure, before, after in _losses(data, predictions)
         ]
     return Comparison(sides[0], sides[1], tuple(reasons), tuple(unmeasured))
 
 
-def _judged(examples: Examples, fitted: Fitted) -> dict[str, Head]:
-    """The head to judge a version by, for each recording that it can be judged by."""
-    found = {name: fitted.unseen_by(name) for name in np.unique(examples.groups).tolist()}
-    return {name: head for name, head in found.items() if head is not None}
+def _out_of_fold_heads(examples: Examples, fitted: Fitted) -> dict[str, Head]:
+    """A version's out-of-fold head for each recording that has one."""
+    heads = {name: fitted.out_of_fold_head(name) for name in np.unique(examples.groups).tolist()}
+    return {name: head for name, head in heads.items() if head is not None}
 
 
 def _data(control: Control, examples: Examples, rows: NDArray[np.bool_]) -> Data:
@@ -118,61 +120,61 @@ def _data(control: Control, examples: Examples, rows: NDArray[np.bool_]) -> Data
     )
 
 
-def _answers(
+def _predictions(
     control: Control, examples: Examples, rows: NDArray[np.bool_], heads: dict[str, Head]
 ) -> tuple[Array, Array]:
-    """Probabilities ``[n, C]`` and decisions' thresholds ``[n, C]``; 0 and 1 for unknown labels."""
+    """Probabilities ``[n, C]`` and thresholds ``[n, C]``; 0 and 1 for labels that a head has not learned."""
     groups = examples.groups[rows]
-    found = np.zeros((len(groups), len(examples.labels)))
-    limits = np.ones(found.shape)
+    predicted = np.zeros((len(groups), len(examples.labels)))
+    limits = np.ones(predicted.shape)
     by_head: dict[int, tuple[ControlHead, list[str]]] = {}
     for name in np.unique(groups).tolist():
         head = heads[name].controls.get(control.name)
         if head is not None and head.kind == control.kind:
             by_head.setdefault(id(head), (head, []))[1].append(name)
     for head, names in by_head.values():
-        own = np.isin(groups, names)
-        known = np.array(
+        covered = np.isin(groups, names)
+        head_columns = np.array(
             [k for k, label in enumerate(head.labels) if label in examples.labels], dtype=np.intp
         )
-        columns = np.array([examples.labels.index(head.labels[k]) for k in known], dtype=np.intp)
-        found[np.ix_(own, columns)] = head.probabilities(examples.embeddings[np.flatnonzero(rows)[own]])[
-            :, known
-        ]
-        limits[np.ix_(own, columns)] = head.thresholds[known]
-    return found, limits
+        columns = np.array([examples.labels.index(head.labels[k]) for k in head_columns], dtype=np.intp)
+        predicted[np.ix_(covered, columns)] = head.probabilities(
+            examples.embeddings[np.flatnonzero(rows)[covered]]
+        )[:, head_columns]
+        limits[np.ix_(covered, columns)] = head.thresholds[head_columns]
+    return predicted, limits
 
 
-def _losses(data: Data, answers: Sequence[tuple[Array, Array]]) -> list[tuple[str, float, float]]:
-    """In what the first of two sides is worse than chance explains: the measure, before and after.
+def _losses(data: Data, predictions: Sequence[tuple[Array, Array]]) -> list[tuple[str, float, float]]:
+    """Measures in which the first of two sides is worse than chance explains: name, before and after.
 
-    ``answers``: of each side probabilities and thresholds ``[n, C]``.
+    ``predictions``: of each side probabilities and thresholds ``[n, C]``.
     """
-    parts, found = _parts(data), []
+    parts, losses = _jackknife_subsets(data), []
     for measure, scores, tolerance in (
-        ("lwlrap" if ranks_labels(data) else "map", _ranked, TOLERANCE),
+        ("lwlrap" if ranks_labels(data) else "map", _ranking_scores, TOLERANCE),
         ("F1 of what is shown", decision_scores, SHOWN_TOLERANCE),
     ):
-        after, before = (scores(data, *answer, parts) for answer in answers)
+        after, before = (scores(data, *predicted, parts) for predicted in predictions)
         lost, error = _difference(after, before)
         if lost > tolerance and (lost > STANDARD_ERRORS * error or lost > LARGE_DROP):
-            found.append((measure, float(before[0]), float(after[0])))
-    return found
+            losses.append((measure, float(before[0]), float(after[0])))
+    return losses
 
 
-def drop(data: Data, answers: Sequence[Array]) -> tuple[float, float]:
-    """How much lower the first of two answers ``[n, C]`` ranks than the second, and its standard error."""
-    parts = _parts(data)
-    first, second = (_ranked(data, found, None, parts) for found in answers)
+def ranking_drop(data: Data, logits: Sequence[Array]) -> tuple[float, float]:
+    """Drop in ranking score from the second of two logits ``[n, C]`` to the first, and its standard error."""
+    parts = _jackknife_subsets(data)
+    first, second = (_ranking_scores(data, values, None, parts) for values in logits)
     return _difference(first, second)
 
 
-def _ranked(data: Data, found: Array, _limits: Array | None, parts: NDArray[np.bool_]) -> Array:
-    return ranking_scores(data, found, np.ones(data.targets.shape[1], dtype=bool), parts)
+def _ranking_scores(data: Data, predicted: Array, _limits: Array | None, parts: NDArray[np.bool_]) -> Array:
+    return ranking_scores(data, predicted, np.ones(data.targets.shape[1], dtype=bool), parts)
 
 
-def _parts(data: Data) -> NDArray[np.bool_]:
-    """All rows, and all but those of each block of recordings: ``[1 + blocks, n]``."""
+def _jackknife_subsets(data: Data) -> NDArray[np.bool_]:
+    """Jackknife subsets: all rows, and all but those of each block of recordings, ``[1 + blocks, n]``."""
     names, recordings = np.unique(data.groups, return_inverse=True)
     blocks = recordings % min(BLOCKS, len(names))
     return np.concatenate(
@@ -181,7 +183,7 @@ def _parts(data: Data) -> NDArray[np.bool_]:
 
 
 def _difference(after: Array, before: Array) -> tuple[float, float]:
-    """How much is lost, and its standard error, from scores of each of `_parts`."""
+    """Drop of a score and its jackknife standard error, from scores of each of `_jackknife_subsets`."""
     lost, left_out = before[0] - after[0], (before - after)[1:]
     count = len(left_out)
     error = np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum())

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 Coordinates = NDArray[np.floating[Any]]
 
 BASIS_ROWS = 1024
-"""The basis is found from at most so many rows, evenly spread."""
+"""The basis is computed from at most this many rows, evenly spread."""
 MAX_RANK = 256
 SMALLEST_VARIANCE_SHARE = 1e-9
 WHITENING = 0.4
@@ -24,7 +24,7 @@ WHITENING = 0.4
 Linear probes gain from some whitening where few loud directions hold little about the labels.
 """
 SMALLEST_SCALE_SHARE = 0.1
-"""Of the median deviation, added to each: a feature that hardly varies must not be blown up."""
+"""Of the median deviation, added to each: a feature that hardly varies must not be amplified."""
 ROUNDING_SHARE = 1e-6
 """Deviations up to this share of the mean are rounding of a constant: dividing by them would make a new sound
 that differs there by a little look a billion times as far away as any that was learned from."""
@@ -48,7 +48,7 @@ class Basis:
 
     @classmethod
     def of(cls, embeddings: NDArray[np.float32], weights: Array) -> Basis:
-        """Standardise and decorrelate ``[n, E]`` under row weights ``[n]``; sees no labels."""
+        """Standardise and decorrelate ``[n, E]`` under row weights ``[n]``, without labels."""
         rows = np.unique(np.linspace(0, len(embeddings) - 1, BASIS_ROWS).astype(int))
         share = weights[rows] / weights[rows].sum()
         sample = embeddings[rows].astype(np.float64)
@@ -65,10 +65,10 @@ class Basis:
         gram = weighted @ weighted.T if wide else weighted.T @ weighted
         first = max(0, len(gram) - MAX_RANK)
         variances, vectors = scipy.linalg.eigh(gram, subset_by_index=(first, len(gram) - 1))
-        kept = variances > max(SMALLEST_VARIANCE_SHARE * variances[-1], np.finfo(np.float64).tiny)
-        if not kept.any():  # all rows are equal: only the bias can be learned
+        nonzero = variances > max(SMALLEST_VARIANCE_SHARE * variances[-1], np.finfo(np.float64).tiny)
+        if not nonzero.any():  # all rows are equal: only the bias can be learned
             return cls(mean, scale, np.zeros((embeddings.shape[1], 1)))
-        variances, vectors = variances[kept], vectors[:, kept]
+        variances, vectors = variances[nonzero], vectors[:, nonzero]
         directions = weighted.T @ vectors / np.sqrt(variances) if wide else vectors
         directions = directions * variances ** (-WHITENING / 2)
         return cls(mean, scale, directions / np.sqrt((variances ** (1 - WHITENING)).sum()))
@@ -95,7 +95,7 @@ class Linear:
     bias: Array
 
     def logits(self, coordinates: Coordinates) -> Array:
-        """Float64 ``[n, C]``."""
+        """Logits float64 ``[n, C]`` of coordinates ``[n, r]``."""
         return np.asarray(coordinates @ self.weights.astype(coordinates.dtype) + self.bias)
 
 
@@ -124,9 +124,9 @@ def solve(
         One softmax over the classes, where a row's weight is that of its true class; else an
         independent sigmoid for each class.
     start
-        Where to start from; the answer is the same from anywhere, up to the tolerance.
+        Starting point; the solution is the same from any, up to the tolerance.
     offset
-        Logits ``[n, C]`` that are there already: what is returned comes on top of them.
+        Fixed logits ``[n, C]``, to which those of the result are added.
     """
     classes = targets.shape[1]
     rank = coordinates.shape[1]
@@ -157,17 +157,17 @@ def solve(
         gradient[-1] = residual.sum(axis=0) + bias_strength * bias
         return float(value), gradient.ravel()
 
-    first = np.zeros((rank + 1, classes))
+    initial = np.zeros((rank + 1, classes))
     if start is not None:
-        first[:-1], first[-1] = start.weights, start.bias
-    found = minimize(
+        initial[:-1], initial[-1] = start.weights, start.bias
+    parameters = minimize(
         loss,
-        first.ravel(),
+        initial.ravel(),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": MAX_ITERATIONS, "ftol": 1e-8, "gtol": 1e-6, "maxcor": 20},
     ).x.reshape(rank + 1, classes)
-    return Linear(found[:-1], found[-1])
+    return Linear(parameters[:-1], parameters[-1])
 
 
 def _penalty(values: Array, strength: float | Array) -> float:

@@ -1,9 +1,9 @@
-"""Linear discriminants from sums over rows: class means under one shared, shrunken covariance.
+"""Sufficient statistics of linear discriminant analysis: class means and one shared covariance, shrunken.
 
-A few dozen clips tell where the classes lie and how sounds vary within them, which a logistic
-regression learns only from what lies near the border. Shrinkage is towards equal variance in every
-direction (Ledoit and Wolf, 2004). The discriminant of several independent labels takes the other labels
-as noise, which is regularised least squares.
+A few dozen clips suffice to estimate class means and the covariance within classes; a logistic regression
+learns only from clips near the decision boundary. Shrinkage is towards equal variance in every direction
+(Ledoit and Wolf, 2004). The discriminant of several independent labels takes the other labels as noise,
+which is regularised least squares.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from numpy.typing import NDArray
 from earmark.head.solver import ROUNDING_SHARE, Array, Basis, Coordinates, Linear
 
 MAX_ROTATED = 1024
-"""Up to so many rows the span of the rows is smaller than the space, and quicker to work in."""
+"""Up to this many rows, their span is smaller than the embedding space, and faster to work in."""
 SMALLEST_SCALE_SHARE = 0.01
-"""Of the median deviation, at least: what varies less is rounding, and must not be blown up."""
+"""Least scale of a feature, of the median deviation: less is rounding, and must not be amplified."""
 ROUNDING = 1e-9
 TINY = float(np.finfo(np.float64).tiny)
 
 
 def span_of(embeddings: NDArray[np.float32], weights: Array) -> Basis:
-    """All directions of embeddings ``[n, E]``, for a total variance of 1 under row weights ``[n]``."""
+    """Basis of all directions of embeddings ``[n, E]``, of total variance 1 under row weights ``[n]``."""
     share = (weights / weights.sum()).astype(np.float32)
     mean: Array = (share @ embeddings).astype(np.float64)
     centre = mean.astype(np.float32)
     variance: Array = np.zeros(embeddings.shape[1])
-    for first in range(0, len(embeddings), MAX_ROTATED):  # a second copy of all rows takes longer to get
-        own = slice(first, first + MAX_ROTATED)
-        variance += share[own] @ np.square(embeddings[own] - centre)
+    for first in range(0, len(embeddings), MAX_ROTATED):  # copying all rows at once is slower
+        batch = slice(first, first + MAX_ROTATED)
+        variance += share[batch] @ np.square(embeddings[batch] - centre)
     constant = np.sqrt(variance) <= ROUNDING_SHARE * np.abs(mean)
     variance[constant] = 0.0
     scale: Array = np.sqrt(variance)
@@ -44,10 +44,10 @@ def span_of(embeddings: NDArray[np.float32], weights: Array) -> Basis:
         return Basis(mean, scale * np.sqrt(total), None)
     rows = np.where(constant, 0.0, (embeddings - centre) / scale)
     variances, vectors = scipy.linalg.eigh(rows @ rows.T)
-    kept = variances > 1e-9 * max(float(variances[-1]), TINY)
-    if not kept.any():
+    nonzero = variances > 1e-9 * max(float(variances[-1]), TINY)
+    if not nonzero.any():
         return Basis(mean, scale, np.zeros((embeddings.shape[1], 1)))
-    directions = rows.T @ vectors[:, kept] / np.sqrt(variances[kept])
+    directions = rows.T @ vectors[:, nonzero] / np.sqrt(variances[nonzero])
     return Basis(mean, scale, directions / np.sqrt(total))
 
 
@@ -68,7 +68,7 @@ class Moments:
 
     @classmethod
     def of(cls, coordinates: Coordinates, targets: Array, weights: Array) -> Moments:
-        """Of rows ``[n, r]`` with targets ``[n, C]`` in [0, 1] and weights ``[n]``."""
+        """Sums over rows ``[n, r]`` with targets ``[n, C]`` in [0, 1] and weights ``[n]``."""
         own = weights.astype(coordinates.dtype)
         scaled = coordinates * np.sqrt(own)[:, None]
         return cls(
@@ -76,7 +76,7 @@ class Moments:
             weights @ targets,
             (own @ coordinates).astype(np.float64),
             _cross(coordinates, targets, weights),
-            scaled.T @ scaled,  # of one array with itself, which costs half of any other product
+            scaled.T @ scaled,  # one array with itself: half the cost of any other product
         )
 
     def relabelled(self, coordinates: Coordinates, targets: Array, weights: Array) -> Moments:
@@ -85,8 +85,8 @@ class Moments:
         return Moments(self.rows, weights @ targets, self.first, cross, self.second)
 
     def without(self, part: Moments) -> Moments:
-        """Of all these rows but a part of them."""
-        # What is left of a label that only the part carries is rounding, and must be nothing
+        """Sums without a subset of these rows, by subtraction."""
+        # The difference of a label that only the subset carries is rounding error, and must be 0
         labels = self.labels - part.labels
         labels[labels < ROUNDING * self.labels] = 0.0
         return Moments(
@@ -98,7 +98,7 @@ class Moments:
         )
 
     def discriminant(self, shrinkage: float, exclusive: bool) -> Linear:
-        """Logits of each label, before calibration: for an exclusive choice without class frequencies.
+        """Linear discriminant of each label, before calibration; if ``exclusive``, without class frequencies.
 
         Labels without any row get ``nan``.
         """
@@ -117,10 +117,10 @@ class Moments:
             absent = (mean - share[:, None] * present) / (1 - share)[:, None]
         absent = np.where(share[:, None] < 1, absent, 0.0)
         difference = present - absent
-        take_off = scipy.linalg.get_blas_funcs("ger", (spread,))
-        take_off(-1.0, mean, mean, a=spread.T, overwrite_a=True)
+        rank_one_update = scipy.linalg.get_blas_funcs("ger", (spread,))
+        rank_one_update(-1.0, mean, mean, a=spread.T, overwrite_a=True)
         weights = _solve(spread, difference.T, shrinkage)
-        # From the total covariance to what is left of it without the label's own part (Sherman-Morrison)
+        # Remove the label's own part from the total covariance (Sherman-Morrison)
         own = share * (1 - share) * np.einsum("cr,rc->c", difference, weights)
         weights = weights / np.maximum(1 - own, 1e-3)
         middle = np.einsum("cr,rc->c", (present + absent) / 2, weights)
@@ -135,24 +135,24 @@ def _cross(coordinates: Coordinates, targets: Array, weights: Array) -> Array:
 
 
 def _solve(covariance: Coordinates, columns: Array, shrinkage: float) -> Array:
-    """Shrunken covariance's inverse times columns; columns that are not finite stay so.
+    """Inverse of the shrunken covariance times columns; columns with non-finite values become NaN.
 
     ``covariance`` is overwritten: copies of a large one take as long as its factors.
     """
-    known = np.isfinite(columns).all(axis=0)
-    # Single precision does for condition numbers of 1 / shrinkage, and is twice as fast
+    finite = np.isfinite(columns).all(axis=0)
+    # Single precision suffices for condition numbers of 1 / shrinkage, and is twice as fast
     dtype = np.float32 if len(covariance) > MAX_ROTATED else np.float64
     shrunk: Coordinates = np.ascontiguousarray(covariance, dtype=dtype)
     np.fill_diagonal(shrunk, shrunk.diagonal() + shrinkage)
-    found = np.full(columns.shape, np.nan)
-    # It is its own transpose, which LAPACK takes without copying
+    solution = np.full(columns.shape, np.nan)
+    # The matrix is symmetric, and LAPACK takes its transpose without copying
     factor = scipy.linalg.cho_factor(shrunk.T, lower=True, overwrite_a=True, check_finite=False)
-    found[:, known] = scipy.linalg.cho_solve(factor, columns[:, known].astype(dtype), check_finite=False)
-    return found
+    solution[:, finite] = scipy.linalg.cho_solve(factor, columns[:, finite].astype(dtype), check_finite=False)
+    return solution
 
 
 def sum_of(moments: Sequence[Moments]) -> Moments:
-    """Of the rows of all of them, at least one."""
+    """Sum of at least one `Moments`, as of all their rows together."""
     return Moments(
         sum(part.rows for part in moments),
         np.asarray(sum(part.labels for part in moments)),

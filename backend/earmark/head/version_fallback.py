@@ -1,6 +1,6 @@
 """Fallback to an earlier version of a project where the head of the active one cannot be used.
 
-A stored head may be cut short, or hold NaN: earlier releases could store, and serve, such a one. The
+A stored head may be cut short, or hold NaN: earlier releases could store, and serve, such a head. The
 database goes on naming it as active, so that a release that can read it serves it again.
 """
 
@@ -19,7 +19,7 @@ from earmark.store.registry import accepted_before, load_head
 def answering_version(
     session: Session, active: Version, read: Callable[[Version], object] | None = None
 ) -> tuple[Version | None, str]:
-    """The version that answers, and what is wrong with the active one where that is another.
+    """The version to serve, and what is wrong with the active one where that is another.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sliding windows over frames: the same ones when a head learns and when it predicts."""
+"""Sliding windows over frames, the same in training and in prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pool = Callable[[NDArray[np.floating[Any]]], NDArray[np.float32]]
 """`Encoder.pool`: ``[..., n, D]`` to float32 ``[..., E]``."""
 
 WINDOW_SECONDS = 0.64
-"""Two frames of CNN14. Longer windows tell labels apart no better and blur onsets."""
+"""Two frames of CNN14. Longer windows separate labels no better and blur onsets."""
 BATCH_VALUES = 4_000_000
 """Frame values that are pooled at once: 16 MB in float32, whatever the recording's length."""
 
@@ -44,10 +44,10 @@ def pool_windows(
 def pool_stretches(
     pool: Pool, sounds: Sequence[NDArray[np.floating[Any]]], stretches: Sequence[NDArray[np.intp]]
 ) -> NDArray[np.float32]:
-    """Embeddings float32 ``[n, E]`` of stretches of several sounds, of any length, in the order given.
+    """Embeddings float32 ``[n, E]`` of spans of several sounds, of any length, in the order given.
 
-    Stretches of one length are pooled together, as far as `BATCH_VALUES` allows: one by one, most of the
-    time would go into calling.
+    Spans of one length are pooled together, as far as `BATCH_VALUES` allows: one by one, most of the time
+    would be call overhead.
 
     Parameters
     ----------
@@ -57,25 +57,25 @@ def pool_stretches(
         For each sound ``[k, 2]``: first frame and the one after the last; n in all, at least 1.
     """
     bounds = np.concatenate(stretches)
-    owners = np.repeat(np.arange(len(sounds)), [len(own) for own in stretches])
+    owners = np.repeat(np.arange(len(sounds)), [len(batch_rows) for batch_rows in stretches])
     lengths = bounds[:, 1] - bounds[:, 0]
-    found: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.float32] | None = None
     for length in np.unique(lengths).tolist():
         rows = np.flatnonzero(lengths == length)
         batch = max(1, BATCH_VALUES // (length * sounds[0].shape[1]))
         for first in range(0, len(rows), batch):
-            own = rows[first : first + batch]
-            parts = [sounds[owners[row]][bounds[row, 0] : bounds[row, 1]] for row in own]
+            batch_rows = rows[first : first + batch]
+            parts = [sounds[owners[row]][bounds[row, 0] : bounds[row, 1]] for row in batch_rows]
             pooled = pool(np.stack(parts) if len(parts) > 1 else parts[0][None])
-            if found is None:
-                found = np.empty((len(bounds), pooled.shape[-1]), dtype=np.float32)
-            found[own] = pooled
-    assert found is not None
-    return found
+            if embeddings is None:
+                embeddings = np.empty((len(bounds), pooled.shape[-1]), dtype=np.float32)
+            embeddings[batch_rows] = pooled
+    assert embeddings is not None
+    return embeddings
 
 
 def frames_between(start: float, end: float, frame_rate: float, frame_count: int) -> tuple[int, int]:
-    """First frame and the one after the last that a stretch of time touches; always one at least.
+    """Frame span ``(first, last + 1)`` that a time span touches; at least one frame.
 
     ``start`` and ``end`` are seconds; what lies outside the recording is cut off.
     """

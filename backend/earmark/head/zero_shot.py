@@ -1,4 +1,4 @@
-"""Zero-shot head: an encoder's own AudioSet classifier as a project's head before the first annotation."""
+"""Zero-shot head: an encoder's own classifier as a project's head before the first annotation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from earmark.labels.controls import Control
 log = structlog.get_logger(__name__)
 
 AUDIOSET_THRESHOLD = 0.2
-"""Probability from which a sound counts as heard, in place of one half.
+"""Probability from which a class counts as present, in place of one half.
 
 CNN14 learned from labels of which many are missing and most are rare, so it is sure of little: in
-the example that PANNs publish, a telephone rings while somebody speaks in a small room, and after
-0.89 and 0.75 for the two sounds comes 0.24 for the room, then 0.09 and less for what is not there
+the example that PANNs publish, a telephone rings while a person speaks in a small room, and after
+0.89 and 0.75 for the two sounds comes 0.24 for the room, then 0.09 and less for absent classes
 (and 0.18 for "Telephone"). Deleting a wrong region is a key press; a missed one has to be drawn.
 """
 NONE_OF_THESE = ""
@@ -29,16 +29,11 @@ NONE_OF_THESE = ""
 so it takes its share of the probability and is never shown."""
 
 
-def hears_audioset(identity: str) -> bool:
-    """Whether the encoder of this identity is a `Tagger`, told without loading it."""
-    return bool(registry.class_names(identity))
+def zero_shot_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None:
+    """Build a zero-shot head from the encoder's classes that match the labels.
 
-
-def zero_label_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None:
-    """Build a head from the AudioSet classes that the labels stand for.
-
-    Labels without a match are left out and logged; a control or a project without any match stays
-    silent.
+    Labels without a match are left out and logged; a control or a project without any match gets no
+    predictions.
 
     Returns
     -------
@@ -46,12 +41,12 @@ def zero_label_head(encoder: Encoder, controls: Sequence[Control]) -> Head | Non
     """
     if not isinstance(encoder, Tagger):
         return None
-    weights, bias = encoder.audioset_layer()
+    weights, bias = encoder.class_layer()
     heads = {}
     for control in controls:
         match = match_labels(control, registry.class_names(encoder.identity))
         if match.unmatched:
-            log.info("labels without an AudioSet class", control=control.name, labels=match.unmatched)
+            log.info("labels without a class of the encoder", control=control.name, labels=match.unmatched)
         if match.classes:
             heads[control.name] = _control_head(control, match, weights, bias)
     return Head(encoder.identity, heads) if heads else None
@@ -60,7 +55,7 @@ def zero_label_head(encoder: Encoder, controls: Sequence[Control]) -> Head | Non
 def _control_head(
     control: Control, match: Match, weights: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> ControlHead:
-    """One control's share of the AudioSet layer.
+    """One control's share of the encoder's classifier.
 
     Regions and several tags keep the encoder's independent probabilities. For a single choice they are
     taken as given that exactly one of the choices is true: then each is as likely as its odds
@@ -69,12 +64,12 @@ def _control_head(
     """
     classes = [index for indices in match.classes.values() for index in indices]
     labels, columns = list(match.classes), [len(indices) for indices in match.classes.values()]
-    picked, offsets = weights[:, classes], bias[classes]
+    selected, biases = weights[:, classes], bias[classes]
     if control.kind == "single" and match.unmatched:
         labels.append(NONE_OF_THESE)
         columns.append(1)
-        picked = np.pad(picked, ((0, 0), (0, 1)))
-        offsets = np.pad(offsets, (0, 1))
+        selected = np.pad(selected, ((0, 0), (0, 1)))
+        biases = np.pad(biases, (0, 1))
     width = len(weights)
     return ControlHead(
         control.name,
@@ -82,8 +77,8 @@ def _control_head(
         tuple(labels),
         np.zeros(width, np.float32),
         np.ones(width, np.float32),
-        np.ascontiguousarray(picked),
-        offsets,
+        np.ascontiguousarray(selected),
+        biases,
         np.full(len(labels), AUDIOSET_THRESHOLD, np.float32),
         tuple(columns) if max(columns) > 1 else (),
     )

@@ -1,4 +1,4 @@
-"""Annotators of imported annotations: the accounts that they have in Label Studio."""
+"""Match the annotators of imported annotations with Label Studio accounts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Accounts:
-    """E-mail addresses of a Label Studio's accounts by their number."""
+    """The user accounts of a Label Studio server: e-mail address by user id."""
 
     emails: Mapping[int, str] = field(default_factory=dict)
 
     def number_of(self, annotator: str | None) -> int | None:
-        """Return the number of the account with this e-mail address, or this number; None without one."""
+        """Return the id of the account with this e-mail address or this id; None without one."""
         if not annotator:
             return None
         folded = annotator.strip().casefold()
@@ -29,11 +29,11 @@ class Accounts:
         return int(folded) if _is_number(folded) and int(folded) in self.emails else None
 
 
-NOBODY_KNOWN = Accounts()
+NO_ACCOUNTS = Accounts()
 
 
 def find_accounts(client: Any, url: str) -> Accounts:
-    """Ask Label Studio for its accounts.
+    """List the accounts of Label Studio.
 
     Raises
     ------
@@ -44,21 +44,21 @@ def find_accounts(client: Any, url: str) -> Accounts:
         return Accounts({int(user.id): str(user.email or "") for user in client.users.list()})
 
 
-def about(annotators: Iterable[str], accounts: Accounts) -> Iterator[str]:
-    """Yield sentences about annotations that come in under another name than the source gives.
+def account_warnings(annotators: Iterable[str], accounts: Accounts) -> Iterator[str]:
+    """Yield a warning for annotations whose account is missing or was found by number.
 
     Parameters
     ----------
     annotators
-        One for each annotation.
+        The annotator of each annotation, repeated as often as there are annotations.
     """
     counts = Counter(annotators)
     unknown = {name: count for name, count in counts.items() if accounts.number_of(name) is None}
     if unknown:
         yield (
             f"{sum(unknown.values())} annotations are of annotators without an account in this Label Studio: "
-            f"{_listing(unknown)}. They come in under the importing account; the task's field 'annotators' "
-            "has the names. Add the accounts first to keep them apart."
+            f"{_format_counts(unknown)}. They come in under the importing account; the task's field "
+            "'annotators' has the names. Add the accounts first to keep them apart."
         )
     numbered = {
         f"{name} ({accounts.emails[number]})": counts[name]
@@ -68,11 +68,11 @@ def about(annotators: Iterable[str], accounts: Accounts) -> Iterator[str]:
     if numbered:
         yield (
             "The source names annotators by number; they are taken for the accounts of this Label Studio "
-            f"with that number: {_listing(numbered)}."
+            f"with that number: {_format_counts(numbered)}."
         )
 
 
-def _listing(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     shown = ", ".join(f"{name}: {count}" for name, count in list(counts.items())[:SHOWN])
     return shown + (" …" if len(counts) > SHOWN else "")
 

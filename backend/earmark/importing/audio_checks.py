@@ -1,4 +1,4 @@
-"""Hearing one file before it is imported: what it is, and what is wrong with it."""
+"""Audio check of one file before its import: decode it all, measure it, and cache the result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import numpy as np
 from earmark.audio.decode import probe, read_blocks
 from earmark.errors import EarmarkError, SoundNotFoundError, SoundUnreachableError
 from earmark.importing.models import Facts, Listed
-from earmark.importing.remote_sources import fetch_object, is_bucket, place_of_object
+from earmark.importing.remote_sources import fetch_object, is_bucket, object_copy_path
 from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache, sha256_of
 
 Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond"]
 
 CHECKS_VERSION = 1
-"""Goes up when a fact is found out otherwise, so that remembered ones are found out anew."""
+"""Version of the cached facts: raise it when they are computed differently, to invalidate the cache."""
 DIGITAL_SILENCE_DBFS = -200.0
 FULL_SCALE = 0.9995
 """From this level on a sample counts as clipped; 16-bit recordings end at 0.99997."""
@@ -31,7 +31,7 @@ URL_TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Checked:
-    """One listed sound after hearing it: its facts and where it is, or why it cannot be used."""
+    """Result of an audio check: the facts and path of a listed sound, or why it cannot be used."""
 
     item: Listed
     facts: Facts | None = None
@@ -40,37 +40,37 @@ class Checked:
 
 
 class Checker:
-    """Hears files; unchanged ones that were heard before, also by an earlier run, are remembered.
+    """Checks audio files; results are cached on disk by path, size and mtime, also across runs.
 
     Parameters
     ----------
     keep_objects
-        Whether copies of a bucket's objects are kept, to be uploaded; else they go once heard.
+        Whether to keep the copies of a bucket's objects for an upload; else each is deleted once checked.
     """
 
     def __init__(self, settings: Settings, keep_objects: bool = False) -> None:
         self._keep_objects = keep_objects
         folder = settings.data_dir / "imports"
-        self._notes = JsonCache(folder / "checks")
+        self._cache = JsonCache(folder / "checks")
         self._objects = folder / "objects"
         self._settings = settings
         self._fetch: Callable[[str], Path] | None = None
         self._http: httpx.Client | None = None
 
     def check(self, item: Listed) -> Checked:
-        """Hear one sound; what is missing or damaged is said in the answer, not raised."""
+        """Check one sound; a missing or damaged file is reported in the result, not raised."""
         try:
             if item.path is None and is_bucket(item.origin):
-                return self._object(item)
-            path = self._located(item)
-            facts = self._facts(path, item.fname)
+                return self._check_object(item)
+            path = self._locate(item)
+            facts = self._local_facts(path, item.fname)
             if item.path is not None and item.address:
-                self._confirm(item.address, facts.size)
+                self._check_served(item.address, facts.size)
             return Checked(item, facts, path)
         except (EarmarkError, OSError) as error:
             return Checked(item, why=str(error))
 
-    def _located(self, item: Listed) -> Path:
+    def _locate(self, item: Listed) -> Path:
         try:
             item.fname.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -85,63 +85,63 @@ class Checker:
             "without '..'."
         )
 
-    def _object(self, item: Listed) -> Checked:
-        path = place_of_object(item.origin, self._objects)
-        key = str(path)  # which has the version in it
-        facts = self._remembered(key, 0, 0)
+    def _check_object(self, item: Listed) -> Checked:
+        path = object_copy_path(item.origin, self._objects)
+        key = str(path)  # contains the version of the object
+        facts = self._cached_facts(key, 0, 0)
         if facts is None or (self._keep_objects and not path.is_file()):
             fetch_object(item.origin, path)
             facts = read_facts(path, item.fname)
-            self._remember(key, facts, 0, 0)
+            self._cache_facts(key, facts, 0, 0)
         if not self._keep_objects:
             path.unlink(missing_ok=True)
         return Checked(item, facts, path)
 
-    def _facts(self, path: Path, shown: str) -> Facts:
-        if not path.is_file():  # `read_facts` says what is wrong
+    def _local_facts(self, path: Path, shown: str) -> Facts:
+        if not path.is_file():  # `read_facts` raises the error
             return read_facts(path, shown)
         status, key = path.stat(), str(path.resolve())
-        facts = self._remembered(key, status.st_size, status.st_mtime_ns)
+        facts = self._cached_facts(key, status.st_size, status.st_mtime_ns)
         if facts is None:
             facts = read_facts(path, shown)
-            self._remember(key, facts, status.st_size, status.st_mtime_ns)
+            self._cache_facts(key, facts, status.st_size, status.st_mtime_ns)
         return facts
 
-    def _remember(self, key: str, facts: Facts, size: int, mtime_ns: int) -> None:
-        known = json.dumps(asdict(facts))
-        self._notes.put(key, version=CHECKS_VERSION, size=size, mtime_ns=mtime_ns, facts=known)
+    def _cache_facts(self, key: str, facts: Facts, size: int, mtime_ns: int) -> None:
+        text = json.dumps(asdict(facts))
+        self._cache.put(key, version=CHECKS_VERSION, size=size, mtime_ns=mtime_ns, facts=text)
 
-    def _remembered(self, key: str, size: int, mtime_ns: int) -> Facts | None:
-        note = self._notes.get(key)
-        now = (CHECKS_VERSION, size, mtime_ns)
-        if (note.get("version"), note.get("size"), note.get("mtime_ns")) != now:
+    def _cached_facts(self, key: str, size: int, mtime_ns: int) -> Facts | None:
+        entry = self._cache.get(key)
+        current = (CHECKS_VERSION, size, mtime_ns)
+        if (entry.get("version"), entry.get("size"), entry.get("mtime_ns")) != current:
             return None
         try:
-            return Facts(**json.loads(str(note.get("facts"))))
+            return Facts(**json.loads(str(entry.get("facts"))))
         except (ValueError, TypeError):
             return None
 
-    def _confirm(self, address: str, size: int) -> None:
-        """Make sure that a local file is served at its address, too."""
+    def _check_served(self, address: str, size: int) -> None:
+        """Check that a local file is also served at its address, with the same size."""
         if not address.startswith(("http://", "https://")):
-            return  # a bucket's address, which Label Studio's own storage signs
+            return  # the address of an object: Label Studio's storage signs it
         self._http = self._http or httpx.Client(timeout=URL_TIMEOUT_SECONDS, follow_redirects=True)
         try:
-            answer = self._http.head(address)
+            response = self._http.head(address)
         except httpx.HTTPError as error:
             raise SoundUnreachableError(
                 f"{address} cannot be reached ({error}): check --base-url."
             ) from error
-        if not answer.is_success:
-            raise SoundNotFoundError(f"{address} answers HTTP {answer.status_code}: check --base-url.")
-        served = answer.headers.get("Content-Length", "")
-        if served.isdecimal() and int(served) != size and "Content-Encoding" not in answer.headers:
+        if not response.is_success:
+            raise SoundNotFoundError(f"{address} answers HTTP {response.status_code}: check --base-url.")
+        served = response.headers.get("Content-Length", "")
+        if served.isdecimal() and int(served) != size and "Content-Encoding" not in response.headers:
             raise SoundNotFoundError(f"{address} has {served} bytes, the file here {size}: check --base-url.")
 
 
 def fetcher(settings: Settings) -> Callable[[str], Path]:
-    """Return what turns an address, also one that Label Studio serves, into a file on this machine."""
-    # Here, because most imports check files of this machine alone, in processes that start the sooner.
+    """Return a function that downloads an address, also one that Label Studio serves, to a local file."""
+    # Imported late: most imports check local files only, and their processes start sooner without these.
     from earmark.audio.source import SoundSource
     from earmark.labelstudio.credentials import AccessBook
 
@@ -150,16 +150,16 @@ def fetcher(settings: Settings) -> Callable[[str], Path]:
 
 
 def read_facts(path: Path, shown: str) -> Facts:
-    """Decode a whole file, in memory that its length does not change, and describe it.
+    """Decode a whole file block by block, in constant memory, and return its facts.
 
     Raises
     ------
     SoundNotFoundError
-        There is no such file.
+        The file does not exist.
     SoundUnreadableError
-        It is empty, is not sound, is damaged anywhere, or holds no samples.
+        The file is empty, is not audio, is damaged anywhere, or holds no samples.
     OSError
-        It may not be read.
+        The file cannot be read, for example for lack of permission.
     """
     info = probe(path, name=shown)
     peak, clipped, count = 0.0, 0, 0

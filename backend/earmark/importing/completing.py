@@ -1,7 +1,7 @@
 """Completeness check of imported labels: compare tasks with what was sent, and post what is missing.
 
-Label Studio on SQLite may save tasks without their annotations and predictions and answer with success:
-when its database is locked, its bulk serializer begins again with tasks that it has taken them out of.
+Label Studio on SQLite may save tasks without their annotations and predictions and still answer success:
+when its database is locked, its bulk serializer retries with tasks that it has already removed them from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from earmark.errors import LabelStudioError
-from earmark.importing.existing_tasks import Held
+from earmark.importing.existing_tasks import ExistingTasks
 from earmark.labelstudio.client import explained
 from earmark.labelstudio.non_idempotent_requests import PATIENT_ONCE, import_predictions, outcome_unknown
 
@@ -22,12 +22,12 @@ ATTEMPTS = 4
 PREDICTIONS_AT_ONCE = 500
 
 Labels = Mapping[str, Sequence[Mapping[str, Any]]]
-"""``annotations`` and ``predictions`` of one task, as an import sends them."""
+"""``annotations`` and ``predictions`` of one task, as the import request has them."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What a task lacks. ``others``: it has annotations that were not sent, and no place for assumptions."""
+    """Labels that a task lacks. ``others``: it also has annotations that the import did not send."""
 
     annotations: tuple[Mapping[str, Any], ...] = ()
     predictions: tuple[Mapping[str, Any], ...] = ()
@@ -35,109 +35,113 @@ class Gap:
 
 
 class Completion:
-    """Finds and fills gaps of one project's tasks."""
+    """Finds and posts the labels that the tasks of one project lack."""
 
-    def __init__(self, client: Any, url: str, project_id: int | None, held: Held) -> None:
-        self._client, self._url, self._project_id, self._held = client, url, project_id, held
+    def __init__(self, client: Any, url: str, project_id: int | None, existing: ExistingTasks) -> None:
+        self._client, self._url, self._project_id, self._existing = client, url, project_id, existing
 
     def gaps(self, wanted: Mapping[int, Labels]) -> dict[int, Gap]:
-        """Return what tasks lack of their labels; those that lack nothing, or are gone, are not in it.
+        """Return the gaps by task id; tasks that are complete or deleted are left out.
 
         Raises
         ------
         LabelStudioError
             Label Studio cannot be reached or refuses.
         """
-        labelled = {number: labels for number, labels in wanted.items() if any(labels.values())}
-        tasks = self._held.labelled(labelled)
-        if any("result" not in made for task in tasks.values() for made in task.get("annotations") or ()):
+        labelled = {task_id: labels for task_id, labels in wanted.items() if any(labels.values())}
+        tasks = self._existing.labelled(labelled)
+        if any("result" not in a for task in tasks.values() for a in task.get("annotations") or ()):
             raise LabelStudioError(
                 f"Label Studio at {self._url} lists annotations without their results, so that they cannot "
                 "be compared with the source: check its release, 1.23 is what was tried."
             )
-        found = {number: _gap(labelled[number], task) for number, task in tasks.items()}
-        return {number: gap for number, gap in found.items() if gap.annotations or gap.predictions}
+        gaps = {task_id: _gap(labelled[task_id], task) for task_id, task in tasks.items()}
+        return {task_id: gap for task_id, gap in gaps.items() if gap.annotations or gap.predictions}
 
     def fill(self, wanted: Mapping[int, Labels], *, beside_others: bool) -> set[int]:
-        """Post what tasks lack, until nothing is missing; return the tasks that lacked something.
+        """Post missing labels until nothing is missing; return the ids of the tasks that lacked some.
 
         Parameters
         ----------
         beside_others
-            Whether annotations are also posted to tasks that have other ones already.
+            Whether to post annotations also to tasks that have other ones already.
 
         Raises
         ------
         LabelStudioError
-            As above, or something is missing even so.
+            As above, or labels are still missing after ``ATTEMPTS`` rounds.
         """
         filled: set[int] = set()
         for attempt in range(ATTEMPTS):
             gaps = {
-                number: gap if beside_others or not gap.others else replace(gap, annotations=())
-                for number, gap in self.gaps(wanted).items()
+                task_id: gap if beside_others or not gap.others else replace(gap, annotations=())
+                for task_id, gap in self.gaps(wanted).items()
             }
-            gaps = {number: gap for number, gap in gaps.items() if gap.annotations or gap.predictions}
+            gaps = {task_id: gap for task_id, gap in gaps.items() if gap.annotations or gap.predictions}
             if not gaps:
                 return filled
             filled |= gaps.keys()
-            for number, gap in gaps.items():
-                for place, annotation in enumerate(gap.annotations):
-                    self._annotate(number, annotation, f"{attempt} {place}")
-            self._predict([{**made, "task": n} for n, gap in gaps.items() for made in gap.predictions])
+            for task_id, gap in gaps.items():
+                for position, annotation in enumerate(gap.annotations):
+                    self._post_annotation(task_id, annotation, f"{attempt} {position}")
+            self._post_predictions(
+                [{**prediction, "task": n} for n, gap in gaps.items() for prediction in gap.predictions]
+            )
         raise LabelStudioError(
             f"Label Studio at {self._url} did not save the labels of {len(gaps)} tasks: look into its log, "
             "then run this again."
         )
 
-    def _annotate(self, task: int, annotation: Mapping[str, Any], distinction: str) -> None:
+    def _post_annotation(self, task: int, annotation: Mapping[str, Any], salt: str) -> None:
         from label_studio_sdk.core.api_error import ApiError
 
-        # A name of its own makes Label Studio refuse the second one where it repeats the request.
-        name = hashlib.sha256(f"{task} {distinction} {_key(annotation)}".encode()).hexdigest()[:32]
+        # Idempotency key: if the request is repeated, Label Studio refuses the second annotation of this id.
+        unique_id = hashlib.sha256(f"{task} {salt} {_key(annotation)}".encode()).hexdigest()[:32]
         with explained(self._url):
             try:
                 self._client.annotations.create(
-                    id=task, **annotation, unique_id=name, request_options=PATIENT_ONCE
+                    id=task, **annotation, unique_id=unique_id, request_options=PATIENT_ONCE
                 )
             except ApiError as error:
                 if error.status_code not in (404, 409) and not outcome_unknown(error):
                     raise
 
-    def _predict(self, predictions: Sequence[dict[str, Any]]) -> None:
+    def _post_predictions(self, predictions: Sequence[dict[str, Any]]) -> None:
         by_version: dict[object, list[dict[str, Any]]] = {}
         for prediction in predictions:
             by_version.setdefault(prediction.get("model_version"), []).append(prediction)
-        for same in by_version.values():
-            for first in range(0, len(same), PREDICTIONS_AT_ONCE):
+        for batch in by_version.values():
+            for first in range(0, len(batch), PREDICTIONS_AT_ONCE):
                 assert self._project_id is not None
                 with explained(self._url):
                     import_predictions(
-                        self._client, self._project_id, same[first : first + PREDICTIONS_AT_ONCE]
+                        self._client, self._project_id, batch[first : first + PREDICTIONS_AT_ONCE]
                     )
 
 
 def _gap(wanted: Labels, task: Mapping[str, Any]) -> Gap:
-    held = Counter(_key(made) for made in task.get("annotations") or ())
+    existing = Counter(_key(annotation) for annotation in task.get("annotations") or ())
     missing = []
     for annotation in wanted.get("annotations", ()):
-        if held[_key(annotation)]:
-            held[_key(annotation)] -= 1
+        if existing[_key(annotation)]:
+            existing[_key(annotation)] -= 1
         else:
             missing.append(annotation)
-    versions = {made.get("model_version") for made in task.get("predictions") or ()}
+    versions = {prediction.get("model_version") for prediction in task.get("predictions") or ()}
     predictions = [
-        made for made in wanted.get("predictions", ()) if made.get("model_version") not in versions
+        prediction
+        for prediction in wanted.get("predictions", ())
+        if prediction.get("model_version") not in versions
     ]
-    return Gap(tuple(missing), tuple(predictions), others=any(held.values()))
+    return Gap(tuple(missing), tuple(predictions), others=any(existing.values()))
 
 
 def _key(annotation: Mapping[str, Any]) -> str:
-    """The labels of an annotation, which its items' ids and scores are no part of."""
+    """Comparison key of an annotation: its labels as JSON, without the ids and scores of its items."""
     items: Iterable[Any] = annotation.get("result") or ()
-    kept = [
+    labels = [
         [item.get(name) for name in ("from_name", "to_name", "type", "value")]
         for item in items
         if isinstance(item, Mapping)
     ]
-    return json.dumps(sorted(json.dumps(item, sort_keys=True) for item in kept))
+    return json.dumps(sorted(json.dumps(item, sort_keys=True) for item in labels))

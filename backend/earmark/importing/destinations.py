@@ -1,4 +1,4 @@
-"""How a sound gets its address in Label Studio: uploaded to it, served from a folder, or elsewhere."""
+"""Destinations of imported sounds: upload to Label Studio, its local files storage, or an external URL."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from earmark.labelstudio.credentials import Credentials
 from earmark.labelstudio.non_idempotent_requests import PATIENT_ONCE, create_one
 
 UPLOAD_BATCH_FILES = 50
-"""Label Studio takes 100 files a request; smaller ones show progress and are soon over at Ctrl-C."""
+"""Label Studio accepts 100 files a request; smaller requests show progress and end soon after Ctrl-C."""
 UPLOAD_BATCH_BYTES = 64 << 20
 UPLOAD_MAX_BYTES = 250 << 20
 """DATA_UPLOAD_MAX_MEMORY_SIZE of Label Studio, for the whole request."""
 UPLOAD_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4", ".webm"})
-"""The sounds among Label Studio's SUPPORTED_EXTENSIONS."""
+"""The audio formats among Label Studio's SUPPORTED_EXTENSIONS."""
 UPLOAD_TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 LOCAL_BATCH_FILES = 500
 
@@ -33,30 +33,30 @@ _DIGEST_LETTERS = 16
 _UPLOADED = re.compile(rf"-([0-9a-f]{{{_DIGEST_LETTERS}}})(\.\w+)$")
 
 
-class Place(Protocol):
-    """A way for sounds to get an address that Label Studio can play.
+class Destination(Protocol):
+    """Gives sounds an address that Label Studio can play.
 
-    One for a project that is still to be made (``project_id`` None) can only say what it refuses.
+    For a project that does not exist yet (``project_id`` None), only `refuses` can be called.
     """
 
     batch_files: int
     batch_bytes: int
 
     def refuses(self, sound: Sound) -> str | None:
-        """Why a sound cannot be put there, or None."""
+        """Return why a sound cannot be stored there, or None."""
 
     def prepare(self, sounds: Sequence[Sound]) -> None:
-        """Make ready for these sounds."""
+        """Prepare the destination for these sounds, once before the first batch."""
 
     def addresses(self, sounds: Sequence[Sound]) -> list[str]:
-        """Put the sounds there and return their addresses, in order."""
+        """Store the sounds and return their addresses, in order."""
 
 
 class Uploads:
-    """Sounds are sent to Label Studio, without tasks; the tasks are made afterwards.
+    """Uploads sounds to Label Studio without creating tasks; the importer creates these afterwards.
 
-    So a task can carry more than the address, and its annotations. A file that an interrupted run
-    has uploaded already is found again by the digest in its name, and not sent twice.
+    So a task can have more fields than the address, and annotations. A file that an interrupted run
+    has uploaded already is recognised by the digest in its name and not uploaded twice.
     """
 
     batch_files = UPLOAD_BATCH_FILES
@@ -68,19 +68,19 @@ class Uploads:
         self._uploaded: dict[tuple[str, int], str] = {}
 
     def refuses(self, sound: Sound) -> str | None:
-        """Why Label Studio would refuse the upload, or None."""
+        """Return why Label Studio would refuse the upload, or None."""
         if sound.extension not in UPLOAD_EXTENSIONS:
             return (
                 f"Label Studio takes no {sound.extension or 'nameless'} uploads: convert it, "
                 "or use --local-files."
             )
-        # The form around the file counts too.
+        # The multipart form around the file counts too.
         if sound.facts.size >= UPLOAD_MAX_BYTES - 4096:
             return "Label Studio takes no uploads of 250 MB: use --local-files, or --split."
         return None
 
     def prepare(self, sounds: Sequence[Sound]) -> None:
-        """Look at what earlier runs have uploaded.
+        """List the files that earlier runs have uploaded.
 
         Raises
         ------
@@ -88,69 +88,69 @@ class Uploads:
             Label Studio cannot be reached or refuses.
         """
         if sounds:
-            self._remember(self._request("GET", "file-uploads", params={"all": "true"}))
+            self._add_uploads(self._request("GET", "file-uploads", params={"all": "true"}))
 
     def addresses(self, sounds: Sequence[Sound]) -> list[str]:
-        """Upload what is not there yet, in one request.
+        """Upload the sounds that are not uploaded yet, in one request; return the addresses of all.
 
         Raises
         ------
         LabelStudioError
-            Label Studio cannot be reached, refuses, or holds other files afterwards than were sent.
+            Label Studio cannot be reached, refuses, or does not list a file that it accepted.
         SoundNotFoundError
-            A file went away since it was looked at.
+            A file was deleted since it was checked.
         """
         missing = [sound for sound in sounds if self._key(sound) not in self._uploaded]
         if missing:
             self._upload(missing)
-        lost = [sound.fname for sound in sounds if self._key(sound) not in self._uploaded]
-        if lost:
+        unlisted = [sound.fname for sound in sounds if self._key(sound) not in self._uploaded]
+        if unlisted:
             raise LabelStudioError(
-                f"Label Studio at {self._url} took {', '.join(lost[:3])} but does not list it: "
+                f"Label Studio at {self._url} took {', '.join(unlisted[:3])} but does not list it: "
                 "look into its log, then run this again."
             )
         return [self._uploaded[self._key(sound)] for sound in sounds]
 
     def _upload(self, sounds: Sequence[Sound]) -> None:
         with ExitStack() as open_files:
-            # Different field names: of several files under one name, Label Studio keeps the last.
+            # One form field per file: of several files in one field, Label Studio keeps the last.
             files = [
                 (
-                    f"file{number}",
-                    (_upload_name(sound), open_files.enter_context(_opened(sound)), _media_type(sound)),
+                    f"file{index}",
+                    (_upload_name(sound), open_files.enter_context(_open(sound)), _media_type(sound)),
                 )
-                for number, sound in enumerate(sounds)
+                for index, sound in enumerate(sounds)
             ]
-            answer = self._request("POST", "import", params={"commit_to_project": "false"}, files=files)
-        ids = answer.get("file_upload_ids") or []
-        self._remember(self._request("GET", "file-uploads", params={"ids": json.dumps(ids)}))
+            response = self._request("POST", "import", params={"commit_to_project": "false"}, files=files)
+        ids = response.get("file_upload_ids") or []
+        self._add_uploads(self._request("GET", "file-uploads", params={"ids": json.dumps(ids)}))
 
-    def _remember(self, uploads: Any) -> None:
+    def _add_uploads(self, uploads: Any) -> None:
         prefix = urlsplit(self._url).path.rstrip("/")
         for upload in uploads:
             match = _UPLOADED.search(upload["file"])
             if match:
-                # Percent-encoded as Label Studio's own uploads are, in case a file has an odd name.
+                # Percent-encoded, as Label Studio does for its uploads: names may have special characters.
                 address = f"{prefix}/data/{quote(upload['file'])}"
                 self._uploaded[match[1], int(upload.get("size") or 0)] = address
 
     def _request(self, method: str, path: str, **arguments: Any) -> Any:
         with explained(self._url):
-            answer = httpx.request(
+            response = httpx.request(
                 method,
                 f"{self._url}/api/projects/{self._project_id}/{path}",
                 headers=self._credentials.headers(),
                 timeout=UPLOAD_TIMEOUT,
                 **arguments,
             )
-        if answer.is_success:
+        if response.is_success:
             try:
-                return answer.json()
+                return response.json()
             except ValueError:
                 pass
         raise LabelStudioError(
-            f"Label Studio at {self._url} answered HTTP {answer.status_code} "
-            f"to {method} {path}: {answer.text[:300]}"
+            f"Label Studio at {self._url} answered HTTP {response.status_code} "
+            f"to {method} {path}: {response.text[:300]}"
         )
 
     @staticmethod
@@ -159,12 +159,12 @@ class Uploads:
 
 
 class LocalFiles:
-    """Sounds stay where they are, and Label Studio serves them from its document root.
+    """Leaves sounds in place; Label Studio serves them as local files from its document root.
 
     Parameters
     ----------
     document_root
-        ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`` of Label Studio, as this machine sees it.
+        ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`` of Label Studio, as mounted on this machine.
     """
 
     batch_files = LOCAL_BATCH_FILES
@@ -180,7 +180,7 @@ class LocalFiles:
             )
 
     def refuses(self, sound: Sound) -> str | None:
-        """Why Label Studio would not serve the file, or None."""
+        """Return why Label Studio would not serve the file, or None."""
         if sound.stretch:
             return "Stretches are cut into files of their own, which are uploaded: leave --local-files out."
         path = sound.path.resolve()
@@ -191,27 +191,27 @@ class LocalFiles:
         return None
 
     def prepare(self, sounds: Sequence[Sound]) -> None:
-        """Make sure that a local storage of the project covers each sound, as serving them needs.
+        """Create local storages in the project until each sound is below one: Label Studio serves no others.
 
         Raises
         ------
         LabelStudioError
-            Label Studio refuses the storage, for example because local files are switched off.
+            Label Studio refuses a storage, for example because local files are disabled.
         """
-        tops = sorted({sound.path.resolve().relative_to(self._root).parts[0] for sound in sounds})
+        top_folders = sorted({sound.path.resolve().relative_to(self._root).parts[0] for sound in sounds})
         with explained(self._url):
-            held = [
-                Path(s.path)
-                for s in self._client.import_storage.local.list(project=self._project_id)
-                if s.path
+            storage_paths = [
+                Path(storage.path)
+                for storage in self._client.import_storage.local.list(project=self._project_id)
+                if storage.path
             ]
-            for top in tops:
-                folder = self._root / top
-                if not any(folder.is_relative_to(path) for path in held):
-                    self._serve(folder)
+            for name in top_folders:
+                folder = self._root / name
+                if not any(folder.is_relative_to(path) for path in storage_paths):
+                    self._create_storage(folder)
 
-    def _serve(self, folder: Path) -> None:
-        """Make the storage of one folder, once."""
+    def _create_storage(self, folder: Path) -> None:
+        """Create the storage of one folder, and only one where Label Studio repeats the request."""
         storages = self._client.import_storage.local
 
         def create() -> Any:
@@ -224,43 +224,43 @@ class LocalFiles:
             )
 
         def existing() -> list[Any]:
-            return [one for one in storages.list(project=self._project_id) if one.path == str(folder)]
+            return [s for s in storages.list(project=self._project_id) if s.path == str(folder)]
 
-        create_one(create, existing, lambda number: storages.delete(id=number))
+        create_one(create, existing, lambda storage_id: storages.delete(id=storage_id))
 
     def addresses(self, sounds: Sequence[Sound]) -> list[str]:
-        """Return the addresses under which Label Studio serves the files."""
+        """Return the addresses at which Label Studio serves the files."""
         relative = (sound.path.resolve().relative_to(self._root).as_posix() for sound in sounds)
         return [f"/data/local-files/?d={quote(path)}" for path in relative]
 
 
 class Addresses:
-    """Sounds stay where they are, and tasks point to them there; that they answer was checked before."""
+    """Leaves sounds at their URLs, which tasks point to; the audio check has requested each already."""
 
     batch_files = LOCAL_BATCH_FILES
     batch_bytes = 1 << 62
 
     def refuses(self, sound: Sound) -> str | None:
-        """Why no task can point to the sound, or None."""
+        """Return why no task can point to the sound, or None."""
         if sound.stretch:
             return "Stretches are cut into files of their own, which are uploaded: leave --as-urls out."
         return None if sound.address else "It has no URL: give --base-url, or upload it."
 
     def prepare(self, sounds: Sequence[Sound]) -> None:
-        """Nothing is to be made ready."""
+        """Do nothing: URLs need no preparation."""
 
     def addresses(self, sounds: Sequence[Sound]) -> list[str]:
-        """Return where the sounds are."""
+        """Return the URLs of the sounds."""
         return [sound.address for sound in sounds]
 
 
 def _upload_name(sound: Sound) -> str:
-    """A name that says what it is, survives Label Studio's cleaning, and fits its 100 letters."""
+    """Return a readable file name that Label Studio does not alter and that fits its 100 characters."""
     stem = re.sub(r"[^A-Za-z0-9_]+", "_", PurePosixPath(sound.fname).stem)[:40].strip("_") or "sound"
     return f"{stem}-{sound.content[:_DIGEST_LETTERS]}{sound.extension}"
 
 
-def _opened(sound: Sound) -> BinaryIO:
+def _open(sound: Sound) -> BinaryIO:
     try:
         return sound.path.open("rb")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a project holds of the sounds that are to come in."""
+"""Existing tasks of a project: which sounds it already holds, and removal of duplicate tasks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from earmark.labelstudio.task_pages import sdk_pages
 
 PAGE_TASKS = 1000
 LABELLED_PAGE_TASKS = 200
-"""Of tasks with their annotations and predictions."""
+"""Page size for tasks with their annotations and predictions."""
 
 
-class Held:
-    """The sounds that a project holds, by what each task's data says of them; without a project, none.
+class ExistingTasks:
+    """Index of the sounds in a project, read from the data of its tasks; empty without a project.
 
-    Looking again reads only the tasks that are new, so it costs little before every batch, and
-    finds what another import has brought in meanwhile.
+    `refresh` reads only the tasks that are new, so it is cheap enough for every batch, and finds the
+    tasks of imports that run at the same time.
     """
 
     def __init__(self, client: Any, url: str, project_id: int | None) -> None:
@@ -29,38 +29,38 @@ class Held:
         self._parts: dict[str, set[Part]] = {}
         self._named: dict[tuple[str, str], list[int]] = {}
         self.last_id = 0
-        """The highest number of a task at the last look."""
+        """Highest task id at the last refresh."""
 
     def has(self, sound: Sound, *, by_name: bool) -> bool:
-        """Whether the sound is there; ``by_name``: under its name, so that copies count apart."""
+        """Whether the project holds the sound; ``by_name``: under this name, so that copies count apart."""
         return self.task_of(sound, by_name=by_name) is not None
 
     def task_of(self, sound: Sound, *, by_name: bool) -> int | None:
-        """Number of the task with the sound, under its own name first."""
+        """Id of the task with the sound; tasks with the same file name come first."""
         named = self._named.get((sound.identity, sound.fname))
         if named:
             return named[-1]
         return None if by_name else self._identities.get(sound.identity)
 
-    def otherwise(self, sound: Sound) -> str | None:
-        """Why a sound is there in another way, whole or in other stretches; None where it is not."""
+    def split_conflict(self, sound: Sound) -> str | None:
+        """Return why the project already holds this recording with a different split, or None."""
         wanted = sound.part
-        held = self._parts.get(wanted.recording, set())
-        if wanted in held or not any(part.overlaps(wanted) for part in held):
+        parts = self._parts.get(wanted.recording, set())
+        if wanted in parts or not any(part.overlaps(wanted) for part in parts):
             return None
-        seconds = max(part.end - part.start for part in held)  # the last stretch may be shorter
-        what, as_before = f"it in stretches of {seconds:g} s", f"give --split {seconds:g}"
+        seconds = max(part.end - part.start for part in parts)  # the last stretch may be shorter
+        existing, remedy = f"it in stretches of {seconds:g} s", f"give --split {seconds:g}"
         if math.isinf(seconds):
-            what, as_before = "the whole recording", "leave --split out"
-        return f"The project holds {what} already: {as_before}, or --keep duplicate to have it in both."
+            existing, remedy = "the whole recording", "leave --split out"
+        return f"The project holds {existing} already: {remedy}, or --keep duplicate to have it in both."
 
     def arrived(self, identity: str) -> bool:
-        """Look, and say whether a sound of that identity is there."""
-        self.look()
+        """Refresh, and return whether the project holds a sound of this identity."""
+        self.refresh()
         return identity in self._identities
 
-    def look(self) -> None:
-        """Read the tasks that came since the last look.
+    def refresh(self) -> None:
+        """Read the tasks created since the last refresh.
 
         Raises
         ------
@@ -74,20 +74,20 @@ class Held:
                 self._client, self._project_id, self.last_id, page_tasks=PAGE_TASKS, include=("data",)
             ):
                 for task in page:
-                    self._remember(int(task.id), task.data or {})
+                    self._add(int(task.id), task.data or {})
 
-    def labelled(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
-        """Read tasks with their annotations and predictions, by number; those that are gone are missing.
+    def labelled(self, task_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Read tasks with their annotations and predictions, by id; deleted ones are missing.
 
         Raises
         ------
         LabelStudioError
             As above.
         """
-        wanted = set(numbers)
+        wanted = set(task_ids)
         if self._project_id is None or not wanted:
             return {}
-        found: dict[int, dict[str, Any]] = {}
+        tasks: dict[int, dict[str, Any]] = {}
         with explained(self._url):
             for page in sdk_pages(
                 self._client,
@@ -95,59 +95,59 @@ class Held:
                 min(wanted) - 1,
                 last=max(wanted),
                 page_tasks=LABELLED_PAGE_TASKS,
-            ):  # all fields: naming some leaves only the ids of annotations
-                found.update((int(task.id), task.model_dump()) for task in page if int(task.id) in wanted)
-        return found
+            ):  # all fields: with some, Label Studio returns only the ids of annotations
+                tasks.update((int(task.id), task.model_dump()) for task in page if int(task.id) in wanted)
+        return tasks
 
-    def remove_twins(self, after: int, made: Sequence[int] = ()) -> bool:
-        """Look, and delete the second tasks of one sound that came after a task: a repeated request's.
+    def remove_duplicates(self, after: int, created: Sequence[int] = ()) -> bool:
+        """Refresh, and delete duplicate tasks with an id above ``after``: a repeated request creates them.
 
-        A task that an annotator has worked on stays, and then the others go; else the last one stays.
+        Tasks that annotators have worked on stay, else the last task of each sound.
 
         Parameters
         ----------
-        made
-            Numbers that Label Studio answered with; these are those of the last run.
+        created
+            Task ids in Label Studio's answer: those of the last repetition, preferred as the one to keep.
 
         Returns
         -------
-        Whether there were any.
+        Whether there were duplicates.
 
         Raises
         ------
         LabelStudioError
             As above.
         """
-        self.look()
-        twins = defaultdict(list)
-        for name, numbers in self._named.items():
-            new = [number for number in numbers if number > after]
+        self.refresh()
+        duplicates = defaultdict(list)
+        for key, task_ids in self._named.items():
+            new = [task_id for task_id in task_ids if task_id > after]
             if len(new) > 1:
-                twins[name] = new
-        tasks = self.labelled(number for numbers in twins.values() for number in numbers)
-        for name, numbers in twins.items():
-            touched = [number for number in numbers if _touched(tasks.get(number, {}))]
-            kept = set(touched) or {max(set(numbers) & set(made) or numbers)}
-            for number in set(numbers) - kept:
+                duplicates[key] = new
+        tasks = self.labelled(task_id for task_ids in duplicates.values() for task_id in task_ids)
+        for key, task_ids in duplicates.items():
+            worked_on = [task_id for task_id in task_ids if _has_work(tasks.get(task_id, {}))]
+            kept = set(worked_on) or {max(set(task_ids) & set(created) or task_ids)}
+            for task_id in set(task_ids) - kept:
                 with explained(self._url):
-                    self._client.tasks.delete(id=number)
-            self._forget(name, set(numbers) - kept)
-        return bool(twins)
+                    self._client.tasks.delete(id=task_id)
+            self._forget(key, set(task_ids) - kept)
+        return bool(duplicates)
 
-    def _remember(self, number: int, data: Mapping[str, Any]) -> None:
-        self.last_id = max(self.last_id, number)
+    def _add(self, task_id: int, data: Mapping[str, Any]) -> None:
+        self.last_id = max(self.last_id, task_id)
         part = part_of(data)
         if part:
-            self._identities[part.identity] = number
+            self._identities[part.identity] = task_id
             self._parts.setdefault(part.recording, set()).add(part)
-            self._named.setdefault((part.identity, str(data.get("fname"))), []).append(number)
+            self._named.setdefault((part.identity, str(data.get("fname"))), []).append(task_id)
 
-    def _forget(self, name: tuple[str, str], numbers: set[int]) -> None:
-        self._named[name] = [number for number in self._named[name] if number not in numbers]
-        self._identities[name[0]] = self._named[name][-1]
+    def _forget(self, key: tuple[str, str], task_ids: set[int]) -> None:
+        self._named[key] = [task_id for task_id in self._named[key] if task_id not in task_ids]
+        self._identities[key[0]] = self._named[key][-1]
 
 
-def _touched(task: Mapping[str, Any]) -> bool:
-    """Whether an annotator has worked on a task; imported annotations took no time."""
+def _has_work(task: Mapping[str, Any]) -> bool:
+    """Whether an annotator has worked on a task; imported annotations have no lead time."""
     annotations = task.get("annotations") or ()
-    return bool(task.get("drafts")) or any(made.get("lead_time") is not None for made in annotations)
+    return bool(task.get("drafts")) or any(a.get("lead_time") is not None for a in annotations)

@@ -1,4 +1,4 @@
-"""The sounds of an earlier export: Label Studio's JSON, or any format that this tool writes."""
+"""List the sounds of an export: Label Studio's JSON, or any format that this tool writes."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ from earmark.labels.controls import Control
 
 
 def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, Listed]]:
-    """List the sounds of an export of this tool; its records of one sound are joined.
+    """List the sounds of an export of this tool; several records of one sound become one item.
 
     Raises
     ------
     FormatError
-        It cannot be read, or is not of that format.
+        The export cannot be read, or has another format.
     """
-    records: dict[tuple[int | None, str, str], list[ClipRecord]] = {}
+    by_sound: dict[tuple[int | None, str, str], list[ClipRecord]] = {}
     for record in FORMATS[format_name].load().read(path):
-        records.setdefault((record.task_id, record.sound, record.file_name), []).append(_with_spans(record))
-    return [(name, _listed(name, sound, found, found[0].data)) for (_, sound, name), found in records.items()]
+        by_sound.setdefault((record.task_id, record.sound, record.file_name), []).append(_with_spans(record))
+    return [
+        (name, _listed(name, sound, records, records[0].data))
+        for (_, sound, name), records in by_sound.items()
+    ]
 
 
 def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[str, Listed]]:
-    """Give the records of a table or folder the annotated parts that ``annotated.csv`` beside it names.
+    """Add the annotated parts in ``annotated.csv`` beside a table or folder to its records.
 
     Raises
     ------
     FormatError
-        That file is damaged.
+        ``annotated.csv`` is damaged.
     """
     spans = annotated.read(annotated.path_beside(path, path.is_dir()))
     if not spans:
@@ -49,14 +52,14 @@ def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[st
 
 
 def _with_spans(record: ClipRecord) -> ClipRecord:
-    """The record with the parts that it was joined from, which older exports have in the data alone."""
+    """Return the record with its annotated spans; older exports have them only in the task data."""
     pairs = record.data.get(STRETCHES_FIELD)
     if record.annotated or not pairs:
         return record
     try:
         pairs = json.loads(pairs) if isinstance(pairs, str) else pairs
         return replace(record, annotated=tuple(AnnotatedSpan(float(a), float(b)) for a, b in pairs))
-    except (TypeError, ValueError):  # a field of this name that no export has written
+    except (TypeError, ValueError):  # a field of this name that no export wrote
         return record
 
 
@@ -65,18 +68,18 @@ def list_label_studio_export(
 ) -> list[tuple[str, Listed]]:
     """List the tasks of a JSON export of Label Studio, with their annotations and predictions.
 
-    The export does not hold the label config: controls are taken from the results, the address from
-    the field that looks like one.
+    The export does not contain the label config: the controls are derived from the results, and the
+    audio field is the first one whose value ends in an audio extension.
 
     Parameters
     ----------
     say
-        Gets a sentence for each kind of thing in the export that is passed over.
+        Called with a sentence for each kind of content that is not imported.
 
     Raises
     ------
     ConfigurationError
-        The file is not there, or no such export.
+        The file cannot be read, or is no such export.
     """
     try:
         tasks = json.loads(table.read_text(encoding="utf-8-sig"))
@@ -91,25 +94,25 @@ def list_label_studio_export(
         )
     key = _audio_key(tasks, table)
     reader = TaskReader(_controls(tasks, key), key)
-    found = []
+    sounds = []
     for task in tasks:
         data = task["data"]
         address = data.get(key)
         if isinstance(address, str) and address:
             name = file_name_of(data, address)
             records = [*reader.annotations(task), *reader.predictions(task)]
-            found.append((name, _listed(name, address, records, data)))
+            sounds.append((name, _listed(name, address, records, data)))
     for sentence in _passed_over(tasks, reader):
         say(sentence)
-    return found
+    return sounds
 
 
 def _passed_over(tasks: Sequence[Mapping[str, Any]], reader: TaskReader) -> Iterator[str]:
-    """What the export holds and the reader left."""
+    """Yield a sentence for each kind of content in the export that is not imported."""
     if reader.passed_over:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(reader.passed_over.items()))
         yield f"Results that are no labels of the sound are not imported: {kinds}."
-    counts = Counter(what for task in tasks for what in _left(task))
+    counts = Counter(kind for task in tasks for kind in _skipped_kinds(task))
     if counts["channel"]:
         yield f"{counts['channel']} regions of another channel than the first come in for the whole sound."
     if counts["skipped"]:
@@ -123,15 +126,15 @@ def _passed_over(tasks: Sequence[Mapping[str, Any]], reader: TaskReader) -> Iter
         )
 
 
-def _left(task: Mapping[str, Any]) -> Iterator[str]:
-    predictions = _made(task, "predictions")
-    objects = [one for one in predictions if isinstance(one, dict)]
+def _skipped_kinds(task: Mapping[str, Any]) -> Iterator[str]:
+    predictions = _entries(task, "predictions")
+    objects = [prediction for prediction in predictions if isinstance(prediction, dict)]
     yield from ["number"] * (len(predictions) - len(objects))
     yield from ["older"] * (len(objects) - 1)
-    annotations = [one for one in _made(task, "annotations") if isinstance(one, dict)]
-    yield from ("skipped" for one in annotations if one.get("was_cancelled"))
-    for made in (*annotations, *objects):
-        for item in _items(made):
+    annotations = [annotation for annotation in _entries(task, "annotations") if isinstance(annotation, dict)]
+    yield from ("skipped" for annotation in annotations if annotation.get("was_cancelled"))
+    for entry in (*annotations, *objects):
+        for item in _items(entry):
             value = item.get("value")
             if item.get("type") == "labels" and isinstance(value, dict) and value.get("channel"):
                 yield "channel"
@@ -139,37 +142,37 @@ def _left(task: Mapping[str, Any]) -> Iterator[str]:
 
 def _listed(name: str, address: str, records: list[ClipRecord], data: Mapping[str, Any]) -> Listed:
     trust: Trust | None = data[TRUST_FIELD] if data.get(TRUST_FIELD) in ("curated", "noisy") else None
-    # The address is the new project's business; the digest is taken anew from what is really there.
-    given = OWN_FIELDS
-    if STRETCHES_FIELD in data:  # joined again: no stretch any more, though its fields still say so
-        given |= STRETCH_FIELDS | {STRETCHES_FIELD}
-    fields = {key: value for key, value in data.items() if value != address and key not in given}
+    # The import writes the address, and computes the digest again from the file itself.
+    dropped = OWN_FIELDS
+    if STRETCHES_FIELD in data:  # rejoined: no longer a stretch, although its fields still say so
+        dropped |= STRETCH_FIELDS | {STRETCHES_FIELD}
+    fields = {key: value for key, value in data.items() if value != address and key not in dropped}
     return Listed(None, name, tuple(records), fields, trust, address)
 
 
 def _controls(tasks: Iterable[dict[str, Any]], key: str) -> tuple[Control, ...]:
-    """The controls that the results speak of."""
-    found: dict[str, Control] = {}
+    """Return the controls that the results name."""
+    controls: dict[str, Control] = {}
     for task in tasks:
         for kind in ("annotations", "predictions"):
-            for item in (i for made in _made(task, kind) if isinstance(made, dict) for i in _items(made)):
-                name, of = str(item.get("from_name")), str(item.get("to_name"))
+            for item in (i for e in _entries(task, kind) if isinstance(e, dict) for i in _items(e)):
+                name, to_name = str(item.get("from_name")), str(item.get("to_name"))
                 value = item.get("value")
                 if item.get("type") == "labels":
-                    found.setdefault(name, Control(name, of, "regions", (), key))
-                # A choice for one region has the region's times.
+                    controls.setdefault(name, Control(name, to_name, "regions", (), key))
+                # A choice for one region has the times of that region: it is no tag of the clip.
                 elif item.get("type") == "choices" and isinstance(value, dict) and "start" not in value:
-                    found.setdefault(name, Control(name, of, "multiple", (), key))
-    return tuple(found.values())
+                    controls.setdefault(name, Control(name, to_name, "multiple", (), key))
+    return tuple(controls.values())
 
 
-def _made(task: Mapping[str, Any], kind: str) -> list[Any]:
-    made = task.get(kind)
-    return made if isinstance(made, list) else []
+def _entries(task: Mapping[str, Any], kind: str) -> list[Any]:
+    entries = task.get(kind)
+    return entries if isinstance(entries, list) else []
 
 
-def _items(made: Mapping[str, Any]) -> list[dict[str, Any]]:
-    result = made.get("result")
+def _items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    result = entry.get("result")
     return [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
 
 

@@ -1,4 +1,4 @@
-"""The sounds of a folder."""
+"""List the audio files of a folder."""
 
 from __future__ import annotations
 
@@ -25,42 +25,41 @@ def list_folder(
     labelled: bool = False,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> list[Listed]:
-    """List the audio files of a folder and its subfolders, sorted; hidden ones are passed over.
+    """List the audio files of a folder and its subfolders, sorted; hidden ones are skipped.
 
-    Links are followed. A folder that several paths lead to is listed once, under its own path if that
-    is among them.
+    Symbolic links are followed. A folder with several paths is listed once, preferably under its real
+    path.
 
     Parameters
     ----------
     include, exclude
-        Such as ``*.wav`` or ``field/*``, compared with the name and the path relative to the
-        folder; an empty ``include`` takes every known audio extension.
+        Patterns such as ``*.wav`` or ``field/*``, compared with the name and the path relative to the
+        folder; an empty ``include`` selects every known audio extension.
     labelled
-        Whether the name of the folder that a file lies in is its label; files directly in
-        ``folder`` have none.
+        Whether the name of a file's folder is its label; files directly in ``folder`` have none.
     say
-        Gets a sentence for each subfolder that cannot be read.
+        Called with a sentence for each subfolder that cannot be read.
 
     Raises
     ------
     ConfigurationError
-        The folder is not there.
+        The folder does not exist.
     """
     if not folder.is_dir():
         raise ConfigurationError(f"There is no folder {folder}.")
-    found = []
-    for path in _files(folder, say):
+    sounds = []
+    for path in _walk(folder, say):
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         if wanted(relative, include, exclude):
             fname = str(relative)
             label = relative.parent.name if labelled else ""
             marks = (ClipRecord(fname, tags={"": (label,)}),) if label else ()
-            found.append(Listed(path, fname, marks))
-    return sorted(found, key=lambda listed: listed.fname)
+            sounds.append(Listed(path, fname, marks))
+    return sorted(sounds, key=lambda listed: listed.fname)
 
 
-def _files(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
-    """Files of a folder and its subfolders, and links that lead nowhere: the check says so of them."""
+def _walk(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, and broken links, which the audio check reports."""
     folders, linked, seen = deque([folder]), deque[Path](), set[Path]()
     while folders or linked:
         current = folders.popleft() if folders else linked.popleft()
@@ -89,13 +88,13 @@ def wanted(
     *,
     any_extension: bool = False,
 ) -> bool:
-    """Whether a file fits the patterns; without any to include, whether its extension is of audio."""
-    if _fits(relative, exclude):
+    """Whether a file matches the patterns; without ``include``, whether it has an audio extension."""
+    if _matches(relative, exclude):
         return False
     if include:
-        return _fits(relative, include)
+        return _matches(relative, include)
     return any_extension or relative.suffix.lower() in AUDIO_EXTENSIONS
 
 
-def _fits(relative: PurePosixPath, patterns: Sequence[str]) -> bool:
+def _matches(relative: PurePosixPath, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(text, pattern) for pattern in patterns for text in (relative.name, str(relative)))

@@ -1,4 +1,4 @@
-"""One writer at a time to a project, and a journal of requests whose answer was never received."""
+"""Lock of a project for imports on this machine, with a write-ahead journal of unanswered requests."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from filelock import FileLock
 from earmark.storage.atomic_files import atomic_write, key_of
 
 SETTLE_SECONDS = 20.0
-"""How long to wait for the tasks of a request whose sender is gone; it takes 1 s for 1,000 tasks."""
+"""Wait for the tasks of a request whose sender has died; Label Studio takes 1 s for 1,000 tasks."""
 LATEST_SECONDS = 3600.0
-"""So late Label Studio may still carry it out: its pauses for a locked database add up to 51 minutes."""
-LOOK_SECONDS = 0.5
+"""Label Studio may execute a request this late: its pauses for a locked database add up to 51 minutes."""
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Unanswered:
-    """A request that makes tasks, and got no answer yet.
+    """Journal entry of a request that creates tasks and has no answer yet.
 
-    ``identity``: of one of its sounds. ``at``: seconds since 1970. ``after``: the highest number of a task
-    before it. ``waited``: the tasks are there, or nobody waits for them any more.
+    ``identity``: of one of its sounds. ``at``: seconds since 1970. ``after``: the highest task id
+    before it. ``waited``: the tasks exist, or the wait for them has timed out.
     """
 
     identity: str
@@ -34,85 +34,85 @@ class Unanswered:
     waited: bool = False
 
 
-class Turns:
-    """Takes turns with the other imports of this machine, and remembers what was sent.
+class ImportLock:
+    """Cross-process file lock of a project, with a journal of the requests sent to it.
 
-    A request that makes tasks is noted before it is sent, and the note goes away with its answer. A
-    note found by the next turn means that its sender was killed, or never received the answer: then Label
-    Studio may still be at work, so the turn waits until the tasks are there or long overdue. They may
-    come even later, a second time: so the note stays, and each turn removes twins, for `LATEST_SECONDS`.
+    A request that creates tasks is written to the journal before it is sent, and removed with its answer.
+    An entry found by the next holder means that its sender was killed or received no answer. Label Studio
+    may still be at work, so the holder waits until the tasks exist or are long overdue. They may be
+    created again even later: so the entry stays for `LATEST_SECONDS`, and each holder removes duplicates.
 
     Parameters
     ----------
     folder
         Shared by all imports of this machine; the data folder's ``imports``.
-    of
-        What is written to: the address of Label Studio and the project.
+    project
+        The address of Label Studio and the project's id, as one text.
     """
 
-    def __init__(self, folder: Path, of: str) -> None:
+    def __init__(self, folder: Path, project: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        name = key_of(of)[:16]
+        name = key_of(project)[:16]
         self._lock = FileLock(folder / f"{name}.lock")
-        self._note = folder / f"{name}.sent"
+        self._journal = folder / f"{name}.sent"
 
     @contextmanager
-    def turn(
-        self, arrived: Callable[[str], bool], remove_twins: Callable[[int], object] = lambda after: None
+    def acquire(
+        self, arrived: Callable[[str], bool], remove_duplicates: Callable[[int], object] = lambda after: None
     ) -> Iterator[None]:
-        """Hold the project; at the end others may write.
+        """Hold the lock, after the requests of earlier holders are settled.
 
         Parameters
         ----------
         arrived
-            Looks at the project, and returns whether it holds a sound of that identity.
-        remove_twins
-            Removes the second tasks of one sound among those that came after a task.
+            Reads the project, and returns whether it holds a sound of that identity.
+        remove_duplicates
+            Deletes duplicate tasks of one sound among those with an id above its argument.
         """
         with self._lock:
-            notes = [note for note in self._unanswered() if 0 <= time.time() - note.at < LATEST_SECONDS]
-            for note in notes:
+            requests = [sent for sent in self._read() if 0 <= time.time() - sent.at < LATEST_SECONDS]
+            for sent in requests:
                 while (
-                    not note.waited and not arrived(note.identity) and time.time() - note.at < SETTLE_SECONDS
+                    not sent.waited and not arrived(sent.identity) and time.time() - sent.at < SETTLE_SECONDS
                 ):
-                    time.sleep(LOOK_SECONDS)
-            self._write([replace(note, waited=True) for note in notes])
-            afters = [note.after for note in notes if note.after is not None]
+                    time.sleep(POLL_SECONDS)
+            self._write([replace(sent, waited=True) for sent in requests])
+            afters = [sent.after for sent in requests if sent.after is not None]
             if afters:
-                remove_twins(min(afters))
+                remove_duplicates(min(afters))
             yield
 
     @contextmanager
     def sending(self, identity: str, after: int | None = None) -> Iterator[Callable[[], None]]:
-        """Note a request while it is under way; yields what to call when it was refused for sure.
+        """Record a request in the journal until it is answered; yields a function to call if it was refused.
 
         Parameters
         ----------
         identity
-            Of one of its sounds; tasks of one request come together, so one tells of all.
+            Of one of its sounds: the tasks of a request are created together, so one stands for all.
         after
-            The highest number of a task before it.
+            The highest task id before it.
         """
-        others = self._unanswered()
-        self._write([*others, Unanswered(identity, time.time(), after)])
+        earlier = self._read()
+        self._write([*earlier, Unanswered(identity, time.time(), after)])
 
         def answered() -> None:
-            self._write(others)
+            self._write(earlier)
 
         yield answered
         answered()
 
-    def _write(self, notes: list[Unanswered]) -> None:
-        if not notes:
-            self._note.unlink(missing_ok=True)
+    def _write(self, entries: list[Unanswered]) -> None:
+        if not entries:
+            self._journal.unlink(missing_ok=True)
             return
-        with atomic_write(self._note) as part:
-            part.write_text(json.dumps([asdict(note) for note in notes]), encoding="utf-8")
+        with atomic_write(self._journal) as part:
+            part.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
 
-    def _unanswered(self) -> list[Unanswered]:
+    def _read(self) -> list[Unanswered]:
         try:
-            return [Unanswered(**note) for note in json.loads(self._note.read_bytes())]
+            return [Unanswered(**entry) for entry in json.loads(self._journal.read_bytes())]
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError):  # replaced in one step, so an older release's, or edited
+        except (ValueError, TypeError):  # written atomically: edited by hand, or from an older release
             return []

@@ -1,4 +1,4 @@
-"""One run of the import, from the list of sounds to the report."""
+"""Import command: list, check and import the sounds of a source, then write the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from filelock import FileLock
 from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, ProjectNameError
 from earmark.importing import annotators
 from earmark.importing.console import counting, say, summary
-from earmark.importing.destinations import Addresses, LocalFiles, Place, Uploads
+from earmark.importing.destinations import Addresses, Destination, LocalFiles, Uploads
 from earmark.importing.importer import OTHER_LABELS, Importer, Outcome
 from earmark.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
 from earmark.importing.models import STRETCH_FIELDS, Sound
@@ -38,7 +38,7 @@ Where = Literal["uploads", "local-files", "urls"]
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. ``where`` None takes URLs for lists of URLs and buckets, else uploads."""
+    """Options of an import. ``where`` None means URLs for lists of URLs and buckets, else uploads."""
 
     source: Source
     project: str
@@ -53,12 +53,12 @@ class Request:
 
 
 def run(request: Request, settings: Settings) -> int:
-    """Import, and return the exit code: 0 all is in, 1 some is left out, 130 stopped by Ctrl-C.
+    """Run an import; return the exit code: 0 all imported, 1 some left out, 130 stopped by Ctrl-C.
 
     Raises
     ------
     EarmarkError
-        Nothing could be done, or the import broke off; running it again goes on.
+        Nothing could be imported, or the import was interrupted; running it again resumes.
     """
     session = _Session(request, settings)
     with _stoppable() as should_stop:
@@ -74,18 +74,18 @@ class _Session:
 
     def run(self, should_stop: Callable[[], bool]) -> int:
         request = self._request
-        where = request.where or _usual_place(request.source)
-        _agrees(request, where)
-        with explained(self._url):  # an expired token shows already here
+        where = request.where or _default_destination(request.source)
+        _check_options(request, where)
+        with explained(self._url):  # an expired token fails here already
             self._client = client_for(self._settings)
-        # The project first: a wrong token shows at once, not after a thousand files were read.
-        found = self._find()
-        if found is None and not request.create:
+        # The project first: a wrong token fails at once, not after a thousand files were read.
+        project = self._find_project()
+        if project is None and not request.create:
             raise ProjectNameError(
                 f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
             )
-        if found is not None:
-            _takes_uploads(found.label_config or "<View/>", where)
+        if project is not None:
+            _check_uploads_allowed(project.label_config or "<View/>", where)
         listed = list_sounds(request.source, self._passed_over.append)
         with counting("checking", len(listed)) as count:
             checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
@@ -95,23 +95,25 @@ class _Session:
         verdicts = judge(checked, request.rules)
         sounds = sounds_of(verdicts, request.rules, request.split_seconds)
         new = f"a new project '{request.project}'"
-        if found is None and not sounds:  # what is wrong with the files matters more than labels now
+        if project is None and not sounds:  # faulty files matter more than the label config now
             return self._end(new, verdicts, Outcome())
-        if found is None:
+        if project is None:
             config = self._new_config(sounds)
         else:
-            config = found.label_config
+            config = project.label_config
             if request.label_config is not None:
                 say("The project is there already: its label config stays as it is.")
         marking, data_key = self._marking(config, sounds)
-        _fields_are_free(sounds, data_key)
-        _fields_are_filled(config, where, sounds, data_key)
-        if found is None and not request.dry_run:
-            found = self._create(config)
-        number = found.id if found else None
-        place = self._place(where, number)
+        _check_reserved_fields(sounds, data_key)
+        _check_required_fields(config, where, sounds, data_key)
+        if project is None and not request.dry_run:
+            project = self._create_project(config)
+        project_id = project.id if project else None
+        destination = self._destination(where, project_id)
         copies = "duplicate" in request.rules.keep
-        importer = Importer(self._client, self._url, number, data_key, place, self._folder, marking, copies)
+        importer = Importer(
+            self._client, self._url, project_id, data_key, destination, self._folder, marking, copies
+        )
         todo, outcome = importer.plan(sounds)
         _remark_parts(sounds, outcome)
         if not request.dry_run:
@@ -123,17 +125,19 @@ class _Session:
             except EarmarkError:
                 say(f"{outcome.imported} tasks were imported before this; run it again to go on.")
                 raise
-        code = self._end(f"'{found.title}' (project {number})" if found else new, verdicts, outcome)
-        if found is not None and not request.dry_run:
-            say(f"  project {self._url}/projects/{found.id}/data")
+        code = self._end(f"'{project.title}' (project {project_id})" if project else new, verdicts, outcome)
+        if project is not None and not request.dry_run:
+            say(f"  project {self._url}/projects/{project.id}/data")
             if outcome.imported or outcome.already_there:
                 annotated = any("annotations" in marking.part(sound) for sound in todo) if marking else False
-                for line in next_steps(self._client, self._url, found.id, found.title, annotated=annotated):
+                for line in next_steps(
+                    self._client, self._url, project.id, project.title, annotated=annotated
+                ):
                     say(f"  {line}")
         return code
 
     def _end(self, name: str, verdicts: Sequence[Verdict], outcome: Outcome) -> int:
-        """Say how it went, write the report, and return the exit code."""
+        """Print the summary, write the report, and return the exit code."""
         faulty = reasons_of(verdicts, outcome)
         summary(name, outcome, faulty, dry_run=self._request.dry_run)
         lost = sum(v.lost for v in verdicts if state_of(v, outcome.states) in ("imported", "to import"))
@@ -161,12 +165,12 @@ class _Session:
         return SOME_LEFT_OUT if faulty or outcome.left_out or lost or unplaced else ALL_IN
 
     def _new_config(self, sounds: Sequence[Sound]) -> str:
-        given = self._request.label_config
-        if given is not None:
+        path = self._request.label_config
+        if path is not None:
             try:
-                return given.read_text(encoding="utf-8")
+                return path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
-                raise ConfigurationError(f"The label config {given} cannot be read: {error}.") from error
+                raise ConfigurationError(f"The label config {path} cannot be read: {error}.") from error
         groups = groups_of(sounds)
         if not any(group.files for group in groups.values()):
             raise ConfigurationError(
@@ -176,42 +180,42 @@ class _Session:
         return make_label_config(groups)
 
     def _marking(self, config: str, sounds: Sequence[Sound]) -> tuple[Marking | None, str]:
-        """How labels become part of tasks, and the field of a task that holds the address."""
+        """Return the label conversion, None without labels, and the task field with the address."""
         labels_as, groups = self._request.labels_as, groups_of(sounds)
         if labels_as == "none" or not any(sound.marks for sound in sounds):
             return None, audio_data_key(config)
-        if not any(group.files for group in groups.values()):  # nothing was heard in any of them
+        if not any(group.files for group in groups.values()):  # annotated, but without any label
             return Marking({}, labels_as, self._accounts(sounds)), audio_data_key(config)
         controls = find_controls(config, groups)
         marking = Marking(controls, labels_as, self._accounts(sounds))
         names = [record.annotator for sound in sounds for record in sound.marks if record.annotator]
         if labels_as != "predictions":
-            self._passed_over += annotators.about(names, marking.accounts)
+            self._passed_over += annotators.account_warnings(names, marking.accounts)
         return marking, next(iter(controls.values())).data_key
 
     def _accounts(self, sounds: Sequence[Sound]) -> annotators.Accounts:
         named = any(record.annotator for sound in sounds for record in sound.marks)
-        return annotators.find_accounts(self._client, self._url) if named else annotators.NOBODY_KNOWN
+        return annotators.find_accounts(self._client, self._url) if named else annotators.NO_ACCOUNTS
 
-    def _find(self) -> Any | None:
-        """Find the project; one that another import of this machine is making is waited for."""
-        with self._titles() if self._request.create else nullcontext():
+    def _find_project(self) -> Any | None:
+        """Find the project, after any import on this machine that is creating it."""
+        with self._title_lock() if self._request.create else nullcontext():
             return find_project(self._client, self._url, self._request.project)
 
-    def _titles(self) -> FileLock:
-        """Lock of a project's title."""
+    def _title_lock(self) -> FileLock:
+        """Cross-process lock of a project's title."""
         self._folder.mkdir(parents=True, exist_ok=True)
         title = key_of(f"{self._url} {self._request.project}")[:16]
         return FileLock(self._folder / f"{title}.lock")
 
-    def _create(self, config: str) -> Any:
-        """Make the project, unless another import of this machine has made it in the meantime."""
+    def _create_project(self, config: str) -> Any:
+        """Create the project, unless another import on this machine has created it in the meantime."""
         title = self._request.project
-        with self._titles():
-            found = find_project(self._client, self._url, title)
-            return found or create_project(self._client, self._url, title, config)
+        with self._title_lock():
+            project = find_project(self._client, self._url, title)
+            return project or create_project(self._client, self._url, title, config)
 
-    def _place(self, where: Where, project_id: int | None) -> Place:
+    def _destination(self, where: Where, project_id: int | None) -> Destination:
         if where == "urls":
             return Addresses()
         if where == "uploads":
@@ -225,11 +229,11 @@ class _Session:
         return LocalFiles(self._client, self._url, project_id, root)
 
 
-def _usual_place(source: Source) -> Where:
+def _default_destination(source: Source) -> Where:
     return "urls" if source.base_url or kind_of(source.name) in ("bucket", "urls") else "uploads"
 
 
-def _agrees(request: Request, where: Where) -> None:
+def _check_options(request: Request, where: Where) -> None:
     if request.split_seconds is not None and where != "uploads":
         raise ConfigurationError(
             "--split cuts recordings into files that are uploaded: leave --local-files and --as-urls out, "
@@ -237,8 +241,8 @@ def _agrees(request: Request, where: Where) -> None:
         )
 
 
-def _fields_are_free(sounds: Iterable[Sound], data_key: str) -> None:
-    """Make sure that no extra column is lost to a field that the import writes."""
+def _check_reserved_fields(sounds: Iterable[Sound], data_key: str) -> None:
+    """Refuse extra columns that have the name of a field that the import writes."""
     for sound in sounds:
         taken = sound.fields.keys() & ({data_key} | (STRETCH_FIELDS if sound.stretch else frozenset()))
         if taken:
@@ -249,16 +253,16 @@ def _fields_are_free(sounds: Iterable[Sound], data_key: str) -> None:
 
 
 def _remark_parts(sounds: Iterable[Sound], outcome: Outcome) -> None:
-    """Remark sounds that come in without some annotation, which was about a part of them alone."""
+    """Add a remark to sounds that lose an annotation because it covers only a part of them."""
     for sound in sounds:
         if sound.partly and outcome.states.get(sound.listed_name) in ("to import", "to complete"):
             outcome.labels_lost += sound.lost
             outcome.remark(sound, IN_PARTS)
 
 
-def _fields_are_filled(config: str, where: Where, sounds: Sequence[Sound], data_key: str) -> None:
-    """Make sure that each task has every field that the label config shows, or Label Studio refuses it."""
-    _takes_uploads(config, where)
+def _check_required_fields(config: str, where: Where, sounds: Sequence[Sound], data_key: str) -> None:
+    """Refuse sounds without a field that the label config shows: Label Studio would refuse the tasks."""
+    _check_uploads_allowed(config, where)
     for name, tag in required_fields(config).items():
         lacking = [sound for sound in sounds if name != data_key and name not in sound.data()]
         if lacking:
@@ -270,8 +274,8 @@ def _fields_are_filled(config: str, where: Where, sounds: Sequence[Sound], data_
             )
 
 
-def _takes_uploads(config: str, where: Where) -> None:
-    """Refuse uploads to a project with several fields: Label Studio takes files for a single one alone."""
+def _check_uploads_allowed(config: str, where: Where) -> None:
+    """Refuse uploads to a project with several fields: Label Studio accepts files only for a single one."""
     fields = [f"${name} ({tag})" for name, tag in required_fields(config).items()]
     if where == "uploads" and len(fields) > 1:
         raise LabelConfigError(
@@ -283,23 +287,23 @@ def _takes_uploads(config: str, where: Where) -> None:
 
 
 def _slug(project: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in project).strip("-")[:50] or "project"
+    return "".join(char if char.isalnum() else "-" for char in project).strip("-")[:50] or "project"
 
 
 @contextmanager
 def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Yield whether Ctrl-C was pressed; the work at hand is finished first, a second one ends it at once."""
-    asked = False
+    """Handle Ctrl-C: yield a function that returns whether it was pressed; a second one stops at once."""
+    stop_requested = False
 
     def stop(_number: int, _frame: object) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal stop_requested
+        if stop_requested:
             raise KeyboardInterrupt
-        asked = True
+        stop_requested = True
         say("Stopping after this batch; Ctrl-C again stops at once.")
 
     previous = signal.signal(signal.SIGINT, stop)
     try:
-        yield lambda: asked
+        yield lambda: stop_requested
     finally:
         signal.signal(signal.SIGINT, previous)

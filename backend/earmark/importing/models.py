@@ -1,4 +1,4 @@
-"""What is to be imported, from the list to the task: one sound, and what is known of it."""
+"""Data classes of an import: a listed sound, its audio facts, and the task data made of them."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from earmark.export.records import (
 Trust = Literal["curated", "noisy"]
 
 TRUST_FIELD = "label_trust"
-"""Field of a task's data that says how far its labels are to be trusted: ``curated`` or ``noisy``."""
+"""Field of a task's data with the reliability of its labels: ``curated`` or ``noisy``."""
 NAME_FIELD, DIGEST_FIELD, SOURCE_DIGEST_FIELD = "fname", "sha256", "source_sha256"
 DURATION_FIELD = "duration"
-"""Seconds of the sound that a task plays; bulk predictions share work out by it."""
+"""Seconds of the sound that a task plays; bulk predictions distribute work by it."""
 ANNOTATORS_FIELD = "annotators"
 """Annotators of the task's imported annotations that have no account in Label Studio."""
 OWN_FIELDS = frozenset({NAME_FIELD, DIGEST_FIELD, DURATION_FIELD, TRUST_FIELD})
-"""Fields of a task's data that every import writes itself, whatever a table has under these names."""
+"""Fields of a task's data that every import writes itself; columns of these names are ignored."""
 STRETCH_FIELDS = frozenset({SOURCE_FIELD, SOURCE_START_FIELD, SOURCE_END_FIELD, SOURCE_DIGEST_FIELD})
-"""Those that an import writes of stretches of a recording."""
+"""Fields that an import writes only for stretches of a recording."""
 _TOUCH_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A sound that a source names.
+    """A sound in the list of a source.
 
-    ``path`` is where it is on this machine; without one it is fetched from ``origin``: a URL, an
-    address of a bucket, or a path that Label Studio serves. ``address`` is what a task gets that
-    points to the sound where it is. Control names of ``marks`` may be empty: any control will do.
+    ``path`` is its local file; without one it is fetched from ``origin``: a URL, an address in a
+    bucket, or a path that Label Studio serves. ``address`` is the address for tasks that leave the
+    sound in place. ``marks`` are its label records; an empty control name means any control.
     """
 
     path: Path | None
@@ -53,7 +53,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Facts:
-    """What hearing a file once has shown.
+    """Audio facts of a decoded file.
 
     ``size`` in bytes, ``duration`` in seconds, ``peak_dbfs`` of the mean of all channels (-200 for
     digital silence), ``clipped`` the share of samples at full scale, from 0 to 1.
@@ -70,7 +70,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Sound:
-    """A readable sound, or with ``stretch`` a part of one that is cut out when its turn comes."""
+    """A readable sound, or with ``stretch`` a part of one, which is cut just before its upload."""
 
     path: Path
     fname: str
@@ -81,27 +81,27 @@ class Sound:
     address: str = ""
     stretch: Stretch | None = None
     listed_as: str = ""
-    """Name in the source's list, where that is another one: of the whole recording, for a stretch."""
+    """Name in the source's list where it differs: for a stretch, that of the whole recording."""
     lost: int = 0
-    """Labels left out because only a part of it was annotated."""
+    """Number of labels left out because only a part of the sound was annotated."""
     partly: bool = False
-    """Whether some annotation is left out for that reason."""
+    """Whether an annotation is left out for that reason."""
     cut_sha256: str = ""
-    """Digest of the file that a stretch was cut into, once it is; ``facts`` has that of the whole."""
+    """Digest of the file of a stretch, once it is cut; ``facts`` has that of the whole recording."""
 
     @property
     def part(self) -> Part:
-        """What makes it the same sound for an import, whatever it is called."""
+        """The part of a recording that identifies the sound, independent of its name."""
         return part_of(self.data()) or Part(self.facts.sha256)
 
     @property
     def identity(self) -> str:
-        """That, as text."""
+        """Key of that part, as text."""
         return self.part.identity
 
     @property
     def content(self) -> str:
-        """Digest of the file at ``path``: of a stretch that was cut, of its own file."""
+        """SHA-256 of the file at ``path``; for a stretch that is cut, of its own file."""
         return self.cut_sha256 or self.facts.sha256
 
     @property
@@ -111,29 +111,29 @@ class Sound:
 
     @property
     def extension(self) -> str:
-        """Of the file that is imported, with its dot, in small letters; stretches are cut as FLAC."""
+        """Lower-case extension of the imported file, with its dot; stretches are cut as FLAC."""
         return ".flac" if self.stretch else self.path.suffix.lower()
 
     def data(self) -> dict[str, Any]:
-        """Fields of the task's data, all but the address."""
-        known: dict[str, Any] = {**self.fields, NAME_FIELD: self.fname}
+        """Return the fields of the task's data except the address."""
+        fields: dict[str, Any] = {**self.fields, NAME_FIELD: self.fname}
         seconds = self.stretch.end - self.stretch.start if self.stretch else self.facts.duration
-        known[DURATION_FIELD] = round(seconds, 3)
+        fields[DURATION_FIELD] = round(seconds, 3)
         if self.stretch:
-            known |= {
+            fields |= {
                 SOURCE_FIELD: self.stretch.source,
                 SOURCE_START_FIELD: round(self.stretch.start, 6),
                 SOURCE_END_FIELD: round(self.stretch.end, 6),
                 SOURCE_DIGEST_FIELD: self.facts.sha256,
             }
         else:
-            known[DIGEST_FIELD] = self.facts.sha256
-        return known | ({TRUST_FIELD: self.trust} if self.trust else {})
+            fields[DIGEST_FIELD] = self.facts.sha256
+        return fields | ({TRUST_FIELD: self.trust} if self.trust else {})
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a task plays of a recording: its file's sha256, and from where to where in seconds."""
+    """The part of a recording that a task plays: the file's SHA-256, start and end in seconds."""
 
     recording: str
     start: float = 0.0
@@ -141,21 +141,21 @@ class Part:
 
     @property
     def identity(self) -> str:
-        """The same text for the same part, and for no other."""
+        """Unique text of the part: the digest, with the times unless it is the whole recording."""
         whole = self.end == math.inf
         return self.recording if whole else f"{self.recording}@{self.start:.6f}-{self.end:.6f}"
 
     def overlaps(self, other: Part) -> bool:
-        """Whether both have some of the same recording; that they touch is not enough."""
-        together = min(self.end, other.end) - max(self.start, other.start)
-        return self.recording == other.recording and together > _TOUCH_SECONDS
+        """Whether both share more than 1 ms of the same recording."""
+        shared = min(self.end, other.end) - max(self.start, other.start)
+        return self.recording == other.recording and shared > _TOUCH_SECONDS
 
 
 def part_of(data: Mapping[str, Any]) -> Part | None:
-    """Return what makes a task's sound the same one for an import; None where nothing does.
+    """Return the part of a recording that a task plays; None if its data does not name one.
 
-    A stretch is known by the whole recording and its place in it, because the same samples may be
-    encoded otherwise tomorrow; any other sound by its content.
+    A stretch is identified by the whole recording and its times, because another run may encode the
+    same samples differently; any other sound by its content.
     """
     stretch, source = stretch_of(data), data.get(SOURCE_DIGEST_FIELD)
     if stretch and isinstance(source, str) and source:
@@ -165,11 +165,11 @@ def part_of(data: Mapping[str, Any]) -> Part | None:
 
 
 def clip_labels(marks: tuple[ClipRecord, ...]) -> list[str]:
-    """Return every label of a sound, of the whole and of its regions, each once, in order."""
-    found: dict[str, None] = {}
+    """Return the labels of a sound, tags and those of regions, each once, in order."""
+    unique: dict[str, None] = {}
     for record in marks:
         for labels in record.tags.values():
-            found.update(dict.fromkeys(labels))
+            unique.update(dict.fromkeys(labels))
         for regions in record.regions.values():
-            found.update(dict.fromkeys(region.label for region in regions))
-    return list(found)
+            unique.update(dict.fromkeys(region.label for region in regions))
+    return list(unique)

@@ -10,12 +10,12 @@ from earmark.labelstudio.client import explained
 
 
 def next_steps(client: Any, url: str, project_id: int, title: str, *, annotated: bool) -> list[str]:
-    """Return lines that say what to do with a project that sounds were imported into.
+    """Return lines with the next commands for a project that sounds were imported into.
 
     Parameters
     ----------
     annotated
-        Whether the import brought annotations, of which Label Studio sends no webhook.
+        Whether the import created annotations, for which Label Studio sends no webhook.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which of the checked sounds come in, and what is said of the others."""
+"""Quality rules: which checked sounds are imported, and the faults of the others."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from earmark.importing.splitting import annotated_whole, stretches
 Excusable = Literal["silent", "short", "duplicate"]
 
 CLIPPED_SHARE = 0.001
-"""A sound with more samples than this at full scale is reported as clipped; it comes in all the same."""
+"""A sound with a larger share of samples at full scale is reported as clipped, and imported."""
 END_TOLERANCE_SECONDS = 0.1
-"""So far a region may reach over its sound's end unsaid: decoders and players differ by some frames."""
+"""A region may exceed its sound by this without a report: decoders and players differ by some frames."""
 _HARMLESS: frozenset[Fault] = frozenset({"clipped", "beyond"})
-"""Reported, and no reason to stay out."""
+"""Faults that are reported, but do not exclude a sound."""
 _TRUST_ORDER = {"curated": 0, None: 1, "noisy": 2}
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What counts as silent (peak in dBFS) and too short (seconds), and what comes in all the same."""
+    """Thresholds for silent (peak in dBFS) and short (seconds) sounds, and the faults to import anyway."""
 
     silent_below: float = -60.0
     min_seconds: float = 0.1
@@ -35,76 +35,76 @@ class Rules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One checked sound, what is wrong with it, and whether it comes in.
+    """Decision about one checked sound: its faults, and whether it is imported.
 
-    ``marks`` are its labels as they come in, regions cut at the sound's end; ``lost`` counts those
-    that lie beyond it.
+    ``marks`` are its label records for the import, with regions cut at the sound's end; ``lost`` is the
+    number of regions beyond it.
     """
 
     checked: Checked
     faults: tuple[tuple[Fault, str], ...]
-    let_in: bool
+    accepted: bool
     marks: tuple[ClipRecord, ...] = ()
     lost: int = 0
 
     @property
     def item(self) -> Listed:
-        """What the source says of it."""
+        """The sound as the source lists it."""
         return self.checked.item
 
     @property
     def why(self) -> str:
-        """All that is wrong with it, as sentences."""
+        """All faults, as sentences."""
         return " ".join(sentence for _, sentence in self.faults)
 
 
 def keep_of(text: str) -> frozenset[Excusable]:
-    """Read ``silent,short,duplicate`` or some of them.
+    """Parse the ``--keep`` option: some of ``silent,short,duplicate``.
 
     Raises
     ------
     ConfigurationError
-        Another word is among them.
+        It contains another word.
     """
     words = {part.strip() for part in text.split(",") if part.strip()}
-    known: tuple[Excusable, ...] = get_args(Excusable)
-    if not words <= set(known):
+    excusable: tuple[Excusable, ...] = get_args(Excusable)
+    if not words <= set(excusable):
         raise ConfigurationError(
-            f"--keep takes {', '.join(known)}, not {', '.join(sorted(words - set(known)))}; "
+            f"--keep takes {', '.join(excusable)}, not {', '.join(sorted(words - set(excusable)))}; "
             "what cannot be read cannot be kept."
         )
-    return frozenset(word for word in known if word in words)
+    return frozenset(word for word in excusable if word in words)
 
 
 def judge(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
-    """Judge each sound, in order. Of the same content, the most trusted labels win, then the first name."""
-    firsts: dict[str, Listed] = {}
-    for one in sorted(checked, key=lambda one: _TRUST_ORDER[one.item.trust]):
-        if one.facts and not set(_kinds(one, rules)) - rules.keep:
-            firsts.setdefault(one.facts.sha256, one.item)
+    """Judge each sound, in order. Of duplicates, the first with the most trusted labels is accepted."""
+    originals: dict[str, Listed] = {}
+    for sound in sorted(checked, key=lambda sound: _TRUST_ORDER[sound.item.trust]):
+        if sound.facts and not set(_excluding_faults(sound, rules)) - rules.keep:
+            originals.setdefault(sound.facts.sha256, sound.item)
     verdicts = []
-    for one in checked:
-        faults = _faults(one, rules)
-        first = firsts.get(one.facts.sha256) if one.facts else None
-        if first is not None and first is not one.item:
-            faults.append(("duplicate", f"It is the same sound as {first.fname}."))
-        let_in = one.facts is not None and not {kind for kind, _ in faults} - rules.keep - _HARMLESS
-        marks, lost = one.item.marks, 0
-        if one.facts:
-            marks, cut, lost = _within(marks, one.facts.duration)
+    for sound in checked:
+        faults = _faults(sound, rules)
+        original = originals.get(sound.facts.sha256) if sound.facts else None
+        if original is not None and original is not sound.item:
+            faults.append(("duplicate", f"It is the same sound as {original.fname}."))
+        accepted = sound.facts is not None and not {kind for kind, _ in faults} - rules.keep - _HARMLESS
+        marks, lost = sound.item.marks, 0
+        if sound.facts:
+            marks, cut, lost = _cut_at_end(marks, sound.facts.duration)
             if cut or lost:
-                dropped = len(one.item.marks) - len(marks)
-                faults.append(("beyond", _beyond(cut, lost, dropped, one.facts.duration)))
-        verdicts.append(Verdict(one, tuple(faults), let_in, marks, lost))
+                dropped = len(sound.item.marks) - len(marks)
+                faults.append(("beyond", _beyond_sentence(cut, lost, dropped, sound.facts.duration)))
+        verdicts.append(Verdict(sound, tuple(faults), accepted, marks, lost))
     return verdicts
 
 
 def sounds_of(verdicts: Iterable[Verdict], rules: Rules, split_seconds: float | None = None) -> list[Sound]:
-    """Return the sounds that come in, long ones as stretches where ``split_seconds`` asks for it."""
+    """Return the sounds to import; with ``split_seconds``, longer ones as stretches."""
     sounds: list[Sound] = []
     for verdict in verdicts:
         facts, path, item = verdict.checked.facts, verdict.checked.path, verdict.item
-        if not verdict.let_in or facts is None:
+        if not verdict.accepted or facts is None:
             continue
         whole = Sound(path or Path(), item.fname, facts, verdict.marks, item.fields, item.trust, item.address)
         sounds += (
@@ -113,14 +113,14 @@ def sounds_of(verdicts: Iterable[Verdict], rules: Rules, split_seconds: float | 
     return sounds
 
 
-def _kinds(one: Checked, rules: Rules) -> list[Fault]:
-    return [kind for kind, _ in _faults(one, rules) if kind not in _HARMLESS]
+def _excluding_faults(sound: Checked, rules: Rules) -> list[Fault]:
+    return [kind for kind, _ in _faults(sound, rules) if kind not in _HARMLESS]
 
 
-def _faults(one: Checked, rules: Rules) -> list[tuple[Fault, str]]:
-    facts = one.facts
+def _faults(sound: Checked, rules: Rules) -> list[tuple[Fault, str]]:
+    facts = sound.facts
     if facts is None:
-        return [("unreadable", one.why)]
+        return [("unreadable", sound.why)]
     faults: list[tuple[Fault, str]] = []
     if facts.duration < rules.min_seconds:
         faults.append(("short", f"It lasts {facts.duration:.3f} s, less than {rules.min_seconds:g} s."))
@@ -132,9 +132,9 @@ def _faults(one: Checked, rules: Rules) -> list[tuple[Fault, str]]:
     return faults
 
 
-def _within(marks: tuple[ClipRecord, ...], seconds: float) -> tuple[tuple[ClipRecord, ...], int, int]:
-    """Labels of a sound of that length; how many regions were cut at its end, and how many lie beyond it."""
-    regions = [region for record in marks for found in record.regions.values() for region in found]
+def _cut_at_end(marks: tuple[ClipRecord, ...], seconds: float) -> tuple[tuple[ClipRecord, ...], int, int]:
+    """Cut regions at the sound's end; return the records, the number of cut regions, and of those beyond."""
+    regions = [region for record in marks for group in record.regions.values() for region in group]
     if all(region.end <= seconds for region in regions):
         return marks, 0, 0
     latest = seconds + END_TOLERANCE_SECONDS
@@ -142,25 +142,27 @@ def _within(marks: tuple[ClipRecord, ...], seconds: float) -> tuple[tuple[ClipRe
         {
             control: tuple(
                 replace(region, start=min(region.start, seconds), end=min(region.end, seconds))
-                for region in found
+                for region in group
                 if region.start < seconds or region.end <= latest
             )
-            for control, found in record.regions.items()
+            for control, group in record.regions.items()
         }
         for record in marks
     ]
-    kept = []
+    records = []
     for record, within in zip(marks, trimmed, strict=True):
-        # A control that has lost all its regions would say that nothing sounds, which no source does.
-        left = {control: found for control, found in within.items() if found or not record.regions[control]}
-        if left or any(record.tags.values()) or not record.regions:
-            kept.append(replace(record, regions=left))
+        # A control that lost all its regions would mean that nothing sounds, which no source states.
+        remaining = {
+            control: group for control, group in within.items() if group or not record.regions[control]
+        }
+        if remaining or any(record.tags.values()) or not record.regions:
+            records.append(replace(record, regions=remaining))
     lost = sum(region.start >= seconds and region.end > latest for region in regions)
-    return tuple(kept), sum(region.end > latest for region in regions) - lost, lost
+    return tuple(records), sum(region.end > latest for region in regions) - lost, lost
 
 
-def _beyond(cut: int, lost: int, dropped: int, seconds: float) -> str:
-    said = [f"{cut} of its regions cut at its end"] if cut else []
-    said += [f"{lost} left out that lie beyond it"] if lost else []
-    without = " No region is left of its annotation, so it comes in without one." if dropped else ""
-    return f"It lasts {seconds:.3f} s: {', '.join(said)}.{without}"
+def _beyond_sentence(cut: int, lost: int, dropped: int, seconds: float) -> str:
+    parts = [f"{cut} of its regions cut at its end"] if cut else []
+    parts += [f"{lost} left out that lie beyond it"] if lost else []
+    note = " No region is left of its annotation, so it comes in without one." if dropped else ""
+    return f"It lasts {seconds:.3f} s: {', '.join(parts)}.{note}"

@@ -1,4 +1,4 @@
-"""Sounds that are elsewhere: a list of URLs, or everything below an address of a bucket."""
+"""Remote sources: list the sounds of a URL list or a bucket prefix, and fetch objects of a bucket."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ _CHUNK_BYTES = 1 << 20
 
 
 def is_remote(address: str) -> bool:
-    """Whether it is a URL or the address of a bucket's object, not a path."""
+    """Whether the text is a URL or the address of an object in a bucket, not a path."""
     return address.partition("://")[0].lower() in {"http", "https", *BUCKETS} and "://" in address
 
 
 def is_bucket(address: str) -> bool:
-    """Whether it is an address such as ``s3://bucket/folder``."""
+    """Whether the text is an address in a bucket, such as ``s3://bucket/folder``."""
     return address.partition("://")[0] in BUCKETS and "://" in address
 
 
 def name_of(address: str) -> str:
-    """What a sound elsewhere is called: its address without scheme and query."""
+    """Return the name of a remote sound: its address without scheme, credentials and query."""
     parts = urlsplit(address)
     return unquote(f"{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
 def list_urls(table: Path) -> list[Listed]:
-    """List the URLs of a text file, one a line; empty lines and those that start with # are passed over.
+    """List the URLs of a text file, one a line; empty lines and lines that start with # are skipped.
 
     Raises
     ------
     ConfigurationError
-        The file is not there, or a line is no address.
+        The file cannot be read, or a line is no address.
     """
     try:
         lines = table.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{table} cannot be read as UTF-8 text: {error}.") from error
-    found: dict[str, Listed] = {}
+    by_address: dict[str, Listed] = {}
     names: set[str] = set()
     for number, line in enumerate(lines, 1):
         address = line.strip()
-        if not address or address.startswith("#") or address in found:
+        if not address or address.startswith("#") or address in by_address:
             continue
         if not is_remote(address):
             raise ConfigurationError(
@@ -58,59 +58,59 @@ def list_urls(table: Path) -> list[Listed]:
         name = name_of(address)
         fname = address if name in names else name  # two queries of one path
         names.add(name)
-        found[address] = Listed(None, fname, origin=address, address=address)
-    return list(found.values())
+        by_address[address] = Listed(None, fname, origin=address, address=address)
+    return list(by_address.values())
 
 
 def list_bucket(prefix: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Listed]:
     """List the sounds below an address such as ``s3://bucket/folder``, sorted.
 
-    The bucket's keys come from where its own tools look, such as ``AWS_ACCESS_KEY_ID`` or
-    ``~/.aws``; ``AWS_ENDPOINT_URL`` is another server than Amazon's.
+    The credentials come from the usual places of the bucket's own tools, such as ``AWS_ACCESS_KEY_ID``
+    or ``~/.aws``; ``AWS_ENDPOINT_URL`` selects another server than Amazon's.
 
     Raises
     ------
     ConfigurationError
-        The library for this kind of bucket is missing, or the bucket is not there or refuses.
+        The library for this kind of bucket is missing, or the bucket does not exist or refuses.
     """
     base = prefix.rstrip("/") + "/"
     scheme = prefix.partition("://")[0]
-    with _explained(prefix):
+    with _listing_errors(prefix):
         files = bucket_files(scheme).find(base)
-    found = []
+    sounds = []
     for name in sorted(files):
         address = f"{scheme}://{name}"
         relative = PurePosixPath(address.removeprefix(base))
         hidden = any(part.startswith(".") for part in relative.parts)
         if not hidden and wanted(relative, include, exclude):
-            found.append(Listed(None, str(relative), origin=address, address=address))
-    return found
+            sounds.append(Listed(None, str(relative), origin=address, address=address))
+    return sounds
 
 
-def place_of_object(address: str, folder: Path) -> Path:
-    """Return where below ``folder`` a copy of an object of a bucket belongs; a new version elsewhere.
+def object_copy_path(address: str, folder: Path) -> Path:
+    """Return the path below ``folder`` for a copy of an object; each version of it has another path.
 
     Raises
     ------
     SoundNotFoundError
-        There is no such object.
+        The object does not exist.
     SoundUnreachableError
         The bucket refuses or cannot be reached.
     ConfigurationError
         The library for this kind of bucket is missing.
     """
-    with _explained_object(address):
-        about = bucket_files(address.partition("://")[0]).info(address)
-        version = about.get("ETag") or about.get("etag") or about.get("mtime")
-        name = key_of(f"{address} {version} {about.get('size')}")
+    with _fetching_errors(address):
+        info = bucket_files(address.partition("://")[0]).info(address)
+        version = info.get("ETag") or info.get("etag") or info.get("mtime")
+        name = key_of(f"{address} {version} {info.get('size')}")
         return folder / name[:2] / f"{name}{PurePosixPath(urlsplit(address).path).suffix}"
 
 
 def fetch_object(address: str, path: Path) -> None:
-    """Copy an object of a bucket to ``path``; raises as ``place_of_object`` does."""
+    """Copy an object of a bucket to ``path``; raises like ``object_copy_path``."""
     files = bucket_files(address.partition("://")[0])
     with (
-        _explained_object(address),
+        _fetching_errors(address),
         atomic_write(path) as part,
         files.open(address, "rb") as source,
         part.open("wb") as copy,
@@ -120,21 +120,21 @@ def fetch_object(address: str, path: Path) -> None:
 
 
 @contextmanager
-def _explained_object(address: str) -> Iterator[None]:
+def _fetching_errors(address: str) -> Iterator[None]:
     try:
         yield
     except ConfigurationError:
         raise
     except FileNotFoundError as error:
         raise SoundNotFoundError(f"There is no {address}: check the list.") from error
-    except Exception as error:  # the libraries of clouds raise what they like
+    except Exception as error:  # each cloud library has exceptions of its own
         raise SoundUnreachableError(
             f"{address} cannot be fetched ({error}): check the bucket's keys."
         ) from error
 
 
 @contextmanager
-def _explained(prefix: str) -> Iterator[None]:
+def _listing_errors(prefix: str) -> Iterator[None]:
     try:
         yield
     except ConfigurationError:

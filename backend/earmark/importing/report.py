@@ -1,4 +1,4 @@
-"""What was found in the files, as a table and as a page with pictures that needs no network."""
+"""Import report: a CSV table of all files, and a self-contained HTML page with charts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
-from earmark.importing import charts as pictures
+from earmark.importing import charts
 from earmark.importing.importer import Outcome
 from earmark.importing.models import clip_labels
 from earmark.importing.quality_rules import Verdict
@@ -19,7 +19,7 @@ from earmark.storage.atomic_files import atomic_write
 
 CSV_NAME, PAGE_NAME = "report.csv", "report.html"
 ROWS_SHOWN = 500
-"""Files that the page lists; the table has all."""
+"""Maximum of files that the page lists; the table has all."""
 _COLUMNS = (
     *("file", "state", "faults", "reason", "duration_seconds", "sample_rate", "channels", "peak_dbfs"),
     *("clipped_share", "size_bytes", "sha256", "labels", "label_trust"),
@@ -48,7 +48,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums; } td.f { overflow-
 
 @dataclass(frozen=True)
 class Report:
-    """Where the parts of a report lie."""
+    """Paths of the two files of a report."""
 
     table: Path
     page: Path
@@ -57,12 +57,12 @@ class Report:
 def write_report(
     folder: Path, title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over: Sequence[str] = ()
 ) -> Report:
-    """Write both parts, in place of those of an earlier run.
+    """Write the table and the page, replacing those of an earlier run.
 
     Parameters
     ----------
     passed_over
-        Sentences about what the source holds beside sounds and labels.
+        Sentences about content of the source that is not imported.
 
     Raises
     ------
@@ -71,25 +71,25 @@ def write_report(
     """
     report = Report(folder / CSV_NAME, folder / PAGE_NAME)
     with atomic_write(report.table) as part, part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(_COLUMNS)
-        refused = {**_remarks(outcome), **outcome.reasons()}
-        table.writerows(_row(verdict, outcome.states, refused) for verdict in verdicts)
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        reasons = {**_remarks(outcome), **outcome.reasons()}
+        writer.writerows(_row(verdict, outcome.states, reasons) for verdict in verdicts)
     with atomic_write(report.page) as part:
         part.write_text(_page(title, verdicts, outcome, passed_over), encoding="utf-8")
     return report
 
 
 def state_of(verdict: Verdict, states: Mapping[str, str]) -> str:
-    """What became of a sound: imported, already there, to import, or left out."""
-    return states.get(verdict.item.fname, "left out") if verdict.let_in else "left out"
+    """Return the state of a sound: imported, already there, to import, left out …"""
+    return states.get(verdict.item.fname, "left out") if verdict.accepted else "left out"
 
 
 def reasons_of(verdicts: Sequence[Verdict], outcome: Outcome) -> list[tuple[str, str]]:
-    """Return the sounds that were left out, each with what is wrong with it or why it has no place."""
-    refused = outcome.reasons()
+    """Return the names of the sounds that were left out, each with the reasons."""
+    reasons = outcome.reasons()
     return [
-        (verdict.item.fname, _reason(verdict, refused))
+        (verdict.item.fname, _reason(verdict, reasons))
         for verdict in verdicts
         if state_of(verdict, outcome.states) == "left out"
     ]
@@ -99,15 +99,15 @@ def _remarks(outcome: Outcome) -> dict[str, str]:
     return {fname: " ".join(sentences) for fname, sentences in outcome.remarks.items()}
 
 
-def _reason(verdict: Verdict, refused: Mapping[str, str]) -> str:
-    return " ".join(filter(None, (refused.get(verdict.item.fname), verdict.why)))
+def _reason(verdict: Verdict, reasons: Mapping[str, str]) -> str:
+    return " ".join(filter(None, (reasons.get(verdict.item.fname), verdict.why)))
 
 
-def _row(verdict: Verdict, states: Mapping[str, str], refused: Mapping[str, str]) -> list[object]:
+def _row(verdict: Verdict, states: Mapping[str, str], reasons: Mapping[str, str]) -> list[object]:
     facts, item = verdict.checked.facts, verdict.item
-    known: list[object] = [""] * 7
+    facts_cells: list[object] = [""] * 7
     if facts:
-        known = [
+        facts_cells = [
             f"{facts.duration:.6f}",
             facts.sample_rate,
             facts.channels,
@@ -120,36 +120,36 @@ def _row(verdict: Verdict, states: Mapping[str, str], refused: Mapping[str, str]
         _printable(item.fname),
         state_of(verdict, states),
         ",".join(kind for kind, _ in verdict.faults),
-        _reason(verdict, refused),
-        *known,
+        _reason(verdict, reasons),
+        *facts_cells,
         ",".join(clip_labels(verdict.marks)),
         item.trust or "",
     ]
 
 
 def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over: Sequence[str]) -> str:
-    heard = [verdict.checked.facts for verdict in verdicts if verdict.checked.facts]
-    labels = [clip_labels(verdict.marks) for verdict in verdicts if verdict.let_in]
+    facts_list = [verdict.checked.facts for verdict in verdicts if verdict.checked.facts]
+    labels = [clip_labels(verdict.marks) for verdict in verdicts if verdict.accepted]
     faults = Counter(kind for verdict in verdicts for kind, _ in verdict.faults)
     states = Counter(state_of(verdict, outcome.states) for verdict in verdicts)
-    seconds = sum(facts.duration for facts in heard)
+    seconds = sum(facts.duration for facts in facts_list)
     cards = [("files", len(verdicts), "")]
     cards += [(state, states[state], "bad" if state == "left out" else "") for state in sorted(states)]
     figures = [
-        pictures.histogram("Duration", [facts.duration for facts in heard], "seconds"),
-        pictures.histogram("Peak level", [max(-100.0, f.peak_dbfs) for f in heard], "dBFS"),
-        pictures.bars("Sample rate", Counter(f"{f.sample_rate / 1000:g} kHz" for f in heard)),
-        pictures.bars("Channels", Counter(_channels(facts.channels) for facts in heard)),
-        pictures.bars("Label balance", Counter(label for found in labels for label in found)),
-        pictures.together("Labels that occur together", labels),
+        charts.histogram("Duration", [facts.duration for facts in facts_list], "seconds"),
+        charts.histogram("Peak level", [max(-100.0, f.peak_dbfs) for f in facts_list], "dBFS"),
+        charts.bars("Sample rate", Counter(f"{f.sample_rate / 1000:g} kHz" for f in facts_list)),
+        charts.bars("Channels", Counter(_channels(facts.channels) for facts in facts_list)),
+        charts.bars("Label balance", Counter(label for names in labels for label in names)),
+        charts.cooccurrence("Labels that occur together", labels),
     ]
-    lasts = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+    length = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",
         f"<title>Import: {escape(title)}</title><style>{_STYLE}</style><main>",
         f"<h1>Import into {escape(title)}</h1>",
-        f"<p class='when'>{datetime.now():%d %B %Y, %H:%M}; {lasts} of sound; every file in {CSV_NAME}</p>",
+        f"<p class='when'>{datetime.now():%d %B %Y, %H:%M}; {length} of sound; every file in {CSV_NAME}</p>",
         "<div class='cards'>",
         *(f"<div class='card {kind}'><b>{n:,}</b><span>{text}</span></div>" for text, n, kind in cards),
         *(f"<div class='card'><b>{n:,}</b><span>{kind}</span></div>" for kind, n in faults.most_common()),
@@ -193,10 +193,10 @@ def _examples(verdicts: Sequence[Verdict]) -> str:
 
 
 def _balance(labels: Sequence[Sequence[str]]) -> str:
-    files = Counter(label for found in labels for label in found)
+    files = Counter(label for names in labels for label in names)
     if not files:
         return ""
-    alone = Counter(found[0] for found in labels if len(found) == 1)
+    alone = Counter(names[0] for names in labels if len(names) == 1)
     rows = [(label, f"{count:,}", f"{alone[label]:,}") for label, count in files.most_common(ROWS_SHOWN)]
     return _table(f"{len(files)} labels", ("label", "files", "as the only label"), rows)
 
@@ -206,9 +206,9 @@ def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     body = "".join(
         "<tr>"
         + "".join(
-            f"<td class='{'n' if cell.replace(',', '').isdecimal() and place else 'f'}'>"
+            f"<td class='{'n' if cell.replace(',', '').isdecimal() and column else 'f'}'>"
             f"{escape(_printable(cell))}</td>"
-            for place, cell in enumerate(row)
+            for column, cell in enumerate(row)
         )
         + "</tr>"
         for row in rows

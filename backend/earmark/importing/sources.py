@@ -1,4 +1,4 @@
-"""From what was named on the command line to a list of sounds."""
+"""Import sources: list the sounds of a folder, bucket, table, export or list of URLs."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be imported: an address, and how to read what is there.
+    """Options of a source: its path or address, and how to read it.
 
-    ``audio_dir`` is the folder that a table's names are relative to; None takes the table's own.
-    ``trust`` marks all sounds; a column of a table goes before it. ``base_url`` is where the same
-    files are served, with the same names. ``format`` is of an export of this tool; None recognises
-    those that one file holds.
+    ``audio_dir`` is the folder that a table's names are relative to; None means the table's own.
+    ``trust`` applies to all sounds; a column of a table takes precedence. ``base_url`` is the URL at
+    which the same files are served, with the same names. ``format`` is the format of an export of this
+    tool; None detects those that are a single file.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Source:
 
 
 def kind_of(name: str) -> Kind:
-    """Tell what a source is, from its address.
+    """Detect the kind of a source from its path or address.
 
     Raises
     ------
     ConfigurationError
-        It is not there, or nothing that can be imported.
+        The source does not exist, or cannot be imported.
     """
     if is_bucket(name):
         return "bucket"
@@ -78,48 +78,48 @@ def kind_of(name: str) -> Kind:
 
 
 def list_sounds(source: Source, say: Callable[[str], None] = lambda sentence: None) -> list[Listed]:
-    """List every sound of a source that fits its patterns.
+    """List the sounds of a source that match its patterns.
 
     Parameters
     ----------
     say
-        Gets a sentence for each kind of thing that is passed over.
+        Called with a sentence for each kind of content that is not imported.
 
     Raises
     ------
     ConfigurationError
-        The source cannot be read, an option does not go with it, or it has no sound that fits.
+        The source cannot be read, an option does not apply to it, or no sound matches.
     FormatError
-        It is an export of this tool that is damaged.
+        The source is a damaged export of this tool.
     """
     kind, path = kind_of(source.name), Path(source.name)
     if source.folder_labels and kind != "folder":
         raise ConfigurationError("--labels-from folder goes with a folder alone.")
-    own = source.format or _recognised(kind, path)
-    if own is not None:
-        listed = _of_table(source, annotated_parts(path, list_own_export(path, own)))
+    export_format = source.format or _detect_export_format(kind, path)
+    if export_format is not None:
+        listed = _resolve_rows(source, annotated_parts(path, list_own_export(path, export_format)))
     elif kind == "folder":
         labelled = source.folder_labels
         listed = list_folder(path, source.include, source.exclude, labelled=labelled, say=say)
     elif kind == "bucket":
         listed = list_bucket(source.name, source.include, source.exclude)
     elif kind == "urls":
-        listed = [item for item in list_urls(path) if _fits(source, item.fname)]
+        listed = [item for item in list_urls(path) if _matches(source, item.fname)]
     elif kind == "table":
-        listed = _of_table(source, annotated_parts(path, list_csv(path, source.columns)))
+        listed = _resolve_rows(source, annotated_parts(path, list_csv(path, source.columns)))
     elif kind == "json-lines":
-        listed = _of_table(source, list_json_lines(path, source.columns))
+        listed = _resolve_rows(source, list_json_lines(path, source.columns))
     else:
-        listed = _of_table(source, list_label_studio_export(path, say))
+        listed = _resolve_rows(source, list_label_studio_export(path, say))
     if not listed:
         raise ConfigurationError(
             f"There is no sound in {source.name} that fits: check it, --include and --exclude."
         )
-    return [_served(_trusted(item, source.trust), source.base_url) for item in listed]
+    return [_with_base_url(_with_trust(item, source.trust), source.base_url) for item in listed]
 
 
-def _recognised(kind: Kind, path: Path) -> FormatName | None:
-    """Which of this tool's formats a file is, where its first line says so."""
+def _detect_export_format(kind: Kind, path: Path) -> FormatName | None:
+    """Return the export format that the first line of a file shows, or None."""
     if kind == "json-lines":
         return "jsonl" if VERSION_KEY in next((row for _, row in json_rows(path)), {}) else None
     if kind != "table":
@@ -132,43 +132,43 @@ def _recognised(kind: Kind, path: Path) -> FormatName | None:
     return "dcase" if set(dcase.HEADER) <= set(names) else None
 
 
-def _of_table(source: Source, rows: list[tuple[str, Listed]]) -> list[Listed]:
+def _resolve_rows(source: Source, rows: list[tuple[str, Listed]]) -> list[Listed]:
     base = source.audio_dir or Path(source.name).parent
     if not base.is_dir():
         raise ConfigurationError(f"There is no folder {base}: set --audio-dir to where the sounds are.")
     folders = (base.resolve(), base.absolute())
     return [
-        _found(name, item, folders, source.audio_dir is not None)
+        _resolve(name, item, folders, source.audio_dir is not None)
         for name, item in rows
-        if _fits(source, name)
+        if _matches(source, name)
     ]
 
 
-def _fits(source: Source, name: str) -> bool:
+def _matches(source: Source, name: str) -> bool:
     return wanted(PurePosixPath(name), source.include, source.exclude, any_extension=True)
 
 
-def _found(name: str, item: Listed, folders: tuple[Path, Path], asked: bool) -> Listed:
-    """Where the sound of a table's row is: elsewhere, below the folder, or where an export fetched it.
+def _resolve(name: str, item: Listed, folders: tuple[Path, Path], dir_given: bool) -> Listed:
+    """Set the location of a table's sound: a URL, a path below the folder, or the origin in an export.
 
-    ``folders``: that folder with its links resolved, and as it was written.
+    ``folders``: that folder with its links resolved, and as it was given.
     """
     if is_remote(name):
         return dataclasses.replace(item, origin=name, address=name)
     below = name_below(name, folders)
     path = None if below is None else folders[0] / below
-    if item.origin and not asked and not (path and path.is_file()):
+    if item.origin and not dir_given and not (path and path.is_file()):
         address = item.origin if is_remote(item.origin) else ""
         return dataclasses.replace(item, address=address)
-    # A name that leads out of the folder keeps no place at all, and the check says so.
+    # A name that leads out of the folder gets neither path nor origin, which the audio check reports.
     return dataclasses.replace(item, path=path, fname=name if below is None else below, origin="")
 
 
-def _trusted(item: Listed, trust: Trust | None) -> Listed:
+def _with_trust(item: Listed, trust: Trust | None) -> Listed:
     return dataclasses.replace(item, trust=trust) if trust and not item.trust else item
 
 
-def _served(item: Listed, base_url: str | None) -> Listed:
+def _with_base_url(item: Listed, base_url: str | None) -> Listed:
     if base_url is None:
         return item
     return dataclasses.replace(item, address=f"{base_url.rstrip('/')}/{quote(item.fname)}")

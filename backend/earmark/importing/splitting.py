@@ -1,4 +1,4 @@
-"""Long recordings cut into stretches: which ones, and the cutting, sample by sample."""
+"""Split long recordings into stretches, and cut these into FLAC files without loss."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _FLAC_WIDTHS |= {"FLOAT": "PCM_24", "DOUBLE": "PCM_24"}
 
 
 def stretches(sound: Sound, seconds: float, least_seconds: float) -> list[Sound]:
-    """Divide a sound into stretches of ``seconds``; a shorter one stays as it is.
+    """Split a sound into stretches of ``seconds``; a sound that is not longer stays whole.
 
-    A rest shorter than ``least_seconds`` joins the stretch before it. Regions go, cut at the edges
-    and with shifted times, to every stretch that they reach into; tags of the whole go to each.
+    A remainder shorter than ``least_seconds`` is added to the stretch before it. Each stretch gets the
+    regions that overlap it, cut at its edges and with shifted times, and all tags of the whole sound.
     """
     rate, total = sound.facts.sample_rate, round(sound.facts.duration * sound.facts.sample_rate)
     step = max(1, round(seconds * rate))
@@ -43,26 +43,26 @@ def stretches(sound: Sound, seconds: float, least_seconds: float) -> list[Sound]
 
 
 def annotated_whole(sound: Sound) -> Sound:
-    """Return a sound that is not divided, without annotations that are about a part of it."""
+    """Return an unsplit sound without the annotations that cover only a part of it."""
     part = annotated_part(sound.marks, Stretch(sound.fname, 0.0, sound.facts.duration), sound.facts.duration)
     return dataclasses.replace(sound, marks=part.records, lost=part.lost, partly=part.partly)
 
 
 def _stretch(sound: Sound, first: int, end: int) -> Sound:
     rate = sound.facts.sample_rate
-    place = Stretch(sound.fname, first / rate, end / rate)
-    # The size is not known before it is cut: 16-bit samples, uncompressed, are a fair guess.
+    stretch = Stretch(sound.fname, first / rate, end / rate)
+    # Estimated as uncompressed 16-bit samples: the size is not known before the cut.
     size = 2 * (end - first) * sound.facts.channels
     facts = dataclasses.replace(sound.facts, size=size, duration=(end - first) / rate)
-    name = f"{sound.fname}#{place.start:g}-{place.end:g}"
-    last = place.end >= sound.facts.duration
-    part = annotated_part(sound.marks, place, sound.facts.duration)
+    name = f"{sound.fname}#{stretch.start:g}-{stretch.end:g}"
+    last = stretch.end >= sound.facts.duration
+    part = annotated_part(sound.marks, stretch, sound.facts.duration)
     return dataclasses.replace(
         sound,
         fname=name,
         facts=facts,
-        marks=tuple(_within(record, place, last) for record in part.records),
-        stretch=place,
+        marks=tuple(_cut_record(record, stretch, last) for record in part.records),
+        stretch=stretch,
         listed_as=sound.fname,
         address="",
         lost=part.lost,
@@ -70,35 +70,35 @@ def _stretch(sound: Sound, first: int, end: int) -> Sound:
     )
 
 
-def _within(record: ClipRecord, place: Stretch, last: bool) -> ClipRecord:
-    """What a record says of a stretch, in its own time."""
-    length = place.end - place.start
+def _cut_record(record: ClipRecord, stretch: Stretch, last: bool) -> ClipRecord:
+    """Return the record with its regions inside a stretch, in the time of the stretch."""
+    length = stretch.end - stretch.start
     regions = {
         control: tuple(
             dataclasses.replace(
                 region,
-                start=max(0.0, region.start - place.start),
-                end=min(length, region.end - place.start),
+                start=max(0.0, region.start - stretch.start),
+                end=min(length, region.end - stretch.start),
             )
-            for region in found
-            if _reaches(region, place, last)
+            for region in group
+            if _overlaps(region, stretch, last)
         )
-        for control, found in record.regions.items()
+        for control, group in record.regions.items()
     }
     return dataclasses.replace(record, regions=regions)
 
 
-def _reaches(region: RegionRecord, place: Stretch, last: bool) -> bool:
-    if region.start == region.end:  # a moment belongs to the stretch that it begins, or ends with all
-        return place.start <= region.start < place.end or (last and region.start == place.end)
-    return region.start < place.end and region.end > place.start
+def _overlaps(region: RegionRecord, stretch: Stretch, last: bool) -> bool:
+    if region.start == region.end:  # an instant belongs to the stretch that starts there, or to the last one
+        return stretch.start <= region.start < stretch.end or (last and region.start == stretch.end)
+    return region.start < stretch.end and region.end > stretch.start
 
 
 class Cutter:
-    """Cuts stretches into FLAC files, in one pass over each recording when asked for in order.
+    """Cuts stretches into FLAC files, in one pass over each recording if called in order.
 
-    Files that libsndfile reads keep their channels, and their samples exactly up to 24 bits, others
-    are cut as the mono mix that heads hear, in 24 bits. Memory does not depend on the length.
+    Files that libsndfile reads keep their channels, and their samples exactly up to 24 bits; others
+    are cut as the mono mix that models are trained on, in 24 bits. Memory does not depend on the length.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -106,52 +106,52 @@ class Cutter:
         self._path: Path | None = None
         self._blocks: Iterator[NDArray[Any]] = iter(())
         self._block: NDArray[Any] = np.empty((0, 1), np.int32)
-        self._at = 0
+        self._position = 0
         self._subtype = "PCM_24"
 
     def cut(self, sound: Sound, number: int) -> Sound:
         """Write one stretch as file ``number`` of the folder; return it with its own digest and size.
 
-        Its identity is still that of the stretch.
+        Its identity stays that of the stretch.
 
         Raises
         ------
         SoundUnreadableError
             The recording changed since it was checked.
         SoundNotFoundError
-            It is gone.
+            The recording was deleted.
         """
         assert sound.stretch is not None
         rate = sound.facts.sample_rate
         first, end = round(sound.stretch.start * rate), round(sound.stretch.end * rate)
-        if sound.path != self._path or self._at > first:
+        if sound.path != self._path or self._position > first:
             self._open(sound)
         path = self._folder / f"{number}.flac"
-        self._take(first - self._at, None, sound)
+        self._copy_frames(first - self._position, None, sound)
         with soundfile.SoundFile(
             path, "w", rate, self._block.shape[1], subtype=self._subtype, format="FLAC"
         ) as file:
-            self._take(end - first, file, sound)
+            self._copy_frames(end - first, file, sound)
         facts = dataclasses.replace(sound.facts, size=path.stat().st_size)
         return dataclasses.replace(sound, path=path, facts=facts, cut_sha256=sha256_of(path))
 
     def _open(self, sound: Sound) -> None:
-        self._path, self._at = sound.path, 0
-        self._subtype, self._blocks = _native(sound)
-        self._block = self._next(sound)
+        self._path, self._position = sound.path, 0
+        self._subtype, self._blocks = _open_blocks(sound)
+        self._block = self._next_block(sound)
 
-    def _take(self, frames: int, file: soundfile.SoundFile | None, sound: Sound) -> None:
+    def _copy_frames(self, frames: int, file: soundfile.SoundFile | None, sound: Sound) -> None:
         while frames:
             if not len(self._block):
-                self._block = self._next(sound)
+                self._block = self._next_block(sound)
             part = self._block[:frames]
             if file is not None:
                 file.write(part)
             self._block = self._block[len(part) :]
             frames -= len(part)
-            self._at += len(part)
+            self._position += len(part)
 
-    def _next(self, sound: Sound) -> NDArray[Any]:
+    def _next_block(self, sound: Sound) -> NDArray[Any]:
         block = next(self._blocks, None)
         if block is None:
             raise SoundUnreadableError(
@@ -160,10 +160,10 @@ class Cutter:
         return block
 
 
-def _native(sound: Sound) -> tuple[str, Iterator[NDArray[Any]]]:
-    """FLAC subtype, and blocks ``[n, channels]``: int32 left-aligned, or float32 with full scale 1.0."""
+def _open_blocks(sound: Sound) -> tuple[str, Iterator[NDArray[Any]]]:
+    """Return the FLAC subtype, and blocks ``[n, channels]``: left-aligned int32, or float32 in ±1.0."""
     try:
-        # By descriptor, because soundfile would take a name that ends in .raw for headerless samples.
+        # By descriptor: soundfile would read a file whose name ends in .raw as headerless samples.
         handle = soundfile.SoundFile(os.open(sound.path, os.O_RDONLY), closefd=True)
     except OSError as error:
         raise SoundNotFoundError(
@@ -181,16 +181,16 @@ def _native(sound: Sound) -> tuple[str, Iterator[NDArray[Any]]]:
 
 
 def _blocks(handle: soundfile.SoundFile, sound: Sound) -> Iterator[NDArray[Any]]:
-    # Integers pass unchanged; what libsndfile decodes to numbers above full scale is held within.
-    whole = handle.subtype.startswith("PCM") or handle.subtype in ("ULAW", "ALAW")
+    # Integers stay unchanged; floats above full scale are clipped.
+    integer = handle.subtype.startswith("PCM") or handle.subtype in ("ULAW", "ALAW")
     with closing(handle):
         while True:
             try:
-                block = handle.read(BLOCK_FRAMES, dtype="int32" if whole else "float32", always_2d=True)
+                block = handle.read(BLOCK_FRAMES, dtype="int32" if integer else "float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 raise SoundUnreadableError(
                     f"{sound.listed_as} is damaged since it was checked ({error}): run this again."
                 ) from error
             if not len(block):
                 return
-            yield block if whole else np.clip(np.nan_to_num(block, nan=0.0), -1.0, 1.0)
+            yield block if integer else np.clip(np.nan_to_num(block, nan=0.0), -1.0, 1.0)

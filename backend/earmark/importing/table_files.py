@@ -1,4 +1,4 @@
-"""The sounds that a CSV, TSV or JSON Lines file lists."""
+"""Read the sounds listed in a CSV, TSV or JSON Lines file."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from earmark.importing.table_rows import Columns, RowReader
 
 
 def list_csv(table: Path, columns: Columns | None = None) -> list[tuple[str, Listed]]:
-    """List the files of a CSV, or with tabs of a TSV, whose first line names the columns.
+    """List the files of a CSV or TSV whose first line names the columns.
 
-    Cells of labels hold several separated by commas, in quotes, as FSDKaggle spells them.
+    A cell of several labels is quoted, with commas between them, as in FSDKaggle.
 
     Raises
     ------
     ConfigurationError
-        The file is not there, is not UTF-8 text, lacks a column or has one twice, a row has more
-        cells than there are columns, or a time is none.
+        The file cannot be read, is not UTF-8 text, lacks a column or has one twice, a row has more
+        cells than there are columns, or a time is not a number.
     """
     with _csv_rows(table) as rows:
-        names = _names(rows, table)
+        names = _clean_names(rows, table)
         reader = RowReader((columns or Columns()).resolved(names, table), table)
         for row in rows:
-            # More cells than columns come under the key None: labels without their quotes, most of all.
-            known = {name: value for name, value in row.items() if isinstance(name, str)}
+            # csv puts surplus cells under the key None: usually labels without quotes.
+            cells = {name: value for name, value in row.items() if isinstance(name, str)}
             if any(row.get(None) or ()):
                 raise ConfigurationError(
                     f"{table}, line {rows.line_num}: there are more cells than the {len(names)} columns of "
                     'the first line: put several labels in quotes, "a,b".'
                 )
-            reader.add(known, rows.line_num)
+            reader.add(cells, rows.line_num)
     return reader.listed()
 
 
-def _names(rows: csv.DictReader[str], table: Path) -> list[str]:
+def _clean_names(rows: csv.DictReader[str], table: Path) -> list[str]:
     names = list(rows.fieldnames or ())
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"{table}, line 1: there are two columns {' and '.join(twice)}: rename one.")
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise ConfigurationError(
+            f"{table}, line 1: there are two columns {' and '.join(repeated)}: rename one."
+        )
     while names and not names[-1]:  # commas at the end of the line are no columns
         names.pop()
     rows.fieldnames = names
@@ -58,7 +60,7 @@ def column_names(table: Path) -> list[str]:
     Raises
     ------
     ConfigurationError
-        The file is not there or is not UTF-8 text.
+        The file cannot be read or is not UTF-8 text.
     """
     with _csv_rows(table) as rows:
         return list(rows.fieldnames or ())
@@ -76,14 +78,14 @@ def _csv_rows(table: Path) -> Iterator[csv.DictReader[str]]:
 
 
 def list_json_lines(table: Path, columns: Columns | None = None) -> list[tuple[str, Listed]]:
-    """List the files of JSON objects, one a line, with the keys that a CSV has as columns.
+    """List the files of a JSON Lines file, whose keys are the columns of a CSV.
 
-    Labels may be a list or text with commas; extra values keep the type that JSON gives them.
+    Labels may be a list or text with commas; extra values keep their JSON type.
 
     Raises
     ------
     ConfigurationError
-        The file is not there, is not JSON Lines, or lacks what ``list_csv`` asks for.
+        The file cannot be read, is not JSON Lines, or lacks what ``list_csv`` requires.
     """
     names = dict.fromkeys(name for _, row in json_rows(table) for name in row)
     reader = RowReader((columns or Columns()).resolved(names, table), table)
@@ -98,7 +100,7 @@ def json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises
     ------
     ConfigurationError
-        The file is not there, or a line is no JSON object.
+        The file cannot be read, or a line is no JSON object.
     """
     try:
         with table.open(encoding="utf-8-sig") as file:
@@ -117,7 +119,7 @@ def json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def name_below(fname: str, folders: Iterable[Path]) -> str | None:
-    """Return a table's name as one relative to a folder, here in all its spellings; None if it leads out."""
+    """Return a name relative to a folder, given by all its paths; None if it leads out of it."""
     path = PurePosixPath(fname)
     if ".." in path.parts:
         return None

@@ -1,4 +1,4 @@
-"""Rows of tables, CSV or JSON Lines, joined to one listed sound for each file."""
+"""Group the rows of a CSV or JSON Lines table by file, into one listed sound each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.models import OWN_FIELDS, TRUST_FIELD, Listed, Trust
 
 FILE_COLUMNS, LABEL_COLUMNS = ("fname", "file_name"), ("labels", "label")
-"""Names that are understood when none is given; FSDKaggle2018 has label, FSDKaggle2019 labels."""
+"""Default column names; FSDKaggle2018 has ``label``, FSDKaggle2019 ``labels``."""
 _TRUST: dict[str, Trust] = {
     **dict.fromkeys(("curated", "1", "true", "yes"), "curated"),
     **dict.fromkeys(("noisy", "0", "false", "no"), "noisy"),
@@ -23,7 +23,7 @@ _TRUST: dict[str, Trust] = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column holds what; None takes the usual names, where the table has them."""
+    """Column names of a table; None means the default names, if the table has them."""
 
     file: str | None = None
     labels: str | None = None
@@ -32,35 +32,35 @@ class Columns:
     trust: str | None = None
 
     def resolved(self, names: Iterable[str], table: Path) -> Columns:
-        """Return the columns that a table with these names really has.
+        """Return the columns of a table with these names, the defaults filled in.
 
         Raises
         ------
         ConfigurationError
-            A column that was asked for is missing, or there is none that names the files.
+            A requested column is missing, or no column contains file names.
         """
-        known = list(names)
-        asked = [name for name in (self.file, self.labels, self.start, self.end, self.trust) if name]
-        missing = [name for name in asked if name not in known]
+        available = list(names)
+        requested = [name for name in (self.file, self.labels, self.start, self.end, self.trust) if name]
+        missing = [name for name in requested if name not in available]
         if missing:
             raise ConfigurationError(
-                f"{table} has no column {' and '.join(missing)}: it has {', '.join(known) or 'none'}."
+                f"{table} has no column {' and '.join(missing)}: it has {', '.join(available) or 'none'}."
             )
-        file = self.file or next((name for name in FILE_COLUMNS if name in known), None)
+        file = self.file or next((name for name in FILE_COLUMNS if name in available), None)
         if file is None:
             raise ConfigurationError(
                 f"{table} has no column {FILE_COLUMNS[0]}: name the one with the files by --file-column "
-                f"(it has {', '.join(known) or 'none'})."
+                f"(it has {', '.join(available) or 'none'})."
             )
         if (self.start is None) != (self.end is None):
             raise ConfigurationError("Regions need both --start-column and --end-column.")
-        labels = self.labels or next((name for name in LABEL_COLUMNS if name in known), None)
-        trust = self.trust or (TRUST_FIELD if TRUST_FIELD in known else None)
+        labels = self.labels or next((name for name in LABEL_COLUMNS if name in available), None)
+        trust = self.trust or (TRUST_FIELD if TRUST_FIELD in available else None)
         return Columns(file, labels, self.start, self.end, trust)
 
     @property
     def used(self) -> frozenset[str]:
-        """Columns that do not become fields of the task."""
+        """Columns with a meaning, which do not become fields of the task."""
         return frozenset(n for n in (self.file, self.labels, self.start, self.end, self.trust) if n)
 
 
@@ -73,10 +73,10 @@ class _File:
 
 
 class RowReader:
-    """Joins the rows of one table; rows of one file add up.
+    """Collects the rows of one table by file.
 
-    A row with a start is a region with the row's labels, any other row labels the whole sound. Of
-    extra columns the first value counts.
+    A row with a start is a region with the row's labels; the labels of any other row are tags of the
+    whole sound. Of an extra column, the first value of a file is kept.
     """
 
     def __init__(self, columns: Columns, table: Path) -> None:
@@ -86,12 +86,12 @@ class RowReader:
             raise ConfigurationError(f"Regions in {table} need labels: name their column by --labels-column.")
 
     def add(self, row: Mapping[str, Any], line: int) -> None:
-        """Take one row; one without a file is passed over.
+        """Add one row; a row without a file name is ignored.
 
         Raises
         ------
         ConfigurationError
-            A time is not a number, a label is neither text nor a number, or a mark of trust says neither
+            A time is not a number, a label is neither text nor a number, or a trust value means neither
             curated nor noisy.
         """
         columns = self._columns
@@ -108,8 +108,8 @@ class RowReader:
                 f"{self._table}, line {line}: a region must end after it starts, not {start} to {end}."
             )
         else:
-            region = str(len(file.regions)) if len(labels) > 1 else None
-            file.regions += [RegionRecord(start, end, label, id=region) for label in labels]
+            region_id = str(len(file.regions)) if len(labels) > 1 else None
+            file.regions += [RegionRecord(start, end, label, id=region_id) for label in labels]
         if columns.trust:
             file.trust = self._trust(row.get(columns.trust), line) or file.trust
         for name, value in row.items():
@@ -117,7 +117,7 @@ class RowReader:
                 file.fields.setdefault(name, value)
 
     def listed(self) -> list[tuple[str, Listed]]:
-        """Return each file's name in the table, and what the table says of it, without a place yet."""
+        """Return each file's name in the table and its sound, whose path is not resolved yet."""
         return [(fname, self._listed(fname, file)) for fname, file in self._files.items()]
 
     def _listed(self, fname: str, file: _File) -> Listed:
@@ -127,7 +127,7 @@ class RowReader:
         return Listed(None, fname, marks, file.fields, file.trust)
 
     def _labels(self, row: Mapping[str, Any], line: int) -> list[str]:
-        """Labels of a cell: a list, or text with commas between them."""
+        """Parse the labels of a cell: a list, or text with commas between them."""
         value = row.get(self._columns.labels) if self._columns.labels else None
         if value is None:
             return []

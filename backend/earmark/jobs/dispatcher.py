@@ -1,7 +1,7 @@
-"""From waiting webhooks in the database to jobs in Redis.
+"""Dispatcher: a thread that polls the database for waiting webhooks and enqueues jobs in Redis.
 
-A webhook only writes its row. This thread, in every API process, sees what waits and asks for
-jobs; so a flushed or absent Redis loses nothing, and an answer to Label Studio never waits for it.
+A webhook request only writes its row. This thread, in every API process, enqueues the jobs; so nothing is
+lost when Redis is flushed or down, and a response to Label Studio never waits for it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.5
 SHORTEST_TICK_SECONDS = 0.05
-"""Between two looks, however many webhooks come."""
+"""Minimum interval between two polls, however many webhooks arrive."""
 SHORTEST_DEBOUNCE_SECONDS = 0.3
 DEBOUNCE_SHARE = 0.25
-"""Of the time that the last training took."""
+"""Debounce time as a share of the time that the last training took."""
 REFRESH_PAUSE_SECONDS = 2.0
-"""After a training, before the tasks that do not come next are refreshed."""
+"""Pause after a training before tasks other than the next ones are refreshed."""
 WARN_EVERY_SECONDS = 60.0
 REDIS_SECONDS = 5.0
 REFRESH_TIMEOUT_SECONDS = 3600
@@ -53,20 +53,20 @@ FETCH_TIMEOUT_SECONDS = 3600
 
 
 def learn_request(key: str, settings: Settings) -> JobRequest:
-    """The job that trains a project."""
+    """Return the job that trains a project."""
     return JobRequest("learn", key, settings.train_timeout_seconds, settings.train_lease_seconds)
 
 
 def debounce_seconds(settings: Settings, training_seconds: float | None) -> float:
-    """Quiet time after an annotation before training starts, in seconds.
+    """Return the debounce time: quiet seconds after an annotation before a training starts.
 
-    Annotations that come while a training runs are learned by the next one anyway, so the quiet time only
-    gathers what comes together, and is a share of what a training costs.
+    Annotations that arrive during a training wait for the next one anyway, so the debounce only groups
+    annotations that arrive together, and is a share of a training's duration.
 
     Parameters
     ----------
     training_seconds
-        How long the project's last training took; None before the first.
+        Duration of the project's last training; None before the first.
     """
     longest = settings.train_debounce_seconds
     if training_seconds is None:
@@ -75,27 +75,27 @@ def debounce_seconds(settings: Settings, training_seconds: float | None) -> floa
 
 
 def is_due(work: PendingWork, settings: Settings, now: float, training_seconds: float | None = None) -> bool:
-    """Whether a project's waiting webhooks should be learnt from now (``now`` since the epoch).
-
-    Who presses Start Training after a failure has mended something, and waits for no back-off.
-    """
+    """Whether a training on a project's waiting webhooks is due (``now``: seconds since the epoch)."""
     return now >= due_at(work, settings, training_seconds)
 
 
 def due_at(work: PendingWork, settings: Settings, training_seconds: float | None = None) -> float:
-    """When a project's waiting webhooks should be learnt from, in seconds since the epoch."""
-    asked = work.asked_at > 0
+    """Return when a training on a project's waiting webhooks is due, in seconds since the epoch.
+
+    Start Training skips the back-off after a failure: the user has presumably fixed the cause.
+    """
+    is_requested = work.asked_at > 0
     debounced = min(
         work.last_received_at + debounce_seconds(settings, training_seconds),
         work.first_received_at + settings.train_max_wait_seconds,
     )
-    wanted_at = work.asked_at if asked else debounced
-    return wanted_at if work.asked_at > work.failed_at else max(wanted_at, work.retry_after)
+    triggered_at = work.asked_at if is_requested else debounced
+    return triggered_at if work.asked_at > work.failed_at else max(triggered_at, work.retry_after)
 
 
 def sync_due(project: Project, settings: Settings, up_since: float, now: float) -> bool:
-    """Whether a project should be compared with Label Studio: when it is new, on a timer, and after each
-    start, as nobody knows what was missed while this was down (all in seconds since the epoch).
+    """Whether a project is due for synchronization with Label Studio: when it is new, on a timer, and after
+    each start, because webhooks may have been missed before it (times in seconds since the epoch).
     """
     if now < project.sync_after or project.synced_at >= max(up_since, now - settings.sync_interval_seconds):
         return False
@@ -104,10 +104,10 @@ def sync_due(project: Project, settings: Settings, up_since: float, now: float) 
 
 
 def refresh_due(project: Project, version: Version | None, activation: Activation | None, now: float) -> bool:
-    """Whether the open tasks of a project should be given the active version's predictions.
+    """Whether the predictions of a project's open tasks are due for a refresh by the active version.
 
-    A training has refreshed the tasks that come next already; while one version follows another, the
-    others wait. A promotion or a rollback refreshes them at once.
+    A training has refreshed the next tasks already; the others wait until no new version has come for a
+    moment. After a promotion or a rollback they are refreshed at once.
     """
     if version is None or version.name == project.refreshed_version or now < project.refresh_after:
         return False
@@ -119,18 +119,18 @@ def refresh_due(project: Project, version: Version | None, activation: Activatio
 def due_jobs(
     database: Database, settings: Settings, now: float, up_since: float = 0.0
 ) -> list[tuple[JobRequest, float]]:
-    """What should be in the queue at ``now``, with the end of each project's lease.
+    """Return the jobs that are due at ``now``, each with the end of its project's lease (0.0 for none).
 
-    ``up_since``: start of this process, seconds since the epoch.
+    ``up_since``: start of this process. All times in seconds since the epoch.
     """
-    return due_jobs_and_next_look(database, settings, now, up_since)[0]
+    return due_jobs_and_next_poll(database, settings, now, up_since)[0]
 
 
-def due_jobs_and_next_look(
+def due_jobs_and_next_poll(
     database: Database, settings: Settings, now: float, up_since: float
 ) -> tuple[list[tuple[JobRequest, float]], float]:
-    """``due_jobs``, and when to look again, in seconds since the epoch."""
-    next_look = now + TICK_SECONDS
+    """Return ``due_jobs`` and the time of the next poll, in seconds since the epoch."""
+    next_poll = now + TICK_SECONDS
     with database.read() as session:
         projects = {project.key: project for project in known_projects(session)}
         jobs = []
@@ -142,14 +142,18 @@ def due_jobs_and_next_look(
             if now >= due:
                 jobs.append((learn_request(work.project_key, settings), lease_until))
             else:
-                next_look = min(next_look, due)
+                next_poll = min(next_poll, due)
         identity = encoder_identity(settings)
         active = answering_versions(session, identity)
         activations = last_activations(session, identity)
-        switched = projects_without_version(session, identity)
-        asked = {request.project_key for request, _ in jobs}
+        without_version = projects_without_version(session, identity)
+        requested_keys = {request.project_key for request, _ in jobs}
         for project in projects.values():
-            if project.key in switched and project.key not in asked and now >= project.retry_after:
+            if (
+                project.key in without_version
+                and project.key not in requested_keys
+                and now >= project.retry_after
+            ):
                 jobs.append((learn_request(project.key, settings), project.lease_until))
             refresh = refresh_due(project, active.get(project.key), activations.get(project.key), now)
             if refresh and activity(session, project.key, now).is_window(now):
@@ -161,16 +165,16 @@ def due_jobs_and_next_look(
         for key in projects_with_duplicates(session, answered_before=now - SETTLE_SECONDS):
             if key in projects and activity(session, key, now).is_window(now):
                 jobs.append((JobRequest("deduplicate", key, REFRESH_TIMEOUT_SECONDS), 0.0))
-    return jobs, next_look
+    return jobs, next_poll
 
 
 class Dispatcher:
-    """The thread that keeps the queue in step with the database."""
+    """Thread that enqueues jobs for the work that waits in the database."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
         self._stop, self._woken = threading.Event(), threading.Event()
-        self._next_look = 0.0
+        self._next_poll = 0.0
         self._thread: threading.Thread | None = None
         self._process = 0
         self._lock = threading.Lock()
@@ -178,7 +182,7 @@ class Dispatcher:
         self._up_since = time.time()
 
     def ensure_running(self) -> None:
-        """Start the thread, also anew in a forked process, where threads do not live on."""
+        """Start the thread unless it runs; a forked process, which inherits no threads, starts its own."""
         with self._lock:
             if self._thread is not None and self._process == os.getpid() and self._thread.is_alive():
                 return
@@ -188,7 +192,7 @@ class Dispatcher:
             self._thread.start()
 
     def wake(self) -> None:
-        """Look at once, as a webhook has come: a tick of waiting would be as much staleness."""
+        """Poll immediately, because a webhook has arrived; waiting for the next tick would delay training."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -199,18 +203,18 @@ class Dispatcher:
             self._thread.join()
 
     def tick(self, connection: redis.Redis) -> int:
-        """Ask for every job that is due; returns how many were enqueued."""
-        jobs, self._next_look = due_jobs_and_next_look(
+        """Enqueue all jobs that are due; returns how many were enqueued."""
+        jobs, self._next_poll = due_jobs_and_next_poll(
             self._database, self._settings, time.time(), self._up_since
         )
-        asked = sum(ensure_job(connection, request, lease_until) for request, lease_until in jobs)
-        return asked + ensure_preannotation(connection, self._database)
+        enqueued = sum(ensure_job(connection, request, lease_until) for request, lease_until in jobs)
+        return enqueued + ensure_preannotation(connection, self._database)
 
     def _run(self) -> None:
-        # Limited, so that a Redis that hangs is tried again, and stopping never waits for it.
+        # With a timeout, so that a Redis that hangs is retried, and stop() never waits for it.
         connection = connect(self._settings, answer_seconds=REDIS_SECONDS)
         while not self._stop.wait(SHORTEST_TICK_SECONDS):
-            self._woken.wait(max(0.0, min(TICK_SECONDS, self._next_look - time.time())))
+            self._woken.wait(max(0.0, min(TICK_SECONDS, self._next_poll - time.time())))
             self._woken.clear()
             if self._stop.is_set():
                 break
@@ -218,7 +222,7 @@ class Dispatcher:
                 self.tick(connection)
             except (redis.RedisError, SQLAlchemyError, OSError) as error:
                 self._warn("training waits until Redis and the database answer", error)
-            except EarmarkError as error:  # the encoder's, as a rule; it is put right while this runs
+            except EarmarkError as error:  # usually the encoder's; the operator can fix it while this runs
                 self._warn("training waits until this is put right", error)
         connection.close()
 

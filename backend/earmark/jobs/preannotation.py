@@ -1,4 +1,4 @@
-"""Asking workers for bulk predictions: as many jobs as there are workers, each takes chunk after chunk."""
+"""Enqueues jobs of bulk prediction runs: one for each worker, which processes chunk after chunk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from earmark.store.database import Database
 from earmark.store.preannotations import free_chunks, unfinished_runs
 
 TIMEOUT_SECONDS = 3600
-"""Of one job, which ends by itself after a minute unless a single recording takes longer."""
+"""Timeout of a job, which ends by itself after a minute unless a single recording takes longer."""
 
 
 def ensure_preannotation(connection: redis.Redis, database: Database) -> int:

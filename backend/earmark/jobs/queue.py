@@ -1,9 +1,8 @@
-"""The two RQ queues, and putting a job into its queue at most once at a time.
+"""The two RQ queues, and enqueueing a job at most once (deduplication by job id).
 
-Trainings have a queue of their own, so that fresh predictions never wait behind them, nor the other way
-round. Each is worked off in the order in which jobs came, and a project has one job of a kind at most:
-whoever trains again lines up behind all others who wait, so that no project's stream of annotations
-keeps another one from its turn.
+Trainings have a queue of their own, so that predictions never wait behind them, nor the other way round.
+Both are first in, first out, and a project has at most one job of a kind: a project that trains again queues
+behind all that wait, so that no project's stream of annotations starves another one.
 """
 
 from __future__ import annotations
@@ -35,35 +34,35 @@ _QUEUE_OF: dict[JobFunction, QueueKind] = {
 }
 
 FAILED_JOB_SECONDS = 24 * 3600
-"""How long Redis keeps a failed job to look at; what is to be done stands in the database."""
+"""How long Redis keeps a failed job for inspection; the work itself is recorded in the database."""
 HEARTBEAT_SECONDS = 5
-"""A worker shows at this interval that it still watches its job."""
+"""Interval of the heartbeats by which a worker shows that it monitors its job."""
 WORKER_SILENT_SECONDS = 30.0
-"""A job whose worker has not shown itself for this long is taken for left behind."""
+"""A job whose worker has sent no heartbeat for this long counts as abandoned."""
 TAKEN_PREFIX = "earmark:taken:"
 TAKEN_SECONDS = 3600
-"""How long Redis remembers when a job was first seen to be taken from its queue."""
+"""Expiry of the key that records when a job was first seen to be taken from its queue."""
 
 
 def job_queue(connection: redis.Redis, kind: QueueKind = QueueKind.LEARN) -> Queue:
-    """Return a queue, with JSON for arguments: nothing on the way is pickled."""
+    """Return a queue that serializes arguments as JSON, without pickle."""
     return Queue(f"earmark-{kind}", connection=connection, serializer=JSONSerializer)
 
 
 def live_workers(queue: Queue) -> int:
-    """How many workers of the queue have shown themselves lately."""
+    """Return the number of workers of the queue with a recent heartbeat."""
     return len(Worker.all(queue=queue))
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A function of ``earmark.worker.tasks`` to run for a project.
+    """A job to enqueue: a function of ``earmark.worker.tasks`` for a project.
 
     Attributes
     ----------
     lease_seconds
-        How long a job may run without the project's lease before it is taken for left behind; None
-        where the function takes no lease.
+        How long a job may run without the project's lease before it counts as abandoned; None where the
+        function takes no lease.
     """
 
     function: JobFunction
@@ -73,20 +72,20 @@ class JobRequest:
 
     @property
     def job_id(self) -> str:
-        """One id for each function and project, in the characters that RQ takes."""
+        """Unique id of the function and project, in characters that RQ allows."""
         return f"{self.function}-{re.sub(r'[^0-9A-Za-z_-]', '-', self.project_key)}"
 
     def queue(self, connection: redis.Redis) -> Queue:
-        """Where it belongs."""
+        """Return the queue for this job."""
         return job_queue(connection, _QUEUE_OF[self.function])
 
 
 def ensure_job(connection: redis.Redis, request: JobRequest, lease_until: float) -> bool:
-    """Enqueue the job unless it waits or runs already, or the project's lease says that it runs.
+    """Enqueue the job unless it waits or runs already, or the project's lease shows that it runs.
 
-    A finished or failed job under the same id is removed first, or RQ would go on with its old
-    timestamps; so is one in a queue of another release. A started one that its worker or the
-    project's lease no longer speaks for was left behind by a process that died or hangs.
+    A finished or failed job with the same id is removed first, or RQ would reuse its old timestamps; so is
+    one in a queue of another release. A started job without a worker's heartbeat or the project's lease was
+    abandoned by a process that died or hangs.
 
     Parameters
     ----------
@@ -98,13 +97,13 @@ def ensure_job(connection: redis.Redis, request: JobRequest, lease_until: float)
     Whether a job was enqueued.
     """
     queue = request.queue(connection)
-    job = _fetch(connection, request.job_id)
+    job = _fetch_job(connection, request.job_id)
     if lease_until >= time.time():
-        return False  # it runs, or was killed a moment ago; another job would find the project taken
-    if job is not None and job.origin == queue.name and _under_way(job, queue, request):
+        return False  # it runs, or was just killed; another job would find the project leased
+    if job is not None and job.origin == queue.name and _is_pending(job, queue, request):
         return False
     if job is not None:
-        _forget(job)
+        _delete_job(job)
     try:
         queue.enqueue_call(
             f"earmark.worker.tasks.{request.function}",
@@ -120,17 +119,17 @@ def ensure_job(connection: redis.Redis, request: JobRequest, lease_until: float)
     return True
 
 
-def _fetch(connection: redis.Redis, job_id: str) -> Job | None:
-    """The job, or None; what stands under its key and is no job is deleted, as RQ would take it for one.
+def _fetch_job(connection: redis.Redis, job_id: str) -> Job | None:
+    """Return the job, or None; a value under its key that is not a job is deleted, as it would block the id.
 
-    RQ and its workers write single fields, such as heartbeats. Where the job was deleted a moment before,
-    such a field makes a key of its own, which no ``fetch`` can read and no ``unique`` job gets past.
+    RQ and its workers write single fields, such as heartbeats. When the job was deleted just before, such
+    a write creates a key with this field alone, which ``fetch`` cannot read and which blocks ``unique`` jobs.
     """
     try:
         return Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
     except NoSuchJobError:
         pass
-    except (redis.ResponseError, ValueError) as error:  # no hash, or fields that are none of RQ's
+    except (redis.ResponseError, ValueError) as error:  # not a hash, or not RQ's fields
         log.warning("job in Redis cannot be read", job=job_id, error=str(error))
         connection.delete(Job.key_for(job_id))
         return None
@@ -148,11 +147,11 @@ def _fetch(connection: redis.Redis, job_id: str) -> Job | None:
     return None
 
 
-def _forget(job: Job) -> None:
-    """Delete a job with every trace.
+def _delete_job(job: Job) -> None:
+    """Delete a job and its executions.
 
-    RQ's own way reads each execution first, and fails on one that ended, or of which a worker that woke up
-    wrote its heartbeat alone. An execution that stayed would have the next job of this id fail as abandoned.
+    RQ's own ``delete`` reads each execution first, and fails where one has ended, or consists only of the
+    heartbeat of a worker that resumed. A remaining execution would fail the next job of this id as abandoned.
     """
     connection = job.connection
     for execution in cast(list[bytes], connection.zrange(job.started_job_registry.key, 0, -1)):
@@ -162,14 +161,14 @@ def _forget(job: Job) -> None:
     job.delete()
 
 
-def _under_way(job: Job, queue: Queue, request: JobRequest) -> bool:
-    """Whether a job waits or runs, and was not left behind by a worker that died or hangs."""
+def _is_pending(job: Job, queue: Queue, request: JobRequest) -> bool:
+    """Whether a job waits or runs, and was not abandoned by a worker that died or hangs."""
     status, now = job.get_status(), time.time()
     if status == JobStatus.QUEUED:
         if queue.get_job_position(job) is not None:
             return True
-        # Taken from the queue a moment ago; who dies between that and the start leaves it so for ever
-        # In a key of its own: the job may be gone by now, and a field would bring back a part of it
+        # A worker has just taken it from the queue; if that dies before the start, the status never changes.
+        # Recorded in a separate key: the job may be deleted by now, and writing a field would recreate it.
         key = f"{TAKEN_PREFIX}{job.id}:{job.created_at.timestamp()}"
         queue.connection.set(key, now, nx=True, ex=TAKEN_SECONDS)
         taken_at = float(cast(bytes | None, queue.connection.get(key)) or now)

@@ -1,4 +1,4 @@
-"""The kinds of queues, apart from RQ, which takes a moment to import."""
+"""Names of the job queues, in a module without RQ, which is slow to import."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class QueueKind(StrEnum):
-    """A queue, in the order in which a worker of several takes from them."""
+    """Job queue, in the order of priority for a worker of several queues."""
 
     LEARN = "learn"
     """Trainings."""
     PREDICT = "predict"
-    """Fresh predictions for open tasks, and comparing with Label Studio."""
+    """Predictions for open tasks, and synchronization with Label Studio."""

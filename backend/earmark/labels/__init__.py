@@ -1,1 +1,1 @@
-"""What a label config says: controls, renames, matching of labels to class names."""
+"""Label configs: parsing of controls, detection of renames, matching of labels to class names."""

@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\W_]+")
 _APOSTROPHES = re.compile("['’]")
 _COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^(]*\))")
 _JOINING = {"and", "etc"}
-"""Words that do the work of a comma: "Burping_and_eructation" is AudioSet's "Burping, eructation"."""
+"""Words in place of a comma: "Burping_and_eructation" is AudioSet's "Burping, eructation"."""
 _IRREGULAR = {
     "buses": "bus",
     "canoes": "canoe",
@@ -42,7 +42,7 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Match:
-    """Which AudioSet classes the labels of one control stand for.
+    """AudioSet classes that match the labels of one control.
 
     ``classes``: for each matched label the indices of its classes, at least one, in the order of
     ``class_names``. ``unmatched``: the other labels. Both are in the control's order.
@@ -54,11 +54,11 @@ class Match:
 
     def names(self, label: str) -> tuple[str, ...] | None:
         """Class names of a label, or None where it has no match."""
-        found = self.classes.get(label)
-        return tuple(self.class_names[index] for index in found) if found else None
+        indices = self.classes.get(label)
+        return tuple(self.class_names[index] for index in indices) if indices else None
 
     def suggestions(self) -> dict[str, tuple[str, ...]]:
-        """For each unmatched label the nearest class names, likeliest first; nothing is taken from them."""
+        """For each unmatched label the nearest class names, likeliest first; they are only shown."""
         return {label: nearest_names(label, self.class_names) for label in self.unmatched}
 
 
@@ -77,15 +77,15 @@ def match_labels(control: Control, class_names: Names | None = None) -> Match:
     names = audioset_labels() if class_names is None else class_names
     classes: dict[str, tuple[int, ...]] = {}
     for label in control.labels:
-        found = [match_name(label, names), *_match_parts(control.hints.get(label, ()), names)]
-        known = sorted({index for index in found if index is not None})
-        if known:
-            classes[label] = tuple(known)
+        candidates = [match_name(label, names), *_match_parts(control.hints.get(label, ()), names)]
+        indices = sorted({index for index in candidates if index is not None})
+        if indices:
+            classes[label] = tuple(indices)
     return Match(classes, tuple(label for label in control.labels if label not in classes), names)
 
 
 def match_name(name: str, class_names: Names | None = None) -> int | None:
-    """Index of the class that one name stands for, or None."""
+    """Index of the class that one name matches, or None."""
     all_names = audioset_labels() if class_names is None else class_names
     names, synonyms = _tables(all_names)
     words = _normalised(name)
@@ -107,48 +107,48 @@ def nearest_names(label: str, class_names: Names) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(scored)[:SUGGESTIONS])
 
 
-def _resemblance(words: Words, other: Words) -> float:
-    """In [0, 1]: above a half for words in common, "barking" and "bark" among them; else of the letters."""
-    common = sum(any(_akin(word, known) for known in other) for word in words)
+def _resemblance(words: Words, other_words: Words) -> float:
+    """Similarity in [0, 1]: above a half with words in common ("barking" and "bark"), else by letters."""
+    common = sum(any(_share_stem(word, candidate) for candidate in other_words) for word in words)
     if common:
-        return 0.5 + 0.5 * common / (len(words) + len(other) - common)
-    matcher = SequenceMatcher(None, "".join(words), "".join(other))
+        return 0.5 + 0.5 * common / (len(words) + len(other_words) - common)
+    matcher = SequenceMatcher(None, "".join(words), "".join(other_words))
     if matcher.real_quick_ratio() < LEAST_RESEMBLANCE or matcher.quick_ratio() < LEAST_RESEMBLANCE:
         return 0.0
     return matcher.ratio()
 
 
-def _akin(word: str, other: str) -> bool:
+def _share_stem(first: str, second: str) -> bool:
     """Whether words are equal, or one begins with the other, which has `STEM_LETTERS` at least."""
-    shorter, longer = sorted((word, other), key=len)
-    return word == other or (len(shorter) >= STEM_LETTERS and longer.startswith(shorter))
+    shorter, longer = sorted((first, second), key=len)
+    return first == second or (len(shorter) >= STEM_LETTERS and longer.startswith(shorter))
 
 
 def _match_parts(parts: Sequence[str], class_names: Names) -> list[int | None]:
-    """Match comma-separated hints, in which a class's own commas are cuts like any other.
+    """Match comma-separated hints, which are also cut at the commas within a class name.
 
     The longest run of parts that is a whole name is taken for that class: "Canidae", "dogs",
     "wolves" are one class, and not also "Dog".
     """
     names, _ = _tables(class_names)
-    found: list[int | None] = []
-    at = 0
-    while at < len(parts):
-        for end in range(len(parts), at + 1, -1):
-            whole = names.get(_normalised(", ".join(parts[at:end])))
+    indices: list[int | None] = []
+    start = 0
+    while start < len(parts):
+        for end in range(len(parts), start + 1, -1):
+            whole = names.get(_normalised(", ".join(parts[start:end])))
             if whole is not None:
-                found.append(whole)
-                at = end
+                indices.append(whole)
+                start = end
                 break
         else:
-            found.append(match_name(parts[at], class_names))
-            at += 1
-    return found
+            indices.append(match_name(parts[start], class_names))
+            start += 1
+    return indices
 
 
 @lru_cache(maxsize=8)
 def _tables(class_names: Names) -> tuple[dict[Words, int], dict[Words, int]]:
-    """Classes by their whole name, and by those synonyms that are of one class alone."""
+    """Classes by their whole name, and by those synonyms that belong to one class alone."""
     names = {_normalised(name): index for index, name in enumerate(class_names)}
     owners: dict[Words, int] = {}
     shared: Counter[Words] = Counter()
@@ -161,7 +161,7 @@ def _tables(class_names: Names) -> tuple[dict[Words, int], dict[Words, int]]:
 
 @lru_cache(maxsize=8)
 def _joined_table(class_names: Names) -> dict[str, int]:
-    """Classes by the words of a name or synonym without what is between them, where only one has these."""
+    """Classes by the joined words of a name or synonym, without those shared by several classes."""
     owners: dict[str, set[int]] = {}
     for index, name in enumerate(class_names):
         for part in (name, *_COMMA_OUTSIDE_BRACKETS.split(name)):
@@ -177,7 +177,7 @@ def _normalised(text: str) -> Words:
 
 
 def _singular(word: str) -> str:
-    """Singular of an English word. Where in doubt the word stays: an odd plural finds no match."""
+    """Singular of an English word. In doubt the word is unchanged: an irregular plural finds no match."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     if len(word) <= 3 or word in _NO_PLURAL or word.endswith(("ss", "us", "is")) or not word.endswith("s"):

@@ -1,4 +1,4 @@
-"""What changes in a label config: seen as soon as Label Studio says so, whichever way it does."""
+"""Changes of a project's label config: stored, with renames, as soon as Label Studio sends them."""
 
 from __future__ import annotations
 
@@ -27,65 +27,67 @@ log = structlog.get_logger(__name__)
 
 
 def receive_webhook(session: Session, payload: dict[str, Any]) -> Event:
-    """Store a webhook, and at once the label config in it: predictions follow it before any training."""
+    """Store a webhook, and at once the label config in it: predictions use it before any training."""
     event = record_event(session, payload)
-    note_project(session, event)
+    update_project(session, event)
     return event
 
 
-def note_project(session: Session, event: Event) -> None:
-    """Take over what a webhook says of its project; older than what is known, it changes nothing."""
+def update_project(session: Session, event: Event) -> None:
+    """Update a project's row from a webhook; a webhook older than the row's state changes nothing."""
     sent = event.payload.get("project")
     if isinstance(sent, dict) and event.project_key != UNKNOWN_PROJECT:
         remember_project(session, event.project_key, title=sent.get("title"))
         changed_at = epoch_seconds(sent.get("updated_at"))
-        note_label_config(session, event.project_key, sent.get("label_config"), event.received_at, changed_at)
+        update_label_config(
+            session, event.project_key, sent.get("label_config"), event.received_at, changed_at
+        )
 
 
-def note_label_config(
-    session: Session, key: str, label_config: object, heard_at: float, changed_at: float = 0.0
+def update_label_config(
+    session: Session, key: str, label_config: object, received_at: float, changed_at: float = 0.0
 ) -> None:
     """Store a project's label config, and which of its labels were renamed.
 
     Parameters
     ----------
-    heard_at
-        When Label Studio said so (seconds since the epoch). A webhook that waited here is older than what
-        has been heard since, and must not bring a former config back.
+    received_at
+        When it was received (seconds since the epoch). A webhook may be handled late, and must not
+        restore a config that was replaced since.
     changed_at
-        The project's ``updated_at`` where it was said (seconds since the epoch by Label Studio's clock), 0
-        where it was not: a webhook that waited on its way comes after those that were sent after it.
+        The project's ``updated_at`` (seconds since the epoch by Label Studio's clock), 0 if it was not sent:
+        a delayed webhook may arrive after webhooks that were sent after it.
     """
     project = remember_project(session, key)
     lock_project(session, key)
     if (
         not (is_storable(label_config) and isinstance(label_config, str))
-        or heard_at < project.label_config_at
+        or received_at < project.label_config_at
         or 0.0 < changed_at < project.changed_at
     ):
         return
     project.changed_at = changed_at or project.changed_at
-    before, project.label_config_at = project.label_config, heard_at
-    if label_config == before:
+    old_config, project.label_config_at = project.label_config, received_at
+    if label_config == old_config:
         return
     project.label_config = label_config
     session.flush()
-    old, new = _controls(before), _controls(label_config)
+    old, new = _controls(old_config), _controls(label_config)
     names = current_names(session, key, labels_of(old))
     for rename in certain_renames(old, new):
         control = rename.control
-        former = names.get(control.name, {})
-        used = used_names(session, key, control.name, control.result_type)
+        current_by_former_name = names.get(control.name, {})
+        names_in_use = used_names(session, key, control.name, control.result_type)
         # A name that annotations use is a label of its own, unless it is a former name of this one
-        if rename.new in used and former.get(rename.new) != rename.old:
+        if rename.new in names_in_use and current_by_former_name.get(rename.new) != rename.old:
             log.info("label not taken for a renamed one", control=control.name, label=rename.new)
             continue
-        add_rename(session, key, control.name, rename.old, rename.new, heard_at)
+        add_rename(session, key, control.name, rename.old, rename.new, received_at)
         log.info("label renamed", project=key, control=control.name, old=rename.old, new=rename.new)
 
 
-def names_now(session: Session, key: str, controls: Sequence[Control]) -> Names:
-    """What former names of a project's labels are called in these controls."""
+def current_label_names(session: Session, key: str, controls: Sequence[Control]) -> Names:
+    """Map former names of a project's labels to their present names in ``controls``."""
     return current_names(session, key, labels_of(controls))
 
 
@@ -95,7 +97,7 @@ def labels_of(controls: Sequence[Control]) -> dict[str, tuple[str, ...]]:
 
 
 def config_digest(label_config: str) -> str:
-    """By which two label configs are told apart: sha256 in hexadecimal."""
+    """Digest of a label config: SHA-256 in hexadecimal."""
     return hashlib.sha256(label_config.encode()).hexdigest()
 
 
@@ -103,4 +105,4 @@ def _controls(label_config: str) -> tuple[Control, ...]:
     try:
         return parse_label_config(label_config)
     except LabelConfigError:
-        return ()  # the training and the doctor say so; a config like this renames nothing
+        return ()  # the training and the doctor report it; such a config renames nothing

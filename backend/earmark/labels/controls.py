@@ -1,4 +1,4 @@
-"""Reading a label config: which controls are there, on which sound, with which labels."""
+"""Label config parser: the controls for sound, with their labels and the data key of their sound."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Control:
     hints: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Other names of a label, from ``predicted_values`` (comma-separated) or its shown value."""
     shown: dict[str, str] = field(default_factory=dict, hash=False)
-    """What the interface shows for a label whose results are spelled by an alias."""
+    """Text that the interface shows for a label whose results are spelled by an alias."""
 
     @property
     def result_type(self) -> Literal["labels", "choices"]:
@@ -84,7 +84,7 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
 
 @lru_cache(maxsize=256)
 def suggestion_tools(label_config: str) -> frozenset[str]:
-    """Names of the ``Labels`` that mark a region only to ask for its label; see `_tools`."""
+    """Names of the ``Labels`` that mark a region only to request its label; see `_tools`."""
     try:
         return frozenset(tag.get("name", "") for tag in _tools(ElementTree.fromstring(label_config)))
     except ElementTree.ParseError:
@@ -104,8 +104,8 @@ def several_labels(label_config: str) -> frozenset[str]:
 def _tools(root: ElementTree.Element) -> list[ElementTree.Element]:
     """``Labels`` with ``smartOnly="true"`` beside others on the same sound: their labels are never learned.
 
-    Label Studio's editor writes the label that is selected over the one that a backend answers with. So
-    the label that asks for a suggestion must be of another tag than the labels that are suggested.
+    Label Studio's editor overwrites the label of a backend's answer with the selected one. So the label
+    that requests a suggestion must be of another tag than the suggested labels.
     """
     labels = [tag for tag in root.iter("Labels") if tag.get("toName")]
     ordinary = {tag.get("toName") for tag in labels if not _flag(tag, "smartOnly")}
@@ -134,7 +134,7 @@ def _labels(
         value, alias = tag.get("value", ""), tag.get("alias", "")
         name = alias or value
         if name and name not in hints:
-            others = [part.strip() for part in tag.get("predicted_values", "").split(",")]
-            others += [value] if alias else []
-            hints[name] = tuple(other for other in others if other)
-    return tuple(hints), {name: others for name, others in hints.items() if others}
+            other_names = [part.strip() for part in tag.get("predicted_values", "").split(",")]
+            other_names += [value] if alias else []
+            hints[name] = tuple(hint for hint in other_names if hint)
+    return tuple(hints), {name: other_names for name, other_names in hints.items() if other_names}

@@ -1,4 +1,4 @@
-"""A stretch of sound and what is heard in it: what annotations hold and heads learn from."""
+"""Region: a labelled time span of a sound, in annotations and as training data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Region:
-    """``start`` and ``end`` in seconds, and every label that the region carries.
+    """A time span, ``start`` and ``end`` in seconds, with every label that the region carries.
 
-    ``weight``: how far the region is trusted, from 0 (says nothing) to 1, relative to its annotation.
+    ``weight``: how far the region is trusted, from 0 (not at all) to 1, relative to its annotation.
     """
 
     start: float

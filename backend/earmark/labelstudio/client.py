@@ -1,4 +1,4 @@
-"""Label Studio's API through its SDK, with failures as one sentence each."""
+"""Label Studio SDK client, and translation of its exceptions into ``LabelStudioError``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ REQUEST_TIMEOUT_SECONDS = 60.0
 
 
 def client_for(settings: Settings, project: Project | None = None) -> Any:
-    """Return an SDK client (``label_studio_sdk.LabelStudio``); nothing is sent yet.
+    """Return an SDK client (``label_studio_sdk.LabelStudio``) without sending a request.
 
-    For whom which token is, ``address_and_token`` says.
+    Address and token are those of ``address_and_token``.
 
     Raises
     ------
     LabelStudioError
-        No address and token are known.
+        The address or the token is not known.
     """
     url, key = address_and_token(settings, project)
     if not (url and key):
@@ -34,7 +34,7 @@ def client_for(settings: Settings, project: Project | None = None) -> Any:
         )
     from label_studio_sdk import LabelStudio
 
-    with explained(url):  # the SDK looks at a token's age at once
+    with explained(url):  # the SDK checks at once whether the token has expired
         return LabelStudio(base_url=url, api_key=key, timeout=REQUEST_TIMEOUT_SECONDS)
 
 

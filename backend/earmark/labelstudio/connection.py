@@ -1,7 +1,6 @@
-"""Connecting a backend to a project, and making sure that it is connected indeed.
+"""Connects a backend to a Label Studio project, idempotently, and verifies the connection.
 
-Each function brings Label Studio to a state, whatever state it is in: run twice, the second run
-changes nothing; run after a change of address or password, it repairs what is there.
+A second run changes nothing; a run after a change of address or password repairs the connection.
 """
 
 from __future__ import annotations
@@ -12,15 +11,13 @@ from typing import Any
 
 import httpx
 
-from earmark.encoders.registry import version_name_pattern
+from earmark.encoders.registry import is_version_name
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import explained
 from earmark.labelstudio.non_idempotent_requests import ONCE, create_one
 
 Login = tuple[str, str]
-"""User name and password that the backend asks for."""
-OURS = version_name_pattern()
-"""Titles that we give: a backend in Label Studio that is named like a version of ours is ours."""
+"""User name and password that the backend requires."""
 _CONNECTED = ("CO", "TR", "PR")
 
 
@@ -44,12 +41,12 @@ def connect_backend(
     backend_url
         The backend's address as Label Studio sees it.
     title
-        Name shown in Label Studio. Equal to the version that answers, it makes uncertainty
-        sampling and live predictions both work.
+        Name shown in Label Studio. Uncertainty sampling and live predictions both work only if it equals
+        the version that answers.
     login
-        What the backend asks for; None where it asks for nothing.
+        Credentials that the backend requires; None where it requires none.
     say
-        Gets one line for each step that is done.
+        Called with one line for each completed step.
 
     Returns
     -------
@@ -63,43 +60,46 @@ def connect_backend(
     """
     backend_url = backend_url.rstrip("/")
     with explained(label_studio_url):
-        known = list(client.ml.list(project=project_id))
-    mine = sorted(
-        (b for b in known if b.url.rstrip("/") == backend_url or OURS.fullmatch(b.title or "")),
+        backends = list(client.ml.list(project=project_id))
+    # A backend in Label Studio that is titled like a version of ours is ours.
+    own_backends = sorted(
+        (b for b in backends if b.url.rstrip("/") == backend_url or is_version_name(b.title or "")),
         key=lambda backend: (backend.url.rstrip("/") != backend_url, backend.id),
     )
-    left = [backend.url for backend in mine if backend.url.rstrip("/") != backend_url]
-    number = _bring_up(client, label_studio_url, project_id, backend_url, title, login, mine)
+    former_urls = [backend.url for backend in own_backends if backend.url.rstrip("/") != backend_url]
+    backend_id = _upsert_backend(
+        client, label_studio_url, project_id, backend_url, title, login, own_backends
+    )
     say(f"Label Studio reaches {backend_url}" + (" and signs in" if login else ""))
     _set_up_project(client, label_studio_url, project_id, title)
     say("predictions are fetched whenever a task is opened, and shown")
-    _set_up_webhook(client, label_studio_url, project_id, backend_url, login, left)
+    _set_up_webhook(client, label_studio_url, project_id, backend_url, login, former_urls)
     check_webhook(client, label_studio_url, project_id, backend_url, login)
     say("every annotation will be sent here" + (", with the password" if login else ""))
-    return number
+    return backend_id
 
 
 def check_webhook(
     client: Any, label_studio_url: str, project_id: int, backend_url: str, login: Login | None = None
 ) -> None:
-    """Make sure that annotations of the project will be sent to the backend, and let in there.
+    """Verify that the project has an active webhook to the backend, with the right credentials.
 
     Label Studio with only one of its two SSRF switches off shows a backend as connected and
-    silently leaves its webhook out, so that nothing would ever be learnt. Nor does a webhook show the
-    user and password that its backend was connected with.
+    silently omits its webhook, so that nothing would ever be learnt. Nor does a webhook send the user and
+    password that its backend was connected with.
 
     Raises
     ------
     LabelStudioError
-        There is no active webhook for the backend, or it shows no or another password.
+        There is no active webhook for the backend, or it sends no password or another one.
     """
     address = webhook_address(backend_url)
     with explained(label_studio_url):
         webhooks = client.webhooks.list(project=project_id)
-    found = [hook for hook in webhooks if hook.url == address and hook.is_active]
-    if not found:
-        raise _not_registered(address)
-    if login and not any((hook.headers or {}).get("Authorization") == _basic(login) for hook in found):
+    active = [hook for hook in webhooks if hook.url == address and hook.is_active]
+    if not active:
+        raise _webhook_error(address)
+    if login and not any((hook.headers or {}).get("Authorization") == _basic(login) for hook in active):
         raise LabelStudioError(
             f"Label Studio's webhook {address} does not show the password that the backend asks for: nothing "
             f"would be learnt. Run 'earmark connect {project_id}'."
@@ -107,74 +107,83 @@ def check_webhook(
 
 
 def webhook_address(backend_url: str) -> str:
-    """Where Label Studio sends the webhooks of a backend."""
+    """Return the URL to which Label Studio sends the webhooks of a backend."""
     return f"{backend_url.rstrip('/')}/webhook"
 
 
-def _bring_up(
+def _upsert_backend(
     client: Any,
     label_studio_url: str,
     project_id: int,
     backend_url: str,
     title: str,
     login: Login | None,
-    mine: list[Any],
+    own_backends: list[Any],
 ) -> int:
-    """Make the backend, or change the first of ours, and remove the others; Label Studio tries it."""
-    # Without a password none is sent along: an empty one is refused.
-    how = (
+    """Create the backend, or update the first of ours; delete the others. Label Studio checks the connection.
+
+    Returns the backend's id.
+    """
+    # Without a password the field is omitted: Label Studio refuses an empty one.
+    auth_fields = (
         {"auth_method": "BASIC_AUTH", "basic_auth_user": login[0], "basic_auth_pass": login[1]}
         if login
         else {"auth_method": "NONE", "basic_auth_user": ""}
     )
-    fields = {"url": backend_url, "project": project_id, "title": title, "is_interactive": True, **how}
+    fields = {
+        "url": backend_url,
+        "project": project_id,
+        "title": title,
+        "is_interactive": True,
+        **auth_fields,
+    }
     try:
         with explained(label_studio_url):
-            if mine:
-                client.ml.update(id=mine[0].id, **fields)
-                number = int(mine[0].id)
+            if own_backends:
+                client.ml.update(id=own_backends[0].id, **fields)
+                backend_id = int(own_backends[0].id)
             else:
-                number = _created(client, fields)
-            state = client.ml.get(id=number)
+                backend_id = _create_backend(client, fields)
+            state = client.ml.get(id=backend_id)
     except LabelStudioError as error:
-        raise _refused(str(error), label_studio_url, backend_url) or error from error
+        raise _credentials_error(str(error), label_studio_url, backend_url) or error from error
     if state.state not in _CONNECTED:
         reason = f"{state.readable_state}: {state.error_message or 'no reason given'}"
-        raise _refused(reason, label_studio_url, backend_url) or LabelStudioError(
+        raise _credentials_error(reason, label_studio_url, backend_url) or LabelStudioError(
             f"Label Studio at {label_studio_url} cannot reach the backend at {backend_url} ({reason}): use "
             "an address that is valid on Label Studio's machine, not localhost when it runs in Docker."
         )
     with explained(label_studio_url):
-        for other in mine[1:]:
-            client.ml.delete(id=other.id)
-    return number
+        for surplus in own_backends[1:]:
+            client.ml.delete(id=surplus.id)
+    return backend_id
 
 
-def _created(client: Any, fields: dict[str, Any]) -> int:
-    """Make the backend, and leave one: Label Studio saves it before all is done, and may begin again."""
+def _create_backend(client: Any, fields: dict[str, Any]) -> int:
+    """Create the backend exactly once: Label Studio saves it early, and may run the request again."""
     from label_studio_sdk.core.api_error import ApiError
 
-    number = failure = None
+    backend_id = failure = None
     try:
-        number = int(client.ml.create(**fields, request_options=ONCE).id)
+        backend_id = int(client.ml.create(**fields, request_options=ONCE).id)
     except (ApiError, httpx.HTTPError) as error:
         failure = error
-    known = client.ml.list(project=fields["project"])
-    saved = [backend.id for backend in known if backend.url.rstrip("/") == fields["url"]]
-    if failure and not saved:
+    backends = client.ml.list(project=fields["project"])
+    saved_ids = [backend.id for backend in backends if backend.url.rstrip("/") == fields["url"]]
+    if failure and not saved_ids:
         raise failure
-    number = number or int(saved[0])
-    repeated = [other for other in saved if other != number]
-    for other in repeated:
-        client.ml.delete(id=other)
-    if failure or repeated:
-        # The one that is left may be half set up; and deleting one takes its title from the project
-        client.ml.update(id=number, **fields)
-    return number
+    backend_id = backend_id or int(saved_ids[0])
+    surplus_ids = [surplus_id for surplus_id in saved_ids if surplus_id != backend_id]
+    for surplus_id in surplus_ids:
+        client.ml.delete(id=surplus_id)
+    if failure or surplus_ids:
+        # The remaining one may be set up partly; and deleting one removes its title from the project
+        client.ml.update(id=backend_id, **fields)
+    return backend_id
 
 
-def _refused(reason: str, label_studio_url: str, backend_url: str) -> LabelStudioError | None:
-    """What to do where the backend answered Label Studio with 401; None for every other reason."""
+def _credentials_error(reason: str, label_studio_url: str, backend_url: str) -> LabelStudioError | None:
+    """Return the error where the backend answered Label Studio with 401; None for every other reason."""
     if "401 Client Error" not in reason:
         return None
     return LabelStudioError(
@@ -183,7 +192,7 @@ def _refused(reason: str, label_studio_url: str, backend_url: str) -> LabelStudi
     )
 
 
-def _not_registered(address: str) -> LabelStudioError:
+def _webhook_error(address: str) -> LabelStudioError:
     return LabelStudioError(
         f"The backend is connected, but Label Studio has not registered its webhook {address}: nothing "
         "would be learnt. Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and "
@@ -192,13 +201,13 @@ def _not_registered(address: str) -> LabelStudioError:
 
 
 def _set_up_project(client: Any, label_studio_url: str, project_id: int, title: str) -> None:
-    """Have predictions fetched and shown; name the version that uncertainty sampling goes by."""
+    """Enable live predictions in the project; set the version that uncertainty sampling uses."""
     with explained(label_studio_url):
         project = client.projects.get(id=project_id)
         # Tasks are predicted when they are opened; "evaluate_predictions_automatically" would have Label
-        # Studio wait for predictions of a whole page whenever anybody lists tasks, this backend included
+        # Studio wait for predictions of a whole page at each listing of tasks, this backend's included
         wanted: dict[str, Any] = {"show_collab_predictions": True}
-        if not project.model_version or OURS.fullmatch(project.model_version):
+        if not project.model_version or is_version_name(project.model_version):
             wanted["model_version"] = title
         if any(getattr(project, name) != value for name, value in wanted.items()):
             client.projects.update(id=project_id, **wanted)
@@ -210,20 +219,20 @@ def _set_up_webhook(
     project_id: int,
     backend_url: str,
     login: Login | None,
-    left: list[str],
+    former_urls: list[str],
 ) -> None:
-    """One active webhook with all actions, the payload and the right header; none at addresses left."""
+    """Upsert one active webhook with all actions, payload and header; delete those at former addresses."""
     from label_studio_sdk.core.api_error import ApiError
 
-    address, former = webhook_address(backend_url), {webhook_address(url) for url in left}
+    address, former_addresses = webhook_address(backend_url), {webhook_address(url) for url in former_urls}
     headers = {"Authorization": _basic(login)} if login else {}
     wanted = {"send_payload": True, "send_for_all_actions": True, "is_active": True}
     with explained(label_studio_url):
         hooks = client.webhooks.list(project=project_id)
-        mine = sorted((hook for hook in hooks if hook.url == address), key=lambda hook: int(hook.id))
-        for hook in mine[1:] + [hook for hook in hooks if hook.url in former - {address}]:
+        own_hooks = sorted((hook for hook in hooks if hook.url == address), key=lambda hook: int(hook.id))
+        for hook in own_hooks[1:] + [hook for hook in hooks if hook.url in former_addresses - {address}]:
             client.webhooks.delete(id=hook.id)
-        if not mine:
+        if not own_hooks:
             try:
                 create_one(
                     lambda: client.webhooks.create(
@@ -235,12 +244,16 @@ def _set_up_webhook(
                     lambda number: client.webhooks.delete(id=number),
                 )
             except ApiError as error:
-                raise _not_registered(address) from error
+                raise _webhook_error(address) from error
             return
-        kept = {name: value for name, value in (mine[0].headers or {}).items() if name != "Authorization"}
-        changed = {**kept, **headers}
-        if mine[0].headers != changed or any(getattr(mine[0], name) != v for name, v in wanted.items()):
-            client.webhooks.update(id=mine[0].id, url=address, headers=changed, **wanted)
+        other_headers = {
+            name: value for name, value in (own_hooks[0].headers or {}).items() if name != "Authorization"
+        }
+        new_headers = {**other_headers, **headers}
+        if own_hooks[0].headers != new_headers or any(
+            getattr(own_hooks[0], name) != v for name, v in wanted.items()
+        ):
+            client.webhooks.update(id=own_hooks[0].id, url=address, headers=new_headers, **wanted)
 
 
 def _basic(login: Login) -> str:

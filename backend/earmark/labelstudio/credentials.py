@@ -1,4 +1,4 @@
-"""Who we are to Label Studio: both kinds of token, and which address they may be sent to."""
+"""Label Studio credentials: legacy and personal access tokens, and the address each may be sent to."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from earmark.store.models import Project
 log = structlog.get_logger(__name__)
 
 ACCESS_TOKEN_SECONDS = 240
-"""An access token is valid for 5 minutes; we ask for a new one a minute earlier."""
+"""An access token is valid for 5 minutes; it is renewed a minute earlier."""
 REQUEST_TIMEOUT_SECONDS = 10.0
 
 
 def is_personal_access_token(token: str) -> bool:
-    """Personal access tokens are JSON Web Tokens (RFC 7519): three parts, starting with ``eyJ``."""
+    """Whether a token is a personal access token: a JSON Web Token (RFC 7519), three parts from ``eyJ``."""
     return token.startswith("eyJ") and token.count(".") == 2
 
 
 class Credentials:
     """Authorization headers for one Label Studio, from a token of either kind. Thread-safe.
 
-    A legacy token is sent as it is. A personal access token is a refresh token: it is exchanged
-    for an access token, which is kept until shortly before it ends.
+    A legacy token is sent unchanged. A personal access token is a refresh token: it is exchanged
+    for an access token, which is cached until shortly before it expires.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -82,10 +82,10 @@ class Credentials:
 
 
 def address_and_token(settings: Settings, project: Project | None) -> tuple[str, str]:
-    """Return where a project's Label Studio is and the token for it; empty texts for what is not known.
+    """Return address and token of a project's Label Studio; empty strings where unknown.
 
-    The configured key is only ever sent to the configured address: anyone can tell ``/setup`` a host
-    name. A token that came with a host name goes back to that one, and to no other.
+    The configured key is sent only to the configured address, since any client can send ``/setup`` a host
+    name. A token that came with a host name is sent only to that host.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def address_and_token(settings: Settings, project: Project | None) -> tuple[str,
     url, key = settings.label_studio_url or "", settings.api_key or ""
     if url and key:
         return url, key
-    sent = project is not None and project.access_token and project.hostname
-    if project is not None and sent and (not url or same_server(url, project.hostname)):
+    has_token = project is not None and project.access_token and project.hostname
+    if project is not None and has_token and (not url or same_server(url, project.hostname)):
         return url or project.hostname.rstrip("/"), TokenCipher(settings).decrypt(project.access_token)
     return url, ""
 
 
 class AccessBook:
-    """Finds the access for a project, and keeps exchanged tokens; see ``address_and_token``."""
+    """Cache of Label Studio credentials by address and token; see ``address_and_token``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""Confirmation that a Label Studio moved to another address or token, by asking the known one."""
+"""Confirmation of a changed Label Studio address or token, by a request to the stored address."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from earmark.store.projects import project_key
 log = structlog.get_logger(__name__)
 
 ASK_AGAIN_SECONDS = 60.0
-"""Requests of others must not become a flood of ours."""
+"""Rate limit of confirmations: incoming requests must not cause a flood of outgoing ones."""
 
 
 def confirm_offer(database: Database, key: str, cipher: TokenCipher) -> bool:
-    """Ask the known Label Studio about an offer, and accept what it confirms.
+    """Verify an offered address or token with the stored Label Studio; store what it confirms.
 
-    Another address is confirmed where the known Label Studio, asked with the known token, says that the
-    token that came with it is its own. Another token for the known address is confirmed where that address
-    shows the project for it. Each token goes to the address that it came with.
+    Another address is confirmed if the stored Label Studio, queried with the stored token, returns the
+    offered token as its own. Another token for the stored address is confirmed if that address returns the
+    project for it. Each token is sent only to the address that it came with.
     """
     now = time.time()
     with database.write() as session:
@@ -39,20 +39,20 @@ def confirm_offer(database: Database, key: str, cipher: TokenCipher) -> bool:
         project.offer_asked_at = now
     offered = project.offered_hostname, project.offered_token
     try:
-        token, known = cipher.decrypt(project.offered_token), cipher.decrypt(project.access_token)
+        token, stored_token = cipher.decrypt(project.offered_token), cipher.decrypt(project.access_token)
         if same_server(project.hostname, project.offered_hostname):
-            shows = _get(project.hostname, token, f"/api/projects/{project.project_id}/")
-            confirmed = project_key(shows) == key
-        elif known:
-            answer = _get(project.hostname, known, "/api/current-user/token")
-            own = answer.get("token") if isinstance(answer, dict) else None
-            confirmed = isinstance(own, str) and hmac.compare_digest(own.encode(), token.encode())
+            content = _get(project.hostname, token, f"/api/projects/{project.project_id}/")
+            confirmed = project_key(content) == key
+        elif stored_token:
+            answer = _get(project.hostname, stored_token, "/api/current-user/token")
+            own_token = answer.get("token") if isinstance(answer, dict) else None
+            confirmed = isinstance(own_token, str) and hmac.compare_digest(own_token.encode(), token.encode())
         else:
             confirmed = False
         if confirmed:
             with database.write() as session:
                 accept_offer(session, key, offered)
-    except (LabelStudioError, VersionError) as error:  # it changed meanwhile, or cannot be asked
+    except (LabelStudioError, VersionError) as error:  # changed meanwhile, or not reachable
         log.info("offer not confirmed", project=key, detail=str(error))
         return False
     return confirmed

@@ -1,6 +1,6 @@
-"""Model versions of a project's predictions, as Label Studio counts them, and their deletion in bulk.
+"""Model versions of a project's predictions in Label Studio: list them, and bulk-delete one's predictions.
 
-The SDK has no call for this address.
+The SDK does not support this endpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ REQUEST_TIMEOUT_SECONDS = 60.0
 
 
 def list_model_versions(access: LabelStudioAccess, project_id: int) -> list[str]:
-    """Return the names under which a project holds predictions.
+    """Return the model versions of a project's predictions.
 
     Raises
     ------
@@ -22,16 +22,16 @@ def list_model_versions(access: LabelStudioAccess, project_id: int) -> list[str]
         Label Studio refuses or cannot be reached.
     """
     try:
-        found = _request(access, "GET", project_id).json()
+        counts = _request(access, "GET", project_id).json()
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        counts = None
+    if not isinstance(counts, dict):
         raise LabelStudioError(f"Label Studio at {access.url} did not answer with model versions.")
-    return list(found)
+    return list(counts)
 
 
 def delete_model_version(access: LabelStudioAccess, project_id: int, name: str) -> None:
-    """Delete all predictions that a project holds under a name.
+    """Delete all predictions of a model version in a project.
 
     Raises
     ------

@@ -1,10 +1,9 @@
-"""Non-idempotent requests: exactly one result where Label Studio may carry them out twice.
+"""Non-idempotent requests: creates exactly one resource where Label Studio may run a request twice.
 
-Label Studio on SQLite answers a locked database by running the whole request once more inside itself,
-though it keeps what the first attempt has saved (its ``DatabaseIsLockedRetryMiddleware``). Nothing in the
-answer tells; but it waits for a second before, so a quick answer is that of a request that ran once. The
-SDK repeats requests of its own accord, too, which ``ONCE`` forbids. And an answer that is lost, or HTTP
-500, says nothing about what was saved.
+When its SQLite database is locked, Label Studio runs the whole request again internally, but keeps what the
+first attempt saved (its ``DatabaseIsLockedRetryMiddleware``). The response does not show it; but a second
+passes before the retry, so a request with a faster response ran once. The SDK retries requests, too, which
+``ONCE`` disables. And after a lost response, or HTTP 500, it is unknown what was saved.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from typing import Any
 import httpx
 
 REPEATED_AFTER_SECONDS = 1.0
-"""Label Studio's pause before it runs a request again; the following ones are longer."""
+"""Label Studio's pause before its first retry; the following ones are longer."""
 ONCE = {"max_retries": 0}
-"""Request options of the SDK for what must not be made twice: a request may have succeeded unheard."""
+"""SDK options that disable retries: a request may have succeeded although its response was lost."""
 PATIENT_SECONDS = 600
-"""Timeout of requests that create: Label Studio goes on with those whose sender has given up."""
+"""Timeout of create requests: Label Studio completes them even after the client has given up."""
 PATIENT_ONCE = {**ONCE, "timeout_in_seconds": PATIENT_SECONDS}
 SETTLING_ATTEMPTS = 4
 
 
 def may_have_repeated(sent_at: float) -> bool:
-    """Whether a request sent at that ``time.monotonic()`` and answered now may have been run twice."""
+    """Whether a request sent at ``time.monotonic()`` and answered now may have been run twice."""
     return time.monotonic() - sent_at >= REPEATED_AFTER_SECONDS
 
 
 def outcome_unknown(error: Exception | None) -> bool:
-    """Whether a request that failed like this may have saved something all the same."""
+    """Whether a request that failed with this error may have saved something nevertheless."""
     from label_studio_sdk.core.api_error import ApiError
 
     if isinstance(error, ApiError):
@@ -42,17 +41,17 @@ def outcome_unknown(error: Exception | None) -> bool:
 def create_one(
     create: Callable[[], Any], existing: Callable[[], Iterable[Any]], delete: Callable[[int], object]
 ) -> Any:
-    """Create one resource (a project, storage, webhook …) and delete its twins.
+    """Create exactly one resource (a project, storage, webhook …): delete duplicates that a retry created.
 
     Parameters
     ----------
     create
         Sends the request with ``ONCE`` and returns the resource.
     existing
-        Lists the resources that cannot be told from it; each has an ``id``. Called before, too: what was
-        there is left alone.
+        Lists the resources that are indistinguishable from it; each has an ``id``. Called before the
+        request, too: resources that existed then are not deleted.
     delete
-        Gets the id of a twin.
+        Deletes a duplicate by its id.
     """
     from label_studio_sdk.core.api_error import ApiError
 
@@ -79,9 +78,9 @@ def create_one(
 
 
 def import_predictions(client: Any, project_id: int, predictions: Sequence[dict[str, Any]]) -> None:
-    """Write predictions of one version to the tasks of a project that have none of it: one each.
+    """Create predictions of one version, exactly one for each task, for tasks that have none of it.
 
-    A task that was deleted meanwhile gets none, and keeps no other from its prediction.
+    Tasks that were deleted meanwhile are skipped.
 
     Parameters
     ----------
@@ -108,33 +107,35 @@ def import_predictions(client: Any, project_id: int, predictions: Sequence[dict[
         if failure is None or outcome_unknown(failure):
             missing = _without_prediction(client, predictions)
         else:  # Label Studio refuses all predictions where one of the tasks is gone
-            there = [prediction for prediction in missing if _task_exists(client, prediction["task"])]
-            if len(there) == len(missing):
+            remaining = [prediction for prediction in missing if _task_exists(client, prediction["task"])]
+            if len(remaining) == len(missing):
                 raise failure
-            missing = there
+            missing = remaining
         if not missing:
             return
     raise failure or httpx.ReadError(f"Label Studio has not saved {len(missing)} predictions")
 
 
 def _without_prediction(client: Any, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The predictions whose tasks have none of their version; second ones of a task are deleted.
+    """Return the predictions whose tasks have none of their version; delete duplicates in other tasks.
 
-    The first one stays: an editor may be open that will submit its number, and a deleted one is refused.
+    The first one is kept: an open editor may submit its id, and Label Studio refuses that of a deleted one.
     """
     missing = []
     for prediction in predictions:
-        held = client.predictions.list(task=prediction["task"])
-        same = sorted(other.id for other in held if other.model_version == prediction["model_version"])
-        for number in same[1:]:
-            _delete(client.predictions.delete, number)
-        if not same and _task_exists(client, prediction["task"]):
+        existing = client.predictions.list(task=prediction["task"])
+        same_version = sorted(
+            stored.id for stored in existing if stored.model_version == prediction["model_version"]
+        )
+        for prediction_id in same_version[1:]:
+            _delete(client.predictions.delete, prediction_id)
+        if not same_version and _task_exists(client, prediction["task"]):
             missing.append(prediction)
     return missing
 
 
 def _delete(delete: Callable[..., object], number: int) -> None:
-    """Delete, also where it is gone already."""
+    """Delete a resource; do nothing where it does not exist."""
     from label_studio_sdk.core.api_error import ApiError
 
     try:

@@ -1,4 +1,4 @@
-"""Projects as an import needs them: found by number or title, or made."""
+"""Label Studio projects: lookup by key, id or title, creation, and fields that the label config requires."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from earmark.store.project_names import Named, folded, matching, only_one
 
 
 def audio_data_key(label_config: str) -> str:
-    """Field of a task's data that the first Audio tag reads.
+    """Return the field of a task's data that the first Audio tag reads.
 
     Raises
     ------
@@ -30,9 +30,9 @@ def audio_data_key(label_config: str) -> str:
 
 
 def required_fields(label_config: str) -> dict[str, str]:
-    """Fields that Label Studio demands of each task's data, with the tag that shows each.
+    """Return the fields that Label Studio requires in each task's data, with the tag that shows each.
 
-    It demands the first variable in the ``value`` of every tag that has a name; of nested data the
+    It requires the first variable in the ``value`` of every tag that has a name; for nested data, the
     outermost field is returned.
 
     Raises
@@ -56,12 +56,12 @@ def _parsed(label_config: str) -> ElementTree.Element:
 
 
 def key_of_project(project: Any) -> str:
-    """Key ``<id>.<created, epoch seconds>`` of a project that Label Studio's API returned."""
+    """Return the key ``<id>.<created, epoch seconds>`` of a project from Label Studio's API."""
     return f"{project.id}.{int(project.created_at.timestamp())}"
 
 
 def find_project(client: Any, url: str, wanted: str) -> Any | None:
-    """Find a project by its key, its number or its title, letter case aside; None where there is none.
+    """Find a project by its key, id or title (case-insensitive); return None where there is none.
 
     Raises
     ------
@@ -76,15 +76,15 @@ def find_project(client: Any, url: str, wanted: str) -> Any | None:
             project = _project_or_none(client, int(number))
             if project is not None and (not created or key_of_project(project) == wanted.strip()):
                 return project
-        # Label Studio's own search ignores case by the rules of its database: SQLite's are ASCII's alone.
+        # Label Studio's own search ignores case as its database does: SQLite for ASCII letters only.
         search = {"title": wanted.strip()} if wanted.isascii() else {}
         listed = [Named(key_of_project(p), p.title or "", p) for p in client.projects.list(**search)]
-        found = [named for named in matching(wanted, listed) if folded(named.title) == folded(wanted)]
-        return client.projects.get(id=only_one(wanted, found).id) if found else None
+        matches = [named for named in matching(wanted, listed) if folded(named.title) == folded(wanted)]
+        return client.projects.get(id=only_one(wanted, matches).id) if matches else None
 
 
 def current_title(client: Any, url: str, key: str) -> str | None:
-    """Title that Label Studio has now for the project with a key, None where it has no such project.
+    """Return the current title of the project with a key; None where Label Studio has no such project.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _project_or_none(client: Any, number: int) -> Any | None:
 
 
 def create_project(client: Any, url: str, title: str, label_config: str) -> Any:
-    """Make a project.
+    """Create a project.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def create_project(client: Any, url: str, title: str, label_config: str) -> Any:
         return client.projects.create(title=title, label_config=label_config, request_options=PATIENT_ONCE)
 
     def existing() -> list[Any]:
-        # A project with tasks is in use, whoever made it.
+        # A project with tasks is in use, so it is not a twin of the new one.
         named = [project for project in client.projects.list(title=title) if project.title == title]
         return [project for project in named if not project.task_number]
 

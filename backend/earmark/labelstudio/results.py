@@ -1,4 +1,4 @@
-"""Between Label Studio's result items and what was heard: regions and tags."""
+"""Conversion between Label Studio's result items and regions and tags."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from earmark.labels.controls import Control
 from earmark.labels.region import Region
 
 ACCEPTED_WEIGHT = 0.5
-"""Weight of a prediction that was submitted as it came, relative to what somebody drew or chose.
+"""Weight of a prediction that was submitted unchanged, relative to what an annotator drew or chose.
 
-A person saw it and let it stand, but it may also have been overlooked, and its edges are the model's
-own: with full weight a model would teach itself what it already believes.
+The annotator may have overlooked it, and its edges are the model's own: with full weight, the model would
+be trained on its own output.
 """
 LONGEST_SECONDS = 1e9
-"""No recording is 30 years long: a later time is a mistake."""
+"""Times beyond this, 30 years, are invalid."""
 
 
 @dataclass(frozen=True)
 class ReadResult:
     """An annotation's result, by control name.
 
-    A submitted annotation without a region says that nothing sounds. A control without a choice is missing
-    from ``tags``: by itself that says nothing about them. An empty set says that none of them applies.
+    No region in a submitted annotation means that nothing sounds. A control without a choice is missing
+    from ``tags``: not answered. An empty set means that none of its tags applies.
     """
 
     regions: dict[str, tuple[Region, ...]]
     tags: dict[str, frozenset[str]]
     tag_weights: dict[str, float] = field(default_factory=dict)
-    """How far the choices of a control are trusted, from 0 to 1, as `Region.weight` is for regions."""
+    """Weight of each control's choices in training, from 0 to 1, as `Region.weight` for regions."""
 
 
 def region_item(
     control: Control, start: float, end: float, label: str, score: float, duration: float, seed: str
 ) -> dict[str, Any]:
-    """Return one region as Label Studio's interface draws it; times in seconds, score in [0, 1]."""
+    """Return the result item of one region; times in seconds, score in [0, 1]."""
     return {
         "id": _item_id(seed, control.name, label, start, end),
         "from_name": control.name,
@@ -55,7 +55,7 @@ def region_item(
 
 
 def choices_item(control: Control, labels: Sequence[str], score: float, seed: str) -> dict[str, Any]:
-    """Return the chosen tags of one control as one result; score in [0, 1]."""
+    """Return the result item of a control's chosen tags; score in [0, 1]."""
     return {
         "id": _item_id(seed, control.name, *labels),
         "from_name": control.name,
@@ -71,14 +71,14 @@ def read_result(
     controls: Sequence[Control],
     names: Mapping[str, Mapping[str, str]] | None = None,
 ) -> ReadResult:
-    """Read an annotation's result; anything that is not a usable region or choice is passed over.
+    """Parse an annotation's result, skipping items that are not usable regions or choices.
 
-    Labels that the config does not have (any more) are dropped.
+    Labels that are not (or no longer) in the label config are dropped.
 
     Parameters
     ----------
     names
-        For each control what former names of labels are called now.
+        For each control, the current name of each renamed label.
     """
     regions: dict[str, list[Region]] = {c.name: [] for c in controls if c.kind == "regions"}
     tags: dict[str, frozenset[str]] = {}
@@ -97,13 +97,13 @@ def read_result(
                 tag_weights[control.name] = max(weight, tag_weights.get(control.name, 0.0))
         elif labels and (span := read_span(value)):
             regions[control.name].append(Region(*span, labels, weight))
-    return ReadResult({name: tuple(found) for name, found in regions.items()}, tags, tag_weights)
+    return ReadResult({name: tuple(spans) for name, spans in regions.items()}, tags, tag_weights)
 
 
 def _weight(item: dict[str, Any]) -> float:
-    """Weight of an item by its ``origin``: made by hand, predicted and changed, or predicted.
+    """Return an item's weight by its ``origin``: manual, predicted and changed, or predicted.
 
-    Items without one come through the API, or are copies of predictions, which keep their score.
+    Items without an origin come from the API, or are copies of predictions, which keep their score.
     """
     origin = item.get("origin")
     copied = origin is None and item.get("score") is not None
@@ -113,15 +113,15 @@ def _weight(item: dict[str, Any]) -> float:
 def _labels(value: object, control: Control, names: Mapping[str, str]) -> frozenset[str]:
     if not isinstance(value, list):
         return frozenset()
-    found = {names.get(label, label) for label in value if isinstance(label, str)}
-    return frozenset(found & set(control.labels))
+    current = {names.get(label, label) for label in value if isinstance(label, str)}
+    return frozenset(current & set(control.labels))
 
 
 def read_span(value: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Start and end of a region's value in seconds; None where they are no usable times."""
+    """Return start and end of a region's value in seconds; None where they are not usable times."""
     start, end = value.get("start"), value.get("end")
     for time in (start, end):
-        # Compared as it is: a whole number may be too large for any float
+        # Compared without conversion: an integer may be too large for a float
         if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) < LONGEST_SECONDS:
             return None
     span = (max(0.0, float(start)), float(end))  # type: ignore[arg-type]
@@ -129,5 +129,5 @@ def read_span(value: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _item_id(*parts: object) -> str:
-    """Short id that is the same for the same result, so that writing it twice is visible."""
+    """Return a short content hash as id: the same result has the same id, so duplicates are visible."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:10]

@@ -1,4 +1,4 @@
-"""A project's tasks as Label Studio holds them now, page by page, as the JSON that it sends."""
+"""Paginated reading of a project's tasks from Label Studio, as the JSON that it sends."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ OPEN: Filter = ("total_annotations", "equal", "Number", 0)
 
 
 class Listing:
-    """Reads one Label Studio. Each page is a request of its own, and nothing is held but that page."""
+    """Reader for one Label Studio: each page is a separate request, and only that page is in memory."""
 
     def __init__(self, access: LabelStudioAccess) -> None:
         self._access = access
 
     def project(self, project_id: int) -> dict[str, Any]:
-        """The project as webhooks describe it: ``id``, ``created_at``, ``label_config``, ``title`` …
+        """Return a project as in webhooks: ``id``, ``created_at``, ``label_config``, ``title`` …
 
         Raises
         ------
         LabelStudioError
             Label Studio refuses, cannot be reached, or has no such project.
         """
-        found = self._read(self._answer(f"/api/projects/{project_id}/", {}), "a project")
-        if not isinstance(found, dict):
-            raise self._unlike("a project")
-        return found
+        project = self._parse_json(self._get(f"/api/projects/{project_id}/", {}), "a project")
+        if not isinstance(project, dict):
+            raise self._unexpected_answer("a project")
+        return project
 
     def tasks(
         self,
@@ -49,10 +49,10 @@ class Listing:
         page_tasks: int = PAGE_TASKS,
         include: Sequence[str] = (),
     ) -> Iterator[list[Any]]:
-        """Pages of tasks, in order of their ids; see ``page``.
+        """Yield pages of tasks in order of their ids (keyset pagination); see ``page``.
 
-        Each page starts behind the last id of the one before, so that tasks which appear, vanish or
-        stop to fit the filter meanwhile shift no other task out of sight.
+        Each page starts after the last id of the previous one, so that no task is skipped when others are
+        created, are deleted or stop matching the filter meanwhile.
 
         Raises
         ------
@@ -77,18 +77,18 @@ class Listing:
         number: int = 1,
         include: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
-        """One page of tasks that fit all filters, in an order of the data manager (``-`` for descending).
+        """Return a page of tasks that match all filters, in an order of the data manager (``-``: descending).
 
-        A page behind the last one has no tasks. ``include``: fields beside ``id``, where not all of them
-        are needed; without annotations and predictions a page takes a fifth of the time.
+        A page after the last one is empty. ``include``: fields in addition to ``id``, where not all are
+        needed; without annotations and predictions a page takes a fifth of the time.
 
         Raises
         ------
         LabelStudioError
             As above.
         """
-        query = {"filters": {"conjunction": "and", "items": _items(filters)}, "ordering": [ordering]}
-        asked: dict[str, Any] = {
+        query = {"filters": {"conjunction": "and", "items": _filter_items(filters)}, "ordering": [ordering]}
+        parameters: dict[str, Any] = {
             "project": project_id,
             "fields": "all",
             "page": number,
@@ -96,16 +96,16 @@ class Listing:
             "query": json.dumps(query),
         }
         if include:
-            asked["include"] = ",".join(("id", *include))
-        answer = self._answer("/api/tasks/", asked, allowed=404 if number > 1 else 200)
+            parameters["include"] = ",".join(("id", *include))
+        answer = self._get("/api/tasks/", parameters, allowed=404 if number > 1 else 200)
         if answer.status_code == 404:
             return []
-        found = self._read(answer, "a list of tasks")
-        tasks = found.get("tasks") if isinstance(found, dict) else None
+        content = self._parse_json(answer, "a list of tasks")
+        tasks = content.get("tasks") if isinstance(content, dict) else None
         if not isinstance(tasks, list) or not all(
             isinstance(task, dict) and isinstance(task.get("id"), int) for task in tasks
         ):
-            raise self._unlike("a list of tasks")
+            raise self._unexpected_answer("a list of tasks")
         return tasks
 
     def annotation_exists(self, annotation_id: int) -> bool:
@@ -114,11 +114,11 @@ class Listing:
         Raises
         ------
         LabelStudioError
-            It cannot be told.
+            Label Studio refuses or cannot be reached.
         """
-        return self._answer(f"/api/annotations/{annotation_id}/", {}, allowed=404).status_code != 404
+        return self._get(f"/api/annotations/{annotation_id}/", {}, allowed=404).status_code != 404
 
-    def _answer(self, path: str, parameters: dict[str, Any], allowed: int = 200) -> httpx.Response:
+    def _get(self, path: str, parameters: dict[str, Any], allowed: int = 200) -> httpx.Response:
         url = self._access.url.rstrip("/")
         try:
             answer = httpx.get(
@@ -142,14 +142,14 @@ class Listing:
             )
         return answer
 
-    def _read(self, answer: httpx.Response, wanted: str) -> object:
-        """What is in an answer; another server's page, such as a proxy's for signing in, is an error."""
+    def _parse_json(self, answer: httpx.Response, wanted: str) -> object:
+        """Parse a JSON response; another server's page, such as a proxy's login page, is an error."""
         try:
             return answer.json()
         except ValueError as error:
-            raise self._unlike(wanted) from error
+            raise self._unexpected_answer(wanted) from error
 
-    def _unlike(self, wanted: str) -> LabelStudioError:
+    def _unexpected_answer(self, wanted: str) -> LabelStudioError:
         return LabelStudioError(
             f"Label Studio at {self._access.url} did not answer with {wanted}: check LABEL_STUDIO_URL."
         )
@@ -166,21 +166,24 @@ def sdk_pages(
 ) -> Iterator[list[Any]]:
     """Keyset pagination of a project's tasks through the SDK, in order of their ids.
 
-    Each page starts behind the last id of the one before, as in `Listing.tasks`.
+    Each page starts after the last id of the previous one, as in `Listing.tasks`.
 
     Parameters
     ----------
     client
         ``label_studio_sdk.LabelStudio``, whose errors are raised.
     after, last
-        Ids between which the tasks are, the second one included.
+        Range of task ids, ``after`` excluded, ``last`` included.
     include
-        Fields of the task itself beside ``id``; none for all, with annotations and predictions.
+        Fields of the task itself in addition to ``id``; empty for all, with annotations and predictions.
     """
     end: tuple[Filter, ...] = () if last is None else (("id", "less_or_equal", "Number", last),)
     while True:
         query = {
-            "filters": {"conjunction": "and", "items": _items((("id", "greater", "Number", after), *end))}
+            "filters": {
+                "conjunction": "and",
+                "items": _filter_items((("id", "greater", "Number", after), *end)),
+            }
         }
         page = client.tasks.list(
             project=project_id,
@@ -194,12 +197,12 @@ def sdk_pages(
         if tasks:
             yield tasks
             after = max(int(task.id) for task in tasks)
-        # Counted before the tasks are read: fewer tasks than that may only mean that some are gone.
+        # The total is counted before the tasks are read: fewer tasks may only mean that some were deleted.
         if not tasks or page.response.total <= page_tasks:
             return
 
 
-def _items(filters: Sequence[Filter]) -> list[dict[str, Any]]:
+def _filter_items(filters: Sequence[Filter]) -> list[dict[str, Any]]:
     return [
         {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
         for column, operator, kind, value in filters

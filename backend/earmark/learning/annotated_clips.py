@@ -1,4 +1,4 @@
-"""A project's annotations with the sounds that they are about."""
+"""A project's annotations with their encoded sounds, and the weighted clips made of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import structlog
 from earmark.audio.addresses import shown
 from earmark.audio.source import LocatedSound
 from earmark.errors import EarmarkError, SoundTooSlowError
-from earmark.features.extractor import Sound
+from earmark.features.extractor import EncodedSound
 from earmark.features.prefetch import Prefetch
 from earmark.head.examples import AnnotatedClip
 from earmark.labels.controls import Control
@@ -23,23 +23,23 @@ from earmark.store.renames import Names
 log = structlog.get_logger(__name__)
 
 AWAITED = frozenset({"too_slow", "unreachable", "label_studio"})
-"""Reasons for which a sound is asked for again later."""
+"""Error reasons after which a sound is fetched again later."""
 GROUND_TRUTH_WEIGHT = 2.0
 """A ground-truth annotation counts as much as two that were only submitted."""
 REVIEWED_WEIGHT = 1.5
-"""Accepted by a second person: between the two."""
+"""An annotation accepted by a second person: between the two."""
 TRUST_WEIGHTS = {"curated": 1.5, "noisy": 0.5}
-"""What the import said of labels that nobody has worked on since: ``label_trust`` in the task's data."""
+"""Weights of imported labels that no annotator has changed, by ``label_trust`` in the task's data."""
 
 
 @dataclass(frozen=True)
 class AnnotatedSound:
-    """One annotation, read, and its sounds by data key; those that cannot be annotated are missing."""
+    """One annotation, parsed, and its sounds by data key; sounds that could not be loaded are missing."""
 
     annotation: Annotation
     task: Task
     read: ReadResult
-    sounds: dict[str, Sound] = field(default_factory=dict)
+    sounds: dict[str, EncodedSound] = field(default_factory=dict)
 
 
 def load_annotated_sounds(
@@ -49,11 +49,11 @@ def load_annotated_sounds(
     names: Names,
     annotations: Sequence[tuple[Annotation, Task]],
 ) -> tuple[list[AnnotatedSound], dict[int, str]]:
-    """Read every annotation and encode each sound once; what cannot be used is logged and left out.
+    """Parse every annotation and encode each sound once; unusable ones are logged and left out.
 
     Returns
     -------
-    The annotations; and why, by task, a sound could not be had now and may be had later.
+    The annotations; and by task the reason why a sound is not available now and may be later.
     """
     tasks = list({task.task_id: task for _, task in annotations}.values())
     sounds, awaited = _sounds(services, project, tasks, controls)
@@ -69,20 +69,20 @@ def load_annotated_sounds(
 def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Control]) -> list[AnnotatedClip]:
     """One clip for each annotation and sound, weighted by how far the annotation is trusted.
 
-    The annotators of one sound share the weight of one; `build_examples` sees to that.
+    The annotators of one sound share the weight of one, which `build_examples` applies.
     """
     clips = []
-    for one in annotated:
-        for data_key, sound in one.sounds.items():
+    for annotated_sound in annotated:
+        for data_key, sound in annotated_sound.sounds.items():
             names = {control.name for control in controls if control.data_key == data_key}
-            read = one.read
+            read = annotated_sound.read
             clips.append(
                 AnnotatedClip(
                     frames=sound.frames,
                     duration=sound.duration,
-                    group=_recording(one.task, sound),
-                    weight=_weight(one.annotation, one.task),
-                    regions={name: found for name, found in read.regions.items() if name in names},
+                    group=_recording_key(annotated_sound.task, sound),
+                    weight=_weight(annotated_sound.annotation, annotated_sound.task),
+                    regions={name: regions for name, regions in read.regions.items() if name in names},
                     tags={name: labels for name, labels in read.tags.items() if name in names},
                     tag_weights={name: w for name, w in read.tag_weights.items() if name in names},
                 )
@@ -100,10 +100,10 @@ def _weight(annotation: Annotation, task: Task) -> float:
     return REVIEWED_WEIGHT if annotation.reviewed else 1.0
 
 
-def _recording(task: Task, sound: Sound) -> str:
-    """What a sound is a part of: copies and stretches of one recording never stand on both sides of a fold.
+def _recording_key(task: Task, sound: EncodedSound) -> str:
+    """Recording that a sound is a part of: its copies and segments never stand on both sides of a fold.
 
-    The import cuts long files and says of which; anything else is told by its content.
+    The import cuts long files and stores the digest of the whole; any other sound has its own.
     """
     whole = task.data.get("source_sha256")
     return whole if isinstance(whole, str) and whole else sound.digest
@@ -111,17 +111,17 @@ def _recording(task: Task, sound: Sound) -> str:
 
 def _sounds(
     services: Services, project: Project, tasks: Sequence[Task], controls: Sequence[Control]
-) -> tuple[dict[int, dict[str, Sound]], dict[int, str]]:
-    """Sounds of tasks by task and data key, and what could not be had now, by task."""
-    sounds: dict[int, dict[str, Sound]] = {task.task_id: {} for task in tasks}
+) -> tuple[dict[int, dict[str, EncodedSound]], dict[int, str]]:
+    """Sounds by task and data key, and by task the reason why one is not available yet."""
+    sounds: dict[int, dict[str, EncodedSound]] = {task.task_id: {} for task in tasks}
     awaited: dict[int, str] = {}
     if not tasks or not controls:
         return sounds, awaited
     extractor, access = services.extractor(), services.access.for_project(project)
     addresses = [sound_addresses({"data": task.data}, controls) for task in tasks]
-    wait_seconds, left = services.settings.train_fetch_seconds, set(range(len(tasks)))
+    wait_seconds, missing = services.settings.train_fetch_seconds, set(range(len(tasks)))
 
-    def use(position: int, locate: Callable[[str], LocatedSound]) -> None:
+    def encode(position: int, locate: Callable[[str], LocatedSound]) -> None:
         task = tasks[position]
         for data_key, address in addresses[position].items():
             try:
@@ -135,18 +135,18 @@ def _sounds(
                 sounds[task.task_id][data_key] = sound
 
     def located(address: str) -> LocatedSound:
-        found = extractor.located(address, access)
-        if found is None:
+        located_sound = extractor.located(address, access)
+        if located_sound is None:
             raise SoundTooSlowError(
                 f"{shown(address)} did not arrive within {wait_seconds:g} s: it is asked for again by itself."
             )
-        return found
+        return located_sound
 
-    of_tasks = [tuple(of_task.values()) for of_task in addresses]
+    of_tasks = [tuple(task_addresses.values()) for task_addresses in addresses]
     with Prefetch(extractor, access, of_tasks, wait_seconds=wait_seconds) as prefetch:
         for position in prefetch:
-            use(position, prefetch.locate)
-            left.discard(position)
-    for position in sorted(left):
-        use(position, located)
+            encode(position, prefetch.locate)
+            missing.discard(position)
+    for position in sorted(missing):
+        encode(position, located)
     return sounds, awaited

@@ -1,7 +1,7 @@
 """Annotation summary: how often each label was used, and which annotators disagree, kept with the project.
 
-It is made at each training, which reads every annotation anyway, so that the page, the doctor and
-``versions`` need not.
+It is computed at each training, which reads every annotation anyway, so that the page, the doctor and
+``versions`` need not read them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from earmark.store.models import Event
 def summarized(
     training_set: TrainingSet, events: Sequence[Event], before: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Summarize the annotations of a project as JSON holds them.
+    """Summarize the annotations of a project as JSON values.
 
     Parameters
     ----------
     events
-        What Label Studio sent since the last training; it may hold names of annotators.
+        Webhooks since the last training, which may hold names of annotators.
     before
         The summary before this one, whose names are kept.
 
@@ -38,11 +38,13 @@ def summarized(
     """
     labels: dict[str, Counter[str]] = {control.name: Counter() for control in training_set.controls}
     removed: dict[str, Counter[str]] = {control.name: Counter() for control in training_set.controls}
-    for one in training_set.annotated:
+    for annotated_sound in training_set.annotated:
         for control in training_set.controls:
-            if control.data_key in one.sounds:
-                labels[control.name].update(_used(control, one))
-                removed[control.name].update(_removed(control, one, training_set.names.get(control.name, {})))
+            if control.data_key in annotated_sound.sounds:
+                labels[control.name].update(_used(control, annotated_sound))
+                removed[control.name].update(
+                    _removed(control, annotated_sound, training_set.names.get(control.name, {}))
+                )
     return {
         "labels": labels,
         "removed": {name: counts for name, counts in removed.items() if counts},
@@ -53,21 +55,21 @@ def summarized(
     }
 
 
-def _used(control: Control, one: AnnotatedSound) -> set[str]:
+def _used(control: Control, annotated_sound: AnnotatedSound) -> set[str]:
     if control.kind == "regions":
-        return {label for region in one.read.regions[control.name] for label in region.labels}
-    return set(one.read.tags.get(control.name, ()))
+        return {label for region in annotated_sound.read.regions[control.name] for label in region.labels}
+    return set(annotated_sound.read.tags.get(control.name, ()))
 
 
-def _removed(control: Control, one: AnnotatedSound, names: Mapping[str, str]) -> set[str]:
-    """Labels of an annotation that are none of the control's, and are not former names of any."""
-    found: set[str] = set()
-    for item in one.annotation.result:
+def _removed(control: Control, annotated_sound: AnnotatedSound, names: Mapping[str, str]) -> set[str]:
+    """Labels of an annotation that the control does not have, under this name or a later one."""
+    labels_used: set[str] = set()
+    for item in annotated_sound.annotation.result:
         value = item.get("value")
         labels = value.get(control.result_type) if isinstance(value, dict) else None
         if item.get("from_name") == control.name and isinstance(labels, list):
-            found.update(label for label in labels if isinstance(label, str))
-    return {label for label in found if names.get(label, label) not in control.labels}
+            labels_used.update(label for label in labels if isinstance(label, str))
+    return {label for label in labels_used if names.get(label, label) not in control.labels}
 
 
 def _annotator_names(events: Sequence[Event]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Annotator agreement: how far several annotators of the same tasks agree, and where two of them do not."""
+"""Annotator agreement: Krippendorff's alpha of each label, and pairs of annotators who disagree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from earmark.learning.annotated_clips import AnnotatedSound
 
 BIN_SECONDS = 1.0
 """Regions are compared as present or absent in each second, the segment length of sed_eval: shorter
-ones would count differences at the edges, on which nobody agrees, as disagreement about the label."""
+ones would count differences at the edges, which are never equal, as disagreement about the label."""
 
 LEAST_COMMON = 0.5
 """Two annotators agree on the regions of a task where both mark this share of what either marks."""
@@ -30,7 +30,7 @@ PAIRS_LISTED = 20
 class Disagreement:
     """Two annotators who differ on a control.
 
-    ``annotators``: their numbers in Label Studio, None where that is unknown. ``shared``: how many tasks
+    ``annotators``: their user ids in Label Studio, None where unknown. ``shared``: how many tasks
     both annotated. ``differing``: on how many of them they differ, of which ``tasks`` names at most
     `TASKS_LISTED`. ``labels``: on how many tasks they differ about each label.
     """
@@ -44,7 +44,7 @@ class Disagreement:
 
 
 def disagreements(controls: Sequence[Control], annotated: Sequence[AnnotatedSound]) -> list[Disagreement]:
-    """Every two annotators who differ on tasks that both annotated, those who differ most often first.
+    """Pairs of annotators who differ on tasks that both annotated, those who differ most often first.
 
     Tags differ where other ones were chosen, regions where less than `LEAST_COMMON` of the marked seconds
     and labels is common to both.
@@ -52,20 +52,22 @@ def disagreements(controls: Sequence[Control], annotated: Sequence[AnnotatedSoun
     pairs: dict[tuple[str, int | None, int | None], Disagreement] = {}
     for task, annotators in sorted(_by_task(annotated).items()):
         for control in controls:
-            for one, other in combinations(sorted(annotators, key=_number), 2):
-                labels = _differing_labels(control, one, other)
+            for first, second in combinations(sorted(annotators, key=_annotator_order), 2):
+                labels = _differing_labels(control, first, second)
                 if labels is None:
                     continue
-                who = one.annotation.completed_by, other.annotation.completed_by
-                pair = pairs.setdefault((control.name, *who), Disagreement(control.name, who))
+                annotators_of_pair = first.annotation.completed_by, second.annotation.completed_by
+                pair = pairs.setdefault(
+                    (control.name, *annotators_of_pair), Disagreement(control.name, annotators_of_pair)
+                )
                 pair.shared += 1
                 if labels:
                     pair.differing += 1
                     pair.labels.update({label: pair.labels.get(label, 0) + 1 for label in labels})
                     if len(pair.tasks) < TASKS_LISTED:
                         pair.tasks.append(task)
-    found = sorted(pairs.values(), key=lambda pair: -pair.differing)
-    return [pair for pair in found[:PAIRS_LISTED] if pair.differing]
+    by_frequency = sorted(pairs.values(), key=lambda pair: -pair.differing)
+    return [pair for pair in by_frequency[:PAIRS_LISTED] if pair.differing]
 
 
 def label_agreement(
@@ -75,7 +77,7 @@ def label_agreement(
 
     Units are tasks for tags and seconds of tasks for regions; each annotator's value is whether the
     label is there (nominal). 1 is perfect agreement, 0 that of chance, below it is systematic
-    disagreement. Who annotated a task twice counts with the later annotation.
+    disagreement. Of an annotator's several annotations of a task, the latest counts.
 
     Returns
     -------
@@ -83,33 +85,33 @@ def label_agreement(
     or nothing was annotated twice, are left out.
     """
     shared = list(_by_task(annotated).values())
-    found = {}
+    alphas_by_control = {}
     for control in controls:
         counts = [_counts(control, annotators) for annotators in shared]
         units = [count for count in counts if count is not None]
         if units:
-            found[control.name] = _alphas(control, np.concatenate(units))
-    return {name: alphas for name, alphas in found.items() if alphas}
+            alphas_by_control[control.name] = _alphas(control, np.concatenate(units))
+    return {name: alphas for name, alphas in alphas_by_control.items() if alphas}
 
 
 def _by_task(annotated: Sequence[AnnotatedSound]) -> dict[int, list[AnnotatedSound]]:
     """The latest annotation of each annotator, of tasks that have several annotators."""
     tasks: dict[int, dict[object, AnnotatedSound]] = defaultdict(dict)
-    for one in annotated:
-        annotator = one.annotation.completed_by
-        key = ("annotation", one.annotation.annotation_id) if annotator is None else annotator
-        tasks[one.task.task_id][key] = one
+    for annotated_sound in annotated:
+        annotator = annotated_sound.annotation.completed_by
+        key = ("annotation", annotated_sound.annotation.annotation_id) if annotator is None else annotator
+        tasks[annotated_sound.task.task_id][key] = annotated_sound
     return {task: list(annotators.values()) for task, annotators in tasks.items() if len(annotators) > 1}
 
 
-def _number(one: AnnotatedSound) -> tuple[int, int]:
-    annotator = one.annotation.completed_by
-    return (-1 if annotator is None else annotator, one.annotation.annotation_id)
+def _annotator_order(annotated_sound: AnnotatedSound) -> tuple[int, int]:
+    annotator = annotated_sound.annotation.completed_by
+    return (-1 if annotator is None else annotator, annotated_sound.annotation.annotation_id)
 
 
-def _differing_labels(control: Control, one: AnnotatedSound, other: AnnotatedSound) -> list[str] | None:
-    """Labels about which two annotators of a task disagree; None where it cannot be told."""
-    counts = _counts(control, [one, other])
+def _differing_labels(control: Control, first: AnnotatedSound, second: AnnotatedSound) -> list[str] | None:
+    """Labels about which two annotators of a task disagree; None where they cannot be compared."""
+    counts = _counts(control, [first, second])
     if counts is None:
         return None
     common, marked = counts[..., 0] == 2, counts[..., 0] > 0
@@ -134,13 +136,24 @@ def _alphas(control: Control, counts: NDArray[np.int64]) -> dict[str, float]:
 def _counts(control: Control, annotators: Sequence[AnnotatedSound]) -> NDArray[np.int64] | None:
     """Present and absent in each unit of one task ``[units, labels, 2]``; None for fewer than two."""
     if control.kind == "regions":
-        sounds = [one.sounds[control.data_key] for one in annotators if control.data_key in one.sounds]
+        sounds = [
+            annotated_sound.sounds[control.data_key]
+            for annotated_sound in annotators
+            if control.data_key in annotated_sound.sounds
+        ]
         if len(sounds) < len(annotators):
             return None
         bins = math.ceil(sounds[0].duration / BIN_SECONDS)
-        values = [_presence(control, one.read.regions[control.name], bins) for one in annotators]
+        values = [
+            _presence(control, annotated_sound.read.regions[control.name], bins)
+            for annotated_sound in annotators
+        ]
     else:
-        chosen = [one.read.tags[control.name] for one in annotators if control.name in one.read.tags]
+        chosen = [
+            annotated_sound.read.tags[control.name]
+            for annotated_sound in annotators
+            if control.name in annotated_sound.read.tags
+        ]
         values = [np.array([[label in tags for label in control.labels]]) for tags in chosen]
     if len(values) < 2:
         return None

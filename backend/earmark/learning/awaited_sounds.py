@@ -1,7 +1,7 @@
 """Background fetch of the sounds that a training left out, because they did not arrive in time.
 
-When some have come, an event in the table has the project trained anew. What does not come is asked for
-again after a pause, without end, as annotations without their sounds are worth nothing.
+When some have arrived, an event in the database makes the project train anew. The others are retried after a
+pause, without limit, as annotations without their sounds are worth nothing.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NAMED_TASKS = 10
 def await_sounds(
     project: Project, training: Training, awaited: Mapping[int, str], pause_seconds: float
 ) -> None:
-    """Write down which tasks' sounds a training left out, and why; they are fetched after a pause."""
+    """Record the tasks whose sounds a training left out, and why; they are fetched after a pause."""
     project.sounds_awaited = sorted(awaited) or None
     project.fetch_after = time.time() + pause_seconds if awaited else 0.0
     training.detail = " ".join(filter(None, (training.detail, awaited_sentence(awaited))))
 
 
 def awaited_sentence(awaited: Mapping[int, str]) -> str:
-    """Say which tasks a training left out for want of their sounds, and why; empty where none."""
+    """A sentence that names the tasks left out for want of their sounds, and why; empty where none."""
     if not awaited:
         return ""
     numbers = sorted(awaited)
@@ -46,32 +46,32 @@ def awaited_sentence(awaited: Mapping[int, str]) -> str:
 
 
 def fetch_awaited(services: Services, key: str) -> int:
-    """Fetch what a project's last training left out; tells for how many tasks the sounds are here now.
+    """Fetch the sounds that a project's last training left out; return the number of tasks that are complete.
 
-    Begins with no further sound after ``train_fetch_seconds``, so that other projects get their turn, and
-    waits for those that are under way, which either arrive or turn out to be too slow.
+    Starts no further download after ``train_fetch_seconds``, so that other projects get their turn, and
+    waits for those in progress, which either arrive or turn out to be too slow.
     """
     settings = services.settings
     with services.database.read() as session:
         project = session.get(Project, key)
-        numbers = list(project.sounds_awaited or ()) if project else []
-        chosen = (Task.project_key == key, Task.task_id.in_(numbers), Task.deleted.is_(False))
-        tasks = list(session.scalars(select(Task).where(*chosen).order_by(Task.task_id)))
-    if project is None or not numbers:
+        task_ids = list(project.sounds_awaited or ()) if project else []
+        conditions = (Task.project_key == key, Task.task_id.in_(task_ids), Task.deleted.is_(False))
+        tasks = list(session.scalars(select(Task).where(*conditions).order_by(Task.task_id)))
+    if project is None or not task_ids:
         return 0
-    arrived, left = _fetch(services, project, tasks)
+    arrived, missing = _fetch(services, project, tasks)
     with services.database.write() as session:
         row = remember_project(session, key)
-        row.sounds_awaited = left
+        row.sounds_awaited = missing
         row.fetch_after = time.time() + settings.train_longest_retry_seconds
         if arrived:
             record_own_event(session, key, SOUNDS_FETCHED, tasks=arrived)
-    log.info("awaited sounds fetched", project=key, arrived=len(arrived), left=len(left))
+    log.info("awaited sounds fetched", project=key, arrived=len(arrived), left=len(missing))
     return len(arrived)
 
 
 def _fetch(services: Services, project: Project, tasks: list[Task]) -> tuple[list[int], list[int]]:
-    """Numbers of the tasks whose sounds came, and of the others."""
+    """Ids of the tasks whose sounds arrived, and of the others."""
     try:
         controls = parse_label_config(project.label_config)
     except LabelConfigError:
@@ -84,7 +84,7 @@ def _fetch(services: Services, project: Project, tasks: list[Task]) -> tuple[lis
         for _ in prefetch:
             pass
         prefetch.finish()
-    for task, of_task in zip(tasks, addresses, strict=True):
-        if prefetch.all_here(of_task):
+    for task, task_addresses in zip(tasks, addresses, strict=True):
+        if prefetch.all_here(task_addresses):
             arrived.append(task.task_id)
     return arrived, [task.task_id for task in tasks if task.task_id not in arrived]

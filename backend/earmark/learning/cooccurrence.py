@@ -25,12 +25,12 @@ from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.tag_agreement import shared_labels
 
 DEFAULT_STRENGTH = 4.0
-"""Annotations that a default stands for."""
+"""Prior strength of a default, in annotations."""
 POOLED_STRENGTH = 4.0
-"""Annotations of one label that the figure of all labels together stands for."""
+"""Prior strength of the pooled share of all labels, in annotations of one label."""
 MOST_CLIPS = 60
 MOST_SECONDS = 300.0
-"""Sound that is predicted again to see where regions are missed; more of it takes time and tells the same."""
+"""Limits of the sound that is predicted again to count missed regions: more takes time and adds nothing."""
 
 Counts = NDArray[np.float64]
 
@@ -38,10 +38,10 @@ Counts = NDArray[np.float64]
 def learn_cooccurrence(
     pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
 ) -> Fitted:
-    """Return the same, its head with overlap factors and with the evidence of regions about tags.
+    """Return ``fitted`` with overlap factors and with the evidence of regions about tags in its head.
 
-    How often regions are missed is counted on recordings that the predicting head was not fitted to; where
-    there are no such heads, defaults stand.
+    How often regions are missed is counted on out-of-fold predictions; without fold heads, the defaults are
+    used.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ def learn_cooccurrence(
     """
     heads = [fitted.head, *fitted.folds]
     for control in controls:
-        own = fitted.head.controls.get(control.name)
-        if control.kind == "regions" and own is not None and own.kind == "regions":
-            factors = learn_overlap_factors(control.name, own.labels, clips)
-            heads = [_with_factors(head, own, factors) for head in heads]
+        control_head = fitted.head.controls.get(control.name)
+        if control.kind == "regions" and control_head is not None and control_head.kind == "regions":
+            factors = learn_overlap_factors(control.name, control_head.labels, clips)
+            heads = [_with_factors(head, control_head, factors) for head in heads]
     served = heads[0]
     links = [
         Link(regions, tags, shared)
@@ -63,8 +63,12 @@ def learn_cooccurrence(
         and tags.name in served.controls
         and (shared := shared_labels(regions, tags))
     ]
-    judges = replace(fitted, head=served, folds=tuple(heads[1:]))
-    predicted = _predicted(pool, frame_rate, [link.regions for link in links], clips, judges) if links else {}
+    fitted_with_factors = replace(fitted, head=served, folds=tuple(heads[1:]))
+    predicted = (
+        _predicted(pool, frame_rate, [link.regions for link in links], clips, fitted_with_factors)
+        if links
+        else {}
+    )
     evidence: dict[str, list[RegionEvidence]] = {}
     for link in links:
         labels = served.controls[link.tags.name].labels
@@ -77,7 +81,7 @@ def learn_cooccurrence(
 
 @dataclass(frozen=True)
 class Link:
-    """A regions control, a tags control, and from labels of the first to those of the second."""
+    """A regions control and a tags control; ``shared`` maps labels of the first to those of the second."""
 
     regions: Control
     tags: Control
@@ -86,26 +90,26 @@ class Link:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Labels with predicted regions, and labels that could have been predicted, by control, of one clip."""
+    """Labels with predicted regions, and labels that the head has, by control, of one clip."""
 
     shown: Mapping[str, frozenset[str]]
-    known: Mapping[str, frozenset[str]]
+    predictable: Mapping[str, frozenset[str]]
 
 
-def _with_factors(head: Head, own: ControlHead, factors: NDArray[np.float32]) -> Head:
-    """The head with the factors of its own labels, which are some of those of ``own``."""
-    control = head.controls.get(own.control)
-    if control is None or not set(control.labels) <= set(own.labels):
+def _with_factors(head: Head, served: ControlHead, factors: NDArray[np.float32]) -> Head:
+    """The head with the factors of its labels, which are a subset of those of ``served``."""
+    control = head.controls.get(served.control)
+    if control is None or not set(control.labels) <= set(served.labels):
         return head
-    places = [own.labels.index(label) for label in control.labels]
-    changed = replace(control, overlap_factors=factors[np.ix_(places, places)])
-    return Head(head.identity, {**head.controls, own.control: changed})
+    indices = [served.labels.index(label) for label in control.labels]
+    changed = replace(control, overlap_factors=factors[np.ix_(indices, indices)])
+    return Head(head.identity, {**head.controls, served.control: changed})
 
 
 def _predicted(
     pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
 ) -> dict[int, Predicted]:
-    """Out-of-fold predictions of regions, by the clip's position; of evenly spread clips."""
+    """Out-of-fold predictions of regions on evenly spread clips, by the clip's position."""
     names = {control.name for control in controls}
     usable = [
         position
@@ -117,26 +121,28 @@ def _predicted(
         len(usable) / MOST_CLIPS,
         sum(clips[position].duration for position in usable) / MOST_SECONDS,
     )
-    found = {}
+    by_position = {}
     for position in (usable[int(place)] for place in np.arange(0, len(usable), step)):
         clip = clips[position]
-        head = fitted.unseen_by(clip.group)
+        head = fitted.out_of_fold_head(clip.group)
         if head is None or clip.duration > MOST_SECONDS:
             continue
-        said = predict_clip(head, list(dict.fromkeys(controls)), pool, frame_rate, clip.frames, clip.duration)
-        found[position] = Predicted(
-            {name: frozenset(r.label for r in said.regions if r.control == name) for name in names},
-            {name: frozenset(said.probabilities.get(name, ())) for name in names},
+        prediction = predict_clip(
+            head, list(dict.fromkeys(controls)), pool, frame_rate, clip.frames, clip.duration
         )
-    return found
+        by_position[position] = Predicted(
+            {name: frozenset(r.label for r in prediction.regions if r.control == name) for name in names},
+            {name: frozenset(prediction.probabilities.get(name, ())) for name in names},
+        )
+    return by_position
 
 
 def _evidence(
     link: Link, labels: tuple[str, ...], clips: Sequence[AnnotatedClip], predicted: Mapping[int, Predicted]
 ) -> RegionEvidence:
-    """Count, over annotations that answer both controls, how regions and tags of one name go together."""
-    places = {label: place for place, label in enumerate(labels)}
-    other, size = len(labels), len(labels) + 1
+    """Count, over annotations that answer both controls, how regions and tags of one name co-occur."""
+    columns = {label: column for column, label in enumerate(labels)}
+    unlearned, size = len(labels), len(labels) + 1
     # Cases, and those among them that agree, are missed, or are quiet
     agreed, same, missed, quiet = np.zeros((4, 2, size))
     for position, clip in enumerate(clips):
@@ -147,17 +153,17 @@ def _evidence(
         drawn = frozenset().union(*(region.labels for region in regions))
         named = {link.shared[label] for label in drawn & link.shared.keys()}
         for tag in named:
-            place = places.get(tag, other)
+            column = columns.get(tag, unlearned)
             right = bool(chosen & named) if link.tags.kind == "single" else tag in chosen
-            agreed[:, place] += weight, weight * right
-            same[:, place] += weight, weight * (tag in chosen)
+            agreed[:, column] += weight, weight * right
+            same[:, column] += weight, weight * (tag in chosen)
         if position not in predicted:
             continue
         shown = predicted[position].shown[link.regions.name]
-        for label in predicted[position].known[link.regions.name] & link.shared.keys():
+        for label in predicted[position].predictable[link.regions.name] & link.shared.keys():
             tag = link.shared[label]
             counted = missed if tag in chosen else quiet
-            counted[:, places.get(tag, other)] += weight, weight * (label not in shown)
+            counted[:, columns.get(tag, unlearned)] += weight, weight * (label not in shown)
     return RegionEvidence(
         link.regions.name,
         _shares(agreed, DEFAULT_AGREED),
@@ -168,7 +174,7 @@ def _evidence(
 
 
 def _shares(counts: Counts, default: float) -> NDArray[np.float32]:
-    """Shares ``[C + 1]`` from cases and hits ``[2, C + 1]``: each tag's is held near that of all tags."""
+    """Shares ``[C + 1]`` from cases and hits ``[2, C + 1]``, each shrunk towards that of all tags."""
     cases, hits = counts
     pooled = (hits.sum() + DEFAULT_STRENGTH * default) / (cases.sum() + DEFAULT_STRENGTH)
     return np.asarray((hits + POOLED_STRENGTH * pooled) / (cases + POOLED_STRENGTH), dtype=np.float32)

@@ -1,9 +1,9 @@
-"""What a choice of several tags says that nobody made: none of these, or nothing at all.
+"""Implicit negatives: whether an empty multiple choice means "none of these" or "not answered".
 
-Label Studio sends the same for a tag that was taken away and for a control that was never looked at. Where
-tags are all that a project has, an annotation without any says that none applies, as one without regions
-says that nothing sounds. Beside other controls it does so where a prediction had put a tag there, which
-somebody has taken away.
+Label Studio sends the same for a tag that was removed and for a control that was never answered. Where tags
+are all that a project has, an annotation without any means that none applies, as one without regions means
+that nothing sounds. Beside other controls it does so where a prediction had set a tag, which the annotator
+has removed.
 """
 
 from __future__ import annotations
@@ -28,60 +28,69 @@ from earmark.store.renames import Names
 log = structlog.get_logger(__name__)
 
 
-def with_cleared(
+def with_implicit_negatives(
     services: Services,
     key: str,
     controls: tuple[Control, ...],
     names: Names,
     annotated: Sequence[AnnotatedSound],
 ) -> list[AnnotatedSound]:
-    """Read empty choices of several tags as none of them, where that is what they say.
+    """Read empty multiple choices as "none of these" where they mean that.
 
-    What was shown is found out once for each annotation and kept with it, so that the same annotations
-    teach the same for good.
+    The tags that were shown are determined once for each annotation and stored with it, so that the same
+    annotations always give the same training data.
     """
-    several = tuple(control for control in controls if control.kind == "multiple")
-    if not several:
+    multiple = tuple(control for control in controls if control.kind == "multiple")
+    if not multiple:
         return list(annotated)
-    if len(several) == len(controls):
-        return [_without_any(one, several) for one in annotated]
-    # Of the tags, and of the regions that tick them: many annotations may be scored after the new version
-    scorer = Scorer(services, key, linked_controls(controls, several), names)
+    if len(multiple) == len(controls):
+        return [_all_empty(annotated_sound, multiple) for annotated_sound in annotated]
+    # For the tags and the regions that set them: many annotations may be scored after the new version
+    scorer = Scorer(services, key, linked_controls(controls, multiple), names)
     decided: list[tuple[Annotation, list[str]]] = []
-    for one in annotated:
-        annotation = one.annotation
-        asked = [c for c in several if c.name not in one.read.tags and c.data_key in one.sounds]
-        if annotation.cleared is not None or not annotation.shown_at or not asked:
+    for annotated_sound in annotated:
+        annotation = annotated_sound.annotation
+        unanswered = [
+            c
+            for c in multiple
+            if c.name not in annotated_sound.read.tags and c.data_key in annotated_sound.sounds
+        ]
+        if annotation.cleared is not None or not annotation.shown_at or not unanswered:
             continue
         try:
-            shown = scorer.shown(one).predicted.tags
+            shown = scorer.shown(annotated_sound).predicted.tags
         except HeadDamagedError as error:
             log.warning("what was shown is not known", annotation=annotation.annotation_id, detail=str(error))
             continue
-        annotation.cleared = [control.name for control in asked if shown.get(control.name)]
+        annotation.cleared = [control.name for control in unanswered if shown.get(control.name)]
         decided.append((annotation, annotation.cleared))
     if decided:
-        write_in_steps(services.database, decided, _keep)
+        write_in_steps(services.database, decided, _store_cleared)
     return [
-        _empty(one, [c.name for c in several if c.name in (one.annotation.cleared or ())])
-        for one in annotated
+        _with_empty_tags(
+            annotated_sound,
+            [c.name for c in multiple if c.name in (annotated_sound.annotation.cleared or ())],
+        )
+        for annotated_sound in annotated
     ]
 
 
-def _keep(session: Session, found: tuple[Annotation, list[str]]) -> None:
-    annotation, cleared = found
+def _store_cleared(session: Session, decided: tuple[Annotation, list[str]]) -> None:
+    annotation, cleared = decided
     row = session.get(Annotation, (annotation.project_key, annotation.annotation_id))
     if row is not None:
         row.cleared = cleared
 
 
-def _without_any(one: AnnotatedSound, several: Sequence[Control]) -> AnnotatedSound:
-    """Of a project with nothing but choices of several: one that was used leaves the others open."""
-    alone = len(several) == 1 or not one.read.tags
-    return _empty(one, [control.name for control in several] if alone else [])
+def _all_empty(annotated_sound: AnnotatedSound, multiple: Sequence[Control]) -> AnnotatedSound:
+    """For a project of multiple choices alone: if one of several is answered, the others are left open."""
+    alone = len(multiple) == 1 or not annotated_sound.read.tags
+    return _with_empty_tags(annotated_sound, [control.name for control in multiple] if alone else [])
 
 
-def _empty(one: AnnotatedSound, names: Sequence[str]) -> AnnotatedSound:
-    added = {name: frozenset[str]() for name in names if name not in one.read.tags}
-    read = ReadResult(one.read.regions, {**one.read.tags, **added}, one.read.tag_weights)
-    return replace(one, read=read) if added else one
+def _with_empty_tags(annotated_sound: AnnotatedSound, names: Sequence[str]) -> AnnotatedSound:
+    added = {name: frozenset[str]() for name in names if name not in annotated_sound.read.tags}
+    read = ReadResult(
+        annotated_sound.read.regions, {**annotated_sound.read.tags, **added}, annotated_sound.read.tag_weights
+    )
+    return replace(annotated_sound, read=read) if added else annotated_sound

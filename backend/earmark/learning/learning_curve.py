@@ -11,14 +11,14 @@ from earmark.learning.segment_metrics import Distance
 from earmark.store.models import PredictionScore
 
 STEPS_AT_MOST = 15
-"""Rows that a person reads at one look."""
+"""Rows that a person reads at a glance."""
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Everything that was shown by one version, or to one annotator.
+    """Sums over the predictions shown by one version, or to one annotator.
 
-    ``name``: the version's name or the annotator's number in Label Studio. ``controls``: `Distance`
+    ``name``: the version's name or the annotator's user id in Label Studio. ``controls``: `Distance`
     of each control.
     """
 
@@ -34,10 +34,10 @@ class CurvePoint:
 class CurveStep:
     """Annotations ``first`` to ``last``, counted from 1, in the order in which predictions were shown.
 
-    ``accepted``: share of the ``suggestions`` that was submitted as it was shown. ``tags_f1``: of tags; for a
+    ``accepted``: share of the ``suggestions`` that was submitted unchanged. ``tags_f1``: of tags; for a
     single choice that is the share that was right. ``region_f1``: of seconds of regions.
     ``edge_error_seconds``: median distance of the onsets and offsets of regions that were found. None where
-    there was nothing of the kind.
+    no such prediction was shown.
     """
 
     first: int
@@ -59,22 +59,24 @@ class LearningCurve:
 
 
 def learning_curve(scores: Sequence[PredictionScore]) -> LearningCurve:
-    """Sum up the scores of one project, which are in the order in which predictions were shown.
+    """Learning curve from the scores of one project, given in the order in which predictions were shown.
 
-    A task that is annotated again after a new version came is one that this version has learnt from, so it
-    says something of its annotator and nothing of the version.
+    A later version may be fitted on a task that was annotated before: when that task is annotated again, the
+    score counts for its annotator and not for the version.
     """
-    first: dict[int, str] = {}
-    fair = [score for score in scores if first.setdefault(score.task_id, score.version) == score.version]
+    first_version: dict[int, str] = {}
+    unseen = [
+        score for score in scores if first_version.setdefault(score.task_id, score.version) == score.version
+    ]
     return LearningCurve(
-        _steps(fair),
-        _points(fair, lambda score: score.version or "unknown"),
+        _steps(unseen),
+        _points(unseen, lambda score: score.version or "unknown"),
         _points(scores, lambda score: "unknown" if score.annotator is None else str(score.annotator)),
     )
 
 
 def step_size(annotations: int) -> int:
-    """How many annotations a step holds, so that there are few steps: 1, 2, 5, 10, 20, 50 and so on."""
+    """Annotations of one step, for at most `STEPS_AT_MOST` steps: 1, 2, 5, 10, 20, 50 and so on."""
     size = 1
     while True:
         for factor in (1, 2, 5):
@@ -93,7 +95,7 @@ def _step(first: int, scores: Sequence[PredictionScore]) -> CurveStep:
     suggested = accepted = 0
     for score in scores:
         for stored in score.distances.values():
-            # Scores of earlier releases do not hold these; tags can be told from the rest
+            # Scores of earlier releases lack "edges"; the other values distinguish tags
             are_regions = "edges" in stored or _measures_seconds(stored)
             (regions if are_regions else tags).add(stored)
             if "suggested" in stored:
@@ -112,7 +114,7 @@ def _step(first: int, scores: Sequence[PredictionScore]) -> CurveStep:
 
 
 def _measures_seconds(stored: Mapping[str, Any]) -> bool:
-    """Whether parts are seconds of regions and not numbers of tags, where that was not written down."""
+    """Whether parts are seconds of regions and not numbers of tags, for scores that do not store it."""
     parts = [value for label in stored["labels"].values() for value in label.values()]
     return "lwlrap" not in stored and any(value not in (0.0, 1.0) for value in parts)
 

@@ -1,7 +1,7 @@
-"""Test, then train: each new annotation against what was predicted before anybody taught it.
+"""Prequential evaluation (test, then train): each new annotation against what was predicted before it.
 
-This is the learning curve that annotators feel: no version is measured on an annotation that it, or
-any version before it, has learnt from (`learning_curve` leaves out whose task was annotated before).
+This is the learning curve that annotators experience: no version is measured on an annotation that it, or
+any version before it, was fitted on (`learning_curve` leaves out tasks that were annotated before).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Shown:
-    """A prediction that was shown: where it is known from, the version it is of, and its content.
+    """A prediction that was shown: its source, its version, and its content.
 
-    ``probabilities``: of each label by control, where they are known.
+    ``probabilities``: of each label by control, if available.
     """
 
     source: str
@@ -46,8 +46,8 @@ class Scorer:
     """Scores annotations of one project.
 
     What the annotator was shown is taken from the webhook where it carried the prediction. Label
-    Studio 1.23 does not, and has no prediction on show but that of the version that was active when
-    the task was opened: heads and frames are kept, so it is computed again and comes out the same.
+    Studio 1.23 does not send it, and shows no prediction but that of the version that was active when the
+    task was opened: heads and frames are stored, so it is computed again with the same result.
     """
 
     def __init__(self, services: Services, key: str, controls: tuple[Control, ...], names: Names) -> None:
@@ -56,37 +56,41 @@ class Scorer:
         self._heads: dict[str, Head | None] = {}
 
     def scores(self, annotated: Sequence[AnnotatedSound]) -> list[PredictionScore]:
-        """Score annotations; those whose sound or version cannot be had have none."""
-        found = []
-        for one in annotated:
+        """Score annotations; those whose sound or version is not available have no score."""
+        scores = []
+        for annotated_sound in annotated:
             try:
-                score = self._score(one)
+                score = self._score(annotated_sound)
             except HeadDamagedError as error:
                 log.warning(
-                    "annotation not scored", annotation=one.annotation.annotation_id, detail=str(error)
+                    "annotation not scored",
+                    annotation=annotated_sound.annotation.annotation_id,
+                    detail=str(error),
                 )
                 continue
             if score is not None:
-                found.append(score)
-        return found
+                scores.append(score)
+        return scores
 
-    def _score(self, one: AnnotatedSound) -> PredictionScore | None:
-        annotation = one.annotation
-        controls = [control for control in self._controls if control.data_key in one.sounds]
+    def _score(self, annotated_sound: AnnotatedSound) -> PredictionScore | None:
+        annotation = annotated_sound.annotation
+        controls = [control for control in self._controls if control.data_key in annotated_sound.sounds]
         if not controls:
             return None
-        shown = self.shown(one)
+        shown = self.shown(annotated_sound)
         distances = {
             control.name: distance
             for control in controls
             if (
-                distance := measure(control, one.read, shown.predicted, shown.probabilities.get(control.name))
+                distance := measure(
+                    control, annotated_sound.read, shown.predicted, shown.probabilities.get(control.name)
+                )
             )
         }
         return PredictionScore(
             project_key=self._key,
             annotation_id=annotation.annotation_id,
-            task_id=one.task.task_id,
+            task_id=annotated_sound.task.task_id,
             annotator=annotation.completed_by,
             version=shown.version,
             source=shown.source,
@@ -95,38 +99,44 @@ class Scorer:
             distances=distances,
         )
 
-    def shown(self, one: AnnotatedSound) -> Shown:
-        """What its annotator was shown.
+    def shown(self, annotated_sound: AnnotatedSound) -> Shown:
+        """The prediction that the annotator was shown.
 
         Raises
         ------
         HeadDamagedError
             The head of that time cannot be read.
         """
-        sent = one.annotation.shown
+        sent = annotated_sound.annotation.shown
         if sent is None:
-            return Shown("computed", *self._predict(one, one.annotation.shown_at))
+            return Shown("computed", *self._predict(annotated_sound, annotated_sound.annotation.shown_at))
         predicted = read_result(sent["result"], self._controls, self._names)
         return Shown(sent["source"], sent["version"], predicted, {})
 
     def _predict(
-        self, one: AnnotatedSound, moment: float
+        self, annotated_sound: AnnotatedSound, time_shown: float
     ) -> tuple[str, ReadResult, dict[str, dict[str, float]]]:
-        """What the version of that moment says of a sound that it has not learnt from."""
+        """Predict with the version of that time: its name, its results, and probabilities by control."""
         with self._services.database.read() as session:
-            version = active_at(session, self._key, self._services.encoder_identity(), moment)
+            version = active_at(session, self._key, self._services.encoder_identity(), time_shown)
         name = version.name if version else self._services.untrained_name()
         head = self._head(name, version)
         items, probabilities = [], {}
         encoder = self._services.encoder()
-        for data_key, sound in one.sounds.items():
+        for data_key, sound in annotated_sound.sounds.items():
             controls = tuple(control for control in self._controls if control.data_key == data_key)
             if head is not None:
-                found = predict_clip(
-                    head, controls, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+                prediction = predict_clip(
+                    head,
+                    controls,
+                    encoder.pool,
+                    encoder.frame_rate,
+                    sound.frames,
+                    sound.duration,
+                    sound.levels,
                 )
-                items += result_items(found, controls, sound.duration, seed="")
-                probabilities.update(found.probabilities)
+                items += result_items(prediction, controls, sound.duration, seed="")
+                probabilities.update(prediction.probabilities)
         return name, read_result(items, self._controls), probabilities
 
     def _head(self, name: str, version: Version | None) -> Head | None:

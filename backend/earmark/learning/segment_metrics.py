@@ -1,6 +1,6 @@
-"""How far a prediction lies from the annotation that followed it.
+"""Segment metrics: distance of a prediction from the annotation that followed it.
 
-Regions are measured in seconds and tags in pieces, label by label, as what was found, missed and
+Regions are measured in seconds and tags by number, for each label, as found, missed and
 extra. From the sums follow the segment-based F1 and error rate of DCASE (Mesaros, Heittola and
 Virtanen, "Metrics for Polyphonic Sound Event Detection", Applied Sciences 6, 2016; as sed_eval
 computes them), here with segments so short that only time counts.
@@ -21,7 +21,7 @@ from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
 
 SAME_SECONDS = 0.005
-"""An edge that was moved by less was not moved: Label Studio's interface draws nothing finer."""
+"""An edge moved by less counts as unmoved: Label Studio's interface draws nothing finer."""
 
 Parts = dict[str, float]
 """``found``, ``missed`` and ``extra``: seconds of regions, or numbers of tags."""
@@ -33,7 +33,7 @@ class Distance:
 
     ``labels``: parts of each label that occurs. ``substituted``: how much was missed while another
     label was extra. ``ranked``: sum of lwlrap over the true labels of annotations for which the
-    probabilities are known, ``ranked_labels`` their number. ``annotations``: how many are summed.
+    probabilities are stored, ``ranked_labels`` their number. ``annotations``: how many are summed.
     """
 
     labels: dict[str, Parts] = field(default_factory=dict)
@@ -76,85 +76,89 @@ def measure(
     predicted: ReadResult,
     probabilities: Mapping[str, float] | None,
 ) -> dict[str, Any] | None:
-    """Measure one control of one annotation; None where the annotation says nothing of it.
+    """Distance of a prediction from an annotation, for one control; None where the annotation leaves it open.
 
     Parameters
     ----------
     probabilities
-        Of each label to be in the clip, where they are known: tags are then ranked, too.
+        Of each label to be in the clip, if available: tags are then ranked, too.
 
     Returns
     -------
     ``labels`` (`Parts` by label, those without any left out), ``substituted`` in the same unit, and
-    ``lwlrap`` in (0, 1] for annotated tags with known probabilities. ``suggested``: how many regions or tags
-    were shown, ``accepted``: how many of them were submitted as they were. ``edges``: of regions whose label
+    ``lwlrap`` in (0, 1] for annotated tags with probabilities. ``suggested``: how many regions or tags
+    were shown, ``accepted``: how many of them were submitted unchanged. ``edges``: of regions whose label
     was found, the distances of shown onsets and offsets from the annotated ones, in seconds.
     """
     if control.kind == "regions":
         return _regions(annotated.regions[control.name], predicted.regions[control.name])
     if control.name not in annotated.tags:
         return None
-    wanted, given = annotated.tags[control.name], predicted.tags.get(control.name, frozenset())
+    true_tags, shown_tags = annotated.tags[control.name], predicted.tags.get(control.name, frozenset())
     labels = {
-        label: _parts(label in wanted and label in given, label in wanted - given, label in given - wanted)
-        for label in sorted(wanted | given)
+        label: _parts(
+            label in true_tags and label in shown_tags,
+            label in true_tags - shown_tags,
+            label in shown_tags - true_tags,
+        )
+        for label in sorted(true_tags | shown_tags)
     }
     stored = {
         "labels": labels,
-        "substituted": float(min(len(wanted - given), len(given - wanted))),
-        "suggested": len(given),
-        "accepted": len(given & wanted),
+        "substituted": float(min(len(true_tags - shown_tags), len(shown_tags - true_tags))),
+        "suggested": len(shown_tags),
+        "accepted": len(shown_tags & true_tags),
     }
-    if probabilities and wanted:  # without a true label there is nothing to rank
-        truth = np.array([[label in wanted for label in control.labels]])
+    if probabilities and true_tags:  # without a true label there is nothing to rank
+        truth = np.array([[label in true_tags for label in control.labels]])
         scores = np.array([[probabilities.get(label, 0.0) for label in control.labels]])
         stored["lwlrap"] = lwlrap(truth, scores)
     return stored
 
 
-def _regions(wanted: Sequence[Region], given: Sequence[Region]) -> dict[str, Any]:
-    """Between two neighbouring edges nothing changes, so sums over these stretches are exact."""
-    edges = np.array(sorted({time for r in (*wanted, *given) for time in (r.start, r.end)}))
-    labels = sorted(frozenset().union(*(r.labels for r in (*wanted, *given))))
+def _regions(annotated: Sequence[Region], predicted: Sequence[Region]) -> dict[str, Any]:
+    """`measure` of regions. Nothing changes between neighbouring edges, so sums over these are exact."""
+    edges = np.array(sorted({time for r in (*annotated, *predicted) for time in (r.start, r.end)}))
+    labels = sorted(frozenset().union(*(r.labels for r in (*annotated, *predicted))))
     seconds = np.diff(edges)
-    true, told = (_sounding(regions, edges, labels) for regions in (wanted, given))
-    missed, extra = true & ~told, told & ~true
-    found = seconds @ (true & told), seconds @ missed, seconds @ extra
+    true, shown = (_presence(regions, edges, labels) for regions in (annotated, predicted))
+    missed, extra = true & ~shown, shown & ~true
+    sums = seconds @ (true & shown), seconds @ missed, seconds @ extra
     return {
-        "labels": {label: _parts(*parts) for label, *parts in zip(labels, *found, strict=True)},
+        "labels": {label: _parts(*parts) for label, *parts in zip(labels, *sums, strict=True)},
         "substituted": float(seconds @ np.minimum(missed.sum(axis=1), extra.sum(axis=1))),
-        **_edges(wanted, given),
+        **_edge_distances(annotated, predicted),
     }
 
 
-def _edges(wanted: Sequence[Region], given: Sequence[Region]) -> dict[str, Any]:
+def _edge_distances(annotated: Sequence[Region], predicted: Sequence[Region]) -> dict[str, Any]:
     """Pair each shown region with the annotated one of the same labels that it overlaps most, each once."""
     overlaps = sorted(
         (
-            (min(one.end, other.end) - max(one.start, other.start), -place, -number)
-            for place, one in enumerate(given)
-            for number, other in enumerate(wanted)
-            if one.labels & other.labels and one.start < other.end and other.start < one.end
+            (min(guess.end, truth.end) - max(guess.start, truth.start), -place, -number)
+            for place, guess in enumerate(predicted)
+            for number, truth in enumerate(annotated)
+            if guess.labels & truth.labels and guess.start < truth.end and truth.start < guess.end
         ),
         reverse=True,
     )
-    edges, accepted, shown, annotated = list[float](), 0, set[int](), set[int]()
+    edges, accepted, paired_guesses, paired_truths = list[float](), 0, set[int](), set[int]()
     for _, place, number in overlaps:
-        if place in shown or number in annotated:
+        if place in paired_guesses or number in paired_truths:
             continue
-        shown.add(place)
-        annotated.add(number)
-        one, other = given[-place], wanted[-number]
-        moved = [abs(one.start - other.start), abs(one.end - other.end)]
+        paired_guesses.add(place)
+        paired_truths.add(number)
+        guess, truth = predicted[-place], annotated[-number]
+        moved = [abs(guess.start - truth.start), abs(guess.end - truth.end)]
         edges += [round(seconds, 3) for seconds in moved]
-        accepted += one.labels == other.labels and max(moved) < SAME_SECONDS
-    return {"suggested": len(given), "accepted": accepted, "edges": edges}
+        accepted += guess.labels == truth.labels and max(moved) < SAME_SECONDS
+    return {"suggested": len(predicted), "accepted": accepted, "edges": edges}
 
 
-def _sounding(
+def _presence(
     regions: Sequence[Region], edges: NDArray[np.float64], labels: Sequence[str]
 ) -> NDArray[np.bool_]:
-    """Which label sounds between which edges: bool ``[len(edges) - 1, len(labels)]``."""
+    """Presence of each label between neighbouring edges: bool ``[len(edges) - 1, len(labels)]``."""
     sounding = np.zeros((max(0, len(edges) - 1), len(labels)), dtype=bool)
     for region in regions:
         first, last = np.searchsorted(edges, (region.start, region.end))

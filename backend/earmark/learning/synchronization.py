@@ -1,8 +1,8 @@
-"""Comparing what is known of a project with what Label Studio holds, and repairing the difference.
+"""Synchronization of stored annotations with Label Studio, which repairs lost webhooks.
 
 Label Studio sends a webhook once and waits one second for it; imports with annotations send none. So
-its tasks are read from time to time, and whatever differs is written down as if a webhook had said
-so: from there on everything goes its usual way, and nothing is lost when this is killed.
+its tasks are read from time to time, and each difference is stored as an event, as if a webhook had
+reported it: the usual processing follows, and nothing is lost when this process is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from earmark.errors import LabelStudioError
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import ANNOTATED, SKIPPED, Listing
 from earmark.services import Services
-from earmark.store.annotations import differs, known_annotations
+from earmark.store.annotations import differs, stored_annotation_ids
 from earmark.store.events import ANNOTATIONS_SYNCED, DELETED
 from earmark.store.models import Annotation, Project, Task
 from earmark.store.projects import project_key, remember_project
@@ -28,16 +28,16 @@ from earmark.store.projects import project_key, remember_project
 log = structlog.get_logger(__name__)
 
 REST_SHARE = 20
-"""After a comparison, Label Studio is left alone for so many times as long as it took."""
+"""Pause after a comparison, as a multiple of the time that it took."""
 SHORTEST_REST_SECONDS = 60.0
-ASKED_REST_SHARE, SHORTEST_ASKED_REST_SECONDS = 2, 5.0
-"""The same where somebody asks for it: a project can be set to ask with every annotation."""
+REQUESTED_REST_SHARE, SHORTEST_REQUESTED_REST_SECONDS = 2, 5.0
+"""The same for requested comparisons: a project can be set to request one with every annotation."""
 DELETED_AT_ONCE = 500
 
 
 @dataclass
 class Difference:
-    """What Label Studio holds and was not known, in numbers of annotations; ``tasks``: those read."""
+    """Differences between Label Studio and the database, in numbers of annotations; ``tasks``: those read."""
 
     tasks: int = 0
     annotations: int = 0
@@ -49,15 +49,15 @@ class Difference:
 
     @property
     def found(self) -> bool:
-        """Whether there was any."""
+        """Whether there is any difference."""
         return bool(self.missed or self.changed or self.deleted or self.label_config)
 
 
 def sync(services: Services, key: str, on_page: Callable[[Difference], None] | None = None) -> Difference:
-    """Compare a project with Label Studio, and write down the difference as events.
+    """Compare a project with Label Studio, and store the difference as events.
 
     Memory does not grow with the project, but for one number for each annotation. Annotations that
-    come, change or go meanwhile are left to their webhooks, or to the next time.
+    are created, changed or deleted meanwhile are left to their webhooks, or to the next comparison.
 
     Parameters
     ----------
@@ -67,17 +67,17 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     Raises
     ------
     LabelStudioError
-        No Label Studio is known for the project, it refuses or cannot be reached, or it has another
-        project under this number by now. What was found until then is written down.
+        No Label Studio is configured for the project, it refuses or cannot be reached, or it has another
+        project under this number by now. Differences found until then are stored.
     """
     started_at = time.time()
     with services.database.read() as session:
         project = session.get(Project, key)
-        known = known_annotations(session, key)
+        known_ids = stored_annotation_ids(session, key)
     try:
         listing = Listing(services.access.required(project))
-        difference = _compare(services, key, listing, known, on_page or (lambda _: None))
-    except Exception:  # also what nobody expected must not be tried again and again at once
+        difference = _compare(services, key, listing, known_ids, on_page or (lambda _: None))
+    except Exception:  # after an unexpected failure, too, the next attempt must wait
         with services.database.write() as session:
             row = remember_project(session, key)
             row.sync_after, row.sync_seconds = time.time() + services.settings.sync_retry_seconds, 0.0
@@ -85,7 +85,7 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     difference.seconds = time.time() - started_at
     with services.database.write() as session:
         row = remember_project(session, key)
-        # What happened while it ran is for the next time
+        # Changes during the comparison are left to the next one
         row.synced_at, row.sync_seconds = started_at, difference.seconds
         row.sync_after = time.time() + max(SHORTEST_REST_SECONDS, REST_SHARE * difference.seconds)
     log.info(
@@ -101,18 +101,20 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     return difference
 
 
-def sync_when_rested(services: Services, key: str, asked_for: bool = False) -> None:
-    """``sync``, unless that was done, or failed, a short while ago; what hinders it is only logged.
+def sync_when_rested(services: Services, key: str, requested: bool = False) -> None:
+    """`sync`, unless the pause since the last one, done or failed, is not over; errors are only logged.
 
-    ``asked_for``: somebody wants to be sure of it now, and a timer's rest is too long.
+    ``requested``: an operator asked for it, so the pause is shorter than for the timer.
     """
     with services.database.read() as session:
         project = session.get(Project, key)
     if project is None or not may_sync(services, project):
         return
     rested_at, seconds = project.sync_after, project.sync_seconds
-    if asked_for and seconds > 0:
-        rested_at = project.synced_at + seconds + max(SHORTEST_ASKED_REST_SECONDS, ASKED_REST_SHARE * seconds)
+    if requested and seconds > 0:
+        rested_at = (
+            project.synced_at + seconds + max(SHORTEST_REQUESTED_REST_SECONDS, REQUESTED_REST_SHARE * seconds)
+        )
     if time.time() < rested_at:
         return
     try:
@@ -122,7 +124,7 @@ def sync_when_rested(services: Services, key: str, asked_for: bool = False) -> N
 
 
 def may_sync(services: Services, project: Project) -> bool:
-    """Whether a Label Studio with a token is known for a project."""
+    """Whether a Label Studio with a token is configured for a project."""
     access = services.access.for_project(project)
     return access is not None and access.has_token
 
@@ -131,7 +133,7 @@ def _compare(
     services: Services,
     key: str,
     listing: Listing,
-    known: set[int],
+    unlisted_ids: set[int],
     on_page: Callable[[Difference], None],
 ) -> Difference:
     difference, number = Difference(), int(key.partition(".")[0])
@@ -141,75 +143,79 @@ def _compare(
             f"Project {number} in Label Studio is another one than {key}: it was made anew. Open its page "
             "Settings, Model once, and it is known here."
         )
-    about = {name: project.get(name) for name in ("id", "created_at", "updated_at", "title", "label_config")}
-    _note_config(services, key, about, difference)
+    project_fields = {
+        name: project.get(name) for name in ("id", "created_at", "updated_at", "title", "label_config")
+    }
+    _store_config_change(services, key, project_fields, difference)
     for which in (ANNOTATED, SKIPPED):
         pages = listing.tasks(number, which)
         while True:
-            observed_at = time.time()  # before the page is asked for
+            observed_at = time.time()  # before the page is requested
             page = next(pages, None)
             if page is None:
                 break
-            known -= {annotation["id"] for task in page for annotation in _annotations(task)}
-            _note_page(services, key, about, page, observed_at, difference)
+            unlisted_ids -= {annotation["id"] for task in page for annotation in _annotations(task)}
+            _store_page_changes(services, key, project_fields, page, observed_at, difference)
             on_page(difference)
-    # What was not listed may have come to another task, or an older Label Studio may filter otherwise
-    gone = [number for number in sorted(known) if not listing.annotation_exists(number)]
-    difference.deleted = len(gone)
-    for first in range(0, len(gone), DELETED_AT_ONCE):
-        ids = [{"id": number} for number in gone[first : first + DELETED_AT_ONCE]]
-        _write(services, {"action": DELETED, "project": about, "annotations": ids})
+    # An unlisted annotation may have moved to another task, or an older Label Studio may filter otherwise
+    deleted_ids = [number for number in sorted(unlisted_ids) if not listing.annotation_exists(number)]
+    difference.deleted = len(deleted_ids)
+    for first in range(0, len(deleted_ids), DELETED_AT_ONCE):
+        ids = [{"id": number} for number in deleted_ids[first : first + DELETED_AT_ONCE]]
+        _store_event(services, {"action": DELETED, "project": project_fields, "annotations": ids})
     return difference
 
 
-def _note_config(services: Services, key: str, about: dict[str, Any], difference: Difference) -> None:
+def _store_config_change(
+    services: Services, key: str, project_fields: dict[str, Any], difference: Difference
+) -> None:
     with services.database.read() as session:
         project = session.get_one(Project, key)
-    if about["label_config"] and about["label_config"] != project.label_config:
+    if project_fields["label_config"] and project_fields["label_config"] != project.label_config:
         difference.label_config = True
-        _write(services, {"action": "PROJECT_UPDATED", "project": about})
+        _store_event(services, {"action": "PROJECT_UPDATED", "project": project_fields})
 
 
-def _note_page(
+def _store_page_changes(
     services: Services,
     key: str,
-    about: dict[str, Any],
+    project_fields: dict[str, Any],
     page: list[dict[str, Any]],
     observed_at: float,
     difference: Difference,
 ) -> None:
-    """Write down what is not known of the tasks of one page."""
-    found = {annotation["id"]: annotation for task in page for annotation in _annotations(task)}
+    """Store an event with the new and changed tasks and annotations of one page."""
+    annotations = {annotation["id"]: annotation for task in page for annotation in _annotations(task)}
     with services.database.read() as session:
-        rows = _rows(session, Annotation, Annotation.annotation_id, key, found)
+        rows = _rows(session, Annotation, Annotation.annotation_id, key, annotations)
         tasks = _rows(session, Task, Task.task_id, key, {task["id"]: task for task in page})
-    news = [
+    new_or_changed = [
         annotation
-        for number, annotation in found.items()
+        for number, annotation in annotations.items()
         if differs(rows.get(number), annotation, observed_at)
     ]
-    concerned = {annotation.get("task") for annotation in news}
+    changed_task_ids = {annotation.get("task") for annotation in new_or_changed}
     changed_tasks = [
         {"id": task["id"], "data": task.get("data")}
         for task in page
-        if task["id"] in concerned
+        if task["id"] in changed_task_ids
         or task["id"] not in tasks
         or tasks[task["id"]].data != task.get("data")
         or (tasks[task["id"]].deleted and observed_at > tasks[task["id"]].deleted_at)
     ]
     difference.tasks += len(page)
-    difference.annotations += len(found)
-    missed = sum(number not in rows for number in (annotation["id"] for annotation in news))
+    difference.annotations += len(annotations)
+    missed = sum(number not in rows for number in (annotation["id"] for annotation in new_or_changed))
     difference.missed += missed
-    difference.changed += len(news) - missed
-    if news or changed_tasks:
-        _write(
+    difference.changed += len(new_or_changed) - missed
+    if new_or_changed or changed_tasks:
+        _store_event(
             services,
             {
                 "action": ANNOTATIONS_SYNCED,
-                "project": about,
+                "project": project_fields,
                 "tasks": changed_tasks,
-                "annotations": news,
+                "annotations": new_or_changed,
                 "observed_at": observed_at,
             },
         )
@@ -221,7 +227,7 @@ def _rows(session: Session, table: Any, column: Any, key: str, ids: dict[int, An
 
 
 def _annotations(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those that were submitted or skipped; a list of anything else is none."""
+    """Annotations of a task that were submitted or skipped; entries of another form are dropped."""
     annotations = task.get("annotations")
     if not isinstance(annotations, list):
         return []
@@ -232,6 +238,6 @@ def _annotations(task: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _write(services: Services, payload: dict[str, Any]) -> None:
+def _store_event(services: Services, payload: dict[str, Any]) -> None:
     with services.database.write() as session:
         receive_webhook(session, payload)

@@ -1,7 +1,7 @@
-"""The way from webhooks to a new version: apply, hear, score what was shown, fit, compare, register.
+"""Training pipeline from webhooks to a new version: apply, encode, score, fit, compare, register.
 
-Safe to be killed at any line and to be run twice: until the one transaction that registers the
-version and marks its webhooks as handled, everything is repeated by the next run.
+Safe to kill at any line and to run twice: until the one transaction that registers the version and
+marks its webhooks as handled, everything is repeated by the next run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from earmark.errors import LabelConfigError, NotEnoughAnnotationsError, NotFiniteError
-from earmark.labels.config_changes import config_digest, note_project
+from earmark.labels.config_changes import config_digest, update_project
 from earmark.learning.annotation_summary import summarized
 from earmark.learning.awaited_sounds import await_sounds
 from earmark.learning.prequential import Scorer
@@ -34,7 +34,7 @@ from earmark.store.events import (
     ANNOTATION_ACTIONS,
     SOUNDS_FETCHED,
     START_TRAINING,
-    is_training_asked_for,
+    is_training_requested,
     mark_handled,
     pending_events,
 )
@@ -47,29 +47,29 @@ from earmark.store.training_lease import Lease, LeaseLostError
 log = structlog.get_logger(__name__)
 
 LONGEST_RETRY_AFTER_DEATH_SECONDS = 60.0
-"""Shorter: whoever kills workers, or restarts them, need not be a fault of the project."""
+"""Shorter than after other failures: a kill or restart of workers need not be the project's fault."""
 MOST_DOUBLINGS = 30
-"""Of the pause; more make a number that is too large."""
+"""Limit of the exponential backoff's exponent; beyond it the number gets too large."""
 LONGEST_TRACEBACK = 20_000
-"""Characters; the end says where."""
+"""Characters kept of a traceback: its end names the place."""
 SCORED_BEFORE_SERVING = 32
-"""Annotations that are scored in the transaction of their training. There are hardly ever more; when
-there are, the annotator who waits for the new version does not wait for their scores."""
+"""Annotations that are scored in the transaction of their training. There are hardly ever more; if there
+are, the others are scored afterwards, so that they do not delay the new version."""
 
 
 def learn(services: Services, key: str) -> Training | None:
-    """Train a project on everything that its waiting webhooks changed.
+    """Train a project on everything that its pending webhooks changed.
 
     Returns
     -------
-    What came of it, as stored; None when another process trains this project, or nothing waits.
+    The training, as stored; None when another process trains this project, or no webhook is pending.
     """
     lease = Lease(services.database, key, services.settings.train_lease_seconds)
     if not lease.acquire():
         return None
     try:
-        with lease.kept():
-            return _learn(services, key, lease) if _may_try_again(services, key, lease) else None
+        with lease.heartbeat():
+            return _learn(services, key, lease) if _may_retry(services, key, lease) else None
     except LeaseLostError:
         log.warning("training given up: another worker has taken over", project=key)
         return None
@@ -77,17 +77,17 @@ def learn(services: Services, key: str) -> Training | None:
         lease.release()
 
 
-def needs_training_anew(services: Services, key: str) -> bool:
-    """Whether the project was trained, but never with the encoder that hears now."""
+def needs_retraining(services: Services, key: str) -> bool:
+    """Whether the project was trained, but never with the present encoder."""
     with services.database.read() as session:
         return needs_version(session, key, services.encoder_identity())
 
 
 def learn_all(services: Services, key: str) -> None:
-    """Train until nothing waits, for callers without a dispatcher.
+    """Train until no webhook is pending, for callers without a dispatcher.
 
-    One that finds the project being trained leaves its webhook to the one who trains: that one
-    looks again after giving the lease back, so the webhook cannot slip between the two.
+    A caller that finds the project being trained leaves its webhook to the process that trains: that one
+    checks again after releasing the lease, so no webhook is lost between the two.
     """
     while True:
         training = learn(services, key)
@@ -105,18 +105,18 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
     digest = ""
     try:
         with services.database.read() as session:
-            asked_for = is_training_asked_for(session, key)
-        if asked_for:
-            # Whoever presses the button wants all of it; what no webhook spoke of, imports say, comes in here
-            sync_when_rested(services, key, asked_for=True)
+            requested = is_training_requested(session, key)
+        if requested:
+            # A requested training includes annotations without a webhook, such as those of imports
+            sync_when_rested(services, key, requested=True)
         project, events, worthwhile = _apply_pending(services, key)
         training.events = len(events)
-        new_encoder = needs_training_anew(services, key)
+        new_encoder = needs_retraining(services, key)
         if not events and not new_encoder:
             return None
         if not (worthwhile or new_encoder):
             with services.database.write() as session:
-                lease.hold(session)
+                lease.renew_or_raise(session)
                 mark_handled(session, events)
             return None
         try:
@@ -132,7 +132,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
             training.outcome, training.detail = "nothing", str(error)
         except NotFiniteError as error:
             training.outcome, training.detail = "failed", str(error)
-        while not _settle(
+        while not _compare_and_store(
             services, lease, project, training, events, training_set, candidate, digest, scores
         ):
             log.info("active version changed during the training: compared again", project=key)
@@ -140,37 +140,37 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
         raise
     except Exception as error:
         training.traceback = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
-        _put_off(services, lease, training, f"{type(error).__name__}: {error}")
+        _store_failure(services, lease, training, f"{type(error).__name__}: {error}")
         raise
-    getattr(log, {"kept": "warning", "failed": "error"}.get(training.outcome, "info"))(
+    getattr(log, {"rejected": "warning", "failed": "error"}.get(training.outcome, "info"))(
         "training ended",
         project=key,
         outcome=training.outcome,
         version=training.version,
         detail=training.detail,
         events=len(events),
-        # The numbers that the log gave these webhooks when they were stored.
+        # The ids that were logged when these webhooks were stored.
         event_ids=(events[0].id, events[-1].id) if events else None,
         seconds=round(training.finished_at - training.started_at, 3),
     )
     if training_set is not None:
-        rest = _scores(services, key, training_set, len(training_set.annotated))
-        if rest:
+        remaining_scores = _scores(services, key, training_set, len(training_set.annotated))
+        if remaining_scores:
             with services.database.write() as session:
-                add_scores(session, key, rest)
+                add_scores(session, key, remaining_scores)
     return training
 
 
 def _apply_pending(services: Services, key: str) -> tuple[Project, list[Event], bool]:
-    """Bring tasks, annotations and label config up to date; tell whether a head could change."""
+    """Apply pending events to tasks, annotations and label config; and whether a head could change."""
 
-    def take_in(session: Session, event: Event) -> None:
+    def apply(session: Session, event: Event) -> None:
         apply_event(session, event)
-        note_project(session, event)
+        update_project(session, event)
 
     with services.database.read() as session:
         events = pending_events(session, key)
-    write_in_steps(services.database, events, take_in)
+    write_in_steps(services.database, events, apply)
     with services.database.read() as session:
         project = session.get_one(Project, key)
         worthwhile = any(
@@ -183,7 +183,7 @@ def _apply_pending(services: Services, key: str) -> tuple[Project, list[Event], 
     return project, events, worthwhile
 
 
-def _settle(
+def _compare_and_store(
     services: Services,
     lease: Lease,
     project: Project,
@@ -194,11 +194,11 @@ def _settle(
     digest: str,
     scores: list[PredictionScore],
 ) -> bool:
-    """Compare the candidate, and store all that came of the training in one transaction.
+    """Compare the candidate, and store all results of the training in one transaction.
 
-    A fit whose numbers are not finite makes no candidate, so no version: its training is stored as
-    ``failed``, and the version before goes on answering. Its webhooks count as handled, unlike after other
-    failures: equal annotations give equal numbers, and the next one must not wait for a growing pause.
+    A fit whose numbers are not finite gives no candidate, so no version: its training is stored as
+    ``failed``, and the version before stays active. Its webhooks count as handled, unlike after other
+    failures: equal annotations give equal numbers, and the next one must not wait for the backoff.
 
     Returns
     -------
@@ -207,19 +207,19 @@ def _settle(
     Raises
     ------
     LeaseLostError
-        This process hung for so long that another one took over; nothing is stored.
+        This process hung until another one took over its lease; nothing is stored.
     """
     key, encoder_identity = project.key, services.encoder_identity()
     activated = services.activated(key)
-    active, reason, doubt = services.answering(activated), "", ""
+    active, reason, unmeasured_reason = services.answering(activated), "", ""
     if training_set is not None and candidate is not None:
-        found = compare_with_active(services, training_set, candidate, active)
-        reason, doubt = " ".join(found.reasons), unmeasured(services, found, active)
+        comparison = compare_with_active(services, training_set, candidate, active)
+        reason, unmeasured_reason = " ".join(comparison.reasons), unmeasured(services, comparison, active)
     with services.database.write() as session:
-        lease.hold(session)
+        lease.renew_or_raise(session)
         if candidate is not None and training_set is not None:
-            now = active_version(session, key, encoder_identity)
-            if (now and now.id) != (activated and activated.id):
+            active_now = active_version(session, key, encoder_identity)
+            if (active_now and active_now.id) != (activated and activated.id):
                 return False
             version = register_version(
                 session,
@@ -233,9 +233,9 @@ def _settle(
                 reason,
                 digest,
             )
-            training.outcome, training.version = "kept" if reason else "registered", version.name
-            said = [reason or doubt, *candidate.report.skipped.values()]
-            training.detail = " ".join(sentence for sentence in said if sentence)
+            training.outcome, training.version = "rejected" if reason else "registered", version.name
+            sentences = [reason or unmeasured_reason, *candidate.report.skipped.values()]
+            training.detail = " ".join(sentence for sentence in sentences if sentence)
         add_scores(session, key, scores)
         mark_handled(session, events)
         row = remember_project(session, key)
@@ -255,33 +255,36 @@ def _settle(
 
 
 def _scores(services: Services, key: str, training_set: TrainingSet, most: int) -> list[PredictionScore]:
-    """Score at most so many of the annotations that were never scored, the oldest first."""
+    """Score at most ``most`` of the annotations that were never scored, the oldest first."""
     with services.database.read() as session:
-        done = scored_annotations(session, key)
-    new = [
-        one
-        for one in training_set.annotated
-        if one.annotation.shown_at > 0 and one.annotation.annotation_id not in done
+        scored_ids = scored_annotations(session, key)
+    unscored = [
+        annotated_sound
+        for annotated_sound in training_set.annotated
+        if annotated_sound.annotation.shown_at > 0
+        and annotated_sound.annotation.annotation_id not in scored_ids
     ]
-    return Scorer(services, key, training_set.controls, training_set.names).scores(new[:most])
+    return Scorer(services, key, training_set.controls, training_set.names).scores(unscored[:most])
 
 
-def _may_try_again(services: Services, key: str, lease: Lease) -> bool:
-    """Write down that the training before this one was killed or hung, where it was.
+def _may_retry(services: Services, key: str, lease: Lease) -> bool:
+    """Whether to train now: not after repeated kills. Records that the last training was killed or hung.
 
-    One may be an accident. What dies again, for want of memory say, is tried at growing intervals.
+    One kill may be an accident. After more in a row, for want of memory say, retries back off.
     """
     if not lease.taken_over:
         return True
     training = Training(project_key=key, started_at=time.time(), events=0, outcome="", detail="")
     reason = "The worker was killed in the middle of it (by want of memory, perhaps), or hung."
-    return _put_off(services, lease, training, reason, LONGEST_RETRY_AFTER_DEATH_SECONDS) == 1
+    return _store_failure(services, lease, training, reason, LONGEST_RETRY_AFTER_DEATH_SECONDS) == 1
 
 
-def _put_off(
+def _store_failure(
     services: Services, lease: Lease, training: Training, reason: str, longest: float | None = None
 ) -> int:
-    """Store a failure and when to try again; the webhooks go on waiting. Tells how many there were in a row.
+    """Store a failure and its retry time (exponential backoff); return the number of failures in a row.
+
+    The webhooks stay pending.
 
     Parameters
     ----------
@@ -291,10 +294,10 @@ def _put_off(
     Raises
     ------
     LeaseLostError
-        Another worker has taken over; how it fares is for that one to say.
+        Another worker has taken over the lease, and records the outcome itself.
     """
     with services.database.write() as session:
-        lease.hold(session)
+        lease.renew_or_raise(session)
         project = remember_project(session, training.project_key)
         settings = services.settings
         doubled = settings.train_retry_seconds * 2 ** min(project.failures, MOST_DOUBLINGS)
@@ -302,7 +305,7 @@ def _put_off(
         project.failures += 1
         project.failed_at = time.time()
         project.retry_after = project.failed_at + delay
-        # PostgreSQL's texts hold no zero character
+        # PostgreSQL's text columns hold no NUL character
         training.outcome, training.detail = "failed", reason.replace("\x00", "\ufffd")
         training.traceback = (training.traceback or "").replace("\x00", "\ufffd")
         training.finished_at = time.time()

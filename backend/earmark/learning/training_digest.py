@@ -1,7 +1,7 @@
-"""Training digest: a hash over everything that a training would learn from, to tell whether it is new.
+"""Training digest: a hash of a training's inputs, to skip a training that would give the same head.
 
 Controls and clips are hashed in no particular order and field by field, so that a new field counts too. The
-frames of a sound follow from its content and the encoder's identity, and need not be read again.
+frames of a sound follow from its content and the encoder's identity, so they are not read again.
 """
 
 from __future__ import annotations
@@ -26,39 +26,43 @@ the interface shows, and other names of labels, which count through the head bef
 
 
 def training_digest(services: Services, training_set: TrainingSet) -> str:
-    """Sha256, in hexadecimal, of what a training learns from: controls, annotated clips, encoder, software.
+    """SHA-256, in hexadecimal, of a training's inputs: controls, annotated clips, encoder, software.
 
     Raises
     ------
     WeightsError
         The encoder cannot be loaded.
     """
-    start = services.zero_label_head(training_set.controls)
+    zero_shot = services.zero_shot_head(training_set.controls)
     frames = {
-        id(sound.frames): sound.digest for one in training_set.annotated for sound in one.sounds.values()
+        id(sound.frames): sound.digest
+        for annotated_sound in training_set.annotated
+        for sound in annotated_sound.sounds.values()
     }
     parts = [
         _head_software(),
         services.encoder_identity(),
-        "" if start is None else hashlib.sha256(start.to_bytes()).hexdigest(),
-        *sorted(_of_control(control) for control in training_set.controls),
+        "" if zero_shot is None else hashlib.sha256(zero_shot.to_bytes()).hexdigest(),
+        *sorted(_control_text(control) for control in training_set.controls),
         *sorted(
-            _of_clip(clip, frames) for clip in training_set.clips if clip.weight > 0 and says_something(clip)
+            _clip_text(clip, frames)
+            for clip in training_set.clips
+            if clip.weight > 0 and has_annotation(clip)
         ),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def says_something(clip: AnnotatedClip) -> bool:
-    """Whether an annotation of a sound holds, or rules out, any label."""
+def has_annotation(clip: AnnotatedClip) -> bool:
+    """Whether an annotation of a sound sets, or rules out, any label."""
     return bool(clip.regions or clip.tags)
 
 
 def nothing_new(services: Services, key: str, training_set: TrainingSet, digest: str) -> str:
-    """Why a training would make no other version than there is, in a sentence or two; empty where it would.
+    """Why a training would give the same version again, in a sentence or two; empty where it would not.
 
-    Compared are the version that was trained last, which may have been refused or rolled back, and the one
-    that answers. One whose stored arrays cannot be read is to be made anew.
+    The digest is compared with those of the newest version, which may have been rejected or rolled back, and
+    of the active one. A version whose stored arrays cannot be read is trained anew.
     """
     active = services.active(key)
     with services.database.read() as session:
@@ -75,11 +79,11 @@ def nothing_new(services: Services, key: str, training_set: TrainingSet, digest:
         return (
             f"Nothing new: {version.name}, which answers, was trained on just these annotations and labels."
         )
-    number, answers = key.partition(".")[0], active.name if active else services.untrained_name()
+    number, active_name = key.partition(".")[0], active.name if active else services.untrained_name()
     what = (
         f"which was not served: {version.reason}"
-        if version.status == "kept"
-        else f"in place of which {answers} was made active."
+        if version.status == "rejected"
+        else f"in place of which {active_name} was made active."
     )
     return (
         f"Nothing new: training on the same annotations and labels again would make {version.name} again, "
@@ -87,19 +91,19 @@ def nothing_new(services: Services, key: str, training_set: TrainingSet, digest:
     )
 
 
-def _of_control(control: Control) -> str:
-    kept = {
+def _control_text(control: Control) -> str:
+    hashed_fields = {
         field.name: getattr(control, field.name)
         for field in fields(control)
         if field.name not in WITHOUT_EFFECT
     }
-    return _canonical({**kept, "labels": frozenset(control.labels)})
+    return _canonical({**hashed_fields, "labels": frozenset(control.labels)})
 
 
-def _of_clip(clip: AnnotatedClip, frames: Mapping[int, str]) -> str:
+def _clip_text(clip: AnnotatedClip, frames: Mapping[int, str]) -> str:
     digest = frames.get(id(clip.frames)) or hashlib.sha256(clip.frames.tobytes()).hexdigest()
-    rest = {field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "frames"}
-    return _canonical({**rest, "sound": digest})
+    other_fields = {field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "frames"}
+    return _canonical({**other_fields, "sound": digest})
 
 
 def _canonical(value: object) -> str:

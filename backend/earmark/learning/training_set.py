@@ -1,4 +1,4 @@
-"""What a project can be taught with now, the head that comes of it, and whether that is a step back."""
+"""Training set of a project, the candidate head fitted to it, and its comparison with the active version."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
-from earmark.labels.config_changes import names_now
+from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.cooccurrence import learn_cooccurrence
-from earmark.learning.implicit_negatives import with_cleared
+from earmark.learning.implicit_negatives import with_implicit_negatives
 from earmark.prediction.label_mapping import as_configured, fitted_as_configured
 from earmark.services import Services
 from earmark.store.annotations import live_annotations
@@ -32,9 +32,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A project's controls, its annotations with their sounds, and the clips that they make.
+    """Training set: a project's controls, its annotations with their sounds, and the clips made of them.
 
-    ``awaited``: tasks whose sounds could not be had now, and why.
+    ``awaited``: tasks whose sounds are not available yet, and why.
     """
 
     controls: tuple[Control, ...]
@@ -46,9 +46,9 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted head that nobody is served yet. ``metrics``: by control, as versions keep them.
+    """A fitted head that is not served yet. ``metrics``: by control, as versions store them.
 
-    ``examples``: of each control, what it was fitted to; comparing takes the same.
+    ``examples``: of each control, those it was fitted to, which the comparison uses again.
     """
 
     fitted: Fitted
@@ -58,31 +58,31 @@ class Candidate:
 
 
 def load_training_set(services: Services, project: Project) -> TrainingSet:
-    """Gather everything that a project's annotations say.
+    """Load a project's training set from its annotations and sounds.
 
     Raises
     ------
     LabelConfigError
-        The label config holds nothing to learn.
+        The label config has no control that can be learned.
     """
     controls = parse_label_config(project.label_config)
     with services.database.read() as session:
         annotations = live_annotations(session, project.key)
-        names = names_now(session, project.key, controls)
+        names = current_label_names(session, project.key, controls)
     annotated, awaited = load_annotated_sounds(services, project, controls, names, annotations)
-    annotated = with_cleared(services, project.key, controls, names, annotated)
+    annotated = with_implicit_negatives(services, project.key, controls, names, annotated)
     return TrainingSet(controls, names, annotated, annotated_clips(annotated, controls), awaited)
 
 
 def fit_candidate(services: Services, training_set: TrainingSet, active: Version | None) -> Candidate:
-    """Fit a head to a training_set, on the folds of the active version.
+    """Fit a head to a training set, on the folds of the active version.
 
     Raises
     ------
     NotEnoughAnnotationsError
-        There is too little to learn from.
+        There are too few examples.
     NotFiniteError
-        The fit ended in NaN or infinity; no version is made of it.
+        The fit ended in NaN or infinity; it becomes no version.
     """
     encoder, controls = services.encoder(), training_set.controls
     examples = build_all(encoder.pool, encoder.frame_rate, controls, training_set.clips)
@@ -92,7 +92,7 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
         encoder.identity,
         controls,
         training_set.clips,
-        services.zero_label_head(controls),
+        services.zero_shot_head(controls),
         _fitted_or_none(services, training_set, active),
         examples,
     )
@@ -109,24 +109,24 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
 def compare_with_active(
     services: Services, training_set: TrainingSet, candidate: Candidate, active: Version | None
 ) -> Comparison:
-    """Compare a candidate with what is served now: the active version, or what answers before any training.
+    """Compare a candidate with the head that is served now: the active version's, or the zero-shot head.
 
-    Nothing is compared where nothing answers. With a version whose fold heads cannot be read too few
-    recordings are new to both sides, and all that the candidate is said to be is unmeasured.
+    Without either, nothing is compared. With a version whose fold heads cannot be read, too few recordings
+    are new to both sides, and every control of the candidate is reported as unmeasured.
     """
-    before = _fitted_or_none(services, training_set, active)
-    if active is None and (head := services.zero_label_head(training_set.controls)) is not None:
-        before = Fitted(head, (), {})  # it was fitted on none of the recordings
-    if before is None:
+    served = _fitted_or_none(services, training_set, active)
+    if active is None and (head := services.zero_shot_head(training_set.controls)) is not None:
+        served = Fitted(head, (), {})  # the zero-shot head was fitted on none of the recordings
+    if served is None:
         return Comparison({}, {}, ())
-    return compare_fitted(services, training_set, candidate.fitted, before, candidate.examples)
+    return compare_fitted(services, training_set, candidate.fitted, served, candidate.examples)
 
 
-def unmeasured(services: Services, found: Comparison, active: Version | None) -> str:
-    """Which controls of a new version were not compared with what was served before, and why; or empty."""
-    if not found.unmeasured:
+def unmeasured(services: Services, comparison: Comparison, active: Version | None) -> str:
+    """A sentence that names the controls that were not compared with the served head, and why; or empty."""
+    if not comparison.unmeasured:
         return ""
-    names = ", ".join(f"“{name}”" for name in found.unmeasured)
+    names = ", ".join(f"“{name}”" for name in comparison.unmeasured)
     served, why = services.untrained_name(), f"fewer than {MIN_RECORDINGS} recordings are new to both"
     if active is not None:
         served = active.name
@@ -143,9 +143,9 @@ def compare_fitted(
     active: Fitted,
     examples: Mapping[str, Examples | None] | None = None,
 ) -> Comparison:
-    """Measure two versions on a training_set's recordings, each by heads that have not heard them.
+    """Compare two versions on the recordings of a training set, each by heads that were not fitted on them.
 
-    ``examples``: those of the training_set, where they are there already.
+    ``examples``: those of the training set, if built already.
     """
     encoder = services.encoder()
     return compare(
@@ -160,12 +160,12 @@ def compare_fitted(
 
 
 def load_fitted(services: Services, training_set: TrainingSet, version: Version) -> Fitted:
-    """A version's head and fold heads, with its labels as the training_set's controls call them.
+    """A version's head and fold heads, with labels renamed as in the training set's controls.
 
     Raises
     ------
     HeadDamagedError
-        What is stored cannot be read.
+        The stored arrays cannot be read.
     """
     with services.database.read() as session:
         head, folds = load_head(session, version.id), load_folds(session, version.id)
@@ -173,7 +173,7 @@ def load_fitted(services: Services, training_set: TrainingSet, version: Version)
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float]:
-    """What JSON can hold; a figure that is not defined is left out."""
+    """The finite figures, as JSON can hold no others."""
     return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
 

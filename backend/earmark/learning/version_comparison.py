@@ -1,4 +1,4 @@
-"""Two versions of a project side by side, on the annotations that there are now."""
+"""Comparison of two versions of a project on its present annotations."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ Pair = tuple[float | None, float | None]
 
 @dataclass(frozen=True)
 class VersionComparison:
-    """``first`` and ``second``: names. ``figures``: by control, then by metric, of both of them, None
-    where one has none. ``labels``: by control, then by label, the average precision that each was
-    measured to have when it was trained. ``shown``: by version, how far what it showed lay
-    from the annotations that followed. ``reasons``: in what the second is clearly worse than the first.
+    """Metrics of two versions, named ``first`` and ``second``.
+
+    ``figures``: by control, then by metric, of both of them, None where one has none. ``labels``: by control,
+    then by label, the average precision of each as measured when it was trained. ``shown``: by version, how
+    far its suggestions lay from the annotations that followed. ``reasons``: in what the second is clearly
+    worse than the first.
     """
 
     first: str
@@ -33,19 +35,19 @@ class VersionComparison:
     reasons: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Dictionary of plain values for JSON."""
         return asdict(self)
 
 
 def compare_versions(services: Services, project: Project, first: str, second: str) -> VersionComparison:
-    """Compare two versions of the encoder that hears now.
+    """Compare two versions of the present encoder.
 
     Raises
     ------
     VersionError
-        One of them is not there, is of another encoder, or has no fold heads.
+        One of them does not exist, is of another encoder, or has no fold heads.
     HeadDroppedError
-        One of them has kept its figures alone.
+        The head of one of them was deleted, and only its figures are stored.
     LabelConfigError
         The project's label config cannot be used.
     """
@@ -53,12 +55,12 @@ def compare_versions(services: Services, project: Project, first: str, second: s
         versions = [find_version(session, project.key, name) for name in (first, second)]
         curve = learning_curve(list_scores(session, project.key))
     for version in versions:
-        _check(services, version)
+        _check_encoder(services, version)
     training_set = load_training_set(services, project)
-    one, two = (load_fitted(services, training_set, version) for version in versions)
-    found = compare_fitted(services, training_set, candidate=two, active=one)
-    if not found.active:
-        for version, fitted in zip(versions, (one, two), strict=True):
+    first_fitted, second_fitted = (load_fitted(services, training_set, version) for version in versions)
+    comparison = compare_fitted(services, training_set, candidate=second_fitted, active=first_fitted)
+    if not comparison.active:
+        for version, fitted in zip(versions, (first_fitted, second_fitted), strict=True):
             if not fitted.folds:
                 raise VersionError(
                     f"{version.name} has no folds, so how good it is on recordings that it was trained on "
@@ -69,14 +71,14 @@ def compare_versions(services: Services, project: Project, first: str, second: s
     return VersionComparison(
         first=names[0],
         second=names[1],
-        figures=_side_by_side(found.active, found.candidate),
+        figures=_side_by_side(comparison.active, comparison.candidate),
         labels=_average_precisions(*versions),
         shown={point.name: point.figures() for point in curve.versions if point.name in names},
-        reasons=found.reasons,
+        reasons=comparison.reasons,
     )
 
 
-def _check(services: Services, version: Version) -> None:
+def _check_encoder(services: Services, version: Version) -> None:
     identity = services.encoder_identity()
     if version.encoder != identity:
         raise VersionError(
@@ -86,15 +88,15 @@ def _check(services: Services, version: Version) -> None:
 
 
 def _average_precisions(first: Version, second: Version) -> dict[str, dict[str, Pair]]:
-    one, two = (
+    first_labels, second_labels = (
         {
-            control: {label: values["ap"] for label, values in known.items() if "ap" in values}
+            control: {label: values["ap"] for label, values in per_class.items() if "ap" in values}
             for control, figures in version.metrics.items()
-            if (known := figures.get("per_class"))
+            if (per_class := figures.get("per_class"))
         }
         for version in (first, second)
     )
-    return _side_by_side(one, two)
+    return _side_by_side(first_labels, second_labels)
 
 
 def _side_by_side(
@@ -102,6 +104,9 @@ def _side_by_side(
 ) -> dict[str, dict[str, Pair]]:
     figures = {}
     for control in dict.fromkeys([*first, *second]):
-        one, two = first.get(control, {}), second.get(control, {})
-        figures[control] = {name: (one.get(name), two.get(name)) for name in dict.fromkeys([*one, *two])}
+        first_values, second_values = first.get(control, {}), second.get(control, {})
+        figures[control] = {
+            name: (first_values.get(name), second_values.get(name))
+            for name in dict.fromkeys([*first_values, *second_values])
+        }
     return figures

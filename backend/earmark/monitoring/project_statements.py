@@ -1,6 +1,5 @@
-"""Project statements: what a person should know of a project, in the words that the doctor, the page and
-``versions`` share: why it waits, what came of the last training, labels without examples, renamed labels, and
-annotators who disagree.
+"""Status messages of a project, shared by the doctor, the dashboard and ``versions``: why training waits, the
+outcome of the last one, labels without examples, renamed labels, and annotators who disagree.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from earmark.encoders import weights
+from earmark.encoders.background_fetch import awaited_weights
 from earmark.jobs.dispatcher import is_due
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
@@ -20,14 +19,14 @@ Kind = Literal["waiting", "training", "labels", "renames", "disagreement"]
 Level = Literal["fine", "note", "fault"]
 
 STALE_WORK_SECONDS = 120.0
-"""Webhooks that wait longer, though a training is due, wait for a worker that is not there."""
+"""Webhooks that wait longer, though a training is due, indicate that no worker runs."""
 NAMED_AT_MOST = 10
-"""Labels, or tasks, in one sentence."""
+"""Maximum number of labels, or tasks, in a message."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One thing to know, and what to do about it. ``tasks``: numbers of the tasks that it is about."""
+    """Status message with a remedy. ``tasks``: ids of the tasks concerned."""
 
     kind: Kind
     level: Level
@@ -37,7 +36,7 @@ class Statement:
 
 
 def project_statements(state: ProjectState, settings: Settings, now: float | None = None) -> list[Statement]:
-    """Everything to be said of a project, the most urgent first (``now``: seconds since the epoch)."""
+    """Return a project's status messages, most urgent first (``now``: seconds since the epoch)."""
     now = time.time() if now is None else now
     return [
         *_waiting(state, settings, now),
@@ -49,7 +48,7 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
 
 
 def task_address(state: ProjectState, settings: Settings, task: int) -> str:
-    """Where a task can be opened in Label Studio; empty where its address is not known."""
+    """Return the URL of a task in Label Studio; empty where its address is not known."""
     url = (state.project.hostname or settings.label_studio_url or "").rstrip("/")
     if not url.startswith(("http://", "https://")):
         return ""
@@ -57,20 +56,20 @@ def task_address(state: ProjectState, settings: Settings, task: int) -> str:
 
 
 def _waiting(state: ProjectState, settings: Settings, now: float) -> Iterator[Statement]:
-    """Why there is no newer version yet."""
+    """Yield why there is no newer version yet."""
     project, work = state.project, state.work
-    held = _count(state.annotations, "annotation")
-    awaited = weights_awaited(settings)
-    if awaited and (work or not state.active):
-        yield Statement("waiting", "note", awaited)
+    counted = _count(state.annotations, "annotation")
+    download = weights_awaited(settings)
+    if download and (work or not state.active):
+        yield Statement("waiting", "note", download)
     if project.lease_owner is not None and now < project.lease_until:
-        first = "" if state.active else f"; it is the first one, on {held} so far"
+        first = "" if state.active else f"; it is the first one, on {counted} so far"
         yield Statement("waiting", "note", f"A training runs now{first}.")
     elif work:
         yield _pending(state, work, settings, now)
     elif state.training is None and state.active is None:
         if state.annotations:
-            text = f"{held} are held and were not learnt from yet: press Start Training in Label Studio."
+            text = f"{counted} are held and were not learnt from yet: press Start Training in Label Studio."
             yield Statement("waiting", "note", text)
         elif not project.synced_at and (project.access_token or settings.api_key):
             text = "What is annotated already was not fetched from Label Studio yet; that happens by itself."
@@ -80,39 +79,39 @@ def _waiting(state: ProjectState, settings: Settings, now: float) -> Iterator[St
 
 
 def _pending(state: ProjectState, work: PendingWork, settings: Settings, now: float) -> Statement:
-    what = f"{_count(work.events, 'webhook')} of Label Studio {'waits' if work.events == 1 else 'wait'}"
+    lead = f"{_count(work.events, 'webhook')} of Label Studio {'waits' if work.events == 1 else 'wait'}"
     if state.annotations and not state.active:
-        what += f", {_count(state.annotations, 'annotation')} are held"
+        lead += f", {_count(state.annotations, 'annotation')} are held"
     if now < work.retry_after and work.asked_at <= work.failed_at:
-        left = work.retry_after - now
+        wait = work.retry_after - now
         text = (
-            f"{what}: after the last training failed, the next try is in {left:.0f} s, or at Start Training."
+            f"{lead}: after the last training failed, the next try is in {wait:.0f} s, or at Start Training."
         )
         return Statement("waiting", "note", text)
     if not is_due(work, settings, now):
         pause, longest = settings.train_debounce_seconds, settings.train_max_wait_seconds
-        text = f"{what}: a training starts after {pause:g} s without another one, or after {longest:g} s."
+        text = f"{lead}: a training starts after {pause:g} s without another one, or after {longest:g} s."
         return Statement("waiting", "note", text)
-    late = now - work.first_received_at
-    if late > STALE_WORK_SECONDS:
-        text = f"{what} for {late:.0f} s: no worker has taken the training up."
+    waited = now - work.first_received_at
+    if waited > STALE_WORK_SECONDS:
+        text = f"{lead} for {waited:.0f} s: no worker has taken the training up."
         return Statement("waiting", "fault", text, "Start a worker: earmark worker")
-    return Statement("waiting", "note", f"{what}: a training is about to start.")
+    return Statement("waiting", "note", f"{lead}: a training is about to start.")
 
 
 def _training(state: ProjectState) -> Iterator[Statement]:
-    """What came of the last training, where there is something to be said of it."""
+    """Yield the outcome of the last training, where it needs mentioning."""
     training, remark = state.training, state.remark
     if training is None or not remark:
         return
     remedy = ""
-    if training.outcome == "kept":
+    if training.outcome == "rejected":
         remedy = f"'earmark promote {state.project.project_id} {training.version}' serves it anyway."
     yield Statement("training", "fault" if training.outcome == "failed" else "note", remark, remedy)
 
 
 def _labels(state: ProjectState) -> Iterator[Statement]:
-    """Labels that no annotation has, and labels of annotations that the label config does not have."""
+    """Yield labels without annotations, and annotated labels that the label config lacks."""
     summary = state.project.annotated or {}
     counted, removed = summary.get("labels", {}), summary.get("removed", {})
     for control in state.controls:
@@ -121,7 +120,7 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         used = {names.get(label, label) for label in annotated}
         lacking = [label for label in control.labels if label not in used]
         if lacking and control.name in counted:
-            text = f"“{control.name}”: {_named(lacking)} {_has(lacking)} no example yet"
+            text = f"“{control.name}”: {_listed(lacking)} {_has(lacking)} no example yet"
             yield Statement("labels", "note", text, "Annotate one, or two to be safe, and submit it.")
         gone = {
             label: uses
@@ -130,41 +129,41 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         }
         if gone:
             text = (
-                f"“{control.name}”: annotations have {_named(gone)}, which the label config does not have: "
+                f"“{control.name}”: annotations have {_listed(gone)}, which the label config does not have: "
                 f"{_count(sum(gone.values()), 'use')} that nothing is learnt from"
             )
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 
 
 def _renames(state: ProjectState) -> Iterator[Statement]:
-    """Labels that go on under another name."""
+    """Yield renamed labels."""
     for control in state.controls:
         names = state.names.get(control.name, {})
         pairs = [f"{old} is now {new}" for old, new in sorted(names.items())]
         if pairs:
             text = (
-                f"“{control.name}”: {_named(pairs)}; what was annotated and learnt under the former name "
+                f"“{control.name}”: {_listed(pairs)}; what was annotated and learnt under the former name "
                 "goes on under the new one"
             )
             yield Statement("renames", "fine", text)
 
 
 def _disagreements(state: ProjectState) -> Iterator[Statement]:
-    """Which annotators differ, on which tasks."""
+    """Yield pairs of annotators who disagree, with the tasks."""
     summary: dict[str, Any] = state.project.annotated or {}
     names = summary.get("annotators", {})
     controls = {control.name for control in state.controls}
     for pair in summary.get("disagreements", []):
         if pair["control"] not in controls:
             continue
-        one, other = (_annotator(number, names) for number in pair["annotators"])
+        first, second = (_annotator(number, names) for number in pair["annotators"])
         tasks, count = pair["tasks"], pair["differing"]
         labels = sorted(pair["labels"], key=lambda label: -pair["labels"][label])
         listed = ", ".join(str(task) for task in tasks[:NAMED_AT_MOST])
         more = f" and {count - NAMED_AT_MOST} more" if count > NAMED_AT_MOST else ""
         text = (
-            f"“{pair['control']}”: {one} and {other} disagree on {count} of the "
-            f"{_count(pair['shared'], 'task')} that both annotated (about {_named(labels)}): "
+            f"“{pair['control']}”: {first} and {second} disagree on {count} of the "
+            f"{_count(pair['shared'], 'task')} that both annotated (about {_listed(labels)}): "
             f"{'task' if count == 1 else 'tasks'} {listed}{more}"
         )
         remedy = (
@@ -174,15 +173,16 @@ def _disagreements(state: ProjectState) -> Iterator[Statement]:
 
 
 def weights_awaited(settings: Settings) -> str:
-    """How far the download of the encoder's weights is, where one is under way and trainings wait for it."""
-    if settings.encoder == "logmel" or settings.cnn14_checkpoint is not None:
+    """Return the progress of the encoder weights' download, while trainings wait for it; else empty."""
+    weights = awaited_weights(settings)
+    if weights is None:
         return ""
-    came, size = weights.fetched_bytes(settings)
-    if not came or weights.why_not_fetched(settings) or weights.find_checkpoint(settings) is not None:
+    done, size = weights.progress(settings)
+    if not done:
         return ""
     return (
-        f"CNN14's weights are being fetched, {came / 1e6:.0f} of {size / 1e6:.0f} MB are here: trainings and "
-        "predictions wait for them."
+        f"{weights.title}'s weights are being fetched, {done / 1e6:.0f} of {size / 1e6:.0f} MB are here: "
+        "trainings and predictions wait for them."
     )
 
 
@@ -193,7 +193,7 @@ def _annotator(number: int | None, names: dict[str, str]) -> str:
     return f"{name} (user {number})" if name else f"user {number}"
 
 
-def _named(names: Collection[str]) -> str:
+def _listed(names: Collection[str]) -> str:
     shown = list(names)[:NAMED_AT_MOST]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return ", ".join(shown) + more

@@ -1,4 +1,4 @@
-"""Project state: which version answers, what the last training came to, and what waits to be learnt."""
+"""Project status: the version that answers, the last training's outcome, and waiting webhooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from earmark.errors import LabelConfigError
 from earmark.head.version_fallback import answering_version
-from earmark.labels.config_changes import names_now
+from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
 from earmark.store.annotations import count_annotations
 from earmark.store.events import PendingWork, pending_work
@@ -26,8 +26,8 @@ NOTHING_YET = "Nothing was learnt yet: annotate a few tasks in Label Studio and 
 class ProjectState:
     """A project, the version that answers for it (None before any training), and its last training.
 
-    ``work``: webhooks that wait; None where none do. ``annotations``: how many are held. ``controls``: of
-    the label config as it is, empty where it cannot be used. ``names``: what former names of labels are now.
+    ``work``: waiting webhooks, or None. ``annotations``: their number. ``controls``: of the current label
+    config, empty where it cannot be used. ``names``: the current name of each renamed label.
     """
 
     project: Project
@@ -40,11 +40,11 @@ class ProjectState:
 
     @property
     def remark(self) -> str:
-        """What is to be said of the last training: why its version is not served, or served unmeasured."""
+        """Remark on the last training: why its version is not served, or is served unmeasured."""
         if self.training is None:
             return "" if self.active or self.annotations or self.work else NOTHING_YET
-        if self.training.outcome == "kept":
-            return f"{self.training.version} was kept and is not served: {self.training.detail}"
+        if self.training.outcome == "rejected":
+            return f"{self.training.version} was rejected and is not served: {self.training.detail}"
         if self.training.outcome == "failed":
             tried_again = " and is tried again by itself" if self.project.failures else ""
             return f"The last training failed{tried_again}: {self.training.detail}"
@@ -54,9 +54,9 @@ class ProjectState:
 def project_states(
     session: Session, encoder_identity: str | None, read: Callable[[Version], object] | None = None
 ) -> list[ProjectState]:
-    """The state of every known project with an encoder; with any where it is not known which one hears.
+    """Return the state of every known project with an encoder; None takes versions of any encoder.
 
-    ``read``: reads a version's head, which tells whether it can answer; see `answering_version`.
+    ``read``: loads a version's head, to check that it can answer; see `answering_version`.
     """
     trainings, active = latest_trainings(session), {}
     for version in reversed(active_versions(session)):
@@ -87,5 +87,5 @@ def _state(
         work.get(project.key),
         count_annotations(session, project.key),
         controls,
-        names_now(session, project.key, controls),
+        current_label_names(session, project.key, controls),
     )

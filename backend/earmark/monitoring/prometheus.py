@@ -1,8 +1,8 @@
-"""Prometheus metrics: what this process counts, and what database and Redis say when they are scraped.
+"""Prometheus metrics: counters of this process, and gauges read from database and Redis at each scrape.
 
-Whatever is read from the database is the same in every API process, so it is not to be summed over
-them. Where a process manager runs several processes behind one port, set ``PROMETHEUS_MULTIPROC_DIR``
-to an empty folder before they start: then each of them answers with the counts of all.
+Gauges from the database are the same in every API process and must not be summed over them. Where a process
+manager runs several processes behind one port, set ``PROMETHEUS_MULTIPROC_DIR`` to an empty folder before
+they start: then each of them returns the counts of all.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from earmark.store.sound_errors import fault_counts
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
 REDIS_SECONDS = 1.0
 SIZES_SECONDS = 60.0
-"""Age at which folder sizes are counted anew."""
+"""Age at which cached folder sizes are measured again."""
 FIRST_SIZES_SECONDS = 0.5
 
 
 class ApiMetrics:
-    """Counters and histograms of one app, in a registry of their own."""
+    """Counters and histograms of one application, in a separate registry."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         registry = CollectorRegistry()
@@ -62,7 +62,7 @@ class ApiMetrics:
         self._registry.register(_StateCollector(settings, database))
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus's text format.
+        """Return all metrics in Prometheus's text format.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class ApiMetrics:
 
 
 class _StateCollector(Collector):
-    """Gauges read at the moment of scraping."""
+    """Gauges read at each scrape."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
@@ -114,7 +114,7 @@ class _StateCollector(Collector):
         yield _gauge("earmark_annotations", "Annotations held", annotations or 0)
         yield trainings
         yield _labelled("earmark_bad_sounds", "Sounds that cannot be heard, by reason", "reason", faults)
-        # No version among the labels: each training would begin new series for ever.
+        # No version among the labels: each training would add new time series.
         number = GaugeMetricFamily(
             "earmark_active_version_number",
             "Number of the version that answers",
@@ -134,7 +134,7 @@ class _StateCollector(Collector):
         yield quality
 
     def _queue_state(self) -> Iterator[Metric]:
-        """Queue and workers; whether Redis answers is itself one of the figures."""
+        """Yield queue and worker gauges, and whether Redis answers."""
         connection = connect(self._settings, answer_seconds=REDIS_SECONDS)
         try:
             queues = {kind.value: job_queue(connection, kind) for kind in QueueKind}
@@ -151,27 +151,27 @@ class _StateCollector(Collector):
 
 
 class FolderSizes:
-    """Bytes in folders, counted in the background: a scrape gets what was last found."""
+    """Sizes of folders in bytes, measured in the background and cached between scrapes."""
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self._folders = folders
-        self._found: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         self._counted_at = -SIZES_SECONDS
 
     def read(self) -> dict[str, int]:
-        """Bytes by name; a folder that was not counted yet is missing."""
+        """Return bytes by name, without folders that were not measured yet."""
         running = self._thread is not None and self._thread.is_alive()
         if not running and time.monotonic() - self._counted_at >= SIZES_SECONDS:
             self._counted_at = time.monotonic()
             self._thread = threading.Thread(target=self._count, name="sizes", daemon=True)
             self._thread.start()
-            if not self._found:
+            if not self._sizes:
                 self._thread.join(FIRST_SIZES_SECONDS)
-        return self._found
+        return self._sizes
 
     def _count(self) -> None:
-        self._found = {name: _folder_bytes(folder) for name, folder in self._folders.items()}
+        self._sizes = {name: _folder_bytes(folder) for name, folder in self._folders.items()}
 
 
 def _folder_bytes(folder: Path) -> int:
@@ -184,7 +184,7 @@ def _folder_bytes(folder: Path) -> int:
                 else:
                     total += entry.stat(follow_symlinks=False).st_size
     except FileNotFoundError:
-        return total  # never made, or removed meanwhile
+        return total  # never created, or deleted meanwhile
     return total
 
 

@@ -1,4 +1,4 @@
-"""Whether this backend can do all that it is for, now: asked by orchestrators, answered in bounded time."""
+"""Readiness checks of database, Redis, workers and encoder, in bounded time, for orchestrators."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from earmark.store.models import Event
 log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 2.0
-"""All checks together; what has not answered by then is not ready."""
+"""Time for all checks together; a part that has not answered by then is not ready."""
 REDIS_SECONDS = 1.0
 FRESH_SECONDS = 1.0
-"""A finding this young is used again, so that questions cannot become a load."""
+"""Age up to which a cached result is returned, so that requests cause no load."""
 LEAST_FREE_BYTES = 64 * 1024**2
 
 
 class Readiness:
-    """Looks at each part in a thread of its own; one that hangs is looked at by no second thread."""
+    """Readiness checks, each in a separate thread; while one hangs, it is not started again."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -46,20 +46,20 @@ class Readiness:
         }
         self._pool = ThreadPoolExecutor(len(self._checks), thread_name_prefix="ready")
         self._running: dict[str, Future[str]] = {}
-        self._found: dict[str, str] = {}
-        self._found_at = -FRESH_SECONDS
+        self._faults: dict[str, str] = {}
+        self._checked_at = -FRESH_SECONDS
         self._lock = threading.Lock()
 
     def faults(self) -> dict[str, str]:
-        """One sentence for each part that is not ready, by its name; empty when all is well."""
+        """Return the error of each part that is not ready, by its name; empty when all are."""
         with self._lock:
-            if time.monotonic() - self._found_at >= FRESH_SECONDS:
-                self._found = self._look()
-                self._found_at = time.monotonic()
-            return self._found
+            if time.monotonic() - self._checked_at >= FRESH_SECONDS:
+                self._faults = self._run_checks()
+                self._checked_at = time.monotonic()
+            return self._faults
 
     def notes(self) -> dict[str, str]:
-        """One sentence for each part that works less well than it could, and keeps no answer back."""
+        """Return a note for each part that is degraded but does not prevent answers."""
         fault = self._services.frames_fault()
         return {"frames": fault} if fault else {}
 
@@ -67,7 +67,7 @@ class Readiness:
         """Start no more checks."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _look(self) -> dict[str, str]:
+    def _run_checks(self) -> dict[str, str]:
         deadline = time.monotonic() + ANSWER_SECONDS
         for name, check in self._checks.items():
             if name not in self._running:
@@ -87,7 +87,7 @@ class Readiness:
     def _database(self) -> str:
         try:
             with self._services.database.write() as session:
-                session.execute(delete(Event).where(Event.id == -1))  # takes the lock, changes nothing
+                session.execute(delete(Event).where(Event.id == -1))  # takes the write lock without a change
         except (SQLAlchemyError, OSError) as error:
             log.warning("database not ready", error=str(error))
             return "The database cannot be written: check DATABASE_URL, or DATA_DIR and its disk."
@@ -121,13 +121,12 @@ class Readiness:
             if fault is not None:
                 return str(fault)
             if not looked_into(settings):
-                prepare(settings)  # in a thread of its own, because torch alone takes seconds
+                prepare(settings)  # in a background thread, because importing torch takes seconds
                 return (
                     f"CNN14_CHECKPOINT is {settings.cnn14_checkpoint}, which is being read: ask again soon."
                 )
         if settings.encoder == registry.AUTO:
             return ""
-        spec = registry.spec_of(settings.encoder)
-        if spec.weights is not None and not spec.weights.here(settings):
-            return f"{spec.weights.title}'s weights are not here: {registry.weights_command(spec.weights)}"
+        for weights in registry.spec_of(settings.encoder).absent(settings):
+            return f"{weights.title}'s weights are not here: {registry.weights_command(weights)}"
         return ""

@@ -1,4 +1,4 @@
-"""Region assistance: the likeliest label and refined edges of a drawn region."""
+"""Interactive assistance: label suggestion and edge refinement for a drawn region."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from earmark.errors import EarmarkError, LabelConfigError, RegionError
 from earmark.head.windows import frames_between
 from earmark.labels.controls import Control, several_labels, suggestion_tools
 from earmark.prediction.drawn_regions import DrawnRegion, drawn_regions
-from earmark.prediction.edge_refinement import refine_edges
+from earmark.prediction.edge_refinement import DRAWN_REACH_SECONDS, EdgeRefiner
 from earmark.prediction.predictor import Model, Predictions, Predictor, sound_address
 from earmark.services import Services
 from earmark.store.models import Project
@@ -22,18 +22,20 @@ from earmark.store.projects import project_key
 log = structlog.get_logger(__name__)
 
 SHORTEST_SECONDS = 0.01
-"""A shorter stretch is a click of the mouse."""
+"""A shorter stretch is taken for a mouse click."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """``labels`` with their probability, likeliest first, maybe none; ``start`` and ``end`` in seconds."""
+    """Suggestion for a stretch: ``labels`` with probabilities, likeliest first, possibly none; refined
+    ``start`` and ``end`` in seconds.
+    """
 
     labels: tuple[tuple[str, float], ...]
     start: float
     end: float
     duration: float
-    """Of the whole recording, in seconds."""
+    """Length of the whole recording in seconds."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ class Assistant:
         context: object,
         deadline: Deadline = NO_DEADLINE,
     ) -> Predictions:
-        """Answer an interactive request: one item a task, at most one result for each drawn region.
+        """Answer an interactive request: one item for each task, at most one result for each drawn region.
 
-        The context is about the first task. Its item is empty where nothing is to be answered: no region
-        waits for it, the project has its assistance turned off, or nothing was learned yet.
+        The context refers to the first task. Its item is empty where no region is to be answered, the
+        project's assistance is off, or nothing was learned yet.
         """
         key = project_key(project)
         failures: dict[str, int] = {}
@@ -80,7 +82,7 @@ class Assistant:
         return Predictions(name, [{"model_version": name, **item} for item in items], failures, failed)
 
     def unanswered(self, tasks: Sequence[object], key: str) -> Predictions:
-        """Return empty items, for a request whose time is used up: the region stays as it was drawn."""
+        """Return empty items for a request after its deadline: the region stays as it was drawn."""
         name = self._services.version_name(key)
         items = [{"model_version": name, "score": 0.0, "result": []} for _ in tasks]
         return Predictions(name, items, {"out_of_time": 1})
@@ -103,7 +105,7 @@ class Assistant:
         LabelConfigError
             The label config has no regions on audio, or cannot be read.
         EarmarkError
-            The sound cannot be had or read, or the encoder's weights cannot be had.
+            The sound or the encoder's weights are unavailable, or the sound cannot be read.
         """
         if not project.assist:
             raise RegionError(
@@ -118,23 +120,23 @@ class Assistant:
                 "add some, as label_config.xml shows."
             )
         task = {"data": {control.data_key: audio}}
-        found = self._suggestion(model, task, control, start, end, deadline)
-        if found is None:
+        suggestion = self._suggestion(model, task, control, start, end, deadline)
+        if suggestion is None:
             raise RegionError(
                 f"Nothing can be suggested for {start:g} to {end:g} s: choose a stretch that lies in the "
                 "recording, and annotate a few regions first if nothing was learned yet."
             )
-        return Suggested(model.version, found)
+        return Suggested(model.version, suggestion)
 
     def _item(self, model: Model, task: object, context: object, deadline: Deadline) -> dict[str, Any]:
         results, scores = [], []
         several = several_labels(model.label_config)
         tools = suggestion_tools(model.label_config)
         for region in drawn_regions(context, task, model.controls, tools):
-            found = self._suggestion(model, task, region.control, region.start, region.end, deadline)
-            if found and found.labels:
-                results.append(_result(region, found, region.control.name in several))
-                scores.append(found.labels[0][1])
+            suggestion = self._suggestion(model, task, region.control, region.start, region.end, deadline)
+            if suggestion and suggestion.labels:
+                results.append(_result(region, suggestion, region.control.name in several))
+                scores.append(suggestion.labels[0][1])
         return {"score": round(min(scores, default=0.0), 6), "result": results}
 
     def _suggestion(
@@ -146,7 +148,7 @@ class Assistant:
         end: float,
         deadline: Deadline,
     ) -> Suggestion | None:
-        """Labels and edges; None where the head knows no label of the control, or the sound ends before."""
+        """Return labels and edges; None where the head has no such control, or the sound ends before."""
         fitted = model.head.controls.get(control.name) if model.head else None
         if model.head is None or fitted is None or fitted.kind != control.kind:
             return None
@@ -159,20 +161,23 @@ class Assistant:
         if end - start < SHORTEST_SECONDS:
             return None
         first, last = frames_between(start, end, encoder.frame_rate, len(sound.frames))
-        said = fitted.probabilities(encoder.pool(sound.frames[first:last])[None])[0]
+        probabilities = fitted.probabilities(encoder.pool(sound.frames[first:last])[None])[0]
         columns = [i for i, label in enumerate(fitted.labels) if label in control.labels]
         labels = likeliest(
-            {fitted.labels[i]: float(said[i]) for i in columns},
+            {fitted.labels[i]: float(probabilities[i]) for i in columns},
             {fitted.labels[i]: float(fitted.thresholds[i]) for i in columns},
         )
-        path = self._services.sound_path(address, access)
-        return Suggestion(labels, *refine_edges(path, start, end, sound.duration), sound.duration)
+        if sound.levels is not None:
+            refiner = EdgeRefiner(sound.levels, sound.duration)
+            start, end = refiner.refine((start, end), DRAWN_REACH_SECONDS)
+        return Suggestion(labels, start, end, sound.duration)
 
 
 def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    """Labels from their thresholds on, likeliest first; else the likeliest one if it is above chance.
+    """Return labels that reach their thresholds, likeliest first; else the likeliest one if above chance.
 
-    An annotator marked the stretch, so something sounds there: chance is one of the labels, or none of them.
+    An annotator marked the stretch, so something sounds there: chance is 1 / (number of labels + 1), for one
+    of the labels or none of them.
     """
     ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
     reached = tuple(pair for pair in ranked if pair[1] >= thresholds[pair[0]])
@@ -181,24 +186,24 @@ def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> 
     return tuple(pair for pair in ranked[:1] if pair[1] > 1 / (len(probabilities) + 1))
 
 
-def _result(region: DrawnRegion, found: Suggestion, several: bool) -> dict[str, Any]:
-    """The item that replaces a region in the editor, which goes by the id.
+def _result(region: DrawnRegion, suggestion: Suggestion, several: bool) -> dict[str, Any]:
+    """Return the result item that replaces a region in the editor, which matches it by id.
 
-    The origin says that the region was answered: it comes back with the next context. A label that the
-    annotator chose stays theirs, as the editor puts it back; so its region counts as changed by hand.
+    ``origin`` marks the region as answered in the next context. The editor restores a label that the
+    annotator chose, so its region counts as changed by hand.
     """
-    control, (label, score) = region.control, found.labels[0]
-    labels = [name for name, _ in found.labels] if several else [label]
+    control, (label, score) = region.control, suggestion.labels[0]
+    labels = [name for name, _ in suggestion.labels] if several else [label]
     item = {
         "id": region.id,
         "from_name": control.name,
         "to_name": control.to_name,
         "type": control.result_type,
-        "original_length": round(found.duration, 6),
+        "original_length": round(suggestion.duration, 6),
         "origin": "prediction-changed" if region.labels else "prediction",
         "value": {
-            "start": round(found.start, 6),
-            "end": round(found.end, 6),
+            "start": round(suggestion.start, 6),
+            "end": round(suggestion.end, 6),
             "channel": region.channel,
             control.result_type: labels,
         },

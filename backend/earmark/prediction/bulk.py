@@ -1,7 +1,7 @@
-"""Predictions for many tasks at once, by all workers together, written back to Label Studio.
+"""Bulk predictions: runs over many tasks, split into chunks for all workers, written to Label Studio.
 
-A run is cut into chunks of a few minutes of sound. A task never gets two predictions of one version, so
-a chunk may be worked on twice: whoever comes second leaves out what the first one wrote.
+A chunk has a few minutes of sound, and a lease. Processing it twice is harmless: the second worker skips
+tasks that have a prediction of the version already.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from earmark.encoders.registry import with_classes
 from earmark.errors import LabelStudioError, NotEnoughAnnotationsError
 from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -24,48 +25,48 @@ from earmark.prediction.predictor import Predictor
 from earmark.prediction.write_windows import wait_for_window
 from earmark.prediction.writer import PredictionWriter
 from earmark.services import Services
-from earmark.store.lease_renewal import kept
+from earmark.store.lease_renewal import heartbeat
 from earmark.store.models import Preannotation, PreannotationChunk, Project
 from earmark.store.preannotations import (
     ChunkDone,
     claim_chunk,
     create_run,
     finish_chunk,
-    give_back_chunk,
-    keep_chunk,
     planned_tasks,
+    release_chunk,
+    renew_chunk,
 )
 from earmark.store.registry import version_names
 
 log = structlog.get_logger(__name__)
 
 CHUNK_SECONDS = 240.0
-"""Of sound: a second or two of work for CNN14 on a fast machine, a minute on a slow one."""
+"""Sound in a chunk: takes CNN14 a second or two on a fast machine, a minute on a slow one."""
 CHUNK_TASKS = 50
 UNKNOWN_SECONDS = 10.0
-"""How long a sound is taken for whose task does not say."""
+"""Assumed duration of a sound whose task has none."""
 LEASE_SECONDS = 15.0
 SHIFT_SECONDS = 60.0
-"""A job takes no further chunk after this time, so that other jobs get their turn; the next goes on."""
+"""A job takes no further chunk after this time, so that other jobs get their turn; the next job continues."""
 RETRY_SECONDS = 15.0
 LONGEST_WINDOW_WAIT_SECONDS = 30.0
-"""For a moment in which no annotator submits; a run that was asked for goes on after that."""
+"""Longest wait for a write window; after that, a run writes nevertheless."""
 MOST_ATTEMPTS = 3
-"""At a chunk; a file that ends whoever hears it must not keep a run from ending."""
+"""Attempts at a chunk; a file that crashes its worker must not prevent the end of a run."""
 PAGE_TASKS = 500
 
 
 class Selection(StrEnum):
-    """Which tasks a run is about; of all of them, only those without a prediction of the version."""
+    """Selection of tasks for a run; always only those without a prediction of the version."""
 
     ALL = "all"
     UNLABELLED = "unlabelled"
     OUTDATED = "outdated"
-    """With a prediction, but of another version."""
+    """Tasks with a prediction, but of another version."""
 
 
 @dataclass(frozen=True)
-class Need:
+class TasksToPredict:
     """Tasks that need a prediction of ``version``, each with the seconds of its sound."""
 
     version: str
@@ -73,13 +74,13 @@ class Need:
 
 
 OnPage = Callable[[int, int], None]
-"""Gets the numbers of tasks looked at so far and of those that need a prediction."""
+"""Progress callback: number of tasks read so far, and of those that need a prediction."""
 
 
-def look_through(
+def find_tasks(
     services: Services, project: Project, selection: Selection, on_page: OnPage | None = None
-) -> Need:
-    """Look through a project's tasks for those that need a prediction.
+) -> TasksToPredict:
+    """Return the tasks of a project that need a prediction.
 
     Raises
     ------
@@ -88,83 +89,83 @@ def look_through(
     LabelConfigError
         The label config has no control to predict.
     NotEnoughAnnotationsError
-        Nothing can be predicted yet.
+        No head can predict yet.
     """
     version = services.active(project.key)
     controls = parse_label_config(project.label_config)
     if services.head_for(version, controls) is None:
         raise NotEnoughAnnotationsError(
-            "Nothing can be predicted yet: annotate a few tasks and submit them, or use cnn14 or yamnet "
-            "and labels that AudioSet has ('earmark doctor' lists them)."
+            "Nothing can be predicted yet: annotate a few tasks and submit them, or use "
+            f"{' or '.join(with_classes())} and labels that it has classes for ('earmark doctor' lists them)."
         )
-    need = Need(version.name if version else services.untrained_name(), {})
-    looked_at = 0
+    needed = TasksToPredict(version.name if version else services.untrained_name(), {})
+    read = 0
     listing = Listing(services.access.required(project))
     include = ("data", "predictions_model_versions", "is_labeled")
     for page in listing.tasks(
         project.project_id, *_filters(selection), page_tasks=PAGE_TASKS, include=include
     ):
-        looked_at += len(page)
-        need.tasks.update((t["id"], _seconds(t)) for t in page if _needs(t, selection, need.version))
+        read += len(page)
+        needed.tasks.update((t["id"], _seconds(t)) for t in page if _needs(t, selection, needed.version))
         if on_page:
-            on_page(looked_at, len(need.tasks))
-    return need
+            on_page(read, len(needed.tasks))
+    return needed
 
 
 def plan_run(
     services: Services, project: Project, selection: Selection, on_page: OnPage | None = None
 ) -> Preannotation | None:
-    """Look through a project's tasks and store a run over those that need a prediction.
+    """Store a run over the tasks of a project that need a prediction.
 
     Returns
     -------
-    The run; None when no task needs a prediction that no unfinished run will make.
+    The run; None when unfinished runs have all tasks that need a prediction.
 
     Raises
     ------
     EarmarkError
-        As ``look_through`` does.
+        As ``find_tasks`` does.
     """
-    need = look_through(services, project, selection, on_page)
-    return store_run(services, project.key, selection, need.version, need.tasks)
+    needed = find_tasks(services, project, selection, on_page)
+    return store_run(services, project.key, selection, needed.version, needed.tasks)
 
 
 def store_run(
     services: Services, key: str, selection: Selection, version: str, tasks: Mapping[int, float]
 ) -> Preannotation | None:
-    """Store a run over the tasks, each with its seconds, that no unfinished run has; None if all are."""
+    """Store a run over the tasks (id to seconds) that no unfinished run has; None if there are none."""
     with services.database.write() as session:
         planned = planned_tasks(session, key)
         new = [(number, seconds) for number, seconds in tasks.items() if number not in planned]
-        return create_run(session, key, selection.value, version, cut(new)) if new else None
+        return create_run(session, key, selection.value, version, split_chunks(new)) if new else None
 
 
-def plan_rest(services: Services, key: str, version: str, tasks: Iterable[object]) -> int:
-    """Store a run over the tasks of a request that there was no time for, unless a run has them already.
+def plan_remaining(services: Services, key: str, version: str, tasks: Iterable[object]) -> int:
+    """Store a run over the tasks that a request did not reach in time, unless a run has them already.
 
     Returns
     -------
-    Number of tasks that are done in the background now; 0 for a project that is not known, or without a
-    Label Studio to write them to.
+    Number of tasks now predicted in the background; 0 for an unknown project, or without access to its
+    Label Studio.
     """
     with services.database.read() as session:
         project = session.get(Project, key)
     access = services.access.for_project(project)
     if project is None or access is None or not access.has_token:
         return 0
-    # A request may hold anything; what has no number of Label Studio's cannot be written back to it
-    rest = {
+    # A request may contain anything; a task without a valid id cannot be written to Label Studio
+    remaining = {
         task["id"]: _seconds(task)
         for task in tasks
         if isinstance(task, dict) and type(task.get("id")) is int and task["id"] > 0
     }
-    store_run(services, key, Selection.ALL, version, dict(sorted(rest.items())))
-    log.info("predicted in the background", project=key, tasks=len(rest))
-    return len(rest)
+    store_run(services, key, Selection.ALL, version, dict(sorted(remaining.items())))
+    log.info("predicted in the background", project=key, tasks=len(remaining))
+    return len(remaining)
 
 
-def cut(tasks: Iterable[tuple[int, float]]) -> Iterator[list[int]]:
-    """Cut tasks, each with the seconds of its sound, into chunks."""
+def split_chunks(tasks: Iterable[tuple[int, float]]) -> Iterator[list[int]]:
+    """Split tasks, each with the seconds of its sound, into chunks."""
     chunk: list[int] = []
     seconds = 0.0
     for number, length in tasks:
@@ -177,26 +178,26 @@ def cut(tasks: Iterable[tuple[int, float]]) -> Iterator[list[int]]:
         yield chunk
 
 
-def work(services: Services, run_id: int) -> int:
-    """Take chunks of a run, one after another, until none is left or others should have their turn.
+def process_chunks(services: Services, run_id: int) -> int:
+    """Process chunks of a run, one after another, until none is left or `SHIFT_SECONDS` have passed.
 
     Returns
     -------
     Number of chunks that were finished.
     """
-    owner, until, finished = uuid.uuid4().hex, time.monotonic() + SHIFT_SECONDS, 0
-    while finished == 0 or time.monotonic() < until:
+    owner, ends_at, finished = uuid.uuid4().hex, time.monotonic() + SHIFT_SECONDS, 0
+    while finished == 0 or time.monotonic() < ends_at:
         with services.database.write() as session:
             chunk = claim_chunk(session, run_id, owner, LEASE_SECONDS)
             run = session.get(Preannotation, run_id)
         if chunk is None or run is None:
             break
         try:
-            done = _given_up(chunk) or _predict_chunk(services, run, chunk, owner)
+            done = _exhausted_result(chunk) or _predict_chunk(services, run, chunk, owner)
         except LabelStudioError as error:
             log.warning("bulk predictions wait for Label Studio", run=run_id, detail=str(error))
             with services.database.write() as session:
-                give_back_chunk(session, chunk, owner, RETRY_SECONDS)
+                release_chunk(session, chunk, owner, RETRY_SECONDS)
             break
         if done is None:
             break
@@ -206,8 +207,8 @@ def work(services: Services, run_id: int) -> int:
     return finished
 
 
-def _given_up(chunk: PreannotationChunk) -> ChunkDone | None:
-    """What is said of a chunk that nobody could finish; None while it may be tried."""
+def _exhausted_result(chunk: PreannotationChunk) -> ChunkDone | None:
+    """Return the failed result of a chunk with too many attempts; None while it may be tried."""
     if chunk.attempts <= MOST_ATTEMPTS:
         return None
     sentence = (
@@ -220,15 +221,15 @@ def _given_up(chunk: PreannotationChunk) -> ChunkDone | None:
 def _predict_chunk(
     services: Services, run: Preannotation, chunk: PreannotationChunk, owner: str
 ) -> ChunkDone | None:
-    """Predict and write; None when somebody else has the chunk by now, or the run was cancelled."""
+    """Predict and write a chunk; None when another worker has its lease by now, or the run was cancelled."""
     with services.database.read() as session:
         project = session.get_one(Project, run.project_key)
 
-    def keep() -> bool:
+    def renew_lease() -> bool:
         with services.database.write() as session:
-            return keep_chunk(session, chunk, owner, LEASE_SECONDS)
+            return renew_chunk(session, chunk, owner, LEASE_SECONDS)
 
-    with kept(keep, LEASE_SECONDS / 4) as lost:
+    with heartbeat(renew_lease, LEASE_SECONDS / 4) as lost:
         selection = Selection(run.selection)
         version = services.active(project.key)
         name = version.name if version else services.untrained_name()
@@ -237,9 +238,9 @@ def _predict_chunk(
             for task in _tasks_of(Listing(services.access.required(project)), project, selection, chunk)
             if _needs(task, selection, name)
         ]
-        asked = [{"id": task["id"], "data": task.get("data")} for task in tasks]
-        answer = Predictor(services).predict(asked, project.key, project.label_config)
-        if lost.is_set() or not keep():
+        requests = [{"id": task["id"], "data": task.get("data")} for task in tasks]
+        answer = Predictor(services).predict(requests, project.key, project.label_config)
+        if lost.is_set() or not renew_lease():
             return None
         items = [
             (task, item)
@@ -247,11 +248,11 @@ def _predict_chunk(
             if number not in answer.failed
         ]
         with services.database.read() as session:
-            ours = version_names(session, project.key) | {services.untrained_name()}
+            own_versions = version_names(session, project.key) | {services.untrained_name()}
         with explained(services.settings.label_studio_url or project.hostname):
             client = client_for(services.settings, project)
             wait_for_window(services.database, project.key, LONGEST_WINDOW_WAIT_SECONDS, lost.is_set)
-            written = PredictionWriter(services, client, project, ours).write(answer.version, items)
+            written = PredictionWriter(services, client, project, own_versions).write(answer.version, items)
     if written.deferred:
         raise LabelStudioError(
             f"{len(written.deferred)} tasks are given the same prediction by another worker, or by Label "
@@ -265,7 +266,7 @@ def _predict_chunk(
 def _tasks_of(
     listing: Listing, project: Project, selection: Selection, chunk: PreannotationChunk
 ) -> Iterator[dict[str, Any]]:
-    """The chunk's tasks as they are now; those that no longer belong to the selection are left out."""
+    """Yield the chunk's tasks from Label Studio, without those that the selection no longer includes."""
     wanted = set(chunk.tasks)
     between: tuple[Filter, ...] = (
         ("id", "greater_or_equal", "Number", min(wanted)),
@@ -281,10 +282,10 @@ def _filters(selection: Selection) -> tuple[Filter, ...]:
 
 
 def _needs(task: dict[str, Any], selection: Selection, version: str) -> bool:
-    held = {name.strip() for name in str(task.get("predictions_model_versions") or "").split(",")} - {""}
-    if version in held or (selection is Selection.UNLABELLED and task.get("is_labeled")):
+    versions = {name.strip() for name in str(task.get("predictions_model_versions") or "").split(",")} - {""}
+    if version in versions or (selection is Selection.UNLABELLED and task.get("is_labeled")):
         return False
-    return bool(held) or selection is not Selection.OUTDATED
+    return bool(versions) or selection is not Selection.OUTDATED
 
 
 def _seconds(task: dict[str, Any]) -> float:
@@ -294,7 +295,7 @@ def _seconds(task: dict[str, Any]) -> float:
 
 
 def _labels(result: list[dict[str, Any]]) -> set[str]:
-    """Labels of one prediction: of its regions and of its tags."""
+    """Return the labels of one prediction, of regions and tags."""
     return {
         label
         for item in result

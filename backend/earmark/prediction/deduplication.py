@@ -1,4 +1,4 @@
-"""Deduplication of predictions in Label Studio: one of ours for each task; superseded ones are deleted."""
+"""Deduplication of predictions in Label Studio: one of ours for each task; old duplicates are deleted."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import structlog
 
+from earmark.encoders.registry import is_version_name
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import client_for, explained
-from earmark.labelstudio.connection import OURS
 from earmark.labelstudio.model_versions import delete_model_version, list_model_versions
 from earmark.prediction.predictor import Predictions
 from earmark.prediction.write_windows import is_write_window
@@ -26,16 +26,16 @@ log = structlog.get_logger(__name__)
 SETTLE_SECONDS = 1.0
 """Label Studio has stored most answers of ``/predict`` after this time."""
 LONGEST_SETTLE_SECONDS = 15.0
-"""And all of them after this one, also many tasks at once."""
+"""All answers are stored after this time, even of many tasks at once."""
 
 
 def record_predictions(services: Services, key: str, tasks: Sequence[object], answer: Predictions) -> None:
-    """Record what ``/predict`` returned, which Label Studio stores as predictions of its own.
+    """Record the answers of ``/predict``, which Label Studio stores as predictions, to detect duplicates.
 
     Parameters
     ----------
     tasks
-        As Label Studio sent them, with the predictions that they have.
+        As Label Studio sent them, with their ``predictions``.
     """
     answered = {
         number: task
@@ -51,7 +51,7 @@ def record_predictions(services: Services, key: str, tasks: Sequence[object], an
 
 
 def task_number(task: object) -> int | None:
-    """A task's number where Label Studio sent it, with its ``predictions``; None for other clients' tasks."""
+    """Return the id of a task that Label Studio sent, with ``predictions``; None for other clients' tasks."""
     if not isinstance(task, dict) or not isinstance(task.get("predictions"), list):
         return None
     number = task.get("id")
@@ -64,11 +64,11 @@ def _has_ours(task: Any) -> bool:
 
 def _is_ours(prediction: object) -> bool:
     version = prediction.get("model_version") if isinstance(prediction, dict) else None
-    return isinstance(version, str) and OURS.fullmatch(version) is not None
+    return isinstance(version, str) and is_version_name(version)
 
 
 def deduplicate(services: Services, key: str) -> int:
-    """Leave one prediction of ours on each task that was marked as duplicated: the newest.
+    """Supersede all but the newest of our predictions on each task that was marked as duplicated.
 
     Returns
     -------
@@ -77,22 +77,22 @@ def deduplicate(services: Services, key: str) -> int:
     with services.database.read() as session:
         project = session.get_one(Project, key)
         marked = duplicated_tasks(session, key, answered_before=time.time() - SETTLE_SECONDS)
-        ours = version_names(session, key) | {services.untrained_name()}
+        own_versions = version_names(session, key) | {services.untrained_name()}
     superseded, settled = 0, []
     try:
         client = client_for(services.settings, project)
-        writer = PredictionWriter(services, client, project, ours)
+        writer = PredictionWriter(services, client, project, own_versions)
         with explained(services.settings.label_studio_url or project.hostname):
-            for number, answered_at in marked:
-                rows = [_as_listed(row) for row in client.predictions.list(task=number)]
-                held = writer.held(rows)
-                if len(held) > 1 and not is_write_window(services.database, key):
-                    break  # the dispatcher asks again
-                for row in held[:-1]:
+            for task_id, answered_at in marked:
+                rows = [_as_dict(row) for row in client.predictions.list(task=task_id)]
+                own_predictions = writer.own_predictions(rows)
+                if len(own_predictions) > 1 and not is_write_window(services.database, key):
+                    break  # the dispatcher enqueues it again
+                for row in own_predictions[:-1]:
                     writer.supersede(row["id"])
-                superseded += max(0, len(held) - 1)
-                if len(held) > 1 or time.time() - answered_at > LONGEST_SETTLE_SECONDS:
-                    settled.append((number, answered_at))
+                superseded += max(0, len(own_predictions) - 1)
+                if len(own_predictions) > 1 or time.time() - answered_at > LONGEST_SETTLE_SECONDS:
+                    settled.append((task_id, answered_at))
     except LabelStudioError as error:
         log.warning("duplicated predictions stay for now", project=key, detail=str(error))
     with services.database.write() as session:
@@ -103,11 +103,11 @@ def deduplicate(services: Services, key: str) -> int:
 
 
 def delete_superseded(services: Services, key: str) -> list[str]:
-    """Delete the predictions that were superseded so long ago that no browser has them open any more.
+    """Delete predictions that were superseded so long ago that no browser can have them open.
 
     Returns
     -------
-    The model versions that were deleted, each with all of its predictions.
+    The deleted model versions, each with all of its predictions.
     """
     with services.database.read() as session:
         project = session.get_one(Project, key)
@@ -115,16 +115,16 @@ def delete_superseded(services: Services, key: str) -> list[str]:
         access = services.access.required(project)
         versions = list_model_versions(access, project.project_id)
         days = services.settings.superseded_predictions_days
-        old = superseded_before(versions, datetime.now(UTC).date(), days)
-        for name in old:
+        expired = superseded_before(versions, datetime.now(UTC).date(), days)
+        for name in expired:
             delete_model_version(access, project.project_id, name)
     except LabelStudioError as error:
         log.warning("superseded predictions stay for now", project=key, detail=str(error))
         return []
-    if old:
-        log.info("superseded predictions deleted", project=key, versions=old)
-    return old
+    if expired:
+        log.info("superseded predictions deleted", project=key, versions=expired)
+    return expired
 
 
-def _as_listed(prediction: Any) -> dict[str, Any]:
+def _as_dict(prediction: Any) -> dict[str, Any]:
     return {"id": prediction.id, "model_version": prediction.model_version}

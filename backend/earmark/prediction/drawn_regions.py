@@ -1,7 +1,7 @@
-"""Interactive context: the drawn regions in ``params.context`` that still wait for an answer.
+"""Parser of the interactive context (``params.context``): drawn regions that are still to be answered.
 
-Label Studio's editor asks whenever a region gets a label, is selected, moved or deleted, and on Submit. It
-sends every region with the same label, so most of what comes here was answered or finished long before.
+Label Studio's editor sends a request when a region gets a label, is selected, moved or deleted, and on
+Submit. It includes every region with the same label, so most were answered or finished long before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from earmark.labels.controls import Control
 from earmark.labelstudio.results import read_span
 
 MOST_REGIONS = 100
-"""Regions that one request is answered for."""
+"""Maximum number of regions answered in a request."""
 LONGEST_ID = 100
 
 
@@ -22,7 +22,7 @@ LONGEST_ID = 100
 class DrawnRegion:
     """A region as the editor sent it: ``start`` and ``end`` in seconds, ``start < end``.
 
-    ``control``: whose labels are asked for. ``labels``: those of them that the annotator chose.
+    ``control``: whose labels are to be predicted. ``labels``: those of them that the annotator chose.
     """
 
     id: str
@@ -34,45 +34,45 @@ class DrawnRegion:
 
 
 def interactive_context(params: object) -> object:
-    """The context of an interactive request; None for a request that asks for a whole recording."""
+    """Return the context of an interactive request; None for a request about whole recordings."""
     return params.get("context") if isinstance(params, dict) else None
 
 
 def drawn_regions(
     context: object, task: object, controls: Sequence[Control], tools: frozenset[str]
 ) -> list[DrawnRegion]:
-    """Return the regions of a context to answer, each id once; whatever is not usable is passed over.
+    """Return the regions of a context to be answered, each id once; invalid items are skipped.
 
-    Left out is what has been answered or finished: a region that came from a prediction or a suggestion
-    (its ``origin`` says so), one that the task's stored annotations, drafts or predictions hold, and one
-    that has a label beside the mark of a suggestion tool.
+    Regions that are answered or finished are left out: those from a prediction or a suggestion (by their
+    ``origin``), those in the task's stored annotations, drafts or predictions, and those with a label in
+    addition to the mark of a suggestion tool.
 
     Parameters
     ----------
     controls
-        Of the label config, of any kind; those with regions are answered for.
+        All controls of the label config; those with regions are used.
     tools
-        Names of the suggestion tools in it.
+        Names of its suggestion tools.
     """
     labelling = {control.name: control for control in controls if control.kind == "regions"}
     items = context.get("result") if isinstance(context, dict) else None
     grouped: dict[str, list[dict[str, Any]]] = {}
     for item in items if isinstance(items, list) else []:
-        if isinstance(item, dict) and (number := _id(item)):
-            grouped.setdefault(number, []).append(item)
+        if isinstance(item, dict) and (item_id := _id(item)):
+            grouped.setdefault(item_id, []).append(item)
     finished = set(_stored_ids(task))
     regions = []
-    for number, own in grouped.items():
-        if number in finished or any(item.get("origin") not in (None, "manual") for item in own):
+    for item_id, region_items in grouped.items():
+        if item_id in finished or any(item.get("origin") not in (None, "manual") for item in region_items):
             continue
-        region = _region(number, own, labelling, tools)
+        region = _region(item_id, region_items, labelling, tools)
         if region is not None:
             regions.append(region)
     return regions[:MOST_REGIONS]
 
 
 def _region(
-    number: str, items: Sequence[dict[str, Any]], labelling: Mapping[str, Control], tools: frozenset[str]
+    region_id: str, items: Sequence[dict[str, Any]], labelling: Mapping[str, Control], tools: frozenset[str]
 ) -> DrawnRegion | None:
     marked, control, labels = False, None, frozenset[str]()
     span, channel = None, 0
@@ -82,12 +82,12 @@ def _region(
             continue
         if name in tools:
             marked = True
-            asked = next((c for c in labelling.values() if c.to_name == to_name), None)
+            item_control = next((c for c in labelling.values() if c.to_name == to_name), None)
         else:
-            asked = labelling.get(name)
-        if asked is None:
+            item_control = labelling.get(name)
+        if item_control is None:
             continue
-        control = control or asked
+        control = control or item_control
         span = span or read_span(value)
         if type(value.get("channel")) is int:
             channel = value["channel"] if 0 <= value["channel"] < 2**15 else 0
@@ -96,21 +96,21 @@ def _region(
             labels |= {label for label in chosen if isinstance(label, str)}
     if control is None or span is None or (marked and labels):
         return None
-    return DrawnRegion(number, control, *span, channel, labels)
+    return DrawnRegion(region_id, control, *span, channel, labels)
 
 
 def _stored_ids(task: object) -> Iterator[str]:
-    """Ids of all items in what Label Studio has stored for a task."""
+    """Yield the ids of all result items that Label Studio has stored for a task."""
     for name in ("annotations", "drafts", "predictions"):
         stored = task.get(name) if isinstance(task, dict) else None
-        for one in stored if isinstance(stored, list) else []:
-            result = one.get("result") if isinstance(one, dict) else None
+        for entry in stored if isinstance(stored, list) else []:
+            result = entry.get("result") if isinstance(entry, dict) else None
             for item in result if isinstance(result, list) else []:
-                if isinstance(item, dict) and (number := _id(item)):
-                    yield number
+                if isinstance(item, dict) and (item_id := _id(item)):
+                    yield item_id
 
 
 def _id(item: Mapping[str, Any]) -> str:
-    """An item's id, empty where it has none that can be sent back."""
-    number = item.get("id")
-    return number if isinstance(number, str) and len(number) <= LONGEST_ID else ""
+    """Return an item's id; empty where it has no usable one."""
+    item_id = item.get("id")
+    return item_id if isinstance(item_id, str) and len(item_id) <= LONGEST_ID else ""

@@ -1,98 +1,148 @@
-"""Edge refinement: moves a region's start and end to the largest change of level near them."""
+"""Edge refinement: moves a region's start and end to the change of band levels near them.
+
+An encoder's frames are a tenth to a third of a second long, and so far off are the edges of what a head
+detects. Band levels every 10 ms show when a sound begins and ends. Bands count by how far the region's sound
+stands above the background in them, so that another sound's edges count less.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.decode import read_blocks
+from earmark.features.band_levels import HOP_SECONDS, decibels
 
-LARGEST_MOVE_SECONDS = 0.3
-LARGEST_MOVE_SHARE = 1 / 3
+Span = tuple[float, float]
+"""Start and end in seconds, ``start < end``."""
+
+DETECTED_REACH_SECONDS = 0.6
+"""Furthest move of an edge that a head detected: two of the longest frames."""
+DRAWN_REACH_SECONDS = 0.3
+"""Of an edge that an annotator drew by hand."""
+LARGEST_MOVE_SHARE = 0.4
 """Of the region's length: so its edges never meet."""
-SMALLEST_CHANGE_DB = 6.0
-"""A smaller change of level is no edge, and leaves the region as it was drawn."""
-HOP_SECONDS = 0.01
-COMPARED_HOPS = 5
-"""Hops on either side of an edge whose mean levels are compared."""
-SAMPLE_RATE = 16_000
-_HOP = round(HOP_SECONDS * SAMPLE_RATE)
-_MARGIN = COMPARED_HOPS * HOP_SECONDS
-_FLOOR = 1e-10
+LIKELY_MOVE_SECONDS = 0.4
+"""Standard deviation of the Gaussian by which near changes are preferred."""
+SMALLEST_RISE_DB, SMALLEST_FALL_DB = 3.0, 1.5
+"""Smaller changes are no edges. Sounds fade away more slowly than they begin."""
+RISE_HOPS, FALL_HOPS = 8, 20
+"""Hops on either side of an onset and of an offset whose mean levels are compared."""
+BACKGROUND_PERCENTILE = 15.0
+BACKGROUND_SECONDS = 30.0
+MARGIN_DB = 3.0
+"""Levels this little above the background count as background."""
+LARGEST_WEIGHT_DB = 20.0
+SMALLEST_WEIGHT_DB = 0.5
+SHORTEST_SECONDS = 0.05
+"""A region that refinement leaves shorter keeps its edges."""
 
 
-def refine_edges(path: Path, start: float, end: float, duration: float) -> tuple[float, float]:
-    """Return start and end in seconds, each moved to the largest change of level near it, or as it was.
-
-    Parameters
-    ----------
-    path
-        The recording, ``duration`` seconds long.
-    start, end
-        ``0 <= start < end <= duration``.
-
-    Raises
-    ------
-    SoundNotFoundError, SoundUnreadableError
-        See ``read_blocks``.
-    """
-    reach = min(LARGEST_MOVE_SECONDS, LARGEST_MOVE_SHARE * (end - start))
-    stretches = [_around(at, reach) for at in (start, end)]
-    onset, offset = _levels(read_blocks(path, SAMPLE_RATE), stretches)
-    start = snapped(onset, stretches[0][0], start, reach, rising=True)
-    end = snapped(offset, stretches[1][0], end, reach, rising=False)
-    return max(0.0, start), min(end, duration)
-
-
-def snapped(levels: NDArray[np.float64], first_hop: int, at: float, reach: float, rising: bool) -> float:
-    """Return the time of the largest rise, or fall, of level within ``reach`` seconds of ``at``.
+class EdgeRefiner:
+    """Refiner of the edges of regions of one sound.
 
     Parameters
     ----------
     levels
-        dB ``[H]`` of consecutive hops, the first of which is hop ``first_hop`` of the recording.
-    at
-        Seconds; what is returned where no change is large enough.
+        Band levels uint8 ``[T, B]`` of the whole sound; see ``earmark.features.band_levels``.
+    duration
+        Seconds; regions end there at the latest.
     """
-    sums = np.concatenate([[0.0], np.cumsum(levels)])
-    edges = np.arange(COMPARED_HOPS, len(levels) - COMPARED_HOPS + 1)
-    times = (first_hop + edges) * HOP_SECONDS
-    near = np.flatnonzero(abs(times - at) <= reach)
-    if not near.size:
-        return at
-    times = times[near]
-    at_edge = sums[edges[near]]
-    after = sums[edges[near] + COMPARED_HOPS] - at_edge
-    before = at_edge - sums[edges[near] - COMPARED_HOPS]
-    change = (after - before) / COMPARED_HOPS * (1 if rising else -1)
-    largest = int(change.argmax())
-    return float(times[largest]) if change[largest] >= SMALLEST_CHANGE_DB else at
+
+    def __init__(self, levels: NDArray[np.uint8], duration: float) -> None:
+        self._duration = duration
+        loudness = decibels(levels)
+        self._excess = np.maximum(loudness - _background(loudness) - MARGIN_DB, 0.0)
+        start = np.zeros((1, levels.shape[1]))
+        self._sums = np.concatenate([start, np.cumsum(self._excess, axis=0, dtype=np.float64)])
+
+    def refine(self, span: Span, reach_seconds: float = DETECTED_REACH_SECONDS) -> Span:
+        """Return the span with each edge moved to the clearest change near it, if there is one."""
+        start, end = span
+        first, last = round(start / HOP_SECONDS), round(end / HOP_SECONDS)
+        last = min(max(last, first + 1), len(self._excess))
+        if first >= last:
+            return span
+        mean = (self._sums[last] - self._sums[first]) / (last - first)
+        weights = np.minimum(mean, LARGEST_WEIGHT_DB) + SMALLEST_WEIGHT_DB
+        weights /= weights.sum()
+        reach = min(reach_seconds, LARGEST_MOVE_SHARE * (end - start))
+        onset = self._edge(start, reach, weights, RISE_HOPS, SMALLEST_RISE_DB, 1.0)
+        offset = self._edge(end, reach, weights, FALL_HOPS, SMALLEST_FALL_DB, -1.0)
+        onset, offset = max(0.0, onset), min(offset, self._duration)
+        return (onset, offset) if offset - onset >= min(SHORTEST_SECONDS, end - start) else span
+
+    def refine_all(self, spans: Sequence[Span]) -> list[Span]:
+        """Refine detected regions; two of them that did not overlap do not overlap afterwards."""
+        refined = [self.refine(span) for span in spans]
+        order = sorted(range(len(spans)), key=lambda index: spans[index])
+        for position, earlier in enumerate(order):
+            for later in order[position + 1 :]:
+                if spans[later][0] - spans[earlier][1] > 2 * DETECTED_REACH_SECONDS:
+                    break
+                if spans[earlier][1] <= spans[later][0] and refined[earlier][1] > refined[later][0]:
+                    _part(spans, refined, earlier, later)
+        return refined
+
+    def _edge(
+        self,
+        at: float,
+        reach: float,
+        weights: NDArray[np.float64],
+        compared: int,
+        smallest_db: float,
+        sign: float,
+    ) -> float:
+        """The time in seconds of the largest rise (``sign`` 1) or fall (-1) within reach."""
+        first = max(compared, int(np.ceil((at - reach) / HOP_SECONDS)))
+        last = min(len(self._excess) - compared, int((at + reach) / HOP_SECONDS))
+        if first > last:
+            return at
+        hops = np.arange(first, last + 1)
+        after = self._sums[hops + compared] - self._sums[hops]
+        before = self._sums[hops] - self._sums[hops - compared]
+        changes = np.maximum(sign * (after - before) / compared, 0.0) @ weights
+        times = hops * HOP_SECONDS
+        nearness = np.exp(-0.5 * ((times - at) / LIKELY_MOVE_SECONDS) ** 2)
+        clearest = int((changes * nearness).argmax())
+        return float(times[clearest]) if changes[clearest] >= smallest_db else at
 
 
-def _around(at: float, reach: float) -> tuple[int, int]:
-    """First hop and the one after the last of what tells where an edge near ``at`` is."""
-    first = max(0, int(np.floor((at - reach - _MARGIN) / HOP_SECONDS)))
-    return first, int(np.ceil((at + reach + _MARGIN) / HOP_SECONDS))
+def _part(spans: Sequence[Span], refined: list[Span], earlier: int, later: int) -> None:
+    """Let the earlier region end where the later one starts; onsets are found more exactly than offsets."""
+    boundary = refined[later][0]
+    if boundary - refined[earlier][0] < SHORTEST_SECONDS:
+        boundary = spans[later][0]
+        refined[later] = (boundary, max(refined[later][1], spans[later][1]))
+    start = refined[earlier][0] if boundary - refined[earlier][0] >= SHORTEST_SECONDS else spans[earlier][0]
+    refined[earlier] = (start, min(refined[earlier][1], boundary))
 
 
-def _levels(
-    blocks: Iterable[NDArray[np.float32]], stretches: list[tuple[int, int]]
-) -> list[NDArray[np.float64]]:
-    """Levels in dB of the hops of stretches; reading ends after the last of them."""
-    parts: list[list[NDArray[np.float32]]] = [[] for _ in stretches]
-    position = 0
-    for block in blocks:
-        for part, (first, last) in zip(parts, stretches, strict=True):
-            part.append(block[max(0, first * _HOP - position) : max(0, last * _HOP - position)])
-        position += block.size
-        if position >= max(last for _, last in stretches) * _HOP:
-            break
-    levels = []
-    for part in parts:
-        samples = np.concatenate(part).astype(np.float64)
-        hops = samples[: len(samples) // _HOP * _HOP].reshape(-1, _HOP)
-        levels.append(10 * np.log10((hops**2).mean(axis=1) + _FLOOR))
-    return levels
+def _background(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Background level ``[T, B]`` in dB: a low percentile of the 30 s around, by blocks between which it is
+    interpolated.
+    """
+    block = round(BACKGROUND_SECONDS / HOP_SECONDS) // 2
+    count = max(1, len(loudness) // block)
+    bounds = [
+        (max(0, (number - 1) * block), (number + 2) * block if number < count - 1 else len(loudness))
+        for number in range(count)
+    ]
+    # Means of 50 ms, as single hops of noise lie far below its level
+    percentiles = np.stack(
+        [np.percentile(_means(loudness[first:last]), BACKGROUND_PERCENTILE, axis=0) for first, last in bounds]
+    )
+    if count == 1:
+        return np.broadcast_to(percentiles, loudness.shape).astype(np.float32)
+    centres = (np.arange(count) + 0.5) * block
+    hops = np.arange(len(loudness))
+    columns = [np.interp(hops, centres, column) for column in percentiles.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _means(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
+    whole = len(loudness) // 5 * 5
+    if not whole:
+        return loudness
+    return np.asarray(loudness[:whole].reshape(-1, 5, loudness.shape[1]).mean(axis=1))

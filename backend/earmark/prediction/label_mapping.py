@@ -1,4 +1,4 @@
-"""A trained head under the label config as it is now: renamed labels follow, removed ones are gone."""
+"""Maps a trained head's labels to the current label config: renames labels, drops removed ones."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from earmark.store.renames import Names
 
 
 def as_configured(head: Head, controls: Sequence[Control], names: Names) -> Head:
-    """Return the head with its labels as the controls call them, and without those that they lost.
+    """Return the head with the labels of the current controls, without removed ones.
 
-    The removed labels of a single choice leave their share of the probability to the others: the
-    softmax is over those that are left. The same head comes back where nothing changed.
+    In a single choice, the softmax is over the remaining labels, so that they share the probability of
+    removed ones. The same object is returned where nothing changed.
 
     Parameters
     ----------
     names
-        For each control what former names are called now.
+        For each control, the current name of each renamed label.
     """
     by_name = {control.name: control for control in controls}
     changed = {}
@@ -38,7 +38,7 @@ def as_configured(head: Head, controls: Sequence[Control], names: Names) -> Head
 
 
 def fitted_as_configured(fitted: Fitted, controls: Sequence[Control], names: Names) -> Fitted:
-    """Return the same of a head and its fold heads."""
+    """Return a cross-validated head with its fold heads, mapped as by ``as_configured``."""
     return replace(
         fitted,
         head=as_configured(fitted.head, controls, names),
@@ -47,18 +47,18 @@ def fitted_as_configured(fitted: Fitted, controls: Sequence[Control], names: Nam
 
 
 def _configured(fitted: ControlHead, labels: tuple[str, ...], names: Mapping[str, str]) -> ControlHead | None:
-    """One control's head for ``labels``; None when it knows none of them."""
-    places = {
+    """Return one control's head for ``labels``; None when it has learned none of them."""
+    columns = {
         label: index
         for index, label in enumerate(fitted.labels)
-        if label in labels or label == NONE_OF_THESE  # this one competes unseen in a single choice
+        if label in labels or label == NONE_OF_THESE  # hidden competitor in a single choice's softmax
     }
-    if len(places) == len(fitted.labels):
+    if len(columns) == len(fitted.labels):
         return fitted
     for index, label in enumerate(fitted.labels):
         if label in names:
-            places.setdefault(names[label], index)
-    if places.keys() <= {NONE_OF_THESE}:
+            columns.setdefault(names[label], index)
+    if columns.keys() <= {NONE_OF_THESE}:
         return None
-    kept = sorted(places.items(), key=lambda place: place[1])
-    return fitted.picked([index for _, index in kept], tuple(label for label, _ in kept))
+    ordered = sorted(columns.items(), key=lambda column: column[1])
+    return fitted.picked([index for _, index in ordered], tuple(label for label, _ in ordered))

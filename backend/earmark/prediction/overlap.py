@@ -1,4 +1,4 @@
-"""Overlap of regions with different labels: learned from annotations, and non-maximum suppression by it."""
+"""Non-maximum suppression of overlapping regions with different labels, by overlap rates from annotations."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from numpy.typing import NDArray
 from earmark.head.examples import AnnotatedClip
 
 DEFAULT_FACTOR = 0.2
-"""Overlap factor before any annotation: only a label that the head is sure of stands beside another one.
+"""Overlap factor before any annotation: only a label that the head is certain of may overlap another one.
 
-Labels that a head confuses are all likely a little at the same time, though one of them alone sounds.
+Labels that a head confuses all have some probability at the same time, though only one of them sounds.
 """
 LARGEST_COMMON_FACTOR = 0.5
-"""Of pairs without evidence of their own, however much the other labels of a project overlap."""
+"""Maximum factor of pairs without evidence of their own, however much a project's other labels overlap."""
 COMMON_STRENGTH = 3.0
 PAIR_STRENGTH = 2.0
-"""Chance overlaps that the default stands for, and that a project's common factor stands for in each pair."""
+"""Prior strengths in chance overlaps: of the default factor, and of the common factor in each pair."""
 EXCLUSIVE_FACTOR = 0.1
-"""Below this, two labels never stand on the same seconds."""
+"""Below this factor, regions of two labels never overlap."""
 SLACK_SECONDS = 0.2
-"""Neighbouring regions overlap by so much when they are drawn by hand, and mean nothing by it."""
+"""Overlap of hand-drawn neighbouring regions that is not counted as one."""
 MOSTLY = 0.5
-"""A region that loses more than this share of its frames explains the same sound, and goes whole."""
+"""A region that would lose more than this share of its frames is of the same sound, and is removed."""
 
 Stretch = tuple[int, int, int]
-"""Column of a label, first frame, and the one after the last."""
+"""Label column, first frame, last frame + 1."""
 
 
 def learn_overlap_factors(
     control: str, labels: Sequence[str], clips: Sequence[AnnotatedClip]
 ) -> NDArray[np.float32]:
-    """Overlap factors float32 ``[C, C]``: how much more often two labels overlap than they would by chance.
+    """Return overlap factors float32 ``[C, C]``: how often two labels overlap, relative to chance.
 
-    The factor of a pair is the ratio of its overlapping regions to those that are expected where regions of
-    the same lengths lie anywhere in the clips that hold any, at most 1. Both are counted with a prior: a pair
-    starts at the project's common factor, and that one at `DEFAULT_FACTOR`. So a project in which no region
-    ever overlaps another says so about all pairs, also about those that were never in one clip.
+    The factor of a pair is the ratio of observed overlaps to those expected if regions of the same lengths
+    lay anywhere in the clips with regions, at most 1. It has a prior: a pair starts at the project's common
+    factor, and that at `DEFAULT_FACTOR`. So a project in which regions never overlap has small factors for
+    all pairs, also for those that were never in one clip.
 
     Parameters
     ----------
     control
         Name of a regions control.
     labels
-        Those of its head.
+        Labels of its head.
     """
     columns = {label: column for column, label in enumerate(labels)}
     counts, seconds = np.zeros(len(labels)), np.zeros(len(labels))
@@ -90,7 +90,7 @@ def _count_overlaps(
     owners: NDArray[np.intp],
     weights: NDArray[np.float64],
 ) -> None:
-    """Add to ``observed`` ``[C, C]`` each pair of regions that overlap; they are in order of their starts."""
+    """Add each pair of overlapping regions to ``observed`` ``[C, C]``; regions are sorted by start."""
     for first, (end, owner, weight) in enumerate(zip(ends, owners, weights, strict=True)):
         others = slice(first + 1, int(np.searchsorted(starts, end)))
         common = np.minimum(end, ends[others]) - starts[others]
@@ -108,13 +108,12 @@ def suppress_overlaps(
     factors: NDArray[np.floating[Any]] | None,
     stretches: Sequence[Stretch],
 ) -> list[Stretch]:
-    """Greedy non-maximum suppression: where labels do not go together, the one with the higher mean stays.
+    """Greedy non-maximum suppression: of labels that rarely overlap, the one with the higher mean is kept.
 
-    A stretch may overlap a better one where its highest probability (the mean of a short sound is low), its
-    odds multiplied by the pair's overlap factor, still reaches its label's threshold, and the labels are not
-    exclusive (`EXCLUSIVE_FACTOR`).
-    Otherwise it keeps what lies outside, as far as that reaches the threshold by itself, or goes whole
-    (`MOSTLY`).
+    A stretch may overlap a better one if the mean of the higher half of its probabilities, its odds
+    multiplied by the pair's overlap factor, still reaches its label's threshold, and the labels are not
+    exclusive (`EXCLUSIVE_FACTOR`). Otherwise only its parts outside are kept, if they reach the threshold by
+    themselves, or nothing (`MOSTLY`).
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def suppress_overlaps(
     factors
         ``[C, C]``, or None before any annotation.
     stretches
-        Those of one label are apart.
+        Stretches of one label do not overlap.
     """
     if len(stretches) < 2:
         return list(stretches)
@@ -139,11 +138,11 @@ def suppress_overlaps(
         return float(curves[first:last, column].mean(dtype=np.float64))
 
     taken = np.zeros(curves.shape, dtype=bool)
-    waiting = [(-mean(stretch), stretch) for stretch in stretches]
-    heapq.heapify(waiting)
+    candidates = [(-mean(stretch), stretch) for stretch in stretches]
+    heapq.heapify(candidates)
     kept = []
-    while waiting:
-        _, stretch = heapq.heappop(waiting)
+    while candidates:
+        _, stretch = heapq.heappop(candidates)
         column, first, last = stretch
         rivals = np.flatnonzero(needed[column] > _upper_half_mean(curves[first:last, column]))
         blocked = np.asarray(taken[first:last, rivals].any(axis=1))
@@ -152,14 +151,14 @@ def suppress_overlaps(
             kept.append(stretch)
         elif blocked.mean() <= MOSTLY:
             for start, end in runs(~blocked):
-                rest = (column, first + start, first + end)
-                if curves[rest[1] : rest[2], column].max() >= thresholds[column]:
-                    heapq.heappush(waiting, (-mean(rest), rest))
+                remainder = (column, first + start, first + end)
+                if curves[remainder[1] : remainder[2], column].max() >= thresholds[column]:
+                    heapq.heappush(candidates, (-mean(remainder), remainder))
     return kept
 
 
 def _upper_half_mean(curve: NDArray[np.floating[Any]]) -> float:
-    """Mean of the higher half of the values: edges, which are long beside a short sound, do not count."""
+    """Return the mean of the higher half of the values, so that a short sound's edges do not count."""
     half = len(curve) // 2
     return float(np.partition(curve, half)[half:].mean())
 
@@ -167,7 +166,7 @@ def _upper_half_mean(curve: NDArray[np.floating[Any]]) -> float:
 def _needed_probabilities(
     thresholds: NDArray[np.floating[Any]], factors: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
-    """Probability ``[C, C]`` that a row's label has to reach to overlap a better one of a column's label."""
+    """Return the probability ``[C, C]`` that a row's label must reach to overlap a better column's label."""
     limits = np.clip(np.asarray(thresholds, dtype=np.float64), 1e-6, 1 - 1e-6)[:, None]
     safe = np.clip(factors, 1e-6, 1.0)
     needed = limits / (limits + safe * (1 - limits))
@@ -178,7 +177,7 @@ def _needed_probabilities(
 
 
 def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First index and the one after the last of each stretch of true values."""
+    """Return ``(first, last + 1)`` indices of each run of true values."""
     edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))

@@ -1,9 +1,9 @@
-"""From frames to what is shown: regions with onset and offset, tags, and how sure all of it is."""
+"""Postprocessing: frames of a recording to regions with onset and offset, tags, and a certainty score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,27 +12,28 @@ from numpy.typing import NDArray
 from earmark.head.model import ControlHead, Head
 from earmark.head.windows import Pool, pool_windows, window_length, window_starts
 from earmark.labels.controls import Control
+from earmark.prediction.edge_refinement import EdgeRefiner
 from earmark.prediction.overlap import runs, suppress_overlaps
 from earmark.prediction.tag_agreement import (
-    RegionsFound,
-    TagsSaid,
+    RegionStrengths,
+    TagProbabilities,
     agreed_choice,
     agreed_tags,
     doubted_labels,
 )
 
 WINDOWS_AT_ONCE = 2048
-"""Windows whose embeddings are held at once: 16 MB for CNN14, whatever the recording's length."""
+"""Windows in a batch: their embeddings take 16 MB for CNN14, whatever the recording's length."""
 KEEP_SHARE_OF_THRESHOLD = 0.8
-"""A region starts at its label's threshold and goes on down to this share of it (hysteresis)."""
+"""Hysteresis: a region must reach its label's threshold, and extends down to this share of it."""
 CHOICE_MARGIN = 0.1
-"""A single choice is shown when its probability is this far on the way from chance to certainty.
+"""Share of the way from chance to certainty that a single choice's probability must reach to be shown.
 
-A guess costs more than an empty choice: it looks like an answer, tends to be submitted as it is, and
-then teaches what was guessed. An empty one takes the same one click as a wrong one.
+A guess costs more than an empty choice: it looks like an answer, tends to be submitted unchanged, and is
+then trained on. An empty one takes the same one click as a wrong one.
 """
 SURE_SCORE = 0.5
-"""Mean probability from which a region is shown whatever the tags say: a clip's tags miss short sounds."""
+"""Mean probability from which a region is shown whatever its tag's: a clip's tags miss short sounds."""
 MERGE_GAP_SECONDS = 0.2
 MIN_REGION_SECONDS = 0.15
 
@@ -50,14 +51,13 @@ class DetectedRegion:
 
 @dataclass(frozen=True)
 class ClipPrediction:
-    """Prediction of one recording, in which the controls agree with each other.
+    """Prediction of one recording, consistent across controls.
 
     ``regions``: in order of time. ``tags``: for each control of the whole clip, labels with their
     probability, likeliest first. ``probabilities``: for each control, every learned label's
-    probability to be anywhere in the clip; of tags in the light of regions of the same names.
-    ``score``: certainty in [0, 1], the mean over controls of the distance between the two likeliest
-    choices, or between the least certain label and a coin
-    toss; 0 where nothing was learned.
+    probability of occurring anywhere in the clip; for tags, updated by regions of the same names.
+    ``score``: certainty in [0, 1], the mean over controls of the margin between the two likeliest
+    choices, or of the least certain label's distance from 1/2; 0 where nothing was learned.
     """
 
     regions: tuple[DetectedRegion, ...]
@@ -73,51 +73,56 @@ def predict_clip(
     frame_rate: float,
     frames: NDArray[np.floating[Any]],
     duration: float,
+    levels: NDArray[np.uint8] | None = None,
 ) -> ClipPrediction:
-    """Everything that ``head`` says about one recording, for ``controls`` as they are now.
+    """Predict one recording with ``head``, for the current ``controls``.
 
     Parameters
     ----------
     head
-        Fitted on embeddings of the same encoder. Labels and controls that the label config no
-        longer has, or has as another kind, are left out.
+        Fitted on embeddings of the same encoder. Labels and controls that are not in the label config any
+        more, or of another kind there, are left out.
     pool, frame_rate
-        Of that encoder.
+        Of that encoder; ``frame_rate`` in Hz.
     frames
-        ``[T, D]``, T >= 1; an hour needs no more memory than its frames and probabilities.
+        ``[T, D]``, T >= 1. Memory beyond them is that of the probabilities ``[T, C]``.
     duration
-        Seconds; regions end there at the latest.
+        Length of the recording in seconds; no region ends later.
+    levels
+        Band levels of the recording, by which edges of regions are refined; without them they lie on frames.
     """
+    refiner = EdgeRefiner(levels, duration) if levels is not None else None
     regions: list[DetectedRegion] = []
     tags: dict[str, tuple[tuple[str, float], ...]] = {}
     probabilities: dict[str, dict[str, float]] = {}
-    known = [
+    heads = [
         (control, fitted)
         for control, fitted in ((control, head.controls.get(control.name)) for control in controls)
         if fitted is not None and fitted.kind == control.kind and set(fitted.labels) & set(control.labels)
     ]
-    said = _probabilities([fitted for _, fitted in known], pool, frame_rate, frames)
-    tags_said = [
-        TagsSaid(control, fitted, _by_label(control, fitted, found[0]))
-        for (control, fitted), found in zip(known, said, strict=True)
+    outputs = _probabilities([fitted for _, fitted in heads], pool, frame_rate, frames)
+    tag_probabilities = [
+        TagProbabilities(control, fitted, _by_label(control, fitted, output[0]))
+        for (control, fitted), output in zip(heads, outputs, strict=True)
         if control.kind != "regions"
     ]
-    found_regions: list[RegionsFound] = []
-    for (control, fitted), found in zip(known, said, strict=True):
+    region_strengths: list[RegionStrengths] = []
+    for (control, fitted), output in zip(heads, outputs, strict=True):
         if control.kind == "regions":
-            doubted = doubted_labels(control, tags_said)
-            detected, whole = _regions(control, fitted, found, doubted, frame_rate, duration)
+            doubted = doubted_labels(control, tag_probabilities)
+            detected, by_label = _regions(control, fitted, output, doubted, frame_rate, duration)
+            detected = _refined(detected, refiner) if refiner else detected
             regions += detected
-            probabilities[control.name] = whole
-            found_regions.append(RegionsFound(control, frozenset(whole), _strengths(detected)))
-    for (control, fitted), found in zip(known, said, strict=True):
+            probabilities[control.name] = by_label
+            region_strengths.append(RegionStrengths(control, frozenset(by_label), _strengths(detected)))
+    for (control, fitted), output in zip(heads, outputs, strict=True):
         if control.kind != "regions":
-            tags[control.name], whole = _tags(control, fitted, found[0], found_regions)
-            probabilities[control.name] = whole
-    # In the order of the controls, as if nothing depended on anything else
-    probabilities = {control.name: probabilities[control.name] for control, _ in known}
+            tags[control.name], by_label = _tags(control, fitted, output[0], region_strengths)
+            probabilities[control.name] = by_label
+    # In the order of the controls, whatever order they were predicted in
+    probabilities = {control.name: probabilities[control.name] for control, _ in heads}
     certainties = [
-        _certainty(control, np.array(list(probabilities[control.name].values()))) for control, _ in known
+        _certainty(control, np.array(list(probabilities[control.name].values()))) for control, _ in heads
     ]
     regions.sort(key=lambda region: (region.start, region.end, region.control, region.label))
     score = float(np.clip(np.mean(certainties), 0.0, 1.0)) if certainties else 0.0
@@ -127,18 +132,18 @@ def predict_clip(
 def _regions(
     control: Control,
     fitted: ControlHead,
-    found: NDArray[np.float32],
+    frame_output: NDArray[np.float32],
     doubted: frozenset[str],
     frame_rate: float,
     duration: float,
 ) -> tuple[list[DetectedRegion], dict[str, float]]:
-    """Regions of one control, and each label's probability anywhere, from those of each frame ``[T, C]``.
+    """Return one control's regions, and each label's maximum probability.
 
-    ``doubted``: labels whose regions are left out unless they are sure.
+    ``frame_output``: probabilities ``[T, C]``. ``doubted``: labels whose regions must reach `SURE_SCORE`.
     """
     columns = _columns(control, fitted)
     labels = [fitted.labels[column] for column in columns]
-    curves, thresholds = found[:, columns], fitted.thresholds[columns]
+    curves, thresholds = frame_output[:, columns], fitted.thresholds[columns]
     factors = fitted.overlap_factors
     stretches = suppress_overlaps(
         curves,
@@ -159,36 +164,45 @@ def _regions(
     return detected, dict(zip(labels, curves.max(axis=0).tolist(), strict=True))
 
 
+def _refined(regions: Sequence[DetectedRegion], refiner: EdgeRefiner) -> list[DetectedRegion]:
+    spans = refiner.refine_all([(region.start, region.end) for region in regions])
+    return [
+        replace(region, start=start, end=end) for region, (start, end) in zip(regions, spans, strict=True)
+    ]
+
+
 def _tags(
-    control: Control, fitted: ControlHead, found: NDArray[np.float32], regions: Sequence[RegionsFound]
+    control: Control, fitted: ControlHead, clip: NDArray[np.float32], regions: Sequence[RegionStrengths]
 ) -> tuple[tuple[tuple[str, float], ...], dict[str, float]]:
-    """Tags of one control, likeliest first, and each label's probability, from those of the clip ``[C]``."""
+    """Return one control's tags, likeliest first, and each label's probability, from the clip's ``[C]``."""
     columns = _columns(control, fitted)
-    labels, whole = [fitted.labels[column] for column in columns], found[columns]
-    said = _by_label(control, fitted, found)
+    labels, by_column = [fitted.labels[column] for column in columns], clip[columns]
+    probs = _by_label(control, fitted, clip)
     if control.kind == "single":
-        likeliest = int(whole.argmax())
-        clear = _tells_apart(control, fitted, whole)[likeliest]
-        said, choice = agreed_choice(control, fitted, said, labels[likeliest] if clear else None, regions)
-        return ((choice, said[choice]),) if choice is not None else (), said
+        likeliest = int(by_column.argmax())
+        clear = _above_chance(control, fitted, by_column)[likeliest]
+        probs, choice = agreed_choice(control, fitted, probs, labels[likeliest] if clear else None, regions)
+        return ((choice, probs[choice]),) if choice is not None else (), probs
     thresholds = dict(zip(labels, fitted.thresholds[columns].tolist(), strict=True))
-    said, ticked = agreed_tags(control, fitted, said, thresholds, regions)
-    shown = [(label, value) for label, value in said.items() if label in ticked or value >= thresholds[label]]
-    return tuple(sorted(shown, key=lambda tag: -tag[1])), said
+    probs, ticked = agreed_tags(control, fitted, probs, thresholds, regions)
+    shown = [
+        (label, value) for label, value in probs.items() if label in ticked or value >= thresholds[label]
+    ]
+    return tuple(sorted(shown, key=lambda tag: -tag[1])), probs
 
 
 def _columns(control: Control, fitted: ControlHead) -> list[int]:
-    """Where the labels that the label config still has are among those of the head."""
+    """Return the columns of the head's labels that are still in the label config."""
     return [column for column, label in enumerate(fitted.labels) if label in control.labels]
 
 
-def _by_label(control: Control, fitted: ControlHead, found: NDArray[np.float32]) -> dict[str, float]:
-    """Probabilities of the clip ``[C]``, by label."""
-    return {fitted.labels[column]: float(found[column]) for column in _columns(control, fitted)}
+def _by_label(control: Control, fitted: ControlHead, clip: NDArray[np.float32]) -> dict[str, float]:
+    """Return probabilities of the clip ``[C]`` by label."""
+    return {fitted.labels[column]: float(clip[column]) for column in _columns(control, fitted)}
 
 
 def _strengths(regions: Sequence[DetectedRegion]) -> dict[str, float]:
-    """The best score of each label's regions."""
+    """Return the best score of each label's regions."""
     strengths: dict[str, float] = {}
     for region in regions:
         strengths[region.label] = max(region.score, strengths.get(region.label, 0.0))
@@ -198,9 +212,9 @@ def _strengths(regions: Sequence[DetectedRegion]) -> dict[str, float]:
 def _probabilities(
     heads: Sequence[ControlHead], pool: Pool, frame_rate: float, frames: NDArray[np.floating[Any]]
 ) -> list[NDArray[np.float32]]:
-    """What each head says of its labels: ``[T, C]`` of every frame, or ``[1, C]`` of the clip for tags.
+    """Return each head's probabilities: ``[T, C]`` for each frame, or ``[1, C]`` of the clip for tags.
 
-    Embeddings are the same for all heads, and cost more than all that is said about them.
+    All heads share the embeddings, which cost more time than the heads.
     """
     with_regions = [head for head in heads if head.kind == "regions"]
     curves = iter(frame_probabilities(with_regions, pool, frame_rate, frames) if with_regions else ())
@@ -211,10 +225,10 @@ def _probabilities(
 def frame_probabilities(
     heads: Sequence[ControlHead], pool: Pool, frame_rate: float, frames: NDArray[np.floating[Any]]
 ) -> list[NDArray[np.float32]]:
-    """For each head, probabilities float32 ``[T, C]`` of its labels in each frame of ``[T, D]``.
+    """Return for each head probabilities float32 ``[T, C]`` of its labels in each of the frames ``[T, D]``.
 
-    They are means over the windows on a frame, which are pooled once for all heads. A window counts as
-    positive in training from half an overlap on, so the mean passes one half where the sound starts and ends.
+    Each is the mean over the windows that contain the frame; windows are pooled once for all heads. In
+    training, a window is positive from half an overlap on, so the mean crosses 1/2 at onset and offset.
     """
     count = len(frames)
     length = window_length(frame_rate, count)
@@ -224,11 +238,11 @@ def frame_probabilities(
     for first in range(0, len(starts), WINDOWS_AT_ONCE):
         batch = starts[first : first + WINDOWS_AT_ONCE]
         embeddings = pool_windows(pool, frames, batch, length)
-        # Each window adds from its first frame on and takes away after its last
+        # Difference array: each window adds at its first frame and subtracts after its last
         for head, sum_of_head in zip(heads, sums, strict=True):
-            found = head.probabilities(embeddings)
-            sum_of_head[batch] += found
-            sum_of_head[batch + length] -= found
+            output = head.probabilities(embeddings)
+            sum_of_head[batch] += output
+            sum_of_head[batch + length] -= output
         covered[batch] += 1
         covered[batch + length] -= 1
     windows = np.cumsum(covered, axis=0)[:-1]
@@ -239,14 +253,14 @@ def frame_probabilities(
 def find_regions(
     curve: NDArray[np.float32], threshold: float, frame_rate: float, duration: float
 ) -> list[tuple[float, float, float]]:
-    """Onset, offset (seconds) and mean probability of each stretch where one label sounds.
+    """Return onset, offset (seconds) and mean probability of each region of one label.
 
     Parameters
     ----------
     curve
         Probabilities ``[T]``.
     threshold
-        Probability that a stretch must reach somewhere.
+        Probability that a region must reach in some frame.
     """
     return [
         (*span, float(curve[first:last].mean()))
@@ -256,10 +270,10 @@ def find_regions(
 
 
 def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: float) -> list[tuple[int, int]]:
-    """First frame and the one after the last of each stretch where a label sounds (see `find_regions`)."""
-    found = runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
+    """Return ``(first, last + 1)`` frames of each region of a label (see `find_regions`)."""
+    candidates = runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
     merged: list[tuple[int, int]] = []
-    for first, last in found:
+    for first, last in candidates:
         if curve[first:last].max() < threshold:
             continue
         if merged and (first - merged[-1][1]) / frame_rate <= MERGE_GAP_SECONDS:
@@ -272,20 +286,20 @@ def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: flo
 def _seconds(
     first: int, last: int, count: int, frame_rate: float, duration: float
 ) -> tuple[float, float] | None:
-    """Onset and offset of a stretch of so many frames; None where it is too short to be shown."""
+    """Return onset and offset in seconds of frames of ``count``; None where too short to be shown."""
     start = first / frame_rate
     # The last frame may reach past the end, or its rounded-down count end before it
     end = duration if last == count else min(last / frame_rate, duration)
     return (start, end) if end - start >= min(MIN_REGION_SECONDS, duration) and end > start else None
 
 
-def _tells_apart(
+def _above_chance(
     control: Control, fitted: ControlHead, probabilities: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
-    """Which labels ``[C]`` of a single choice are likely enough to be shown.
+    """Return which labels ``[C]`` of a single choice are likely enough to be shown.
 
-    Chance is one of the labels in the label config, whether they were learned or not. A head that
-    knows one label alone gives it all of the probability, and tells nothing by it.
+    Chance is 1 / number of labels in the label config, learned or not. A head that has learned a single
+    label gives it a probability of 1, which is no evidence.
     """
     chance = 1 / len(control.labels)
     floor = chance + CHOICE_MARGIN * (1 - chance)

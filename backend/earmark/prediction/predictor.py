@@ -1,4 +1,4 @@
-"""The way from tasks to predictions: exactly one item for each task, in order, whatever happens."""
+"""Predictor: exactly one prediction item for each task, in order, even where tasks or the encoder fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from earmark.errors import (
 )
 from earmark.features.prefetch import Prefetch
 from earmark.head.model import Head
-from earmark.labels.config_changes import names_now
+from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
 from earmark.labelstudio.results import choices_item, region_item
 from earmark.prediction.label_mapping import as_configured
@@ -37,21 +37,21 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answer to a request: ``items`` as Label Studio takes them, one a task, in order."""
+    """Answer to a request: ``items`` in Label Studio's format, one for each task, in order."""
 
     version: str
     items: list[dict[str, Any]]
     failures: dict[str, int]
-    """How many tasks failed for which reason."""
+    """Number of failed tasks by reason."""
     failed: dict[int, str] = field(default_factory=dict)
-    """The sentence that says why, by the task's position; its item is an empty prediction."""
-    left: tuple[int, ...] = ()
-    """Positions of the tasks that the time did not suffice for."""
+    """Error text by the task's position; the item of a failed task is an empty prediction."""
+    unreached: tuple[int, ...] = ()
+    """Positions of the tasks that were not reached before the deadline."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """What answers for a project now: ``head`` is None where nothing is learned or matched yet.
+    """Model in use for a project: ``head`` is None where nothing is learned or matched yet.
 
     ``version``: name of the version. ``project``: None where it never connected. ``label_config``: XML.
     """
@@ -82,17 +82,17 @@ class Predictor:
         Parameters
         ----------
         tasks
-            Tasks as Label Studio sends them. A bad one gets an empty prediction and spoils none
-            of the others.
+            Tasks as Label Studio sends them. An invalid one gets an empty prediction and does not affect
+            the others.
         project
             Project key, or the project object of a webhook.
         label_config
-            The project's label config, XML; empty takes the one that is known.
+            The project's label config, XML; if empty, the stored one is used.
         deadline
-            Tasks that are not done by then get an item without ``result``: Label Studio stores nothing for
-            them and asks again. Tasks whose sounds are here come first, and slow sounds hold up no others.
-            While the encoder's weights are on their way, that is all of them; without a deadline, they are
-            waited for.
+            Tasks not done by then get an item without ``result``: Label Studio stores nothing for them and
+            asks again. Tasks with cached sounds come first, and slow sounds do not delay others. While the
+            encoder's weights are being downloaded, no task is done; without a deadline, the download is
+            awaited.
         on_task
             Called after each task.
         """
@@ -100,30 +100,30 @@ class Predictor:
         model = Model("", None, label_config, (), None)
         failures: dict[str, int] = {}
         failed: dict[int, str] = {}
-        left: list[int] = []
-        hopeless = False
+        unreached: list[int] = []
+        no_model = False
         try:
             model = self.load_model(key, label_config, deadline)
         except EarmarkError as error:
-            # Whatever it is, an error status would lose the answer: every task gets an empty item.
+            # After an error status, Label Studio would store nothing: every task gets an empty item.
             log.warning("no prediction possible", project=key, reason=error.reason, detail=str(error))
-            hopeless = True
+            no_model = True
             if tasks:
                 failures[error.reason] = len(tasks)
             if isinstance(error, WeightsAwaitedError):
-                left = list(range(len(tasks)))
+                unreached = list(range(len(tasks)))
             else:
                 failed = dict.fromkeys(range(len(tasks)), str(error))
         row, controls, head = model.project, model.controls, model.head
         name = model.version or services.version_name(key)
         items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
-        if left:
-            return Predictions(name, items, failures, failed, tuple(left))
+        if unreached:
+            return Predictions(name, items, failures, failed, tuple(unreached))
         reached: set[int] = set()
         prefetch = self._prefetch(tasks, row, controls, deadline) if head is not None and controls else None
         with prefetch or nullcontext():
             for position in prefetch or range(len(tasks)):
-                if deadline.passed() and not hopeless:
+                if deadline.passed() and not no_model:
                     break
                 try:
                     item = self._predict_task(tasks[position], controls, head, prefetch, deadline)
@@ -139,23 +139,25 @@ class Predictor:
                 items[position].update(item)
                 if on_task:
                     on_task()
-        left = [position for position in range(len(tasks)) if position not in reached]
-        if left:
-            failures["out_of_time"] = len(left)
-            log.warning("request cut short", project=key, left=len(left), budget_seconds=deadline.seconds)
-        return Predictions(name, items, failures, failed, tuple(left))
+        unreached = [position for position in range(len(tasks)) if position not in reached]
+        if unreached:
+            failures["out_of_time"] = len(unreached)
+            log.warning(
+                "request cut short", project=key, left=len(unreached), budget_seconds=deadline.seconds
+            )
+        return Predictions(name, items, failures, failed, tuple(unreached))
 
     def load_model(self, key: str, label_config: str, deadline: Deadline = NO_DEADLINE) -> Model:
-        """Load what answers for a project, from one moment of the database.
+        """Load the model in use for a project, in one database transaction.
 
         Raises
         ------
         LabelConfigError
-            The label config cannot be read, or has nothing on audio.
+            The label config cannot be read, or has no control on audio.
         HeadDamagedError
-            No head can be read, and nothing answers in its place.
+            The head cannot be read, and no other version can replace it.
         WeightsError, WeightsAwaitedError
-            The encoder cannot be had, or not within a deadline.
+            The encoder is unavailable, or will not be available within the deadline.
         """
         services = self._services
         with services.database.read() as session:
@@ -163,24 +165,24 @@ class Predictor:
             active = active_version(session, key, services.encoder_identity())
             text = label_config or (row.label_config if row else "")
             controls = parse_label_config(text)
-            names = names_now(session, key, controls)
+            names = current_label_names(session, key, controls)
         if deadline.limited:
             services.need_encoder_soon()
         version = services.answering(active)
         head = self.head_for(version, controls, names)
         if active is not None and version is None and head is None:
-            services.head(active)  # raises: nothing answers in its place
+            services.head(active)  # raises HeadDamagedError, as nothing can replace it
         return Model(version.name if version else services.untrained_name(), row, text, controls, head)
 
     def head_for(self, version: Version | None, controls: tuple[Control, ...], names: Names) -> Head | None:
-        """The head that answers; WeightsError when the encoder turns out to be another than its own."""
+        """Return the head of a version; raise WeightsError when it was trained with another encoder."""
         head = self._services.head_for(version, controls)
         if head is not None and head.identity != self._services.encoder().identity:
             raise WeightsError(
                 f"The head was trained with {head.identity}, and the encoder is now "
                 f"{self._services.encoder().identity}: restart Earmark, so that everything uses the same one."
             )
-        if head is None or version is None:  # what answers before any training is made of these controls
+        if head is None or version is None:  # an untrained head is built from these controls
             return head
         return as_configured(head, controls, names)
 
@@ -204,7 +206,7 @@ class Predictor:
         deadline: Deadline,
     ) -> dict[str, Any]:
         if head is None or prefetch is None:
-            # Nothing is learnt or matched: an honest empty answer, and the file is not even fetched.
+            # Nothing is learnt or matched: an empty answer, without downloading the file.
             return _empty_item()
         results: list[dict[str, Any]] = []
         probabilities: dict[str, dict[str, float]] = {}
@@ -216,12 +218,18 @@ class Predictor:
                 located = prefetch.locate(address)
                 with self._services.compute_slot(deadline):
                     sound = self._services.extractor().extract(located, address, deadline)
-                    found = predict_clip(
-                        head, same_sound, encoder.pool, encoder.frame_rate, sound.frames, sound.duration
+                    prediction = predict_clip(
+                        head,
+                        same_sound,
+                        encoder.pool,
+                        encoder.frame_rate,
+                        sound.frames,
+                        sound.duration,
+                        sound.levels,
                     )
-            results += result_items(found, same_sound, sound.duration, seed=f"{_task_id(task)}")
-            probabilities.update(found.probabilities)
-            scores.append(found.score)
+            results += result_items(prediction, same_sound, sound.duration, seed=f"{_task_id(task)}")
+            probabilities.update(prediction.probabilities)
+            scores.append(prediction.score)
         item = {"score": min(scores), "result": results, "probabilities": probabilities}
         if not is_finite(item):
             raise NotFiniteError(
@@ -230,15 +238,15 @@ class Predictor:
             )
         return item
 
-    def left_out(self, tasks: Sequence[object], project: object) -> Predictions:
-        """Answer for a request that no time is left for: an item without ``result`` for each task."""
+    def out_of_time(self, tasks: Sequence[object], project: object) -> Predictions:
+        """Return the answer after the deadline: an item without ``result`` for each task."""
         name = self._services.version_name(project_key(project))
         items: list[dict[str, Any]] = [{"model_version": name} for _ in tasks]
         return Predictions(name, items, {"out_of_time": len(tasks)}, {}, tuple(range(len(tasks))))
 
 
 def sound_addresses(task: object, controls: Sequence[Control]) -> dict[str, str]:
-    """Addresses of a task's sounds by data key; a field without one is left out."""
+    """Return the addresses of a task's sounds by data key, without fields that lack one."""
     addresses = {}
     for data_key in dict.fromkeys(control.data_key for control in controls):
         with suppress(TaskError):
@@ -247,7 +255,7 @@ def sound_addresses(task: object, controls: Sequence[Control]) -> dict[str, str]
 
 
 def sound_address(task: object, data_key: str) -> str:
-    """Address of a task's sound.
+    """Return the address of a task's sound.
 
     Raises
     ------
@@ -265,15 +273,15 @@ def sound_address(task: object, data_key: str) -> str:
 
 
 def result_items(
-    found: ClipPrediction, controls: tuple[Control, ...], duration: float, seed: str
+    prediction: ClipPrediction, controls: tuple[Control, ...], duration: float, seed: str
 ) -> list[dict[str, Any]]:
-    """A prediction as Label Studio takes it; ``seed`` tells the items of tasks apart."""
+    """Return a prediction in Label Studio's format; ``seed`` makes item ids differ between tasks."""
     by_name = {control.name: control for control in controls}
     items = [
         region_item(by_name[r.control], r.start, r.end, r.label, r.score, duration, seed)
-        for r in found.regions
+        for r in prediction.regions
     ]
-    for name, tags in found.tags.items():
+    for name, tags in prediction.tags.items():
         if tags:
             labels = [label for label, _ in tags]
             items.append(choices_item(by_name[name], labels, min(score for _, score in tags), seed))

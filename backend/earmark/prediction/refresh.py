@@ -1,8 +1,8 @@
-"""Refresh: the active version's predictions for the tasks that are still open, and its name in Label Studio.
+"""Refresh of open tasks in Label Studio with predictions of the active version, and of the backend's title.
 
-A refresh has two parts. The tasks that Label Studio serves next are given new predictions at once, and our
+A refresh has two parts. The tasks that Label Studio serves next get new predictions at once, and our
 backend is renamed to the version, which Label Studio copies to the project's model version: then uncertainty
-sampling serves by the new scores, and live predictions of that name go on. All other open tasks follow when
+sampling uses the new scores, and live predictions under that name continue. All other open tasks follow when
 no newer version has come for a moment.
 """
 
@@ -29,21 +29,23 @@ from earmark.store.registry import version_names
 log = structlog.get_logger(__name__)
 
 NEXT_TASKS = 6
-"""Tasks that are refreshed at once after a training: more than annotators open before the next one."""
+"""Tasks refreshed immediately after a training: more than annotators open before the next training."""
 WRITTEN_AT_ONCE = 8
-"""Tasks between two looks at whether a newer version was trained meanwhile."""
+"""Batch size: after each batch, the refresh checks whether a newer version answers."""
 LONGEST_PAUSE_SECONDS = 1.0
 SEQUENTIAL = "Sequential sampling"
 IN_ORDER = "tasks:id"
 LEAST_CERTAIN_FIRST = "tasks:predictions_score"
-"""Tasks without any prediction come before all others."""
+"""Ordering by score; tasks without any prediction come first."""
 
 
 @dataclass
 class Refreshed:
-    """``written``: tasks that have the version's prediction now. ``failed``: why others have none, which keep
-    what they have, and are predicted when they are opened. ``complete``: nothing is left for later, as no
-    newer version has come meanwhile, and the write window has not closed.
+    """Outcome of a refresh.
+
+    ``written``: number of tasks that have the version's prediction now. ``failed``: errors of the others,
+    which keep their old predictions until they are opened. ``complete``: False where a newer version answers
+    meanwhile, or the write window has closed.
     """
 
     written: int = 0
@@ -52,18 +54,18 @@ class Refreshed:
 
 
 def refresh_next(services: Services, key: str) -> int:
-    """Give the tasks that are served next the active version's predictions, and show its name.
+    """Refresh the tasks that Label Studio serves next, and the backend's title.
 
     Returns
     -------
-    Number of tasks that were given one; 0 when no Label Studio can be called back.
+    Number of tasks written; 0 when Label Studio cannot be reached.
     """
     refreshed = _refresh(services, key, _next_tasks, pauses=False)
     return refreshed.written if refreshed else 0
 
 
 def refresh_predictions(services: Services, key: str) -> int:
-    """Give all open tasks the active version's predictions, the next ones and the least certain ones first.
+    """Refresh all open tasks, the next ones and the least certain ones first.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def refresh_predictions(services: Services, key: str) -> int:
         return 0
     if refreshed.failed and not refreshed.written:
         log.warning("open tasks keep their old predictions", project=key, detail=refreshed.failed[0])
-        _put_off(services, key)
+        _postpone(services, key)
         return 0
     log.info("open tasks refreshed", project=key, tasks=refreshed.written, failed=len(refreshed.failed))
     return refreshed.written
@@ -94,38 +96,38 @@ def _refresh(
     choose: Callable[[Listing, int], list[dict[str, Any]]],
     pauses: bool,
 ) -> Refreshed | None:
-    """Predict and write what a function chooses of the open tasks; None where Label Studio prevents it.
+    """Predict and write the open tasks that ``choose`` returns; None where Label Studio cannot be written to.
 
-    ``pauses``: leave Label Studio as much time for others as the writing takes.
+    ``pauses``: after each batch, sleep as long as it took, to leave Label Studio time for other requests.
     """
     active = services.activated(key)
     version = services.answering(active)
     if active is None:
         return None
-    if version is None:  # its head is damaged, and the start before any training answers
-        _put_off(services, key)
+    if version is None:  # its head is damaged, and the untrained head answers
+        _postpone(services, key)
         return None
     if not is_write_window(services.database, key):
-        return Refreshed(complete=False)  # the dispatcher asks again
+        return Refreshed(complete=False)  # the dispatcher enqueues it again
     with services.database.read() as session:
         project = session.get_one(Project, key)
-        ours = version_names(session, key) | {services.untrained_name()}
+        own_versions = version_names(session, key) | {services.untrained_name()}
     refreshed = Refreshed()
     try:
         client = client_for(services.settings, project)
         listing = Listing(services.access.required(project))
-        writer = PredictionWriter(services, client, project, ours)
+        writer = PredictionWriter(services, client, project, own_versions)
         tasks = choose(listing, project.project_id)
         stale = [task for task in tasks if not _is_current(writer, task, version.name)]
         with explained(services.settings.label_studio_url or project.hostname):
-            for first in range(0, len(stale), WRITTEN_AT_ONCE):
+            for start in range(0, len(stale), WRITTEN_AT_ONCE):
                 started = time.monotonic()
-                some = stale[first : first + WRITTEN_AT_ONCE]
-                if not _write(services, writer, project, version.name, some, refreshed):
+                batch = stale[start : start + WRITTEN_AT_ONCE]
+                if not _predict_and_write(services, writer, project, version.name, batch, refreshed):
                     refreshed.complete = False
-                    return refreshed  # its own refresh follows
+                    return refreshed  # another refresh follows
                 if refreshed.written and project.shown_version != version.name:
-                    _show_version(services, client, project, version.name, ours)
+                    _show_version(services, client, project, version.name, own_versions)
                 if pauses:
                     time.sleep(min(LONGEST_PAUSE_SECONDS, time.monotonic() - started))
             if (
@@ -133,13 +135,13 @@ def _refresh(
                 and not refreshed.failed
                 and is_write_window(services.database, key)
             ):
-                _show_version(services, client, project, version.name, ours)
+                _show_version(services, client, project, version.name, own_versions)
     except LabelStudioError as error:
         log.warning("open tasks keep their old predictions", project=key, detail=str(error))
-        _put_off(services, key)
+        _postpone(services, key)
         return None
-    except Exception:  # an unexpected error, too, must not be tried again and again at once
-        _put_off(services, key)
+    except Exception:  # an unexpected error must not be retried in a tight loop either
+        _postpone(services, key)
         raise
     if pauses and (refreshed.written or not refreshed.failed):
         with services.database.write() as session:
@@ -147,7 +149,7 @@ def _refresh(
     return refreshed
 
 
-def _write(
+def _predict_and_write(
     services: Services,
     writer: PredictionWriter,
     project: Project,
@@ -155,11 +157,11 @@ def _write(
     tasks: list[dict[str, Any]],
     refreshed: Refreshed,
 ) -> bool:
-    """Predict some tasks and write what comes of it; False when a newer version answers by now, or the write
+    """Predict a batch of tasks and write the results; False when a newer version answers by now, or the write
     window has closed.
     """
-    asked = [{"id": task["id"], "data": task.get("data")} for task in tasks]
-    answer = Predictor(services).predict(asked, project.key, project.label_config)
+    requests = [{"id": task["id"], "data": task.get("data")} for task in tasks]
+    answer = Predictor(services).predict(requests, project.key, project.label_config)
     if answer.version != version:
         return False
     refreshed.failed += answer.failed.values()
@@ -173,14 +175,14 @@ def _write(
     return not written.stopped
 
 
-def _put_off(services: Services, key: str) -> None:
+def _postpone(services: Services, key: str) -> None:
     with services.database.write() as session:
         pause = services.settings.refresh_retry_seconds
         remember_project(session, key).refresh_after = time.time() + pause
 
 
 def _next_tasks(listing: Listing, project_id: int) -> list[dict[str, Any]]:
-    """The open tasks that Label Studio serves next, as far as the project's sampling tells."""
+    """Return the open tasks that Label Studio serves next, by the project's sampling."""
     sampling = listing.project(project_id).get("sampling")
     ordering = IN_ORDER if sampling == SEQUENTIAL else LEAST_CERTAIN_FIRST
     page = listing.page(project_id, OPEN, ordering=ordering, page_tasks=NEXT_TASKS)
@@ -188,9 +190,9 @@ def _next_tasks(listing: Listing, project_id: int) -> list[dict[str, Any]]:
 
 
 def _open_tasks(listing: Listing, project_id: int, ordering: str, limit: int) -> list[dict[str, Any]]:
-    """The tasks that are neither labelled nor skipped, at most so many.
+    """Return at most ``limit`` tasks that are neither labelled nor skipped.
 
-    Read as a whole before anything is written, as what is written changes the order.
+    All are read before anything is written, because writing changes the order.
     """
     tasks: dict[int, dict[str, Any]] = {}
     number = 1
@@ -204,19 +206,21 @@ def _open_tasks(listing: Listing, project_id: int, ordering: str, limit: int) ->
 
 
 def _is_current(writer: PredictionWriter, task: dict[str, Any], version: str) -> bool:
-    held = writer.held(task.get("predictions"))
-    return len(held) == 1 and held[0].get("model_version") == version
+    predictions = writer.own_predictions(task.get("predictions"))
+    return len(predictions) == 1 and predictions[0].get("model_version") == version
 
 
-def _show_version(services: Services, client: Any, project: Project, version: str, ours: set[str]) -> None:
-    """Rename our backend in Label Studio to the version, whatever name it was connected under.
+def _show_version(
+    services: Services, client: Any, project: Project, version: str, own_versions: set[str]
+) -> None:
+    """Rename our backend in Label Studio to the version, whatever title it was connected under.
 
-    It is ours if it answers with one of our versions. A name of the operator's own choice would be taken
-    for the project's model version, of which there are no predictions.
+    A backend is ours if its model version is one of ours. With a title that the operator chose, Label Studio
+    would use that as the project's model version, which has no predictions.
     """
     for backend in client.ml.list(project=project.project_id):
-        answers_as_us = backend.title in ours or backend.model_version in ours
-        if answers_as_us and backend.title != version:
+        is_ours = backend.title in own_versions or backend.model_version in own_versions
+        if is_ours and backend.title != version:
             client.ml.update(id=backend.id, url=backend.url, project=project.project_id, title=version)
     with services.database.write() as session:
         remember_project(session, project.key).shown_version = version

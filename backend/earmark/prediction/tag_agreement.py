@@ -1,4 +1,6 @@
-"""Agreement of tags and regions that share names: a region ticks its tag, its absence counts against it."""
+"""Consistency of tags and regions with shared label names: a predicted region makes its tag likelier, its
+absence less likely, by learned likelihood ratios.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +15,22 @@ from earmark.head.region_evidence import RegionEvidence
 from earmark.labels.controls import Control
 
 AGREED_SHARE = 0.75
-"""From this share of annotations with a region that have the tag of its name, a predicted region ticks it."""
+"""Minimum share of annotations with a region that also have its tag, for a predicted region to tick it."""
 
 
 WORTH_SHOWING = 1 / 3
-"""Probability of a tag from which its regions are shown. A missing region costs an annotator 3 to draw and
-its tag 1 to tick, a wrong one 1 to delete and its tag 1 to untick."""
+"""Minimum probability of a tag for its regions to be shown. By annotators' cost: a missing region costs 3 to
+draw and its tag 1 to tick, a wrong one 1 to delete and its tag 1 to untick."""
 
 EVIDENCE_EXPONENT = 0.5
 """Exponent of a region's likelihood ratio for its tag's probability."""
 SMALLEST_SHARE = 0.01
-"""No share is taken for nearer to 0 or 1, however often it was counted."""
+"""Shares are clipped to this distance from 0 and 1, however many counts they rest on."""
 
 
 @dataclass(frozen=True)
-class TagsSaid:
-    """What a tags control's head says by itself: probabilities of each tag of the clip."""
+class TagProbabilities:
+    """Probabilities of each tag of the clip from a tags control's head alone."""
 
     control: Control
     fitted: ControlHead
@@ -36,21 +38,21 @@ class TagsSaid:
 
 
 @dataclass(frozen=True)
-class RegionsFound:
-    """Predicted regions of one control: ``strengths``: the best score of each label that has any.
+class RegionStrengths:
+    """Predicted regions of one control. ``strengths``: the best score of each label that has any.
 
-    ``known``: the labels that the head could have found.
+    ``learned``: the labels that the head can predict.
     """
 
     control: Control
-    known: frozenset[str]
+    learned: frozenset[str]
     strengths: Mapping[str, float]
 
 
 def shared_labels(regions: Control, tags: Control) -> dict[str, str]:
-    """From labels of a regions control to the tags of the same name; empty where they are on other sounds.
+    """Map labels of a regions control to tags of the same name; empty if the controls' sounds differ.
 
-    A name is that of the results or the one that the interface shows, in either case.
+    Compares names in results and names that the interface shows, case-insensitively.
     """
     if regions.kind != "regions" or tags.kind == "regions" or regions.to_name != tags.to_name:
         return {}
@@ -68,7 +70,7 @@ def shared_labels(regions: Control, tags: Control) -> dict[str, str]:
 
 
 def linked_controls(controls: Sequence[Control], tags: Iterable[Control]) -> tuple[Control, ...]:
-    """These tags controls and the regions controls that their predictions depend on, in document order."""
+    """Return these tags controls and the regions controls that they depend on, in document order."""
     wanted = set(tags)
     return tuple(
         control
@@ -77,20 +79,20 @@ def linked_controls(controls: Sequence[Control], tags: Iterable[Control]) -> tup
     )
 
 
-def doubted_labels(regions: Control, tags: Sequence[TagsSaid]) -> frozenset[str]:
-    """Labels whose regions are not worth showing unless they are sure: the tag of that name is too unlikely.
+def doubted_labels(regions: Control, tags: Sequence[TagProbabilities]) -> frozenset[str]:
+    """Return the labels whose regions are shown only if certain, because the tag of that name is unlikely.
 
-    So it is where a tags control, in which each region's tag is ticked, gives this one less than
+    These are labels whose tag a tags control, in which each region's tag is ticked, gives less than
     `WORTH_SHOWING`, the evidence of a region included.
     """
     doubted = set()
-    for said in tags:
-        evidence, places = _evidence(said.fitted, regions.name), _places(said.fitted)
-        for label, tag in shared_labels(regions, said.control).items():
-            if tag in said.probabilities:
+    for prediction in tags:
+        evidence, places = _evidence(prediction.fitted, regions.name), _indices(prediction.fitted)
+        for label, tag in shared_labels(regions, prediction.control).items():
+            if tag in prediction.probabilities:
                 figures = _figures(evidence, places[tag])
-                ticked = figures.agreed if said.control.kind == "multiple" else figures.chosen
-                present = shifted(said.probabilities[tag], figures.log_presence)
+                ticked = figures.agreed if prediction.control.kind == "multiple" else figures.chosen
+                present = shifted(prediction.probabilities[tag], figures.log_presence)
                 if ticked >= AGREED_SHARE and present < WORTH_SHOWING:
                     doubted.add(label)
     return frozenset(doubted)
@@ -101,45 +103,45 @@ def agreed_tags(
     fitted: ControlHead,
     probabilities: Mapping[str, float],
     thresholds: Mapping[str, float],
-    found: Sequence[RegionsFound],
+    region_predictions: Sequence[RegionStrengths],
 ) -> tuple[dict[str, float], set[str]]:
-    """Tags of a control for several tags in the light of the predicted regions.
+    """Update the tags of a multi-label control by the predicted regions.
 
-    A tag with a region is ticked where annotations say that they go together, and is as likely as the
-    evidence makes it: at least as likely as its best region. One without any is less likely by the likelihood
-    ratio of finding none, so it is ticked only where the head was sure of it.
+    A tag with a region is ticked where annotations have both, and gets its posterior probability: at least
+    that of its best region. The probability of a tag without a region is reduced by the likelihood ratio of
+    finding none, so it is ticked only where the head is certain of it.
 
     Parameters
     ----------
     probabilities, thresholds
-        Of each tag that the head has learned, by itself.
+        Of each tag that the head has learned, from the head alone.
 
     Returns
     -------
-    Probabilities, also of tags that only regions know, and the tags that regions tick.
+    Probabilities, including tags that only regions have, and the tags that regions tick.
     """
-    said = dict(probabilities)
+    updated = dict(probabilities)
     ticked: set[str] = set()
     ratios: dict[str, float] = {}
-    for each in found:
-        evidence, places = _evidence(fitted, each.control.name), _places(fitted)
-        for label, tag in shared_labels(each.control, control).items():
-            if label not in each.known:
+    for predicted in region_predictions:
+        evidence, places = _evidence(fitted, predicted.control.name), _indices(fitted)
+        for label, tag in shared_labels(predicted.control, control).items():
+            if label not in predicted.learned:
                 continue
             figures = _figures(evidence, places.get(tag))
-            if label not in each.strengths:
-                if tag in said:
+            if label not in predicted.strengths:
+                if tag in updated:
                     ratios[tag] = min(ratios.get(tag, 0.0), figures.log_absence)
             elif figures.agreed >= AGREED_SHARE:
                 ticked.add(tag)
                 # Tempered: both heads see the same embeddings, so they are not independent
                 ratio = EVIDENCE_EXPONENT * figures.log_presence
-                own = shifted(said[tag], ratio) if tag in said else 0.0
-                said[tag] = max(own, each.strengths[label], thresholds.get(tag, 0.0))
+                own = shifted(updated[tag], ratio) if tag in updated else 0.0
+                updated[tag] = max(own, predicted.strengths[label], thresholds.get(tag, 0.0))
     for tag, ratio in ratios.items():
         if tag not in ticked:
-            said[tag] = shifted(said[tag], ratio)
-    return said, ticked
+            updated[tag] = shifted(updated[tag], ratio)
+    return updated, ticked
 
 
 def agreed_choice(
@@ -147,45 +149,45 @@ def agreed_choice(
     fitted: ControlHead,
     probabilities: Mapping[str, float],
     chosen: str | None,
-    found: Sequence[RegionsFound],
+    region_predictions: Sequence[RegionStrengths],
 ) -> tuple[dict[str, float], str | None]:
-    """The choice of a single-choice control in the light of the predicted regions.
+    """Update the choice of a single-choice control by the predicted regions.
 
-    Where regions of shared names were found and the choice is none of them, the label of the strongest
-    region is taken. It gets as much of the probability as makes it the likeliest, by a hair: such a
-    clip is one that the head is not certain about.
+    Where regions with shared names were predicted and the choice is none of them, the label of the strongest
+    region is chosen. It gets just enough of the probability to be the likeliest: for such a clip, the
+    prediction counts as uncertain.
     """
     strengths: dict[str, float] = {}
-    for each in found:
-        evidence, places = _evidence(fitted, each.control.name), _places(fitted)
-        for label, tag in shared_labels(each.control, control).items():
+    for predicted in region_predictions:
+        evidence, places = _evidence(fitted, predicted.control.name), _indices(fitted)
+        for label, tag in shared_labels(predicted.control, control).items():
             agreed = _figures(evidence, places.get(tag)).agreed >= AGREED_SHARE
-            if agreed and label in each.strengths:
-                strengths[tag] = max(strengths.get(tag, 0.0), each.strengths[label])
+            if agreed and label in predicted.strengths:
+                strengths[tag] = max(strengths.get(tag, 0.0), predicted.strengths[label])
     if not strengths or chosen in strengths:
         return dict(probabilities), chosen
     strongest = max(strengths, key=lambda tag: (strengths[tag], probabilities.get(tag, 0.0)))
     lead = max(probabilities.values(), default=0.0) - probabilities.get(strongest, 0.0)
     share = lead / (1 + lead) + 1e-6
-    said = {tag: value * (1 - share) for tag, value in probabilities.items()}
-    said[strongest] = said.get(strongest, 0.0) + share
-    return said, strongest
+    updated = {tag: value * (1 - share) for tag, value in probabilities.items()}
+    updated[strongest] = updated.get(strongest, 0.0) + share
+    return updated, strongest
 
 
 def shifted(probability: float, log_ratio: float) -> float:
-    """Posterior probability: its odds multiplied by a likelihood ratio."""
+    """Return the posterior probability: odds multiplied by a likelihood ratio."""
     return float(expit(logit(np.clip(probability, 1e-7, 1 - 1e-7)) + log_ratio))
 
 
 def _evidence(fitted: ControlHead, regions: str) -> RegionEvidence:
-    for each in fitted.evidence:
-        if each.regions == regions:
-            return each
+    for evidence in fitted.evidence:
+        if evidence.regions == regions:
+            return evidence
     return RegionEvidence.default(regions, len(fitted.labels))
 
 
-def _places(fitted: ControlHead) -> dict[str, int]:
-    return {label: place for place, label in enumerate(fitted.labels)}
+def _indices(fitted: ControlHead) -> dict[str, int]:
+    return {label: index for index, label in enumerate(fitted.labels)}
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class _Figures:
 
 
 def _figures(evidence: RegionEvidence, place: int | None) -> _Figures:
-    """Evidence about the tag at a place; None is one that the head has not learned."""
+    """Return the evidence about the tag at an index; None for a tag that the head has not learned."""
     arrays = (evidence.agreed, evidence.chosen, evidence.missed, evidence.quiet)
     agreed, chosen, missed, quiet = (float(a[-1 if place is None else place]) for a in arrays)
     missed, quiet = max(missed, SMALLEST_SHARE), min(max(quiet, SMALLEST_SHARE), 1 - SMALLEST_SHARE)

@@ -1,10 +1,10 @@
-"""Write windows: moments at which a write into Label Studio meets no annotator's Submit.
+"""Write windows: times at which a write into Label Studio is unlikely to collide with an annotator's Submit.
 
-Label Studio on SQLite carries a request out twice where another write locks the database in the middle of
-it, and then refuses the second attempt of a Submit, whose annotation it has saved: the annotator reads that
-nothing was saved. So predictions are changed while the only annotator works on the next task, in the first
-half of the time that a task has taken lately, or when no annotation has come for a while. A task that is
-opened meanwhile shows the newest version all the same, as Label Studio then asks ``/predict`` by itself.
+Label Studio on SQLite runs a request twice when another write locks the database during it, and then
+refuses the second attempt of a Submit, whose annotation is saved already: the annotator sees an error. So
+predictions are changed while the only annotator works on the next task, in the first half of the time that
+tasks have taken lately, or when no annotation has come for a while. A task that is opened meanwhile shows
+the newest version all the same, because Label Studio then calls ``/predict``.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from earmark.store.database import Database
 from earmark.store.models import Event
 
 SUBMITS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
-LOOKED_AT = 20
-"""Latest submits that the annotators' pace is taken from."""
-LOOKED_BACK_SECONDS = 600.0
+PACE_SUBMITS = 20
+"""Number of latest submits from which the annotators' pace is estimated."""
+LOOKBACK_SECONDS = 600.0
 UNKNOWN_GAP_SECONDS = 10.0
-"""Time between two submits where there was only one yet."""
+"""Assumed time between two submits after the first one."""
 SHORTEST_IDLE_SECONDS = 3.0
 LONGEST_IDLE_SECONDS = 120.0
 IDLE_GAPS = 3.0
-"""After so many times the usual gap, the annotators have stopped."""
+"""Multiple of the median gap after which annotators count as idle."""
 IDLE_PAUSE_SECONDS = 0.4
-"""Before each of many writes while annotators seem to have stopped, and may yet submit a task."""
+"""Pause before each of many writes while annotators seem idle, but may still submit a task."""
 POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Annotators' latest submits: times in seconds since the epoch, in order, and how many annotators."""
+    """Annotators' latest submits: times in seconds since the epoch, sorted, and the number of annotators."""
 
     times: Sequence[float]
     annotators: int
 
     def is_window(self, now: float) -> bool:
-        """Whether a write at ``now`` is unlikely to meet a Submit."""
+        """Whether a write at ``now`` is unlikely to collide with a Submit."""
         return not self.times or self.is_idle(now) or self.is_between(now)
 
     def is_idle(self, now: float) -> bool:
-        """Whether no annotation has come for so long that the annotators seem to have stopped."""
+        """Whether no annotation has come for so long that the annotators seem idle."""
         usual = min(LONGEST_IDLE_SECONDS, max(SHORTEST_IDLE_SECONDS, IDLE_GAPS * self._gap()))
         return bool(self.times) and now - self.times[-1] >= usual
 
@@ -61,35 +61,39 @@ class Activity:
 
 
 def activity(session: Session, key: str, now: float) -> Activity:
-    """The latest submits of a project's annotators, by the webhooks that told of them."""
-    # The annotator alone: a payload holds the whole project, and is asked for before each write
+    """Return the latest submits from the editor in a project, from stored webhooks.
+
+    The editor sends how long the task was open. Scripts that annotate do not, and have no task open.
+    """
+    # Selects the annotator alone: a payload contains the whole project, and this runs before each write
     query = (
         select(Event.received_at, Event.payload[("annotation", "completed_by")])
         .where(
             Event.project_key == key,
             Event.action.in_(SUBMITS),
-            Event.received_at > now - LOOKED_BACK_SECONDS,
+            Event.received_at > now - LOOKBACK_SECONDS,
+            Event.payload[("annotation", "lead_time")].as_float().is_not(None),
         )
         .order_by(Event.received_at.desc())
-        .limit(LOOKED_AT)
+        .limit(PACE_SUBMITS)
     )
     rows = list(session.execute(query))
-    people = {person.get("id") if isinstance(person, dict) else person for _, person in rows}
-    return Activity(sorted(received_at for received_at, _ in rows), len(people))
+    annotators = {person.get("id") if isinstance(person, dict) else person for _, person in rows}
+    return Activity(sorted(received_at for received_at, _ in rows), len(annotators))
 
 
 def is_write_window(database: Database, key: str) -> bool:
-    """Whether predictions of a project may be changed in Label Studio at this moment."""
+    """Whether predictions of a project may be changed in Label Studio now."""
     now = time.time()
     with database.read() as session:
         return activity(session, key, now).is_window(now)
 
 
 def is_write_window_at_pace(database: Database, key: str) -> bool:
-    """The same for one of many writes: while the annotators only seem to have stopped, wait a moment first.
+    """Whether one of many writes may follow now; while annotators seem idle, pauses before the check.
 
-    A Submit that comes in the middle of many writes meets one of them in 16 of 100 cases where they follow
-    each other at once, and in 2 where each waits 0.3 s (Label Studio 1.23.2 on SQLite, Submits with a draft).
+    A Submit during many writes collides with one of them in 16 of 100 cases without pauses, and in 2 with
+    pauses of 0.3 s (Label Studio 1.23.2 on SQLite, Submits with a draft).
     """
     now = time.time()
     with database.read() as session:
@@ -100,7 +104,7 @@ def is_write_window_at_pace(database: Database, key: str) -> bool:
 
 
 def wait_for_window(database: Database, key: str, longest_seconds: float, stop: Callable[[], bool]) -> bool:
-    """Wait for a write window; False where none came in time, or ``stop`` said so."""
+    """Wait for a write window; False at the timeout, or when ``stop()`` returns True."""
     deadline = time.monotonic() + longest_seconds
     while not is_write_window(database, key):
         if time.monotonic() >= deadline or stop():

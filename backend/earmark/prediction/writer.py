@@ -1,9 +1,9 @@
-"""Writing predictions into Label Studio: one for each task, changed in place where ours is there already.
+"""Upsert of predictions in Label Studio: one of ours for each task, updated in place where it exists.
 
-Submit sends the number of the prediction that the editor was opened with, and Label Studio refuses it where
-that prediction was deleted. So none is deleted that may be open: a newer version takes over its row, and a
-row too many gets the model version ``superseded <date>``. What was superseded before the longest session of
-a browser is deleted, a day's rows with one request.
+Submit sends the id of the prediction that the editor was opened with, and Label Studio refuses it if that
+prediction was deleted. So predictions that may be open are not deleted: a newer version overwrites the row,
+and duplicates get the model version ``superseded <date>``. They are deleted when no browser session can be
+that old, a day's rows with one request.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ _SUPERSEDED = re.compile(r"superseded (\d{4}-\d{2}-\d{2})")
 
 @dataclass
 class Written:
-    """``tasks``: those that now have the version's prediction. ``deferred``: those that another writer gives
-    it to at this moment. ``stopped``: others are left, because the write window closed.
+    """Outcome of a write, with ids of tasks.
+
+    ``tasks``: those that have the version's prediction now. ``deferred``: those that another writer is
+    writing. ``stopped``: whether the write window closed before all were written.
     """
 
     tasks: list[int] = field(default_factory=list)
@@ -35,19 +37,21 @@ class Written:
 
 
 class PredictionWriter:
-    """Gives tasks of one project their predictions.
+    """Writes predictions to tasks of one project.
 
     Parameters
     ----------
     client
         ``label_studio_sdk.LabelStudio``, whose errors are raised.
-    ours
-        Names of all versions that this backend ever answered with in the project.
+    own_versions
+        Names of all versions with which this backend ever answered in the project.
     """
 
-    def __init__(self, services: Services, client: Any, project: Project, ours: Collection[str]) -> None:
+    def __init__(
+        self, services: Services, client: Any, project: Project, own_versions: Collection[str]
+    ) -> None:
         self._services, self._client, self._project = services, client, project
-        self._ours = frozenset(ours)
+        self._own_versions = frozenset(own_versions)
 
     def write(
         self,
@@ -55,27 +59,27 @@ class PredictionWriter:
         items: Sequence[tuple[dict[str, Any], dict[str, Any]]],
         may_write: Callable[[], bool] = lambda: True,
     ) -> Written:
-        """Write predictions of one version.
+        """Upsert predictions of one version.
 
         Parameters
         ----------
         items
             For each task, as Label Studio lists it with its ``predictions``, the ``result`` and ``score``.
         may_write
-            Asked before each request that changes something: see ``write_windows``.
+            Called before each request that changes a prediction: see ``write_windows``.
         """
         key = self._project.key
         with self._services.database.write() as session:
             claimed = claim_writes(session, key, version, [task["id"] for task, _ in items])
         written = Written(deferred=[task["id"] for task, _ in items if task["id"] not in claimed])
-        mine = [(task, item) for task, item in items if task["id"] in claimed]
+        claimed_items = [(task, item) for task, item in items if task["id"] in claimed]
         try:
-            self._write(version, mine, written, may_write)
+            self._write(version, claimed_items, written, may_write)
         finally:
-            left = claimed - set(written.tasks)
-            if left:
+            unwritten = claimed - set(written.tasks)
+            if unwritten:
                 with self._services.database.write() as session:
-                    release_writes(session, key, left)
+                    release_writes(session, key, unwritten)
         return written
 
     def _write(
@@ -90,31 +94,31 @@ class PredictionWriter:
             if not may_write():
                 written.stopped = True
                 return
-            held = self.held(task.get("predictions"))
+            existing = self.own_predictions(task.get("predictions"))
             body = {"result": item["result"], "score": item["score"], "model_version": version}
-            if held and self._change(held[-1]["id"], **body):
+            if existing and self._update(existing[-1]["id"], **body):
                 written.tasks.append(task["id"])
             else:
                 new.append({"task": task["id"], **body})
-            for other in held[:-1]:
-                self.supersede(other["id"])
-        for first in range(0, len(new), IMPORTED_AT_ONCE):
-            some = new[first : first + IMPORTED_AT_ONCE]
-            import_predictions(self._client, self._project.project_id, some)
-            written.tasks += [prediction["task"] for prediction in some]
+            for duplicate in existing[:-1]:
+                self.supersede(duplicate["id"])
+        for start in range(0, len(new), IMPORTED_AT_ONCE):
+            batch = new[start : start + IMPORTED_AT_ONCE]
+            import_predictions(self._client, self._project.project_id, batch)
+            written.tasks += [prediction["task"] for prediction in batch]
 
-    def held(self, predictions: object) -> list[dict[str, Any]]:
-        """Those of a task's predictions that are ours and not superseded, the newest last."""
+    def own_predictions(self, predictions: object) -> list[dict[str, Any]]:
+        """Return those of a task's predictions that are ours and not superseded, newest last."""
         rows = [p for p in predictions if isinstance(p, dict)] if isinstance(predictions, list) else []
-        ours = [p for p in rows if p.get("model_version") in self._ours and type(p.get("id")) is int]
-        return sorted(ours, key=lambda p: int(p["id"]))
+        own = [p for p in rows if p.get("model_version") in self._own_versions and type(p.get("id")) is int]
+        return sorted(own, key=lambda p: int(p["id"]))
 
     def supersede(self, number: int) -> None:
-        """Take a prediction out of sight: no version is asked for under its name, and its number stays."""
-        self._change(number, model_version=f"superseded {datetime.now(UTC).date()}", score=None)
+        """Hide a prediction by renaming its model version; the row and its id stay."""
+        self._update(number, model_version=f"superseded {datetime.now(UTC).date()}", score=None)
 
-    def _change(self, number: int, **fields: Any) -> bool:
-        """Change a prediction in place; False where it was deleted, alone or with its task."""
+    def _update(self, number: int, **fields: Any) -> bool:
+        """Update a prediction in place; False where it was deleted, alone or with its task."""
         from label_studio_sdk.core.api_error import ApiError
 
         try:
@@ -127,7 +131,7 @@ class PredictionWriter:
 
 
 def superseded_before(versions: Collection[str], today: date, days: float) -> list[str]:
-    """Names of superseded predictions, out of all model versions, that are older than so many days."""
+    """Return the model versions of predictions that were superseded more than ``days`` ago."""
     limit = today - timedelta(days=days)
     return [name for name in versions if (match := _SUPERSEDED.fullmatch(name)) and _day(match[1]) < limit]
 
@@ -135,5 +139,5 @@ def superseded_before(versions: Collection[str], today: date, days: float) -> li
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
-    except ValueError:  # of the right shape, as 2026-13-45 is, and no name of ours
+    except ValueError:  # matches the pattern but is not a date, such as 2026-13-45
         return date.max

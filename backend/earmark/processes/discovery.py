@@ -1,8 +1,8 @@
-"""Registry of running backends: commands in another terminal take from it the settings they were not given.
+"""Registry of running backends, from which commands in another terminal take settings they were not given.
 
 Each backend that ``up`` or the demo starts has one JSON file in ``$XDG_STATE_HOME/earmark/running``, with
-its settings, tokens included (mode 0600). The file goes when the backend stops; one that a killed backend
-left is recognised by process id and start time, and removed.
+its settings, tokens included (mode 0600). The file is deleted when the backend stops; the stale file of a
+killed backend is recognised by process id and start time, and deleted.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ log = structlog.get_logger(__name__)
 
 CODE_FOLDER = Path(__file__).resolve().parents[1]
 _IDENTITY = ("data_dir", "database_url", "redis_url", "port", "label_studio_url", "label_studio_api_key")
-"""Settings that belong to one backend: commands take all of them from one place, never a mixture."""
+"""Settings that identify a backend: commands take all of them from one source, never a mixture."""
 
 
 @dataclass(frozen=True)
 class RunningBackend:
-    """A backend of this machine that runs now.
+    """A running backend on this machine.
 
-    ``settings`` holds every setting by field name as a plain value, ``folder`` is its working directory,
-    ``code`` the folder that its code lies in, ``started_at`` in seconds since the epoch.
+    ``settings``: every setting by field name as a plain value. ``folder``: its working directory. ``code``:
+    the folder of its code. ``started_at``: seconds since the epoch.
     """
 
     settings: Mapping[str, Any]
@@ -46,12 +46,12 @@ class RunningBackend:
 
     @property
     def data_dir(self) -> Path:
-        """Its data folder, absolute."""
+        """Absolute path of its data folder."""
         return Path(self.settings["data_dir"])
 
     @property
     def address(self) -> str:
-        """Where its API listens."""
+        """Host and port that its API listens on."""
         return f"{self.settings['bind']}:{self.settings['port']}"
 
     @property
@@ -80,7 +80,7 @@ class RunningBackend:
 
 @contextmanager
 def registered(settings: Settings) -> Iterator[None]:
-    """List this process as a running backend with these settings until the block ends."""
+    """Register this process as a running backend with these settings until the block ends."""
     path = _registry() / f"{platform.node() or 'host'}-{os.getpid()}.json"
     record = {
         "process": process_name(os.getpid()),
@@ -106,8 +106,8 @@ def registered(settings: Settings) -> Iterator[None]:
 
 
 def running_backends() -> list[RunningBackend]:
-    """Return this user's running backends on this machine, the one that started last first."""
-    found = []
+    """Return this user's running backends on this machine, the last started one first."""
+    backends = []
     for path in _registry().glob("*.json"):
         record = _read_private(path)
         if record is None or record.get("host") != platform.node():
@@ -125,23 +125,22 @@ def running_backends() -> list[RunningBackend]:
             _ = backend.data_dir, backend.address
         except (KeyError, TypeError, ValueError):
             continue
-        found.append(backend)
-    return sorted(found, key=lambda backend: backend.started_at, reverse=True)
+        backends.append(backend)
+    return sorted(backends, key=lambda backend: backend.started_at, reverse=True)
 
 
 def command_settings(data_dir: Path | None = None, **given: Any) -> Settings:
-    """Settings of a command: its options, the environment and ``.env``, then the running backend's.
+    """Return a command's settings: its options, the environment and ``.env``, then the running backend's.
 
-    A running backend counts when it was started from this folder and nothing that is set names another
-    one. The user reads which one was taken where that changes the data folder.
+    A running backend is used if it was started from this folder and no explicit setting names another one.
+    A message shows which one was used where that changes the data folder.
 
     Parameters
     ----------
     data_dir
-        ``--data-dir``. A backend that runs on that folder brings its own Label Studio, whatever the
-        environment says.
+        ``--data-dir``. The Label Studio of a backend running on that folder overrides the environment's.
     given
-        Other settings that command-line options give; None leaves one open.
+        Other settings from command-line options; None where an option was not given.
 
     Raises
     ------
@@ -155,22 +154,22 @@ def command_settings(data_dir: Path | None = None, **given: Any) -> Settings:
     explicit = set(own.model_fields_set)
     running = running_backends()
     if "data_dir" in explicit:
-        fitting = [backend for backend in running if backend.data_dir == own.data_dir.resolve()]
+        matching = [backend for backend in running if backend.data_dir == own.data_dir.resolve()]
         if data_dir is None:
-            fitting = [backend for backend in fitting if not backend.contradiction(own, explicit)]
+            matching = [backend for backend in matching if not backend.contradiction(own, explicit)]
     else:
         here = [backend for backend in running if backend.is_from_here]
-        fitting = [backend for backend in here if not backend.contradiction(own, explicit)]
-        _tell(own, explicit, here, fitting)
-    if not fitting:
+        matching = [backend for backend in here if not backend.contradiction(own, explicit)]
+        _report_choice(own, explicit, here, matching)
+    if not matching:
         return own
-    kept = explicit if data_dir is None else (explicit - set(_IDENTITY)) | set(given)
-    taken = {name: value for name, value in fitting[0].settings.items() if name not in kept}
-    return load_settings(**given | taken)
+    kept_names = explicit if data_dir is None else (explicit - set(_IDENTITY)) | set(given)
+    backend_settings = {name: value for name, value in matching[0].settings.items() if name not in kept_names}
+    return load_settings(**given | backend_settings)
 
 
-def _tell(
-    own: Settings, explicit: set[str], here: Sequence[RunningBackend], fitting: Sequence[RunningBackend]
+def _report_choice(
+    own: Settings, explicit: set[str], here: Sequence[RunningBackend], matching: Sequence[RunningBackend]
 ) -> None:
     """Print on standard error which backend a command is about, where that is not obvious."""
     from rich.console import Console
@@ -178,15 +177,15 @@ def _tell(
     def say(text: str) -> None:
         Console(stderr=True).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
-    if len(fitting) > 1:
-        others = ", ".join(f"--data-dir {_short(backend.data_dir)}" for backend in fitting[1:])
+    if len(matching) > 1:
+        others = ", ".join(f"--data-dir {_short(backend.data_dir)}" for backend in matching[1:])
         say(
-            f"{len(fitting)} backends run from this folder. Taken: the last one started, at "
-            f"{fitting[0].address} ({_short(fitting[0].data_dir)}); choose another with {others}."
+            f"{len(matching)} backends run from this folder. Taken: the last one started, at "
+            f"{matching[0].address} ({_short(matching[0].data_dir)}); choose another with {others}."
         )
-    elif fitting and fitting[0].data_dir != own.data_dir.resolve():
-        say(f"Backend at {fitting[0].address}, data in {_short(fitting[0].data_dir)}")
-    elif here and not fitting:
+    elif matching and matching[0].data_dir != own.data_dir.resolve():
+        say(f"Backend at {matching[0].address}, data in {_short(matching[0].data_dir)}")
+    elif here and not matching:
         name = here[0].contradiction(own, explicit)
         say(
             f"The backend at {here[0].address} was not taken, because {str(name).upper()} is set and names "
@@ -195,14 +194,14 @@ def _tell(
 
 
 def _short(path: Path) -> str:
-    """A path as one would type it here."""
+    """Return a path relative to the working directory where it is inside."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _registry() -> Path:
-    """Folder of the registry, by the XDG Base Directory Specification."""
+    """Return the folder of the registry, by the XDG Base Directory Specification."""
     state, home = Path(os.environ.get("XDG_STATE_HOME", "")), Path(os.path.expanduser("~"))  # noqa: PTH111
-    if state.is_absolute():  # a relative path there is invalid and to be ignored
+    if state.is_absolute():  # the specification says to ignore relative paths
         base = state
     elif home.is_absolute():
         base = home / ".local" / "state"
@@ -212,7 +211,7 @@ def _registry() -> Path:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that no other user can read at any moment, in one step."""
+    """Write a file atomically that no other user can read at any time."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
@@ -222,7 +221,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _read_private(path: Path) -> dict[str, Any] | None:
-    """Read a file that this user alone may write and read; None for any other, and for damaged ones."""
+    """Read a JSON file that only this user may read and write; None for any other, and for damaged ones."""
     try:
         with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())

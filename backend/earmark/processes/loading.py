@@ -1,4 +1,4 @@
-"""Ctrl-C while modules load: nothing is to be put in order yet, so it ends the process at once."""
+"""Ctrl-C while modules load: exits the process at once, as nothing needs cleaning up yet."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ INTERRUPTED = 130
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """End the process with 130 at Ctrl-C, unless the parent had it ignored.
+    """Exit with status 130 at Ctrl-C, unless the parent process set SIGINT to be ignored.
 
-    A ``KeyboardInterrupt`` instead would be a traceback of somebody's module, and where one is made by
-    ``exec``, as dataclasses are, Python would end by the signal although it was caught.
+    A ``KeyboardInterrupt`` would print a traceback from whichever module is loading; in one that uses
+    ``exec``, as dataclasses do, Python would be ended by the signal although it was caught.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield

@@ -1,4 +1,4 @@
-"""The processes of one backend: private Redis, workers and API."""
+"""Starts the processes of a backend: private Redis, workers and API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROBE_SECONDS = 1.0
 
 
 def api_url(settings: Settings) -> str:
-    """Address of the API as seen from this machine."""
+    """Return the URL of the API as seen from this machine."""
     host = "127.0.0.1" if settings.bind in ("0.0.0.0", "::") else settings.bind
     return f"http://{host}:{settings.port}"
 
@@ -36,14 +36,14 @@ def start_backend(
     Parameters
     ----------
     environment
-        Of the children; it must lead them to the same settings.
+        Environment variables of the children, from which they must read the same settings.
     log_dir
         Folder for their logs, or None for the terminal.
 
     Raises
     ------
     ChildFailedError
-        One of them does not come up.
+        One of them does not become ready.
     """
     Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt).upgrade()
 
@@ -64,7 +64,7 @@ def start_backend(
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """Environment of child processes: this process's own, with exactly these settings."""
+    """Return the environment for child processes: this process's own, with exactly these settings."""
     others = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     return {**others, **environment_of(settings)}
 

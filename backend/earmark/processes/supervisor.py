@@ -1,4 +1,4 @@
-"""Starting, watching and stopping the processes of one backend: children of our own, by id."""
+"""Supervisor: starts, restarts and stops the child processes of one backend, by process id."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ RESTART_SECONDS = 1.0
 
 
 class ChildFailedError(EarmarkError):
-    """A process that was started ended before it was ready."""
+    """A child process ended, or timed out, before it was ready."""
 
     reason = "child"
 
 
 @dataclass
 class Child:
-    """One process to keep running.
+    """A process to keep running.
 
-    ``log`` is the file that takes its output, or None for the terminal.
+    ``log``: file for its output, or None for the terminal.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Child:
 
 
 class Supervisor:
-    """A group of children that starts in order and stops in the opposite one."""
+    """A group of children, stopped in the reverse order of their start."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
@@ -65,18 +65,18 @@ class Supervisor:
         Raises
         ------
         ChildFailedError
-            The child ended first, or the time is over; the end of its log is quoted.
+            The child ended first, or timed out; the message quotes the end of its log.
         """
         deadline = time.monotonic() + timeout_seconds
         while not ready():
             ended = child.process is None or child.process.poll() is not None
             if ended or time.monotonic() > deadline:
                 what = "ended" if ended else f"was not ready after {timeout_seconds:.0f} s"
-                raise ChildFailedError(f"{child.name} {what}{_last_lines(child.log)}")
+                raise ChildFailedError(f"{child.name} {what}{_log_tail(child.log)}")
             time.sleep(POLL_SECONDS)
 
     def watch(self) -> None:
-        """Start again whatever ends, until an exception (Ctrl-C) ends this call."""
+        """Restart children that end, until an exception (Ctrl-C) ends this call."""
         while True:
             for child in self._children:
                 if child.restart and child.process is not None and child.process.poll() is not None:
@@ -86,7 +86,7 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """End every child that was started here, the last one first."""
+        """Stop all children, the last one first."""
         for child in reversed(self._children):
             if child.process is not None:
                 _terminate(child.process)
@@ -114,8 +114,8 @@ class Supervisor:
         return self._run_dir / f"{child.name}.pid"
 
 
-def stop_left_behind(run_dir: Path) -> None:
-    """End the children of supervisors that were killed before they could stop them.
+def stop_orphans(run_dir: Path) -> None:
+    """Stop orphans: children of supervisors that were killed before they could stop them.
 
     A pid file names child and supervisor with their start times, so a reused process id is left
     alone, and so are the children of a supervisor that still runs.
@@ -137,12 +137,12 @@ def stop_left_behind(run_dir: Path) -> None:
 
 
 def process_name(pid: int) -> str:
-    """A process as pid files name it: with the start time, the id means that process for ever."""
+    """Return ``<pid>@<start time>``, which identifies a process even after its id is reused."""
     return f"{pid}@{psutil.Process(pid).create_time()}"
 
 
 def living_process(name: str) -> psutil.Process | None:
-    """The process of that name, or None when it has ended; ValueError for no name at all."""
+    """Return the process of that name, or None when it has ended; ValueError for an invalid name."""
     pid, _, started = name.partition("@")
     try:
         process = psutil.Process(int(pid))
@@ -153,12 +153,12 @@ def living_process(name: str) -> psutil.Process | None:
 
 @contextmanager
 def supervised(run_dir: Path) -> Iterator[Supervisor]:
-    """Give a group of children that is stopped at the end of the block, whatever ends it.
+    """Yield a supervisor whose children are stopped at the end of the block, whatever ends it.
 
-    Ctrl-C, SIGTERM and a closed terminal end the block quietly; while the children are being
-    stopped they are ignored, so that a second Ctrl-C leaves nothing behind.
+    Ctrl-C, SIGTERM and a closed terminal end the block without an error; while the children are being
+    stopped these signals are ignored, so that a second Ctrl-C leaves no orphans.
     """
-    stop_left_behind(run_dir)
+    stop_orphans(run_dir)
     supervisor = Supervisor(run_dir)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     previous = {number: signal.signal(number, _interrupt) for number in numbers}
@@ -179,17 +179,17 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def check_ports_free(ports: Mapping[str, tuple[str, int]]) -> None:
-    """Make sure that nobody listens on the ports, before anything is started.
+    """Check that all ports are free, before anything is started.
 
     Parameters
     ----------
     ports
-        What each address and port is for, by the environment variable that changes it.
+        Host and port by the environment variable that changes it.
 
     Raises
     ------
     PortInUseError
-        A port is taken; the message says by which program, where that can be seen, and what to do.
+        A port is in use; the message names the program, where it is known, and the remedy.
     """
     for variable, (host, port) in ports.items():
         with socket.socket() as probe:
@@ -221,12 +221,12 @@ def _terminate(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        # The whole session of the child, which start_new_session made: its own children too.
+        # The process group that start_new_session created: the child with its own children.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _last_lines(path: Path | None, count: int = 5) -> str:
+def _log_tail(path: Path | None, count: int = 5) -> str:
     if path is None or not path.is_file():
         return "."
     lines = path.read_text(errors="replace").splitlines()[-count:]

@@ -1,1 +1,1 @@
-"""Files and buckets."""
+"""Files and object storage."""

@@ -1,4 +1,4 @@
-"""Files that other threads and processes read at the same time: replaced in one step, never half written."""
+"""Atomic file writes, digests of files, and a JSON cache that threads and processes share without locks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _CHUNK_BYTES = 1 << 20
 
 @contextmanager
 def ensure_dir(folder: Path) -> Iterator[None]:
-    """Make a folder that nothing works without; what the block is refused in it becomes one sentence.
+    """Create a required folder; OSErrors of the block in it become one ConfigurationError.
 
     Raises
     ------
     ConfigurationError
-        The folder cannot be made, or the block raised an OSError.
+        The folder cannot be created, or the block raised an OSError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def ensure_dir(folder: Path) -> Iterator[None]:
 
 
 def keep_private(path: Path, mode: int) -> None:
-    """Take a file or a folder away from other users; what belongs to one of them is left as it is."""
+    """Restrict a file or a folder to its owner; files of other users are left unchanged."""
     with suppress(FileNotFoundError, PermissionError):
         if path.stat().st_mode & 0o077:
             path.chmod(mode)
@@ -43,9 +43,9 @@ def keep_private(path: Path, mode: int) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the place of ``path`` at the end, or goes away.
+    """Atomic write: yield a temporary path, which replaces ``path`` at the end, or is deleted on errors.
 
-    Readers see the old content or the new, nothing between. Missing folders are made.
+    Readers see the old content or the new, never a part of it. Missing folders are created.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".part-{uuid.uuid4().hex}"
-    part.touch(exist_ok=False)  # with the permissions that this user's files have, unlike tempfile's
+    part.touch(exist_ok=False)  # with the user's default permissions, unlike tempfile's
     try:
         yield part
         part.replace(path)
@@ -77,27 +77,27 @@ def sha256_of(path: Path) -> str:
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
 class JsonCache:
-    """Small facts remembered by key, one file each, so that processes need no lock between them."""
+    """Cache of small JSON objects by key, one file each, so that processes need no lock between them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def get(self, key: str) -> dict[str, str | int]:
-        """Return what was remembered; empty when nothing was, or when the file is damaged."""
+        """Return the entry of a key; empty when there is none, or when its file is damaged."""
         try:
-            known = json.loads(self._path(key).read_bytes())
+            entry = json.loads(self._path(key).read_bytes())
         except (OSError, ValueError):
             return {}
-        return known if isinstance(known, dict) else {}
+        return entry if isinstance(entry, dict) else {}
 
     def put(self, key: str, **facts: str | int) -> None:
-        """Remember, in one step."""
+        """Store the entry of a key, atomically."""
         with atomic_write(self._path(key)) as part:
             part.write_text(json.dumps(facts), encoding="utf-8")
 
@@ -109,14 +109,14 @@ class JsonCache:
         OSError
             The file is not there or may not be read.
         ConfigurationError
-            The digest cannot be kept: no fault of the file's.
+            The digest cannot be stored; the file itself is readable.
         """
-        known = None if anew else self.known_digest_of(path)
-        if known is None:
+        digest = None if anew else self.known_digest_of(path)
+        if digest is None:
             status = path.stat()
-            known = sha256_of(path)
-            self.put_of(path, status, digest=known)
-        return known
+            digest = sha256_of(path)
+            self.put_of(path, status, digest=digest)
+        return digest
 
     def known_digest_of(self, path: Path) -> str | None:
         """Return the sha256 of an unchanged file that was read before, else None; reads no content.
@@ -130,24 +130,24 @@ class JsonCache:
         return digest if isinstance(digest, str) else None
 
     def get_of(self, path: Path) -> dict[str, str | int]:
-        """Return what was remembered of a file since its size or modification time changed.
+        """Return the entry of a file; empty when its size or modification time changed since.
 
         Raises
         ------
         OSError
             The file is not there.
         """
-        status, known = path.stat(), self.get(str(path))
-        unchanged = (known.get("size"), known.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
-        return known if unchanged else {}
+        status, entry = path.stat(), self.get(str(path))
+        unchanged = (entry.get("size"), entry.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+        return entry if unchanged else {}
 
     def put_of(self, path: Path, status: os.stat_result, **facts: str | int) -> None:
-        """Remember of a file as it was when it had this status.
+        """Store the entry of a file, valid while its size and modification time are those of ``status``.
 
         Raises
         ------
         ConfigurationError
-            The folder of the notes cannot be written.
+            The cache folder cannot be written.
         """
         with ensure_dir(self._folder):
             self.put(str(path), size=status.st_size, mtime_ns=status.st_mtime_ns, **facts)

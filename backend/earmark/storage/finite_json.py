@@ -1,4 +1,4 @@
-"""JSON without NaN and infinity, which RFC 8259 has no words for and most readers refuse."""
+"""JSON without NaN and infinity, which RFC 8259 does not define and most parsers refuse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def is_finite(value: object) -> bool:
-    """Whether a value of plain types, as JSON has them, holds no NaN or infinity."""
+    """Whether a value of JSON types holds no NaN or infinity."""
     if isinstance(value, dict):
         return all(map(is_finite, value.values()))
     if isinstance(value, list | tuple):
@@ -17,14 +17,14 @@ def is_finite(value: object) -> bool:
 
 
 def dumps(value: Any, *, ensure_ascii: bool = True) -> str:
-    """JSON text of a value of plain types; numbers that are not finite become null."""
+    """Serialise a value of JSON types; numbers that are not finite become null."""
     return json.dumps(
         value if is_finite(value) else _with_nulls(value), ensure_ascii=ensure_ascii, allow_nan=False
     )
 
 
 def loads(text: str | bytes) -> Any:
-    """Read JSON; the NaN and infinities that Python writes as words become None."""
+    """Parse JSON; ``NaN`` and ``Infinity``, as Python writes them, become None."""
     return json.loads(text, parse_constant=lambda _word: None)
 
 

@@ -1,4 +1,4 @@
-"""Buckets of clouds, as file systems."""
+"""Object storage (S3, Google Cloud Storage) as fsspec file systems."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from earmark.errors import BucketError
 from earmark.extras import require_extra
 
 BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
-"""Schemes of buckets, and the library that fsspec reads each with."""
+"""URL schemes of buckets, and the library that fsspec needs for each."""
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 10
-"""What does not answer in this time does not, for those who are in a fail_fast."""
+"""Timeouts with ``fail_fast``."""
 
 
 def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
-    """The fsspec file system of a kind of bucket, with the keys that its own library finds.
+    """The fsspec file system of a URL scheme, with the credentials that its own library finds.
 
     Parameters
     ----------
     fail_fast
-        Whether somebody waits who can do without the bucket: it is asked once, and not for long.
+        Whether to use short timeouts and no retries, for callers that can do without the bucket.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
 
 @contextmanager
 def bucket_faults(place: str) -> Iterator[None]:
-    """Whatever goes wrong with a bucket is one kind of failure, but for what it does not hold.
+    """Convert errors of bucket libraries to BucketError, except for missing objects.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def bucket_faults(place: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except Exception as error:  # the libraries of clouds raise what they like
+    except Exception as error:  # the libraries have no common base class of errors
         raise BucketError(
             f"{place} cannot be used ({type(error).__name__}: {error}): check the bucket's keys."
         ) from error

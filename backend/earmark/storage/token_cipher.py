@@ -28,7 +28,7 @@ _SALT = b"earmark tokens"
 
 
 class TokenCipher:
-    """Encrypts and decrypts tokens with this installation's key, which is made when it is first needed."""
+    """Encrypts and decrypts tokens with this installation's key, which is created at first use."""
 
     def __init__(self, settings: Settings) -> None:
         secret = settings.secret_key
@@ -36,7 +36,7 @@ class TokenCipher:
         self._path = settings.data_dir.resolve() / KEY_FILE
 
     def encrypt(self, token: str) -> str:
-        """Return a token as it is stored; an empty one stays empty.
+        """Encrypt a token for storage; an empty one stays empty.
 
         Raises
         ------
@@ -46,7 +46,7 @@ class TokenCipher:
         return _PREFIX + self._fernet().encrypt(token.encode()).decode() if token else ""
 
     def decrypt(self, stored: str) -> str:
-        """Return a token from what is stored; what was stored before tokens were encrypted, as it is.
+        """Decrypt a stored token; one stored in plain text by an earlier release is returned unchanged.
 
         Raises
         ------
@@ -80,7 +80,7 @@ def _fernet_of(secret: str | None, path: Path) -> Fernet:
 
 
 def _key_in(path: Path) -> bytes:
-    """The key in a file, which is made where it is missing; processes that do so at once agree on one."""
+    """Read the key file, or create it; processes that create it at the same time agree on one key."""
     from cryptography.fernet import Fernet
 
     with ensure_dir(path.parent):

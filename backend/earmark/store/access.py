@@ -1,7 +1,7 @@
 """Address and token of a project's Label Studio: they change together, and only when a move is confirmed.
 
-Everyone who reaches ``/setup`` can name an address. A token is sent to the address that it came with, and to
-no other; an address that nothing vouches for waits beside the known pair as an offer.
+Every client that reaches ``/setup`` can name an address. A token is sent to the address that it came with,
+and to no other; an unverified address is stored beside the present pair, as an offer.
 """
 
 from __future__ import annotations
@@ -22,29 +22,34 @@ log = structlog.get_logger(__name__)
 
 
 def remember_access(session: Session, key: str, hostname: object, token: object, cipher: TokenCipher) -> bool:
-    """Take over the address and token of a request, where no token is known yet or it is the same one.
+    """Store the address and token of a request, where no token is stored yet or it is the same one.
 
-    A client that sends the known token has it already, so nothing is given away with the new address.
+    A client that sends the stored token has it already, so nothing is disclosed to the new address.
 
     Returns
     -------
-    Whether they were put down as an offer instead: the known pair stays until the offer is confirmed.
+    Whether they were stored as an offer instead: the present pair stays until the offer is confirmed.
     """
     project = remember_project(session, key)
     if not (is_storable(hostname) and isinstance(hostname, str) and same_server(hostname, hostname)):
-        return False  # a token without an address belongs nowhere
-    sent = token if is_storable(token) and isinstance(token, str) else ""
-    known, same = _decrypted(cipher, project.access_token), same_server(hostname, project.hostname)
-    vouched = bool(sent and known) and hmac.compare_digest(sent.encode(), known.encode())
-    if not known or vouched:  # without a token there is nothing to give away
-        if (project.hostname, known) != (hostname, sent):
+        return False  # a token without an address is of no use
+    sent_token = token if is_storable(token) and isinstance(token, str) else ""
+    old_token, same_address = (
+        _decrypted(cipher, project.access_token),
+        same_server(hostname, project.hostname),
+    )
+    token_matches = bool(sent_token and old_token) and hmac.compare_digest(
+        sent_token.encode(), old_token.encode()
+    )
+    if not old_token or token_matches:  # without a token there is nothing to disclose
+        if (project.hostname, old_token) != (hostname, sent_token):
             lock_project(session, key)
-            _move(project, hostname, cipher.encrypt(sent))
+            _move(project, hostname, cipher.encrypt(sent_token))
         return False
-    if same and not sent:
+    if same_address and not sent_token:
         return False
-    if (project.offered_hostname, _decrypted(cipher, project.offered_token)) != (hostname, sent):
-        project.offered_hostname, project.offered_token = hostname, cipher.encrypt(sent)
+    if (project.offered_hostname, _decrypted(cipher, project.offered_token)) != (hostname, sent_token):
+        project.offered_hostname, project.offered_token = hostname, cipher.encrypt(sent_token)
         project.offered_at, project.offer_asked_at = time.time(), 0.0
         log.warning(
             "another address or token of Label Studio waits for confirmation",
@@ -57,27 +62,27 @@ def remember_access(session: Session, key: str, hostname: object, token: object,
 
 
 def accept_offer(session: Session, key: str, offered: tuple[str, str] | None = None) -> str:
-    """Put the offered address and token in the place of the known ones; returns the address.
+    """Replace the stored address and token by the offered ones; returns the address.
 
     Parameters
     ----------
     offered
-        Address and token, as they are stored, that were confirmed; None takes those that are offered now.
+        The confirmed address and token, as stored; None takes those that are offered now.
 
     Raises
     ------
     VersionError
-        Nothing is offered, or something else by now.
+        Nothing is offered, or another pair by now.
     """
     project = remember_project(session, key)
     lock_project(session, key)
-    now = project.offered_hostname, project.offered_token
-    if not project.offered_hostname or offered not in (None, now):
+    present_offer = project.offered_hostname, project.offered_token
+    if not project.offered_hostname or offered not in (None, present_offer):
         raise VersionError(
             f"No other address of Label Studio waits for confirmation in project {project.project_id}: "
             "connect the backend in Label Studio again."
         )
-    _move(project, *now)
+    _move(project, *present_offer)
     log.info("moved to another address of Label Studio", project=key, hostname=shown(project.hostname))
     return project.hostname
 
@@ -90,7 +95,7 @@ def accept_hint(project: Project) -> str:
 def _decrypted(cipher: TokenCipher, stored: str) -> str:
     try:
         return cipher.decrypt(stored)
-    except SecretKeyError as error:  # nothing is left to protect: the next token that comes is taken
+    except SecretKeyError as error:  # nothing is left to protect: the next token is accepted
         log.warning("stored token is lost", detail=str(error))
         return ""
 

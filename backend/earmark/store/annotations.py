@@ -1,4 +1,4 @@
-"""From webhooks to the state of tasks and annotations.
+"""Task and annotation tables, updated from webhooks; idempotent, and independent of their order.
 
 Applying an event twice, or two events in the wrong order, ends in the same state: creations and
 updates are ordered by Label Studio's own ``updated_at``, and a deletion is final.
@@ -20,9 +20,9 @@ _LARGEST_ID = 2**63 - 1
 
 
 def apply_event(session: Session, event: Event) -> None:
-    """Write what a webhook says into the task and annotation tables.
+    """Apply a webhook to the task and annotation tables.
 
-    Parts that do not have the recorded shape are passed over: the row keeps the payload.
+    Parts of another form are skipped: the event's row keeps the payload.
     """
     payload, key = event.payload, event.project_key
     for task in _records(payload.get("task"), payload.get("tasks")):
@@ -36,23 +36,23 @@ def apply_event(session: Session, event: Event) -> None:
         else:
             remember_annotation(session, key, annotation, event)
     if event.action in REVIEW_ACTIONS:
-        _remember_review(session, key, payload.get("review"))
+        _store_review(session, key, payload.get("review"))
 
 
 def _seen_at(event: Event) -> float:
-    """When Label Studio was looked at and still had what an event speaks of; 0 for webhooks.
+    """When a synchronization still saw an event's objects in Label Studio; 0 for webhooks.
 
-    A webhook may have waited, so it says nothing against a deletion; a look after it does.
+    A webhook may be delayed, so it does not revoke a deletion; a synchronization after the deletion does.
     """
     observed_at = event.payload.get("observed_at")
     if event.action != ANNOTATIONS_SYNCED or not isinstance(observed_at, int | float):
         return 0.0
-    # Nobody looks in the future; and a whole number may be too large for any float
+    # Times in the future are invalid; and an integer may be too large for a float
     return float(observed_at) if 0 < observed_at <= event.received_at else 0.0
 
 
 def differs(row: Annotation | None, annotation: dict[str, Any], observed_at: float) -> bool:
-    """Whether Label Studio held something else at a time than is known of an annotation."""
+    """Whether Label Studio's annotation, as read at ``observed_at``, differs from the stored row."""
     if row is None:
         return True
     if row.deleted:
@@ -66,7 +66,7 @@ def differs(row: Annotation | None, annotation: dict[str, Any], observed_at: flo
 
 
 def remember_task(session: Session, key: str, task_id: int, data: object, seen_at: float) -> None:
-    """Insert a task or update its data; without data an unknown task stays unknown."""
+    """Upsert a task's data; without data a new task is not inserted."""
     if not isinstance(data, dict):
         return
     task = session.get(Task, (key, task_id))
@@ -81,10 +81,10 @@ def remember_task(session: Session, key: str, task_id: int, data: object, seen_a
 
 
 def remember_annotation(session: Session, key: str, annotation: dict[str, Any], event: Event) -> None:
-    """Insert an annotation, or update it unless a later state or its deletion is known."""
+    """Upsert an annotation, unless a later state or its deletion is stored."""
     row = session.get(Annotation, (key, annotation["id"]))
     updated_at = epoch_seconds(annotation.get("updated_at"))
-    known_before = row is not None and not row.deleted
+    existed_before = row is not None and not row.deleted
     submitted_before = row is not None and not row.was_cancelled
     if row is None:
         row = Annotation(project_key=key, annotation_id=annotation["id"], result=[])
@@ -92,17 +92,17 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
     elif updated_at < row.updated_at or (row.deleted and _seen_at(event) <= row.deleted_at):
         return
     row.deleted = False
-    result, known = _dictionaries(annotation.get("result")), row.result
+    result, previous_result = _dictionaries(annotation.get("result")), row.result
     ground_truth = annotation.get("ground_truth") is True
-    changed = known_before and (result != known or ground_truth != row.ground_truth)
+    changed = existed_before and (result != previous_result or ground_truth != row.ground_truth)
     row.worked_on = bool(row.worked_on or changed or event.action == UPDATED)
     row.result = result
     row.task_id = _identifier(annotation.get("task"))
     row.was_cancelled = annotation.get("was_cancelled") is True
     accepted = accepted_by_review(annotation)
     if accepted is None:
-        # The ordinary webhooks of an edit say nothing of reviews; what was accepted is another result
-        accepted = row.reviewed is True and result == known
+        # Webhooks of an edit carry no reviews; a review applies only to the result that it accepted
+        accepted = row.reviewed is True and result == previous_result
     row.reviewed = accepted
     if not (submitted_before or row.was_cancelled or row.shown_at):
         row.shown_at, row.shown = shown_prediction(annotation, event)
@@ -113,10 +113,10 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
 
 
 def accepted_by_review(annotation: dict[str, Any]) -> bool | None:
-    """Whether a reviewer accepted an annotation; None where nothing is said of it.
+    """Whether a reviewer accepted an annotation; None if the payload has no review.
 
     Only Label Studio Enterprise has reviews. It lists them in ``reviews``, the latest last, or only
-    counts the accepted ones; its releases differ in the name, and what is unknown counts as unsaid.
+    counts the accepted ones; its releases differ in the name, and other names are ignored.
     """
     reviews = annotation.get("reviews")
     if isinstance(reviews, list) and reviews:
@@ -134,17 +134,17 @@ def shown_prediction(annotation: dict[str, Any], event: Event) -> tuple[float, d
 
     Label Studio 1.23 sends an empty ``prediction`` and the bare number of ``parent_prediction``;
     other releases fill the first, or send the task's ``predictions`` along. The time is on our own
-    clock: when the webhook came, less ``lead_time``, the seconds that the task was open. Copies that
-    Label Studio makes of predictions by itself have a parent and no lead time: nobody looked.
+    clock: when the webhook arrived, less ``lead_time``, the seconds that the task was open. Copies that
+    Label Studio itself makes of predictions have a parent and no lead time: they were shown to no annotator.
     """
     lead_time, parent = annotation.get("lead_time"), annotation.get("parent_prediction")
     if lead_time is None and (parent is not None or event.action == ANNOTATIONS_SYNCED):
         return 0.0, None
     seconds = lead_time if isinstance(lead_time, int | float) and 0 <= lead_time < event.received_at else 0.0
     shown_at = event.received_at - seconds
-    own = annotation.get("prediction")
-    if isinstance(own, dict) and isinstance(own.get("result"), list):
-        return shown_at, _shown(own, "payload")
+    sent_prediction = annotation.get("prediction")
+    if isinstance(sent_prediction, dict) and isinstance(sent_prediction.get("result"), list):
+        return shown_at, _shown(sent_prediction, "payload")
     for task in _records(event.payload.get("task"), event.payload.get("tasks")):
         for prediction in _records(task.get("predictions")):
             if prediction["id"] == parent and isinstance(prediction.get("result"), list):
@@ -161,8 +161,8 @@ def _shown(prediction: dict[str, Any], source: str) -> dict[str, Any]:
     }
 
 
-def _remember_review(session: Session, key: str, review: object) -> None:
-    """A review that came with no more than the number of its annotation."""
+def _store_review(session: Session, key: str, review: object) -> None:
+    """Store a review that was sent with no more than the id of its annotation."""
     number = _identifier(review.get("annotation")) if isinstance(review, dict) else None
     row = session.get(Annotation, (key, number)) if number is not None else None
     if row is not None and isinstance(review, dict):
@@ -170,19 +170,19 @@ def _remember_review(session: Session, key: str, review: object) -> None:
         session.flush()
 
 
-def delete_annotation(session: Session, key: str, annotation_id: int, heard_at: float) -> None:
-    """Mark an annotation as gone for good, also one that was never heard of."""
+def delete_annotation(session: Session, key: str, annotation_id: int, received_at: float) -> None:
+    """Mark an annotation as deleted for good, even if it was never stored."""
     row = session.get(Annotation, (key, annotation_id))
     if row is None:
         row = Annotation(project_key=key, annotation_id=annotation_id, result=[])
         session.add(row)
-    row.deleted, row.deleted_at = True, heard_at
+    row.deleted, row.deleted_at = True, received_at
     row.result = []
     session.flush()
 
 
 def live_annotations(session: Session, key: str) -> list[tuple[Annotation, Task]]:
-    """What the next head may learn from: submitted, not skipped, not deleted, by task and id."""
+    """Annotations for training: submitted, not skipped, not deleted, by task and id."""
     query = (
         select(Annotation, Task)
         .join(Task, (Task.project_key == Annotation.project_key) & (Task.task_id == Annotation.task_id))
@@ -197,19 +197,19 @@ def live_annotations(session: Session, key: str) -> list[tuple[Annotation, Task]
     return [(annotation, task) for annotation, task in session.execute(query)]
 
 
-def known_annotations(session: Session, key: str) -> set[int]:
-    """Numbers of the annotations that are held, skipped ones too, once the waiting events are applied."""
-    held = select(Annotation.annotation_id).where(
+def stored_annotation_ids(session: Session, key: str) -> set[int]:
+    """Ids of stored annotations, skipped ones too, as after applying the pending events."""
+    stored = select(Annotation.annotation_id).where(
         Annotation.project_key == key, Annotation.deleted.is_(False)
     )
-    known = set(session.scalars(held))
+    ids = set(session.scalars(stored))
     for action, payload in pending_payloads(session, key):
         numbers = {item["id"] for item in _records(payload.get("annotation"), payload.get("annotations"))}
         if action == DELETED:
-            known -= numbers
+            ids -= numbers
         else:
-            known |= numbers
-    return known
+            ids |= numbers
+    return ids
 
 
 def count_annotations(session: Session, key: str) -> int:
@@ -220,12 +220,12 @@ def count_annotations(session: Session, key: str) -> int:
     return session.scalar(query) or 0
 
 
-def _delete_task(session: Session, key: str, task_id: int, heard_at: float) -> None:
+def _delete_task(session: Session, key: str, task_id: int, received_at: float) -> None:
     task = session.get(Task, (key, task_id))
     if task is None:
         task = Task(project_key=key, task_id=task_id, data={})
         session.add(task)
-    task.deleted, task.deleted_at = True, heard_at
+    task.deleted, task.deleted_at = True, received_at
     session.flush()
 
 

@@ -1,4 +1,4 @@
-"""Long work in short transactions, so that a webhook never waits long for SQLite's one writer."""
+"""Batched writes: long work in short transactions, so that webhooks get SQLite's write lock soon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from earmark.store.database import Database
 
 STEP_SECONDS = 0.005
 PAUSE_SECONDS = 0.002
-"""Longer than a waiting writer takes to look again."""
+"""Longer than the polling interval of a waiting writer."""
 
 _Item = TypeVar("_Item")
 
@@ -22,7 +22,7 @@ def write_in_steps(
 ) -> None:
     """Call ``write(session, item)`` for each item; commit whenever a transaction has lasted a few ms.
 
-    For work that may be repeated: whoever is killed in between leaves the first items written.
+    For work that may be repeated: a process killed in between leaves the first items written.
     """
     source = iter(items)
     done = False

@@ -1,4 +1,4 @@
-"""Connections, transactions and migrations: SQLite in WAL mode by default, PostgreSQL by URL."""
+"""Database connections, transactions and migrations: SQLite in WAL mode by default, PostgreSQL by URL."""
 
 from __future__ import annotations
 
@@ -20,66 +20,65 @@ from earmark.storage.atomic_files import ensure_dir, keep_private
 from earmark.storage.finite_json import dumps, loads
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
-"""How long a writer waits for another one; each holds the lock for milliseconds."""
-SQLITE_LOOK_SECONDS = 0.001
-"""A waiting writer looks this often. SQLite's own waiting grows to 0.1 s a look, and to webhooks' delay."""
+"""Longest wait for the write lock, which each writer holds for milliseconds."""
+SQLITE_POLL_SECONDS = 0.001
+"""Polling interval of a waiting writer. SQLite's own grows to 0.1 s, which would delay webhooks."""
 
 
 class Database:
-    """One database, many short transactions.
+    """Database with short read and write transactions.
 
     Parameters
     ----------
     url
-        SQLAlchemy URL. The folder of an SQLite file is made when it is missing.
-    tidy_on_commit
-        Whether a commit now and then moves what was written from SQLite's log into its file, and waits
-        for the disk. Who says no calls ``tidy`` instead.
-
+        SQLAlchemy URL. The folder of an SQLite file is created when it is missing.
+    auto_checkpoint
+        Whether a commit now and then checkpoints SQLite's write-ahead log, and waits for the disk. Otherwise
+        the caller calls ``checkpoint``.
     encrypt
-        How ``upgrade`` encrypts the tokens of a release that stored them as they were; None leaves them.
+        How ``upgrade`` encrypts the tokens of a release that stored them in plain text; None leaves them.
 
     Raises
     ------
     ConfigurationError
-        The folder cannot be made.
+        The folder cannot be created.
     MissingExtraError
         The driver for PostgreSQL is not installed.
     """
 
     def __init__(
-        self, url: str, tidy_on_commit: bool = True, encrypt: Callable[[str], str] | None = None
+        self, url: str, auto_checkpoint: bool = True, encrypt: Callable[[str], str] | None = None
     ) -> None:
         self.url, self._encrypt = make_url(url), encrypt
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite and self.url.database:
             with ensure_dir(Path(self.url.database).parent):
-                pass  # only made
-            _keep_private(Path(self.url.database))
+                pass  # only created
+            _restrict_to_owner(Path(self.url.database))
         if self.url.drivername == "postgresql+psycopg":
             require_extra("psycopg", "DATABASE_URL with PostgreSQL")
         options: dict[str, Any] = {
             "pool_pre_ping": True,
-            # PostgreSQL refuses NaN, SQLite would keep it, and every answer made of it would be no JSON
+            # PostgreSQL refuses NaN, SQLite would store it, and responses made of it would be invalid JSON
             "json_serializer": dumps,
             "json_deserializer": loads,
         }
         if self._sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
         self.engine: Engine = create_engine(self.url, **options)
-        # PostgreSQL's own default would show each query another moment; what only reads never fails for it
+        # By PostgreSQL's default each query has a snapshot of its own; read-only transactions cannot conflict
         self._reading = (
             self.engine if self._sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         if self._sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
-            if not tidy_on_commit:
-                event.listen(self.engine, "connect", _never_tidy_sqlite)
+            if not auto_checkpoint:
+                event.listen(self.engine, "connect", _disable_auto_checkpoint)
             event.listen(self.engine, "begin", _begin_sqlite)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction that may write: committed on the way out, rolled back on an exception."""
+        """Write transaction: committed at the end of the block, rolled back on an exception."""
         with (
             self.engine.connect().execution_options(earmark_write=True) as connection,
             Session(connection, expire_on_commit=False) as session,
@@ -89,12 +88,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """One consistent view of the data, which never waits for a writer."""
+        """Read transaction: one consistent snapshot, which never waits for a writer."""
         with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     def upgrade(self) -> None:
-        """Bring the schema to this release. Processes that start together do it once.
+        """Migrate the schema to this release. Processes that start together do it once.
 
         Raises
         ------
@@ -115,8 +114,8 @@ class Database:
             config.attributes.update(connection=connection, encrypt=self._encrypt)
             command.upgrade(config, "head")
 
-    def tidy(self) -> None:
-        """Move what was written from SQLite's log into its file; nobody has to wait meanwhile."""
+    def checkpoint(self) -> None:
+        """Checkpoint SQLite's write-ahead log without blocking readers or writers (PASSIVE)."""
         if self._sqlite:
             with self.engine.connect() as connection:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -126,9 +125,9 @@ class Database:
         self.engine.dispose()
 
 
-def _keep_private(database: Path) -> None:
-    """Let only its owner read the database; SQLite gives its log the same permissions."""
-    with suppress(OSError):  # it is said where the database is used
+def _restrict_to_owner(database: Path) -> None:
+    """Let only the owner read the database; SQLite gives its log the same permissions."""
+    with suppress(OSError):  # reported where the database is used
         database.touch(mode=0o600)
         for name in (database.name, f"{database.name}-wal", f"{database.name}-shm"):
             keep_private(database.with_name(name), 0o600)
@@ -139,14 +138,14 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    # What was committed survives whatever is killed. After a power cut the last commits may be missing,
-    # never half there; Label Studio's export has what they held. FULL would wait for the disk each time.
+    # Commits survive a killed process. A power cut may lose the last commits, never a part of one; Label
+    # Studio's export has what they held. FULL would wait for the disk each time.
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
-def _never_tidy_sqlite(connection: Any, _record: Any) -> None:
+def _disable_auto_checkpoint(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA wal_autocheckpoint=0")
 
 
@@ -154,21 +153,21 @@ def _begin_sqlite(connection: Connection) -> None:
     if not connection.get_execution_options().get("earmark_write", False):
         connection.exec_driver_sql("BEGIN")
         return
-    # A writer takes its lock at once: upgrading a read lock later fails instead of waiting.
+    # A writer takes its lock at once: a later upgrade of a read lock would fail instead of waiting.
     driver: Any = connection.connection.dbapi_connection
     driver.execute("PRAGMA busy_timeout=0")
     try:
         deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
         while not _try_begin(driver) and time.monotonic() < deadline:
-            time.sleep(SQLITE_LOOK_SECONDS)
+            time.sleep(SQLITE_POLL_SECONDS)
         if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # in vain again, as SQLAlchemy's own error
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, as SQLAlchemy's own error
     finally:
         driver.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _try_begin(driver: Any) -> bool:
-    """Whether to look no more: the lock is ours, or there is another failure, which the caller finds out."""
+    """Whether to stop polling: the lock is acquired, or another error occurred, which the caller meets."""
     try:
         driver.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:

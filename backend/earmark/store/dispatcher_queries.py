@@ -1,4 +1,4 @@
-"""State of all projects at once, in a few queries: what the dispatcher looks at several times a second."""
+"""Queries of the dispatcher over all projects at once, which it runs several times a second."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from earmark.store.models import Activation, Training, Version
 
 
 def answering_versions(session: Session, encoder_identity: str) -> dict[str, Version]:
-    """By project, the version that answers with this encoder, without its head's bytes."""
+    """The active version of this encoder by project, without its head's bytes."""
     query = select(Version).where(Version.encoder == encoder_identity, Version.active.is_(True))
     return {version.project_key: version for version in session.scalars(query)}
 
 
 def last_activations(session: Session, encoder_identity: str) -> dict[str, Activation]:
-    """By project, how the version that answers with this encoder became active."""
+    """The activation of this encoder's active version, by project."""
     last = select(func.max(Activation.id)).where(Activation.encoder == encoder_identity)
     query = select(Activation).where(Activation.id.in_(last.group_by(Activation.project_key)))
     return {activation.project_key: activation for activation in session.scalars(query)}
 
 
 def projects_without_version(session: Session, encoder_identity: str) -> set[str]:
-    """Projects that have versions, but none of this encoder: it was switched since."""
+    """Projects that have versions, but none of this encoder, as after a switch of encoders."""
     trained = set(session.scalars(select(Version.project_key).distinct()))
     return trained - set(
         session.scalars(select(Version.project_key).where(Version.encoder == encoder_identity).distinct())
@@ -32,9 +32,9 @@ def projects_without_version(session: Session, encoder_identity: str) -> set[str
 
 
 def training_seconds(session: Session, keys: Sequence[str]) -> dict[str, float]:
-    """By project, how long the last training took that made a version."""
+    """Duration in seconds of the last training that made a version, by project."""
     last = select(func.max(Training.id)).where(
-        Training.project_key.in_(keys), Training.outcome.in_(("registered", "kept"))
+        Training.project_key.in_(keys), Training.outcome.in_(("registered", "rejected"))
     )
     query = select(Training).where(Training.id.in_(last.group_by(Training.project_key)))
     return {t.project_key: t.finished_at - t.started_at for t in session.scalars(query)} if keys else {}

@@ -1,4 +1,4 @@
-"""The event table: each webhook becomes one row before it is answered."""
+"""Event table: each webhook becomes one row before it is answered."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ START_TRAINING = "START_TRAINING"
 REVIEW_ACTIONS = frozenset({"REVIEW_CREATED", "REVIEW_UPDATED"})
 """Of Label Studio Enterprise."""
 ANNOTATIONS_SYNCED = "ANNOTATIONS_SYNCED"
-"""No webhook: a difference that ``learning.synchronization`` found in Label Studio at ``observed_at``."""
+"""Own event: a difference that ``learning.synchronization`` found in Label Studio at ``observed_at``."""
 SOUNDS_FETCHED = "SOUNDS_FETCHED"
-"""No webhook: sounds that a training had left out have arrived since; ``tasks`` are their numbers."""
+"""Own event: sounds that a training had left out have arrived since; ``tasks`` are their ids."""
 DELETED = "ANNOTATIONS_DELETED"
 UPDATED = "ANNOTATION_UPDATED"
 ANNOTATION_ACTIONS = REVIEW_ACTIONS | {
@@ -39,27 +39,27 @@ KNOWN_ACTIONS = ANNOTATION_ACTIONS | {
     "TASKS_DELETED",
 }
 _ACTION_CHARACTERS = 64
-_NUMBERS_AT_ONCE = 1000
+_IDS_AT_ONCE = 1000
 _PAYLOADS_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
 class PendingWork:
-    """Webhooks of one project that no head knows of yet. Times in seconds since the epoch."""
+    """Webhooks of one project that no training has handled yet. Times in seconds since the epoch."""
 
     project_key: str
     events: int
     first_received_at: float
     last_received_at: float
     asked_at: float
-    """When somebody pressed Start Training last; 0 where nobody did."""
+    """When Start Training was last pressed; 0 if never."""
     failed_at: float
-    """When a training failed last, since which none succeeded; then none is tried before ``retry_after``."""
+    """When a training failed last, if none succeeded since; then none is tried before ``retry_after``."""
     retry_after: float
 
 
 def record_event(session: Session, payload: dict[str, Any]) -> Event:
-    """Store a webhook. One that no project can be found for is kept, and waits for nothing."""
+    """Store a webhook. One without a usable project is stored as handled."""
     now = time.time()
     key = project_key(payload.get("project"))
     event = Event(
@@ -82,7 +82,7 @@ def record_own_event(session: Session, key: str, action: str, **payload: Any) ->
 
 
 def pending_work(session: Session) -> list[PendingWork]:
-    """Projects with webhooks that wait, the longest waiting first."""
+    """Projects with pending webhooks, the longest pending first."""
     first = func.min(Event.received_at)
     rows = session.execute(
         select(
@@ -103,36 +103,36 @@ def pending_work(session: Session) -> list[PendingWork]:
 
 
 def pending_events(session: Session, key: str) -> list[Event]:
-    """The waiting webhooks of a project, in the order in which they came."""
+    """The pending webhooks of a project, in the order in which they arrived."""
     query = select(Event).where(Event.project_key == key, Event.handled_at.is_(None)).order_by(Event.id)
     return list(session.scalars(query))
 
 
 def pending_payloads(session: Session, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Action and payload of each of them, of which only a few are held in memory at a time."""
+    """Action and payload of each pending webhook of a project, streamed a few at a time."""
     query = select(Event.action, Event.payload).where(Event.project_key == key, Event.handled_at.is_(None))
     streamed = query.order_by(Event.id).execution_options(yield_per=_PAYLOADS_AT_ONCE)
     yield from session.execute(streamed)
 
 
 def last_event_id(session: Session, key: str) -> int:
-    """Number of a project's latest webhook, 0 where none ever came."""
+    """Id of a project's latest webhook, 0 if there is none."""
     return session.scalar(select(func.max(Event.id)).where(Event.project_key == key)) or 0
 
 
-def is_training_asked_for(session: Session, key: str) -> bool:
-    """Whether somebody pressed Start Training, and that still waits."""
-    waiting = (Event.project_key == key, Event.handled_at.is_(None), Event.action == START_TRAINING)
-    return session.scalar(select(Event.id).where(*waiting).limit(1)) is not None
+def is_training_requested(session: Session, key: str) -> bool:
+    """Whether a press of Start Training is pending."""
+    pending_start = (Event.project_key == key, Event.handled_at.is_(None), Event.action == START_TRAINING)
+    return session.scalar(select(Event.id).where(*pending_start).limit(1)) is not None
 
 
 def mark_handled(session: Session, events: Sequence[Event]) -> None:
-    """These events are answered by a decision.
+    """Mark events as handled.
 
-    By their numbers one by one: where several processes write, a lower number may be committed later.
+    By id, never "all ids up to N": where several processes write, a lower id may be committed later.
     """
     now = time.time()
-    numbers = [event.id for event in events]
-    for first in range(0, len(numbers), _NUMBERS_AT_ONCE):
-        some = numbers[first : first + _NUMBERS_AT_ONCE]
-        session.execute(update(Event).where(Event.id.in_(some)).values(handled_at=now))
+    ids = [event.id for event in events]
+    for first in range(0, len(ids), _IDS_AT_ONCE):
+        batch = ids[first : first + _IDS_AT_ONCE]
+        session.execute(update(Event).where(Event.id.in_(batch)).values(handled_at=now))

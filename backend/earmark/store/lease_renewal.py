@@ -1,4 +1,4 @@
-"""Keeping a lease while work is under way."""
+"""Lease renewal: a heartbeat thread that renews a lease while its work is in progress."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def kept(keep: Callable[[], bool], every_seconds: float) -> Iterator[threading.Event]:
-    """Call ``keep`` in a thread again and again while the block runs.
+def heartbeat(renew: Callable[[], bool], every_seconds: float) -> Iterator[threading.Event]:
+    """Call ``renew`` in a thread every ``every_seconds`` while the block runs.
 
     Yields
     ------
-    An event that is set as soon as ``keep`` returns False: somebody else has the work by now.
+    An event that is set as soon as ``renew`` returns False: another process has the work by now.
     """
     stop, lost = threading.Event(), threading.Event()
 
     def beat() -> None:
         while not stop.wait(every_seconds):
             try:
-                if not keep():
+                if not renew():
                     lost.set()
                     return
             except SQLAlchemyError as error:

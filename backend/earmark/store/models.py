@@ -1,6 +1,6 @@
-"""The tables. Times are seconds since the epoch, UTC.
+"""Database tables (SQLAlchemy models). Times are seconds since the epoch, UTC.
 
-Nothing here is derived from Redis: what is to be done is read from these rows alone.
+Nothing here depends on Redis: pending work is read from these rows alone.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Project(Base):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     label_config: Mapped[str] = mapped_column(Text, default="")
     label_config_at: Mapped[float] = mapped_column(default=0.0)
-    """When that label config was last heard of; what was heard before it changes nothing."""
+    """When that label config was last received; one received earlier changes nothing."""
     changed_at: Mapped[float] = mapped_column(default=0.0)
-    """The project's ``updated_at`` then, by Label Studio's clock; what was sent before it changes nothing."""
+    """The project's ``updated_at`` then, by Label Studio's clock; one with an earlier time is ignored."""
     learnt_config: Mapped[str] = mapped_column(String(64), default="")
-    """Digest of the label config that the last training knew."""
+    """Digest of the label config of the last training."""
     annotated: Mapped[dict[str, Any] | None]
-    """What the last training found in the annotations: see ``earmark.learning.annotation_summary``."""
+    """Summary of the annotations at the last training: see ``earmark.learning.annotation_summary``."""
     title: Mapped[str] = mapped_column(Text, default="")
     hostname: Mapped[str] = mapped_column(Text, default="")
     access_token: Mapped[str] = mapped_column(Text, default="")
@@ -53,31 +53,31 @@ class Project(Base):
     """When the last of them did."""
     retry_after: Mapped[float] = mapped_column(default=0.0)
     refreshed_version: Mapped[str] = mapped_column(String(128), default="")
-    """Version whose predictions Label Studio's open tasks were last given."""
+    """Version whose predictions were last written to the open tasks in Label Studio."""
     shown_version: Mapped[str] = mapped_column(String(128), default="")
-    """Version whose predictions the tasks that are served next were last given, and whose name is shown."""
+    """Version whose predictions were last written to the tasks served next, and whose name is shown."""
     refresh_after: Mapped[float] = mapped_column(default=0.0)
     """A refresh that failed is not tried again before this time."""
     synced_at: Mapped[float] = mapped_column(default=0.0)
-    """When all was last compared with what Label Studio holds; 0 before the first time."""
+    """When the project was last compared with Label Studio; 0 before the first time."""
     sync_after: Mapped[float] = mapped_column(default=0.0)
-    """A comparison that failed, or took long, is not made again before this time."""
+    """A comparison that failed, or took long, is not repeated before this time."""
     assist: Mapped[bool] = mapped_column(default=True)
     """Whether regions that are drawn in the editor get suggestions."""
     sync_seconds: Mapped[float] = mapped_column(default=0.0)
     """How long the last comparison took; 0 where it failed, or was never made."""
 
     sounds_awaited: Mapped[list[Any] | None]
-    """Tasks that the last training left out because their sounds could not be had in time."""
+    """Tasks that the last training left out because their sounds did not arrive in time."""
     fetch_after: Mapped[float] = mapped_column(default=0.0)
-    """They are not asked for again before this time."""
+    """They are not fetched again before this time."""
     offered_hostname: Mapped[str] = mapped_column(Text, default="")
-    """Another address that a request gave for this project's Label Studio, which nothing confirmed yet."""
+    """Another address that a request gave for this project's Label Studio, not confirmed yet."""
     offered_token: Mapped[str] = mapped_column(Text, default="")
-    """The token that came with it."""
+    """The token sent with it."""
     offered_at: Mapped[float] = mapped_column(default=0.0)
     offer_asked_at: Mapped[float] = mapped_column(default=0.0)
-    """When the known Label Studio was last asked about it."""
+    """When the present Label Studio was last asked about it."""
 
     @property
     def project_id(self) -> int:
@@ -86,7 +86,7 @@ class Project(Base):
 
 
 class Event(Base):
-    """One webhook, as it came. ``handled_at`` is set when a head that knows of it was decided on."""
+    """One webhook, as received. ``handled_at`` is set when a training that includes it has ended."""
 
     __tablename__ = "events"
     __table_args__ = (
@@ -103,7 +103,7 @@ class Event(Base):
 
 
 class Task(Base):
-    """A task that annotations or webhooks spoke of."""
+    """A task that appeared in a webhook or a synchronization."""
 
     __tablename__ = "tasks"
 
@@ -112,13 +112,13 @@ class Task(Base):
     data: Mapped[dict[str, Any]]
     deleted: Mapped[bool] = mapped_column(default=False)
     deleted_at: Mapped[float] = mapped_column(default=0.0)
-    """When that was heard of, on our own clock."""
+    """When the deletion was received, on our own clock."""
 
 
 class Annotation(Base):
-    """The latest known state of an annotation; deleted ones stay as markers.
+    """The latest known state of an annotation; deleted ones stay as tombstones.
 
-    The marker keeps a late ``ANNOTATION_CREATED`` from raising the dead.
+    The tombstone keeps a late ``ANNOTATION_CREATED`` from restoring it.
     """
 
     __tablename__ = "annotations"
@@ -136,15 +136,15 @@ class Annotation(Base):
     """Label Studio's own clock, which orders updates that arrive out of order."""
     deleted: Mapped[bool] = mapped_column(default=False)
     deleted_at: Mapped[float] = mapped_column(default=0.0)
-    """When that was heard of, on our own clock."""
+    """When the deletion was received, on our own clock."""
     shown_at: Mapped[float] = mapped_column(default=0.0)
-    """When its annotator was shown a prediction; 0 where that is unknown or nobody looked."""
+    """When its annotator was shown a prediction; 0 where that is unknown or none was shown."""
     shown: Mapped[dict[str, Any] | None]
     """That prediction, where the webhook carried it: ``version``, ``result`` and ``source``."""
     worked_on: Mapped[bool] = mapped_column(default=False)
-    """Somebody saved it again after it came, so that what an import said of it no longer holds."""
+    """An annotator saved it again after it arrived, so that an import's trust no longer applies."""
     cleared: Mapped[list[Any] | None]
-    """Controls whose shown tags the annotator took away; None where that was not looked into."""
+    """Controls whose shown tags the annotator removed; None where that was not determined."""
 
 
 class Version(Base):
@@ -153,7 +153,7 @@ class Version(Base):
     __tablename__ = "versions"
     __table_args__ = (
         Index("uq_versions_number", "project_key", "number", unique=True),
-        Index("ix_versions_active", "project_key", "active"),  # asked for at every prediction
+        Index("ix_versions_active", "project_key", "active"),  # queried at every prediction
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -162,25 +162,25 @@ class Version(Base):
     number: Mapped[int]
     name: Mapped[str] = mapped_column(String(128))
     digest: Mapped[str] = mapped_column(String(64), default="")
-    """Of what it was trained on: see ``learning.training_digest``. Empty for versions of earlier releases."""
+    """Digest of its training data: see ``learning.training_digest``. Empty in earlier releases' versions."""
     metrics: Mapped[dict[str, Any]]
     annotations: Mapped[int]
     created_at: Mapped[float]
     active: Mapped[bool] = mapped_column(default=False)
     status: Mapped[str] = mapped_column(String(16), default="accepted")
-    """``accepted``, or ``kept``: measured worse than the one that was active, and not served."""
+    """``accepted``, or ``rejected``: measured worse than the one that was active, and not served."""
     reason: Mapped[str] = mapped_column(Text, default="")
-    """Why it was kept."""
+    """Why it was rejected."""
 
     def answers(self, encoder_identity: str | None) -> bool:
-        """Whether it is what answers with an encoder; with its own, where it is not known which one hears."""
+        """Whether it is the active version of an encoder; of its own, where ``encoder_identity`` is None."""
         return self.active and encoder_identity in (None, self.encoder)
 
 
 class VersionHead(Base):
     """The arrays of a version, apart from its figures: SQLite reads past a large value page by page.
 
-    A version without such a row has kept its figures alone: see ``earmark.store.retention``.
+    The head of a version without such a row was deleted: see ``earmark.store.retention``.
     """
 
     __tablename__ = "version_heads"
@@ -191,11 +191,11 @@ class VersionHead(Base):
     fold_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     head: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     folds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
-    """What its measuring needs to be repeated; None where that is not kept, or never was."""
+    """Fold heads, to measure it again; None where they were deleted, or never stored."""
 
 
 class Activation(Base):
-    """Each time that a version became the one that answers; never changed, only added to."""
+    """Log of activations of versions; append-only."""
 
     __tablename__ = "activations"
 
@@ -209,7 +209,7 @@ class Activation(Base):
 
 
 class PredictionWrite(Base):
-    """The prediction that a task was last given in Label Studio: deduplicates those who write them."""
+    """The prediction last written for a task in Label Studio, for deduplication."""
 
     __tablename__ = "prediction_writes"
     __table_args__ = (Index("ix_prediction_writes_duplicated", "duplicated", "project_key"),)
@@ -218,15 +218,15 @@ class PredictionWrite(Base):
     task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     version: Mapped[str] = mapped_column(String(128))
     written_at: Mapped[float] = mapped_column(default=0.0)
-    """When a worker claimed the task, to write the prediction itself; 0 where none did."""
+    """When a worker claimed the task, to write the prediction itself; 0 if none did."""
     answered_at: Mapped[float] = mapped_column(default=0.0)
-    """When ``/predict`` last returned it, which Label Studio then stores; 0 where it never did."""
+    """When ``/predict`` last returned it, which Label Studio then stores; 0 if never."""
     duplicated: Mapped[bool] = mapped_column(default=False)
     """The task may hold more than one prediction of ours: see ``earmark.prediction.deduplication``."""
 
 
 class LabelRename(Base):
-    """A label that goes on under another name, in the order in which it was seen."""
+    """A renamed label, in the order of detection."""
 
     __tablename__ = "label_renames"
 
@@ -239,7 +239,7 @@ class LabelRename(Base):
 
 
 class PredictionScore(Base):
-    """How far an annotation lies from the prediction that was shown for it, once and for all."""
+    """Score of an annotation against the prediction that was shown for it; computed once."""
 
     __tablename__ = "prediction_scores"
 
@@ -249,7 +249,7 @@ class PredictionScore(Base):
     annotator: Mapped[int | None] = mapped_column(BigInteger)
     version: Mapped[str] = mapped_column(String(128))
     source: Mapped[str] = mapped_column(String(16))
-    """``payload``, ``task`` (both: Label Studio sent it) or ``computed`` by the version of that time."""
+    """``payload``, ``task`` (in both Label Studio sent it) or ``computed`` by the version of that time."""
     shown_at: Mapped[float]
     scored_at: Mapped[float]
     distances: Mapped[dict[str, Any]]
@@ -257,7 +257,7 @@ class PredictionScore(Base):
 
 
 class Training(Base):
-    """One run of the learning job, whatever came of it."""
+    """One run of the training job, of any outcome."""
 
     __tablename__ = "trainings"
 
@@ -266,18 +266,18 @@ class Training(Base):
     started_at: Mapped[float]
     finished_at: Mapped[float]
     outcome: Mapped[str] = mapped_column(String(16))
-    """``registered``, ``kept`` (registered and not served), ``nothing`` (too little to learn from),
+    """``registered``, ``rejected`` (registered and not served), ``nothing`` (too little to learn from),
     ``unchanged`` (nothing new to learn from) or ``failed``."""
     detail: Mapped[str] = mapped_column(Text, default="")
     traceback: Mapped[str] = mapped_column(Text, default="", server_default="")
-    """Of one that failed: where, for whoever mends it."""
+    """Traceback of a failed run."""
     version: Mapped[str | None] = mapped_column(String(128))
     events: Mapped[int] = mapped_column(default=0)
-    """Webhooks that this training answers."""
+    """Number of webhooks that this training handled."""
 
 
 class SoundFault(Base):
-    """A sound that could not be heard, for the doctor and the metrics; the latest reason wins."""
+    """A sound that could not be loaded or decoded, with the latest reason, for the doctor and the metrics."""
 
     __tablename__ = "sound_faults"
 
@@ -297,13 +297,13 @@ class Preannotation(Base):
     selection: Mapped[str] = mapped_column(String(16))
     """Which tasks: see ``earmark.prediction.bulk``."""
     version: Mapped[str] = mapped_column(String(128))
-    """Version that was active when it was asked for; each chunk is predicted by that of its own time."""
+    """Version that was active when the run was created; each chunk uses the one active at its own time."""
     created_at: Mapped[float]
     cancelled_at: Mapped[float | None]
 
 
 class PreannotationChunk(Base):
-    """Some tasks of a run, which one worker predicts at a time."""
+    """Chunk of a run's tasks, leased by one worker at a time."""
 
     __tablename__ = "preannotation_chunks"
 
@@ -318,4 +318,4 @@ class PreannotationChunk(Base):
     labels: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """How many of its tasks carry each label."""
     failed: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Task to the sentence that says why it has no prediction."""
+    """By task the reason why it has no prediction, a sentence."""

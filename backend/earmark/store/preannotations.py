@@ -1,7 +1,7 @@
-"""Bulk predictions as rows: a run, cut into chunks, which any number of workers take one after another.
+"""Work queue of bulk predictions: a run is cut into chunks, which any number of workers lease.
 
-The rows are the queue. RQ only says that there is work, so nothing is lost with Redis, and a chunk whose
-worker died is taken by another one when its lease has ended.
+The rows are the queue. RQ only signals that there is work, so nothing is lost with Redis, and a chunk whose
+worker died is taken by another one when its lease has expired.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from earmark.store.models import Preannotation, PreannotationChunk
 
 @dataclass(frozen=True)
 class ChunkDone:
-    """What came of a chunk. ``labels``: how many tasks carry each; ``failed``: task to sentence."""
+    """Result of a chunk. ``labels``: how many tasks carry each; ``failed``: task to sentence."""
 
     predicted: int
     labels: dict[str, int] = field(default_factory=dict)
@@ -27,13 +27,13 @@ class ChunkDone:
 
 @dataclass
 class Progress:
-    """How far runs are, in tasks; ``chunks_left``: those that somebody will still work on."""
+    """Progress of runs, in tasks; ``chunks_left``: chunks that a worker will still take."""
 
     tasks: int = 0
     predicted: int = 0
     chunks_left: int = 0
     cancelled: int = 0
-    """Tasks that nobody will predict any more, because their run was cancelled."""
+    """Tasks that will not be predicted, because their run was cancelled."""
     labels: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     tasks_done: int = 0
@@ -54,7 +54,7 @@ def create_run(
 
 
 def claim_chunk(session: Session, run_id: int, owner: str, seconds: float) -> PreannotationChunk | None:
-    """Take the first chunk that nobody works on, for ``seconds``; None when there is none, or no run."""
+    """Lease the first free chunk for ``seconds``; None when there is none, or no run."""
     now = time.time()
     run = session.get(Preannotation, run_id)
     if run is None or run.cancelled_at is not None:
@@ -68,43 +68,43 @@ def claim_chunk(session: Session, run_id: int, owner: str, seconds: float) -> Pr
         number = session.scalar(select(func.min(PreannotationChunk.number)).where(*free))
         if number is None:
             return None
-        taken = session.scalar(
+        chunk = session.scalar(
             update(PreannotationChunk)
             .where(*free, PreannotationChunk.number == number)
             .values(lease_owner=owner, lease_until=now + seconds, attempts=PreannotationChunk.attempts + 1)
             .returning(PreannotationChunk)
             .execution_options(populate_existing=True)
         )
-        if taken is not None:
-            return taken
+        if chunk is not None:
+            return chunk
 
 
-def keep_chunk(session: Session, chunk: PreannotationChunk, owner: str, seconds: float) -> bool:
-    """Prolong a lease; False when it ended and another worker has the chunk, or the run was cancelled."""
-    kept = session.execute(
+def renew_chunk(session: Session, chunk: PreannotationChunk, owner: str, seconds: float) -> bool:
+    """Renew a chunk's lease; False when another worker has the chunk by now, or the run was cancelled."""
+    renewed = session.execute(
         update(PreannotationChunk)
-        .where(*_mine(chunk, owner))
+        .where(*_leased_by(chunk, owner))
         .values(lease_until=time.time() + seconds)
         .returning(PreannotationChunk.number)
     )
     run = session.get(Preannotation, chunk.run_id)
-    return kept.first() is not None and run is not None and run.cancelled_at is None
+    return renewed.first() is not None and run is not None and run.cancelled_at is None
 
 
 def finish_chunk(session: Session, chunk: PreannotationChunk, owner: str, done: ChunkDone) -> None:
-    """Store what came of a chunk, unless another worker has it by now."""
+    """Store the result of a chunk, unless another worker has it by now."""
     session.execute(
         update(PreannotationChunk)
-        .where(*_mine(chunk, owner))
+        .where(*_leased_by(chunk, owner))
         .values(done_at=time.time(), predicted=done.predicted, labels=done.labels, failed=done.failed)
     )
 
 
-def give_back_chunk(session: Session, chunk: PreannotationChunk, owner: str, wait_seconds: float) -> None:
-    """Leave a chunk to whoever comes, after a pause, since now it could not be worked on; that is no try."""
+def release_chunk(session: Session, chunk: PreannotationChunk, owner: str, wait_seconds: float) -> None:
+    """Release a chunk that cannot be predicted now, to be leased after a pause; this counts as no attempt."""
     session.execute(
         update(PreannotationChunk)
-        .where(*_mine(chunk, owner))
+        .where(*_leased_by(chunk, owner))
         .values(
             lease_owner=None,
             lease_until=time.time() + wait_seconds,
@@ -114,7 +114,7 @@ def give_back_chunk(session: Session, chunk: PreannotationChunk, owner: str, wai
 
 
 def cancel_run(session: Session, run_id: int) -> None:
-    """Nobody takes a chunk of it any more; those in work are left when their worker looks next."""
+    """Cancel a run: no chunk is leased any more, and workers drop theirs when they next renew its lease."""
     session.execute(
         update(Preannotation)
         .where(Preannotation.id == run_id, Preannotation.cancelled_at.is_(None))
@@ -132,7 +132,7 @@ def unfinished_runs(session: Session, key: str | None = None) -> list[Preannotat
 
 
 def planned_tasks(session: Session, key: str) -> dict[int, int]:
-    """Tasks of a project that unfinished runs will still predict, each with the number of such a run."""
+    """Tasks of a project that unfinished runs will still predict, each with the id of such a run."""
     runs = [run.id for run in unfinished_runs(session, key)]
     chunks = select(PreannotationChunk.tasks, PreannotationChunk.run_id).where(
         PreannotationChunk.run_id.in_(runs), PreannotationChunk.done_at.is_(None)
@@ -147,7 +147,7 @@ def tasks_of(session: Session, runs: Collection[int]) -> set[int]:
 
 
 def free_chunks(session: Session, run_id: int) -> int:
-    """How many chunks of a run could be taken now."""
+    """Number of chunks of a run that could be leased now."""
     query = select(func.count()).where(
         PreannotationChunk.run_id == run_id,
         PreannotationChunk.done_at.is_(None),
@@ -157,7 +157,7 @@ def free_chunks(session: Session, run_id: int) -> int:
 
 
 def run_progress(session: Session, *runs: int) -> Progress:
-    """How far a run is, or several together."""
+    """Progress of a run, or of several together."""
     progress = Progress()
     chunks = (
         select(PreannotationChunk, Preannotation.cancelled_at)
@@ -179,7 +179,7 @@ def run_progress(session: Session, *runs: int) -> Progress:
     return progress
 
 
-def _mine(chunk: PreannotationChunk, owner: str) -> tuple[ColumnElement[bool], ...]:
+def _leased_by(chunk: PreannotationChunk, owner: str) -> tuple[ColumnElement[bool], ...]:
     return (
         PreannotationChunk.run_id == chunk.run_id,
         PreannotationChunk.number == chunk.number,

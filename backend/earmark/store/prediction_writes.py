@@ -1,9 +1,9 @@
-"""Deduplication of predictions: who gave a task which version's prediction, and when.
+"""Deduplication of predictions: claims of workers on tasks, and answers of ``/predict``, by version and time.
 
-A task gets its prediction from a worker, which writes it to Label Studio, or from Label Studio, which asks
+A task gets its prediction from a worker, which writes it to Label Studio, or from Label Studio, which calls
 ``/predict`` and stores the answer. Workers claim tasks before they write, so that no two of them write the
-same. Label Studio cannot be kept from asking, so its answers are recorded, and tasks for which an answer met
-a write, or another answer, are marked as duplicated.
+same. Calls of ``/predict`` cannot be prevented, so its answers are recorded, and tasks for which an answer
+coincided with a write, or with another answer, are marked as duplicated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 500
 
 
 def claim_writes(session: Session, key: str, version: str, tasks: Collection[int]) -> set[int]:
-    """Claim tasks, to give them a version's prediction.
+    """Claim tasks, to write a version's predictions for them.
 
     Returns
     -------
@@ -32,29 +32,29 @@ def claim_writes(session: Session, key: str, version: str, tasks: Collection[int
     ``/predict`` returned to Label Studio, for the same version within ``CLAIM_SECONDS``.
     """
     now = time.time()
-    old = and_(
+    expired = and_(
         PredictionWrite.written_at < now - CLAIM_SECONDS, PredictionWrite.answered_at < now - CLAIM_SECONDS
     )
     claimed: set[int] = set()
-    for some in _batches(sorted(tasks)):
-        rows = [_row(key, number, version, written_at=now) for number in some]
+    for batch in _batches(sorted(tasks)):
+        rows = [_row(key, number, version, written_at=now) for number in batch]
         statement = _insert(session, rows)
         statement = statement.on_conflict_do_update(
             index_elements=["project_key", "task_id"],
             set_={"version": version, "written_at": now, "answered_at": 0.0},
-            where=or_(PredictionWrite.version != version, old),
+            where=or_(PredictionWrite.version != version, expired),
         ).returning(PredictionWrite.task_id)
         claimed.update(session.scalars(statement))
     return claimed
 
 
 def release_writes(session: Session, key: str, tasks: Collection[int]) -> None:
-    """Give claims back whose predictions could not be written."""
-    for some in _batches(sorted(tasks)):
+    """Release claims whose predictions could not be written."""
+    for batch in _batches(sorted(tasks)):
         session.execute(
             delete(PredictionWrite).where(
                 PredictionWrite.project_key == key,
-                PredictionWrite.task_id.in_(some),
+                PredictionWrite.task_id.in_(batch),
                 PredictionWrite.answered_at == 0.0,
             )
         )
@@ -71,10 +71,10 @@ def record_answers(
     recent = or_(
         PredictionWrite.written_at >= now - CLAIM_SECONDS, PredictionWrite.answered_at >= now - CLAIM_SECONDS
     )
-    met = or_(PredictionWrite.duplicated, and_(PredictionWrite.version == version, recent))
-    for some in _batches(sorted(tasks)):
+    duplicated = or_(PredictionWrite.duplicated, and_(PredictionWrite.version == version, recent))
+    for batch in _batches(sorted(tasks)):
         rows = [
-            _row(key, number, version, answered_at=now, duplicated=number in superseding) for number in some
+            _row(key, number, version, answered_at=now, duplicated=number in superseding) for number in batch
         ]
         statement = _insert(session, rows)
         session.execute(
@@ -86,7 +86,7 @@ def record_answers(
                     "written_at": case(
                         (PredictionWrite.version == version, PredictionWrite.written_at), else_=0.0
                     ),
-                    "duplicated": or_(met, statement.excluded.duplicated),
+                    "duplicated": or_(duplicated, statement.excluded.duplicated),
                 },
             )
         )
@@ -107,7 +107,7 @@ def duplicated_tasks(session: Session, key: str, answered_before: float) -> list
 
 
 def projects_with_duplicates(session: Session, answered_before: float) -> set[str]:
-    """Keys of the projects that ``duplicated_tasks`` has tasks of."""
+    """Keys of the projects with tasks in ``duplicated_tasks``."""
     query = select(PredictionWrite.project_key).where(
         PredictionWrite.duplicated.is_(True), PredictionWrite.answered_at < answered_before
     )

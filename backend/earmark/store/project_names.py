@@ -1,4 +1,4 @@
-"""Matching of a project's name: its key, its number in Label Studio, or its title."""
+"""Project lookup by name: its key, its number in Label Studio, or its title."""
 
 from __future__ import annotations
 
@@ -32,39 +32,39 @@ class Named(Generic[T]):
 
 
 def matching(name: str, projects: Iterable[Named[T]]) -> list[Named[T]]:
-    """Projects with that key; else with that number; else with that title, letter case aside.
+    """Projects with this key; else with this number; else with this title, ignoring case.
 
-    Where a title fits to the letter, titles that differ in case do not count.
+    If a title matches exactly, titles that differ in case do not count.
     """
-    known, wanted = list(projects), name.strip()
-    ways: tuple[Callable[[Named[T]], bool], ...] = (
-        lambda project: project.key == wanted,
-        lambda project: project.number == wanted,
-        lambda project: project.title.strip() == wanted,
-        lambda project: folded(project.title) == folded(wanted),
+    candidates, stripped = list(projects), name.strip()
+    criteria: tuple[Callable[[Named[T]], bool], ...] = (
+        lambda project: project.key == stripped,
+        lambda project: project.number == stripped,
+        lambda project: project.title.strip() == stripped,
+        lambda project: folded(project.title) == folded(stripped),
     )
-    for fits in ways:
-        if found := [project for project in known if fits(project)]:
-            return found
+    for matches_criterion in criteria:
+        if matches := [project for project in candidates if matches_criterion(project)]:
+            return matches
     return []
 
 
-def only_one(name: str, found: Sequence[Named[T]]) -> T:
-    """The one project that was found.
+def only_one(name: str, matches: Sequence[Named[T]]) -> T:
+    """The single project among the matches.
 
     Raises
     ------
     ProjectNameError
         There are several: the message lists them.
     """
-    if len(found) > 1:
+    if len(matches) > 1:
         raise ProjectNameError(
             f"Several projects are called “{name}”: name one by its key, "
-            f"{', '.join(str(project) for project in found)}."
+            f"{', '.join(str(project) for project in matches)}."
         )
-    return found[0].item
+    return matches[0].item
 
 
 def folded(title: str) -> str:
-    """A title without differences in letter case and in how Unicode composes its accents."""
+    """A title normalised for comparison: case-folded, in Unicode's composed form (NFC)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", title).casefold()).strip()

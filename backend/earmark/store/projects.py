@@ -1,4 +1,4 @@
-"""Project rows: what Label Studio said of a project, and who may train it just now."""
+"""Project rows: keys, upserts from Label Studio's fields, lookup by name, and the training lease."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def epoch_seconds(timestamp: object) -> float:
 
 
 def remember_project(session: Session, key: str, **fields: Any) -> Project:
-    """Insert or update a project row; fields without usable text leave what was known."""
+    """Upsert a project row; fields without usable text keep their stored value."""
     project = session.get(Project, key)
     if project is None:
         _insert_project(session, key)
@@ -60,9 +60,9 @@ def remember_project(session: Session, key: str, **fields: Any) -> Project:
 
 
 def lock_project(session: Session, key: str) -> None:
-    """Have others who lock, or change, a project's row wait until this transaction ends.
+    """Lock a project's row until this transaction ends (``SELECT … FOR UPDATE``), and read it again.
 
-    What is read after it is what they left. SQLite has one writer at a time anyway.
+    No effect on SQLite, which has one writer at a time anyway.
     """
     if session.get_bind().dialect.name != "sqlite":
         session.get(Project, key, populate_existing=True, with_for_update=True)
@@ -100,58 +100,58 @@ def latest_key(session: Session, number: object) -> str:
 
 
 def named_projects(session: Session) -> list[Named[Project]]:
-    """Every project that ever connected, ready to be matched with a name."""
+    """Every project that ever connected, with the fields that `matching` compares."""
     return [Named(row.key, row.title, row, shown(row.hostname)) for row in known_projects(session)]
 
 
 def find_project(session: Session, name: str) -> Project:
-    """The project with a key, a number or a title, as far as the database knows; see ``matching``.
+    """The project in the database with a key, a number or a title; see ``matching``.
 
     Raises
     ------
     ProjectNameError
         There is none, or several: two Label Studios both have a project 1.
     """
-    known = named_projects(session)
-    if found := matching(name, known):
-        return only_one(name, found)
-    raise unknown_project(name, known)
+    projects = named_projects(session)
+    if matches := matching(name, projects):
+        return only_one(name, matches)
+    raise unknown_project(name, projects)
 
 
-def unknown_project(name: str, known: Sequence[Named[Project]]) -> ProjectNameError:
-    """Return the error for a name that no project has, with those that are known."""
-    listed = ", ".join(map(str, known)) or "none so far"
+def unknown_project(name: str, projects: Sequence[Named[Project]]) -> ProjectNameError:
+    """Return the error for a name that no project has, which lists the projects."""
+    listed = ", ".join(map(str, projects)) or "none so far"
     return ProjectNameError(f"No project “{name}” has connected: name one of {listed}.")
 
 
 def acquire_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
-    """Become the only one that trains a project, for ``seconds``.
+    """Acquire the training lease of a project for ``seconds``; False when another owner has it.
 
-    A lease that was not prolonged in time belongs to a process that died or hangs, and may be taken.
+    A lease that was not renewed in time belongs to a process that died or hangs, and may be taken.
     """
     return _set_lease(session, key, owner, seconds, Project.lease_until < time.time())
 
 
 def renew_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
-    """Prolong one's own lease; False when somebody else has had it since, even if it is free again.
+    """Renew one's own lease; False when another owner has had it since, even if it is free again.
 
-    In the transaction that stores what came of a training, this keeps out whoever hung and was replaced.
+    In the transaction that stores a training's results, this stops a process that hung and was replaced.
     """
     return _set_lease(session, key, owner, seconds, Project.lease_owner == owner)
 
 
 def _set_lease(session: Session, key: str, owner: str, seconds: float, free: ColumnElement[bool]) -> bool:
-    taken = session.execute(
+    updated = session.execute(
         update(Project)
         .where(Project.key == key, free)
         .values(lease_owner=owner, lease_until=time.time() + seconds)
         .returning(Project.key)
     )
-    return taken.first() is not None
+    return updated.first() is not None
 
 
 def release_lease(session: Session, key: str, owner: str) -> None:
-    """Give a lease back; nothing happens when another owner has it by now."""
+    """Release a lease; no effect when another owner has it by now."""
     session.execute(
         update(Project)
         .where(Project.key == key, Project.lease_owner == owner)

@@ -32,22 +32,22 @@ def register_version(
     metrics: dict[str, Any],
     annotations: int,
     folds: bytes | None = None,
-    kept_because: str = "",
+    rejection_reason: str = "",
     digest: str = "",
 ) -> Version:
     """Store a head under the project's next number and make it the active one.
 
-    Numbers count all encoders of a project, so that a name such as ``logmel-v3`` never returns
+    Numbers count all encoders of a project, so that a name such as ``logmel-v3`` is never reused
     with another meaning. Versions that this one supersedes lose their fold heads; see ``prune_heads``.
 
     Parameters
     ----------
     folds
-        What comparing it with other versions takes.
-    kept_because
-        Why it is not to be served; the active version then stays the active one.
+        Its fold heads, for comparing it with other versions.
+    rejection_reason
+        Why it is not served; the active version then stays active.
     digest
-        Of what it was trained on.
+        Digest of its training data.
     """
     lock_project(session, key)
     last = session.scalar(select(func.max(Version.number)).where(Version.project_key == key)) or 0
@@ -60,8 +60,8 @@ def register_version(
         metrics=metrics,
         annotations=annotations,
         created_at=time.time(),
-        status="kept" if kept_because else "accepted",
-        reason=kept_because,
+        status="rejected" if rejection_reason else "accepted",
+        reason=rejection_reason,
     )
     session.add(version)
     session.flush()
@@ -76,20 +76,20 @@ def register_version(
         )
     )
     session.flush()
-    if not kept_because:
+    if not rejection_reason:
         activate(session, version, "trained")
     prune_heads(session, key)
     return version
 
 
 def activate(session: Session, version: Version, cause: Cause) -> None:
-    """Make a version the one that answers for its project and encoder, and write down that it was."""
+    """Make a version the active one of its project and encoder, and record the activation."""
     session.execute(
         update(Version)
         .where(
             Version.project_key == version.project_key,
             Version.encoder == version.encoder,
-            Version.active.is_(True),  # an update writes all rows that it finds, changed or not
+            Version.active.is_(True),  # an update writes all rows that it matches, changed or not
         )
         .values(active=False)
     )
@@ -107,12 +107,12 @@ def activate(session: Session, version: Version, cause: Cause) -> None:
 
 
 def promote(session: Session, key: str, name: str, encoder_identity: str) -> Version:
-    """Make a version of the encoder that hears now the active one, whether it was kept or replaced.
+    """Make a version of the present encoder the active one, whether it was rejected or superseded.
 
     Raises
     ------
     VersionError
-        There is no such version, it belongs to another encoder, or its head is not kept any more.
+        There is no such version, it belongs to another encoder, or its head was deleted.
     """
     lock_project(session, key)
     version = find_version(session, key, name)
@@ -131,13 +131,13 @@ def promote(session: Session, key: str, name: str, encoder_identity: str) -> Ver
 def roll_back(session: Session, key: str, encoder_identity: str) -> Version:
     """Make the version active that was so before the active one; a second time goes one further back.
 
-    What was rolled back is out of the way: after ``v1, v2, v3``, two rollbacks and a training, a
-    rollback from ``v4`` ends at ``v1``. Versions whose heads are not kept any more are passed over.
+    Versions that were rolled back are skipped: after ``v1, v2, v3``, two rollbacks and a training, a
+    rollback from ``v4`` ends at ``v1``. Versions whose heads were deleted are skipped, too.
 
     Raises
     ------
     VersionError
-        There is none before.
+        There is no earlier version.
     """
     lock_project(session, key)
     query = (
@@ -149,7 +149,7 @@ def roll_back(session: Session, key: str, encoder_identity: str) -> Version:
     for version_id, cause in session.execute(query):
         if cause == "rolled back":
             path.pop()
-            while path and path[-1] != version_id:  # over those that had no head any more
+            while path and path[-1] != version_id:  # skip those whose head was deleted
                 path.pop()
         elif path[-1:] != [version_id]:
             path.append(version_id)
@@ -172,28 +172,28 @@ def find_version(session: Session, key: str, name: str) -> Version:
     Raises
     ------
     VersionError
-        There is no such version; the message lists those that there are.
+        There is no such version; the message lists the project's versions.
     """
-    wanted = [Version.name == name]
+    conditions = [Version.name == name]
     number = name.removeprefix("v")
     if number.isascii() and number.isdecimal() and len(number) <= DIGITS:
-        wanted.append(Version.number == int(number))
-    found = session.scalars(select(Version).where(Version.project_key == key, or_(*wanted))).first()
-    if found is not None:
-        return found
+        conditions.append(Version.number == int(number))
+    version = session.scalars(select(Version).where(Version.project_key == key, or_(*conditions))).first()
+    if version is not None:
+        return version
     newest = list_versions(session, key, NAMED_AT_MOST + 1)
-    known = ", ".join(version.name for version in newest[:NAMED_AT_MOST]) or "none"
-    known += " and older ones" if len(newest) > NAMED_AT_MOST else ""
-    raise VersionError(f"The project has no version “{name}”: name one of its versions ({known}).")
+    names = ", ".join(listed.name for listed in newest[:NAMED_AT_MOST]) or "none"
+    names += " and older ones" if len(newest) > NAMED_AT_MOST else ""
+    raise VersionError(f"The project has no version “{name}”: name one of its versions ({names}).")
 
 
 def version_name(encoder_name: str, number: int) -> str:
-    """Name of a version as Label Studio shows it; number 0 is before any training."""
+    """Name of a version as Label Studio shows it; number 0 is the untrained one."""
     return f"{encoder_name}-v{number}"
 
 
 def active_version(session: Session, key: str, encoder_identity: str) -> Version | None:
-    """The version that answers for a project with this encoder, without its head's bytes."""
+    """The active version of a project and encoder, without its head's bytes."""
     return session.scalar(
         select(Version).where(
             Version.project_key == key, Version.encoder == encoder_identity, Version.active.is_(True)
@@ -212,15 +212,15 @@ def accepted_before(session: Session, version: Version) -> list[Version]:
     return list(session.scalars(query.order_by(Version.number.desc())))
 
 
-def active_at(session: Session, key: str, encoder_identity: str, moment: float) -> Version | None:
-    """The version that answered at a moment (seconds since the epoch), without its head's bytes."""
+def active_at(session: Session, key: str, encoder_identity: str, timestamp: float) -> Version | None:
+    """The version that was active at a time (seconds since the epoch), without its head's bytes."""
     query = (
         select(Version)
         .join(Activation, Activation.version_id == Version.id)
         .where(
             Activation.project_key == key,
             Activation.encoder == encoder_identity,
-            Activation.activated_at <= moment,
+            Activation.activated_at <= timestamp,
         )
         .order_by(Activation.id.desc())
         .limit(1)
@@ -229,7 +229,7 @@ def active_at(session: Session, key: str, encoder_identity: str, moment: float) 
 
 
 def needs_version(session: Session, key: str, encoder_identity: str) -> bool:
-    """Whether a project has versions, but none of this encoder: it was switched since."""
+    """Whether a project has versions, but none of this encoder, as after a switch of encoders."""
     trained = select(Version.id).where(Version.project_key == key)
     if session.scalar(trained.where(Version.encoder == encoder_identity).limit(1)) is not None:
         return False
@@ -254,7 +254,7 @@ def load_head(session: Session, version_id: int) -> bytes:
     Raises
     ------
     HeadDroppedError
-        The version has kept its figures alone.
+        The head was deleted, and only the figures are stored.
     """
     head = session.scalar(select(VersionHead.head).where(VersionHead.version_id == version_id))
     if head is None:
@@ -263,22 +263,22 @@ def load_head(session: Session, version_id: int) -> bytes:
 
 
 def load_folds(session: Session, version_id: int) -> bytes | None:
-    """Safetensors bytes of a version's fold heads; None where they are not kept, or never were."""
+    """Safetensors bytes of a version's fold heads; None where they were deleted, or never stored."""
     return session.scalar(select(VersionHead.folds).where(VersionHead.version_id == version_id))
 
 
 def version_names(session: Session, key: str) -> set[str]:
-    """Names of all versions of a project, whatever became of them."""
+    """Names of all versions of a project, of any status."""
     return set(session.scalars(select(Version.name).where(Version.project_key == key)))
 
 
 def versions_with_heads(session: Session) -> set[int]:
-    """Ids of the versions whose heads are kept, which can be promoted and compared."""
+    """Ids of the versions whose heads are stored, which can be promoted and compared."""
     return set(session.scalars(select(VersionHead.version_id)))
 
 
 def list_versions(session: Session, key: str | None = None, most: int | None = None) -> list[Version]:
-    """Versions of one project, or of all, the newest first, and at most so many."""
+    """Versions of one project, or of all, the newest first, at most ``most``."""
     query = select(Version).order_by(Version.created_at.desc(), Version.id.desc())
     if key is not None:
         query = select(Version).where(Version.project_key == key).order_by(Version.number.desc())

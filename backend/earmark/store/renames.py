@@ -1,4 +1,4 @@
-"""Labels that were renamed: what an old name is called now."""
+"""Renamed labels: a table of renames, and the present name of each former one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from earmark.store.events import pending_events
 from earmark.store.models import Annotation, LabelRename
 
 Names = Mapping[str, Mapping[str, str]]
-"""For each control the names that its labels once had, and what they are called now."""
+"""For each control a mapping from former names of its labels to the present ones."""
 
 
 def add_rename(session: Session, key: str, control: str, old: str, new: str, seen_at: float) -> None:
-    """Write down that a label goes on under another name."""
+    """Store that a label was renamed."""
     session.add(LabelRename(project_key=key, control=control, old=old, new=new, seen_at=seen_at))
     session.flush()
 
 
 def current_names(session: Session, key: str, labels: Mapping[str, Collection[str]]) -> Names:
-    """What every former name stands for now.
+    """Map every former label name to the present one.
 
     Parameters
     ----------
     labels
-        The labels of each control in the label config as it is. A name that is among them means
-        itself, as in Label Studio, whatever it once was renamed to.
+        The labels of each control in the present label config. A name among them stands for itself, as in
+        Label Studio, even if it was renamed before.
     """
     query = select(LabelRename).where(LabelRename.project_key == key).order_by(LabelRename.id)
     chains: dict[str, list[tuple[str, str]]] = {}
@@ -41,12 +41,12 @@ def current_names(session: Session, key: str, labels: Mapping[str, Collection[st
 
 
 def follow_chain(renames: Sequence[tuple[str, str]], labels: Collection[str]) -> dict[str, str]:
-    """For each old name that is no label any more, the label that it has become, if any.
+    """Map each old name that is no label any more to the label that it has become, if any.
 
     ``renames`` are ``(old, new)`` in order of time. Each step is the last renaming of a name, and
-    later than the step before it, so a renaming back and forth comes to an end.
+    later than the step before it, so renaming back and forth terminates.
     """
-    found = {}
+    present_names = {}
     for old in {name for name, _ in renames} - set(labels):
         name, after = old, 0
         while name not in labels:
@@ -55,12 +55,12 @@ def follow_chain(renames: Sequence[tuple[str, str]], labels: Collection[str]) ->
                 break
             name, after = renames[steps[-1]][1], steps[-1] + 1
         if name in labels:
-            found[old] = name
-    return found
+            present_names[old] = name
+    return present_names
 
 
 def used_names(session: Session, key: str, control: str, result_type: str) -> set[str]:
-    """Every label name that the project's annotations have under a control, waiting webhooks included."""
+    """Every label name that a project's annotations have under a control, pending webhooks included."""
     query = select(Annotation.result).where(Annotation.project_key == key, Annotation.deleted.is_(False))
     names = {name for result in session.scalars(query) for name in _names(result, control, result_type)}
     for event in pending_events(session, key):

@@ -1,4 +1,4 @@
-"""Which annotations were measured against the prediction that their annotators were shown."""
+"""Scores of annotations against the predictions that their annotators were shown."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def scored_annotations(session: Session, key: str) -> set[int]:
 
 def add_scores(session: Session, key: str, scores: Collection[PredictionScore]) -> None:
     """Store scores; an annotation that has one keeps it."""
-    known = scored_annotations(session, key) if scores else set()
-    session.add_all(score for score in scores if score.annotation_id not in known)
+    scored = scored_annotations(session, key) if scores else set()
+    session.add_all(score for score in scores if score.annotation_id not in scored)
     session.flush()
 
 

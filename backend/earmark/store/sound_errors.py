@@ -1,4 +1,4 @@
-"""Sounds that could not be heard, kept for the doctor and the metrics."""
+"""Errors of sounds that could not be loaded or decoded, for the doctor and the metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ADDRESS_CHARACTERS = 1024
 
 
 def remember_fault(session: Session, address: str, error: EarmarkError) -> None:
-    """Store the latest reason why a sound could not be had or read; the address without its secrets."""
+    """Upsert the latest error of a sound that could not be loaded or decoded; the address without secrets."""
     session.merge(
         SoundFault(
             address=shown(address)[:_ADDRESS_CHARACTERS],
@@ -27,7 +27,7 @@ def remember_fault(session: Session, address: str, error: EarmarkError) -> None:
 
 
 def fault_counts(session: Session) -> dict[str, int]:
-    """How many sounds cannot be heard, by reason."""
+    """Number of sounds that failed, by reason."""
     rows = session.execute(select(SoundFault.reason, func.count()).group_by(SoundFault.reason))
     return {reason: count for reason, count in rows}
 

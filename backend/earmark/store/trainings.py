@@ -1,4 +1,4 @@
-"""What came of the last trainings."""
+"""Queries of the last trainings."""
 
 from __future__ import annotations
 

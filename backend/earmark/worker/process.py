@@ -1,4 +1,4 @@
-"""The RQ worker process."""
+"""RQ worker process: heartbeats, niceness and preloaded imports."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ LABEL_STUDIO_SDK = tuple(
     f"label_studio_sdk.{name}"
     for name in ("client", "core.api_error", "ml.client", "predictions.client", "projects.client")
 )
-"""What a job uses of it; each part is imported on first use."""
+"""Modules of the SDK that jobs use; the SDK imports each on first use."""
 WORKER_TTL_SECONDS = 30
-"""A worker shows itself at half this interval; one that is silent for 90 s is no longer counted."""
+"""A worker sends a heartbeat at half this interval; without one for 90 s, its registration expires."""
 
 
-class EnduringWorker(Worker):
-    """A worker that a flushed Redis knows again, and that does not wait for a job that hangs."""
+class ResilientWorker(Worker):
+    """RQ worker that registers again after a flush of Redis, and kills a job that another worker took."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Register anew with every heartbeat; RQ registers at birth alone."""
+        """Register with every heartbeat; RQ's own worker registers only at its start."""
         connection = pipeline if pipeline is not None else self.connection
         connection.hset(self.key, mapping=self.serialize())
         worker_registration.register(self, pipeline)
         super().heartbeat(timeout, pipeline)
 
     def maintain_heartbeats(self, job: Job) -> None:
-        """Show that the job is watched; end its process where the job was given to somebody else.
+        """Send the job's heartbeat; kill its process where the job was given to another worker.
 
-        The dispatcher does so when a training has not prolonged its lease: it hangs, and RQ would wait
-        for it until its timeout. After a flush of Redis there is no job either, and the training goes on.
+        The dispatcher reassigns a job when a training has not renewed its lease: it hangs, and RQ would wait
+        until the timeout. After a flush of Redis the job is missing, too, and the training goes on.
         """
         try:
-            held = self.connection.hget(job.key, "worker_name")
-            if held in (None, self.name.encode()):
+            worker_name = self.connection.hget(job.key, "worker_name")
+            if worker_name in (None, self.name.encode()):
                 super().maintain_heartbeats(job)
                 return
         except redis.RedisError as error:
@@ -62,9 +62,9 @@ class EnduringWorker(Worker):
         self.kill_horse()
 
     def main_work_horse(self, job: Any, queue: Any) -> None:
-        """Run a job in its forked child, which stands back for predictions and webhooks (see nice(2)).
+        """Run a job in its forked child, at a lower CPU priority than predictions and webhooks (nice(2)).
 
-        The worker itself does not: its heartbeats must come on a busy machine, too.
+        The worker itself keeps its priority: its heartbeats must be in time on a busy machine, too.
         """
         os.nice(get_settings().train_niceness)
         super().main_work_horse(job, queue)
@@ -73,11 +73,11 @@ class EnduringWorker(Worker):
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
-def stand_back(niceness: int) -> None:
-    """Have this whole session stand back, where it is our own.
+def lower_session_priority(niceness: int) -> None:
+    """Lower the CPU priority of this session's autogroup, if this process leads the session.
 
-    Linux shares the processor among sessions first and looks at niceness inside each only (see
-    sched(7), autogroup); worker and API run in sessions of their own. The terminal's is left alone.
+    Linux shares the processor among sessions first, and applies niceness only within each (see sched(7),
+    autogroup); worker and API run in sessions of their own. A terminal's session is left unchanged.
     """
     if os.getsid(0) == os.getpid() and AUTOGROUP.exists():
         AUTOGROUP.write_text(str(niceness))
@@ -86,12 +86,12 @@ def stand_back(niceness: int) -> None:
 def run_worker(
     settings: Settings, burst: bool = False, queues: Sequence[QueueKind] = tuple(QueueKind)
 ) -> None:
-    """Work off the jobs of these queues, in this order, until told to stop.
+    """Run the jobs of these queues, in this order, until the process is stopped.
 
-    With ``burst``, until none is left.
+    With ``burst``, until the queues are empty.
 
     Each job runs in a forked child. This process imports PyTorch but computes nothing, and never
-    touches CUDA or the database, so that the fork starts clean.
+    uses CUDA or the database, so that the child inherits no state of them.
 
     Raises
     ------
@@ -103,21 +103,21 @@ def run_worker(
             f"Redis at {without_password(redis_url(settings))} does not answer: start it with "
             "'earmark up' or set REDIS_URL."
         )
-    stand_back(settings.train_niceness)
-    # Decided once for all jobs: without network, each of them would look for the weights anew.
+    lower_session_priority(settings.train_niceness)
+    # Resolved once for all jobs: without network, each of them would search for the weights again.
     chosen = settled(settings)
     os.environ["ENCODER"] = chosen.encoder
     if chosen.cnn14_checkpoint is not None:
         os.environ["CNN14_CHECKPOINT"] = str(chosen.cnn14_checkpoint)
     get_settings.cache_clear()
-    # Imported before the fork so that each job starts warm; nothing here starts threads.
+    # Imported before the fork, so that jobs need not import it; no import here starts threads.
     import earmark.worker.tasks
 
     for module in (*spec_of(chosen.encoder).preload, *LABEL_STUDIO_SDK):
         import_module(module)  # PyTorch, librosa and the SDK take a second each for each job otherwise
 
     connection = connect(settings)
-    worker = EnduringWorker(
+    worker = ResilientWorker(
         [job_queue(connection, kind) for kind in queues],
         connection=connection,
         serializer=JSONSerializer,

@@ -1,4 +1,4 @@
-"""The doctor: what is configured, what is reachable, and what to do about each fault."""
+"""The doctor: diagnostic checks of configuration and services, with a remedy for each fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Finding", "examine", "print_report"]
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything; one thing that is broken never hides another."""
+    """Run all checks; a fault in one never hides another's."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         machine.disk,
         machine.frames,
@@ -26,6 +26,7 @@ def examine(settings: Settings) -> list[Finding]:
         machine.redis_answers,
         machine.workers,
         machine.encoder,
+        machine.plugins,
         projects.label_studio,
         machine.api,
         machine.access,
@@ -36,7 +37,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def print_report(console: Console, settings: Settings, findings: list[Finding]) -> None:
-    """Print the findings as one table, with the remedies where they are needed."""
+    """Print the findings as a table, with remedies, and the changed settings."""
     console.print(f"[bold]Earmark {__version__}[/], Python {platform.python_version()}", highlight=False)
     marks = {"fine": "[green]✓[/]", "note": "[yellow]![/]", "fault": "[bold red]✗[/]"}
     table = Table(box=None, show_header=False, padding=(0, 1))

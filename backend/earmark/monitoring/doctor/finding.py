@@ -1,4 +1,4 @@
-"""One thing that the doctor looked at."""
+"""Finding: result of one of the doctor's checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["fine", "note", "fault"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: how it is, and what to do when it is a fault."""
+    """Result of a check: level, subject, text, and the remedy for a fault."""
 
     level: Level
     subject: str

@@ -1,4 +1,4 @@
-"""Stored heads: whether each project's active version can be used, and which one answers in its place."""
+"""Check of stored heads: whether each project's active version can be used, and which one replaces it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from earmark.store.models import Project, Version
 
 
 def heads(settings: Settings) -> Iterator[Finding]:
-    """Report active versions whose heads are damaged or hold NaN; silent where there is none."""
+    """Report active versions whose heads are damaged or contain NaN; no finding where there is none."""
     try:
         database = Database(settings.sqlalchemy_url)
     except ConfigurationError:
-        return  # reported by the database's own check
+        return  # reported by the database check
     try:
         with database.read() as session:
             active = session.scalars(select(Version).where(Version.active.is_(True)).order_by(Version.id))
-            found = [(version, answering_version(session, version)[1]) for version in active]
-            titles = {project.key: project.project_id for project in session.scalars(select(Project))}
+            version_faults = [(version, answering_version(session, version)[1]) for version in active]
+            project_ids = {project.key: project.project_id for project in session.scalars(select(Project))}
     except SQLAlchemyError:
-        return  # reported by the database's own check
+        return  # reported by the database check
     finally:
         database.close()
-    for version, fault in found:
+    for version, fault in version_faults:
         if fault:
-            number = titles.get(version.project_key, version.project_key)
+            project_id = project_ids.get(version.project_key, version.project_key)
             remedy = "Press Start Training in Label Studio, or annotate one more task."
-            yield Finding("fault", f"project {number} {version.name}", fault, remedy)
+            yield Finding("fault", f"project {project_id} {version.name}", fault, remedy)

@@ -1,10 +1,11 @@
-"""This machine: disk, database, Redis, workers, encoder, API."""
+"""Checks of this machine: disk, database, Redis, workers, encoder, API."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import httpx
@@ -29,7 +30,7 @@ LEAST_FREE_BYTES = 2 * 1024**3
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Whether the data folder can be written, and its free space."""
+    """Check that the data folder is writable and has free space."""
     folder = settings.data_dir.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 
 def frames(settings: Settings) -> Iterator[Finding]:
-    """Whether frames can be stored; silent where the data folder itself cannot be written."""
+    """Check that frames can be stored; no finding where the data folder itself is not writable."""
     try:
         fault = frame_store(settings).probe()
     except ConfigurationError as error:
@@ -64,7 +65,7 @@ def frames(settings: Settings) -> Iterator[Finding]:
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    """Whether the database answers, and its schema is of this release."""
+    """Check that the database answers; migrate its schema to this release."""
     try:
         database = Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt)
     except ConfigurationError as error:
@@ -86,7 +87,7 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 
 def redis_answers(settings: Settings) -> Iterator[Finding]:
-    """Whether Redis answers, or a private one could be started."""
+    """Check that Redis answers, or that a private one can be started."""
     url = without_password(redis_url(settings))
     if answers(settings):
         yield Finding("fine", "Redis", f"answers at {url}")
@@ -104,7 +105,7 @@ def redis_answers(settings: Settings) -> Iterator[Finding]:
 
 
 def workers(settings: Settings) -> Iterator[Finding]:
-    """How many workers each queue has; silent where Redis does not answer."""
+    """Check that each queue has a worker; no finding where Redis does not answer."""
     connection = connect(settings)
     try:
         counts = {kind: live_workers(job_queue(connection, kind)) for kind in QueueKind}
@@ -114,80 +115,94 @@ def workers(settings: Settings) -> Iterator[Finding]:
         connection.close()
     training, predicting = counts[QueueKind.LEARN], counts[QueueKind.PREDICT]
     text = f"{training} for trainings, {predicting} for fresh predictions and comparing"
-    without = " ".join(f"--queue {kind}" for kind, count in counts.items() if not count)
-    if not without:
+    missing_queues = " ".join(f"--queue {kind}" for kind, count in counts.items() if not count)
+    if not missing_queues:
         yield Finding("fine", "workers", text)
     else:
-        what = (
+        consequence = (
             "nothing is trained"
             if not counts[QueueKind.LEARN]
             else "Label Studio's open tasks get nothing new"
         )
-        yield Finding("fault", "workers", f"{text}, so {what}", f"earmark worker {without}")
+        yield Finding("fault", "workers", f"{text}, so {consequence}", f"earmark worker {missing_queues}")
 
 
 def encoder(settings: Settings) -> Iterator[Finding]:
-    """Which encoder hears, and how to get CNN14's weights. CNN14_CHECKPOINT is read, once."""
-    if not registry.takes_checkpoint(settings.encoder):
-        yield _named_encoder(settings, registry.spec_of(settings.encoder))
-        return
+    """Report the encoder in use, and how to get missing weights. CNN14_CHECKPOINT is read, once."""
     fault = ""
     try:
-        weights.check_own(settings)
+        if registry.takes_checkpoint(settings.encoder):
+            weights.check_own(settings)
     except EarmarkError as error:
         fault = str(error)
     try:
-        checkpoint = weights.find_checkpoint(settings)
-        hears = encoder_identity(settings)
+        identity = encoder_identity(settings)
+        spec = registry.spec_of(identity)
     except EarmarkError as error:
-        yield Finding("fault", "encoder", "CNN14's weights cannot be used, so nothing is heard", str(error))
+        yield Finding("fault", "encoder", "the encoder cannot be used, so nothing is predicted", str(error))
         return
-    target = settings.data_dir.resolve() / "weights"
-    bring = (
-        "Download Cnn14_mAP=0.431.pth from https://zenodo.org/record/3987831 and put it into "
-        f"{target}, or set CNN14_CHECKPOINT to its path."
-    )
-    chosen = f"cnn14 with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else hears
+    text = _described(settings, spec, identity)
+    absent, lacking = spec.absent(settings), _missing_weights(settings, spec)
     if fault:
         yield Finding(
-            "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {chosen} hears instead", fault
+            "fault", "encoder", f"CNN14_CHECKPOINT cannot be used, so {text} is used instead", fault
         )
-    elif checkpoint:
-        yield Finding("fine", "encoder", chosen)
-    elif settings.encoder == "cnn14":
-        yield Finding("fault", "encoder", "ENCODER=cnn14, but its weights are not here", bring)
+    elif lacking:
+        titles = " and ".join(missing.title for missing in lacking)
+        remedy = " Without it: ".join(_weights_remedy(settings, missing) for missing in lacking)
+        yield Finding("note", "encoder", f"{text}: the weights of {titles} are not here", remedy)
+    elif absent:
+        titles = " and ".join(missing.title for missing in absent)
+        remedy = " ".join(_weights_remedy(settings, missing) for missing in absent)
+        text = f"ENCODER={spec.name}, but the weights of {titles} are not here"
+        yield Finding("fault", "encoder", text, remedy)
+    elif not spec.class_names:
+        more = " and ".join(registry.with_classes())
+        yield Finding("note", "encoder", f"{text}, as ENCODER asks ({more} recognise far more)")
     else:
-        yield Finding("note", "encoder", f"{hears}: CNN14's weights are not here", _bring_any(bring))
-    if checkpoint:
+        yield Finding("fine", "encoder", text)
+    if spec.takes_checkpoint and not absent:
         yield _engine(settings)
 
 
-def _bring_any(bring_cnn14: str) -> str:
-    """How to get better weights than those that are here, where ENCODER=auto."""
-    yamnet = registry.weights_of("yamnet")
-    fetch = f"'{registry.weights_command(yamnet)}' fetches {yamnet.title} ({yamnet.megabytes} MB)"
-    return f"{bring_cnn14} Without it, {fetch}."
+def plugins(_settings: Settings) -> Iterator[Finding]:
+    """Report encoders from other packages, and why some cannot be used; no finding without any."""
+    faults = registry.plugin_faults()
+    usable = [name for name in registry.plugin_names() if name not in faults]
+    if usable:
+        yield Finding("fine", "encoder plug-ins", ", ".join(usable))
+    for fault in faults.values():
+        yield Finding("note", "encoder plug-in", fault, "Update or uninstall that package.")
 
 
-def _named_encoder(settings: Settings, spec: registry.EncoderSpec) -> Finding:
-    """An encoder other than CNN14 that ENCODER asks for: whether its weights are here."""
-    if spec.weights is None:
-        return Finding(
-            "note", "encoder", f"{spec.name}, as ENCODER asks (cnn14 and yamnet recognise far more)"
-        )
-    if spec.weights.here(settings):
-        text = f"{encoder_identity(settings)} ({spec.weights.licence}; {spec.cost:.0f} ms for 10 s of sound)"
-        return Finding("fine", "encoder", text)
-    return Finding(
-        "fault",
-        "encoder",
-        f"ENCODER={spec.name}, but its weights are not here",
-        f"{registry.weights_command(spec.weights)} ({spec.weights.megabytes} MB; {spec.weights.licence})",
-    )
+def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) -> str:
+    """Describe an encoder, with its weights file and their licence."""
+    checkpoint = weights.find_checkpoint(settings) if spec.takes_checkpoint else None
+    name = f"{spec.name} with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else identity
+    notes = [needed.licence for needed in spec.weights]
+    if spec.cost is not None:
+        notes.append(f"{spec.cost:.0f} ms for 10 s of sound")
+    return f"{name} ({'; '.join(notes)})" if notes else name
+
+
+def _missing_weights(settings: Settings, spec: registry.EncoderSpec) -> tuple[registry.WeightsSpec, ...]:
+    """Return the missing weights of this encoder and better ones, each once, for ENCODER=auto."""
+    if settings.encoder != registry.AUTO:
+        return ()
+    tried = (*takewhile(lambda other: other.name != spec.name, registry.auto_order()), spec)
+    return tuple(dict.fromkeys(missing for other in tried for missing in other.absent(settings)))
+
+
+def _weights_remedy(settings: Settings, missing: registry.WeightsSpec) -> str:
+    """Return how to get missing weights."""
+    command = f"{registry.weights_command(missing)} ({missing.megabytes} MB; {missing.licence})"
+    if not missing.by_hand:
+        return f"{command}."
+    return f"{command}; by hand: {missing.by_hand(settings)}"
 
 
 def api(settings: Settings) -> Iterator[Finding]:
-    """Whether our own API answers on its port."""
+    """Check that our own API answers on its port."""
     url = api_url(settings)
     try:
         started = time.perf_counter()
@@ -203,10 +218,10 @@ def api(settings: Settings) -> Iterator[Finding]:
 
 
 def access(settings: Settings) -> Iterator[Finding]:
-    """Whether strangers who reach the API's port are kept out."""
+    """Check that the API requires credentials, or listens on this machine only."""
     if settings.locked:
-        ways = ["user and password"] * bool(settings.api_password) + ["token"] * bool(settings.api_token)
-        yield Finding("fine", "access", f"with {' or '.join(ways)} only")
+        methods = ["user and password"] * bool(settings.api_password) + ["token"] * bool(settings.api_token)
+        yield Finding("fine", "access", f"with {' or '.join(methods)} only")
         if not settings.api_password:
             remedy = "Set API_PASSWORD as well, then: earmark connect PROJECT"
             yield Finding("fault", "access", "Label Studio cannot sign in with a token", remedy)
@@ -219,7 +234,7 @@ def access(settings: Settings) -> Iterator[Finding]:
 
 
 def _engine(settings: Settings) -> Finding:
-    """What will run CNN14, without loading it; an engine that fails then is a warning in the log."""
+    """Report the engine that will run CNN14, without loading it; one that fails later logs a warning."""
     try:
         best = plans_for(settings)[0]
     except ConfigurationError as error:

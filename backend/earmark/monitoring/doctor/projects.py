@@ -1,4 +1,4 @@
-"""Label Studio and its projects: token, webhooks, trainings, bad sounds."""
+"""Checks of Label Studio and its projects: token, webhooks, trainings, bad sounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from earmark.audio.addresses import shown
 from earmark.encoders import encoder_identity
 from earmark.encoders.registry import class_list, class_names
 from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
-from earmark.head.zero_shot import hears_audioset
 from earmark.labels.class_matching import match_labels
 from earmark.labels.controls import Control, parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -29,11 +28,11 @@ from earmark.store.sound_errors import latest_faults
 TIMEOUT_SECONDS = 5.0
 SHOWN_FAULTS = 5
 HEADLINES = ("waiting", "training")
-"""Kinds of statements that are said with the version that answers."""
+"""Kinds of statements that are shown together with the version that answers."""
 
 
 def label_studio(settings: Settings) -> Iterator[Finding]:
-    """Whether Label Studio answers, and what it says of the token."""
+    """Check that Label Studio answers and accepts the token."""
     url, key = settings.label_studio_url, settings.api_key
     if not url:
         yield Finding(
@@ -82,17 +81,17 @@ def label_studio(settings: Settings) -> Iterator[Finding]:
 
 
 def projects(settings: Settings) -> Iterator[Finding]:
-    """What each project was last trained on, whether its webhooks arrive, and which sounds fail."""
+    """Check each project's training, webhooks and labels; list sounds that failed."""
     try:
         database = Database(settings.sqlalchemy_url)
     except ConfigurationError:
-        return  # reported by the database's own check
+        return  # reported by the database check
     try:
         with database.read() as session:
             states = project_states(session, _identity(settings))
             faults = latest_faults(session, SHOWN_FAULTS)
     except SQLAlchemyError:
-        return  # reported by the database's own check
+        return  # reported by the database check
     finally:
         database.close()
     for state in states:
@@ -113,7 +112,7 @@ def projects(settings: Settings) -> Iterator[Finding]:
 
 
 def _training(state: ProjectState, statements: Sequence[Statement]) -> Finding:
-    """What answers for a project, and why nothing newer does."""
+    """Report the version that answers for a project, and why there is no newer one."""
     project, active = state.project, state.active
     subject = f"project {project.project_id}"
     answers = f"{active.name}, from {active.annotations} annotations" if active else "not trained yet"
@@ -143,13 +142,13 @@ def _identity(settings: Settings) -> str | None:
     try:
         return encoder_identity(settings)
     except EarmarkError:
-        return None  # reported by the encoder's own check
+        return None  # reported by the encoder check
 
 
 def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
-    """Which AudioSet classes the labels start from; silent for an encoder that knows none."""
+    """Report the encoder's classes that labels match; no finding for an encoder without classes."""
     identity = _identity(settings)
-    if not project.label_config or identity is None or not hears_audioset(identity):
+    if not project.label_config or identity is None or not class_names(identity):
         return
     try:
         controls = parse_label_config(project.label_config)
@@ -166,35 +165,37 @@ def _control_labels(project: Project, control: Control, identity: str) -> Findin
     matched = "; ".join(f"{label} -> {', '.join(match.names(label) or ())}" for label in match.classes)
     if not match.unmatched:
         return Finding("fine", subject, matched)
-    unmatched = f"no AudioSet class has the name: {', '.join(match.unmatched)}"
-    nearest = "; ".join(f"{label}: {', '.join(near)}" for label, near in match.suggestions().items() if near)
+    unmatched = f"no class of the encoder has the name: {', '.join(match.unmatched)}"
+    nearest = "; ".join(
+        f"{label}: {', '.join(names)}" for label, names in match.suggestions().items() if names
+    )
     tag = "Label" if control.kind == "regions" else "Choice"
     return Finding(
         "note",
         subject,
         f"{matched}; {unmatched}" if matched else unmatched,
         f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
-        f"from AudioSet's list ({class_list(identity)})."
+        f"of the encoder's classes ({class_list(identity)})."
         + (f" Nearest names: {nearest}." if nearest else ""),
     )
 
 
 def _offer(project: Project) -> Iterator[Finding]:
-    """Whether a request named another address or token of Label Studio, which nothing confirmed."""
+    """Report an unconfirmed address or token of Label Studio that a request offered."""
     if not project.offered_hostname:
         return
-    known, offered = shown(project.hostname), shown(project.offered_hostname)
-    what = f"its address as {offered}" if known != offered else "another token"
+    stored, offered = shown(project.hostname), shown(project.offered_hostname)
+    change = f"its address as {offered}" if stored != offered else "another token"
     yield Finding(
         "note",
         f"project {project.project_id} address",
-        f"a request gave {what}, which was refused: {known} and its token are used",
+        f"a request gave {change}, which was refused: {stored} and its token are used",
         f"If Label Studio moved there: {accept_hint(project)}; else see who reaches this port.",
     )
 
 
 def _webhook(settings: Settings, project: Project) -> Iterator[Finding]:
-    """A backend that Label Studio shows as connected may still have no webhook (see check_webhook)."""
+    """Check the webhook: a backend shown as connected may have none (see check_webhook)."""
     subject = f"project {project.project_id}"
     url = settings.label_studio_url or project.hostname
     try:

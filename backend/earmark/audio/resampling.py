@@ -1,0 +1,48 @@
+"""Streaming resampler (soxr), and clipping of samples to finite values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from earmark.audio.faults import no_samples
+
+LOUDEST = 1e6
+"""Samples are clipped to ±LOUDEST (full scale is 1.0), so that their power fits float32."""
+
+
+def resample_blocks(
+    blocks: Iterable[NDArray[np.float32]], rate: int, sample_rate: int, *, name: str
+) -> Iterator[NDArray[np.float32]]:
+    """Resample blocks of ``decode.native_blocks`` to a sample rate; yields as ``decode.read_blocks`` does."""
+    any_samples = False
+    for block in blocks if rate == sample_rate else _resampled(blocks, rate, sample_rate):
+        if block.size:
+            any_samples = True
+            yield finite(block)
+    if not any_samples:
+        raise no_samples(name)
+
+
+def finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a copy with NaN and infinity replaced by 0, clipped to ±``LOUDEST``."""
+    clean: NDArray[np.float32] = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(clean, -LOUDEST, LOUDEST, out=clean)
+
+
+def _resampled(
+    blocks: Iterable[NDArray[np.float32]], rate: int, sample_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    first: NDArray[np.float32] = np.empty(0, np.float32)
+    resampled_size = 0
+    for block in blocks:
+        first = first if first.size else block[:1]
+        resampled = stream.resample_chunk(block)
+        resampled_size += resampled.size
+        yield resampled
+    rest = stream.resample_chunk(np.empty(0, np.float32), last=True)
+    yield rest if resampled_size + rest.size else first  # a sample or two may resample to none
