@@ -30,7 +30,11 @@ SMALLEST_RISE_DB, SMALLEST_FALL_DB = 3.0, 1.5
 RISE_HOPS, FALL_HOPS = 8, 20
 """Hops on either side of an onset and of an offset whose mean levels are compared."""
 BACKGROUND_PERCENTILE = 15.0
-BACKGROUND_SECONDS = 30.0
+BLOCK_HOPS = 1500
+"""The background level is taken from the 45 s around each block of 15 s, and interpolated between blocks."""
+MEAN_HOPS = 5
+MOST_HOPS = 3000
+"""Of a region whose mean levels are taken; longer ones are sampled."""
 MARGIN_DB = 3.0
 """Levels this little above the background count as background."""
 LARGEST_WEIGHT_DB = 20.0
@@ -51,21 +55,18 @@ class EdgeRefiner:
     """
 
     def __init__(self, levels: NDArray[np.uint8], duration: float) -> None:
-        self._duration = duration
-        loudness = decibels(levels)
-        self._excess = np.maximum(loudness - _background(loudness) - MARGIN_DB, 0.0)
-        start = np.zeros((1, levels.shape[1]))
-        self._sums = np.concatenate([start, np.cumsum(self._excess, axis=0, dtype=np.float64)])
+        self._levels, self._duration = levels, duration
+        self._background = _background_blocks(levels)
 
     def refine(self, span: Span, reach_seconds: float = DETECTED_REACH_SECONDS) -> Span:
         """Return the span with each edge moved to the clearest change near it, if there is one."""
         start, end = span
         first, last = round(start / HOP_SECONDS), round(end / HOP_SECONDS)
-        last = min(max(last, first + 1), len(self._excess))
+        last = min(max(last, first + 1), len(self._levels))
         if first >= last:
             return span
-        mean = (self._sums[last] - self._sums[first]) / (last - first)
-        weights = np.minimum(mean, LARGEST_WEIGHT_DB) + SMALLEST_WEIGHT_DB
+        hops = np.arange(first, last, 1 + (last - first) // MOST_HOPS)
+        weights = np.minimum(self._excess(hops).mean(axis=0), LARGEST_WEIGHT_DB) + SMALLEST_WEIGHT_DB
         weights /= weights.sum()
         reach = min(reach_seconds, LARGEST_MOVE_SHARE * (end - start))
         onset = self._edge(start, reach, weights, RISE_HOPS, SMALLEST_RISE_DB, 1.0)
@@ -85,6 +86,13 @@ class EdgeRefiner:
                     _part(spans, refined, earlier, later)
         return refined
 
+    def _excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Levels above the background in dB, ``[len(hops), B]``."""
+        centres = (np.arange(len(self._background)) + 0.5) * BLOCK_HOPS
+        background = np.stack([np.interp(hops, centres, band) for band in self._background.T], axis=1)
+        above = decibels(self._levels[hops]) - background.astype(np.float32) - MARGIN_DB
+        return np.asarray(np.maximum(above, 0.0), dtype=np.float32)
+
     def _edge(
         self,
         at: float,
@@ -96,12 +104,14 @@ class EdgeRefiner:
     ) -> float:
         """The time in seconds of the largest rise (``sign`` 1) or fall (-1) within reach."""
         first = max(compared, int(np.ceil((at - reach) / HOP_SECONDS)))
-        last = min(len(self._excess) - compared, int((at + reach) / HOP_SECONDS))
+        last = min(len(self._levels) - compared, int((at + reach) / HOP_SECONDS))
         if first > last:
             return at
+        excess = self._excess(np.arange(first - compared, last + compared))
+        sums = np.concatenate([np.zeros((1, excess.shape[1])), np.cumsum(excess, axis=0, dtype=np.float64)])
         hops = np.arange(first, last + 1)
-        after = self._sums[hops + compared] - self._sums[hops]
-        before = self._sums[hops] - self._sums[hops - compared]
+        here = hops - first + compared
+        after, before = sums[here + compared] - sums[here], sums[here] - sums[here - compared]
         changes = np.maximum(sign * (after - before) / compared, 0.0) @ weights
         times = hops * HOP_SECONDS
         nearness = np.exp(-0.5 * ((times - at) / LIKELY_MOVE_SECONDS) ** 2)
@@ -119,30 +129,18 @@ def _part(spans: Sequence[Span], refined: list[Span], earlier: int, later: int) 
     refined[earlier] = (start, min(refined[earlier][1], boundary))
 
 
-def _background(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Background level ``[T, B]`` in dB: a low percentile of the 30 s around, by blocks between which it is
-    interpolated.
+def _background_blocks(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the background level in dB of each block, ``[blocks, B]``: a low percentile of 45 s around it.
+
+    Of means of 50 ms, as single hops of noise lie far below its level.
     """
-    block = round(BACKGROUND_SECONDS / HOP_SECONDS) // 2
-    count = max(1, len(loudness) // block)
-    bounds = [
-        (max(0, (number - 1) * block), (number + 2) * block if number < count - 1 else len(loudness))
-        for number in range(count)
-    ]
-    # Means of 50 ms, as single hops of noise lie far below its level
-    percentiles = np.stack(
-        [np.percentile(_means(loudness[first:last]), BACKGROUND_PERCENTILE, axis=0) for first, last in bounds]
-    )
-    if count == 1:
-        return np.broadcast_to(percentiles, loudness.shape).astype(np.float32)
-    centres = (np.arange(count) + 0.5) * block
-    hops = np.arange(len(loudness))
-    columns = [np.interp(hops, centres, column) for column in percentiles.T]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _means(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
-    whole = len(loudness) // 5 * 5
-    if not whole:
-        return loudness
-    return np.asarray(loudness[:whole].reshape(-1, 5, loudness.shape[1]).mean(axis=1))
+    count = max(1, len(levels) // BLOCK_HOPS)
+    percentiles = []
+    for number in range(count):
+        last = (number + 2) * BLOCK_HOPS if number < count - 1 else len(levels)
+        loudness = decibels(levels[max(0, number - 1) * BLOCK_HOPS : last])
+        whole = len(loudness) // MEAN_HOPS * MEAN_HOPS
+        if whole:
+            loudness = loudness[:whole].reshape(-1, MEAN_HOPS, loudness.shape[1]).mean(axis=1)
+        percentiles.append(np.percentile(loudness, BACKGROUND_PERCENTILE, axis=0))
+    return np.stack(percentiles).astype(np.float32)
