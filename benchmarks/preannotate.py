@@ -36,7 +36,7 @@ from earmark.jobs.redis_server import answers, connect, server_command
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning.training import learn
-from earmark.prediction.bulk import Selection, plan_run
+from earmark.prediction.bulk_plan import Selection, find_tasks, store_run
 from earmark.processes.supervisor import Child, supervised
 from earmark.services import Services
 from earmark.settings import Settings
@@ -117,7 +117,8 @@ def measure(bench: Bench, folder: Path, encoder: str, workers: int, kill: bool) 
     with Services(settings) as services, running(settings, environment, workers) as (connection, children):
         services.database.upgrade()
         project = make_project(bench, services)
-        run = plan_run(services, project, Selection.UNLABELLED)
+        needed = find_tasks(services, project, Selection.UNLABELLED)
+        run = store_run(services, project.key, Selection.UNLABELLED, needed.version, needed.tasks)
         assert run is not None
         started = time.perf_counter()
         while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -152,10 +151,6 @@ class Services:
                 remember_fault(session, address, error)
         except SQLAlchemyError as failure:
             log.warning("fault of a sound not stored", detail=str(error), error=str(failure))
-
-    def sound_path(self, address: str, access: LabelStudioAccess | None) -> Path:
-        """Return the file of a sound that was fetched before; raises as ``SoundSource.locate`` does."""
-        return self._source.locate(address, access, fetch=False).path
 
     def active(self, project_key: str) -> Version | None:
         """Return the version that serves a project now, read from the database; see ``answering``."""

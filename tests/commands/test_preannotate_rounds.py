@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from earmark.commands import preannotate
-from earmark.prediction import bulk as preannotation
-from earmark.prediction.bulk import Selection, TasksToPredict
+from earmark.prediction import bulk_plan as preannotation
+from earmark.prediction.bulk_plan import Selection, TasksToPredict
 from earmark.services import Services
 from earmark.store.models import Project
 from earmark.store.preannotations import (

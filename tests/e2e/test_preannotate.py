@@ -25,11 +25,12 @@ from earmark.jobs.redis_server import answers, connect, server_command
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning.training import learn
-from earmark.prediction.bulk import Selection, plan_run, process_chunks
+from earmark.prediction.bulk import process_chunks
+from earmark.prediction.bulk_plan import Selection, find_tasks, store_run
 from earmark.processes.supervisor import Child, Supervisor, supervised
 from earmark.services import Services
 from earmark.settings import Settings
-from earmark.store.models import PreannotationChunk, Project
+from earmark.store.models import Preannotation, PreannotationChunk, Project
 from earmark.store.preannotations import cancel_run, create_run, run_progress, unfinished_runs
 from earmark.store.projects import project_key
 
@@ -114,6 +115,12 @@ def start_worker(settings: Settings) -> Iterator[Callable[[], Child]]:
         supervisor.start(redis)
         supervisor.wait_until(redis, lambda: answers(settings), 30)
         yield lambda: _start(supervisor, settings, environment)
+
+
+def plan_run(services: Services, project: Project, selection: Selection) -> Preannotation | None:
+    """Store a run over the tasks that need a prediction, as the command does."""
+    needed = find_tasks(services, project, selection)
+    return store_run(services, project.key, selection, needed.version, needed.tasks)
 
 
 def _start(supervisor: Supervisor, settings: Settings, environment: dict[str, str]) -> Child:

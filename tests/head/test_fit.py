@@ -19,13 +19,14 @@ from earmark.encoders.logmel import LogmelEncoder
 from earmark.errors import NotEnoughAnnotationsError
 from earmark.head.evaluation import THRESHOLD_RANGE
 from earmark.head.examples import AnnotatedClip
-from earmark.head.fit import fit_control, fit_head
+from earmark.head.fit import fit_head
 from earmark.head.folds import assign_folds
 from earmark.head.metrics import lwlrap
 from earmark.head.model import Head
 from earmark.head.solver import Basis, solve
 from earmark.labels.controls import Control, ControlKind
 from earmark.labels.region import Region
+from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5

@@ -12,12 +12,13 @@ from scipy.special import expit
 
 from earmark.errors import NotEnoughAnnotationsError
 from earmark.head.examples import AnnotatedClip
-from earmark.head.fit import fit_control, fit_head
+from earmark.head.fit import fit_head
 from earmark.head.metrics import lwlrap
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior, fold_back
 from earmark.head.solver import Basis, Linear
 from earmark.labels.controls import Control, ControlKind
+from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5

@@ -13,11 +13,12 @@ from scipy.special import expit, softmax
 from earmark.head.calibration import TEMPERATURES, calibrate, noise_share, refined
 from earmark.head.evaluation import Data
 from earmark.head.examples import AnnotatedClip
-from earmark.head.fit import ControlReport, fit_control
+from earmark.head.fit import ControlReport
 from earmark.head.lda import Discriminant
 from earmark.head.metrics import calibration_error, lwlrap
 from earmark.head.model import ControlHead
 from earmark.labels.controls import Control, ControlKind
+from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
 
 LABELS = ("a", "b", "c", "d")

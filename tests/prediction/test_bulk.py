@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.prediction.bulk import (
-    CHUNK_SECONDS,
-    CHUNK_TASKS,
-    MOST_ATTEMPTS,
-    plan_remaining,
-    process_chunks,
-    split_chunks,
-)
+from earmark.prediction.bulk import MOST_ATTEMPTS, process_chunks
+from earmark.prediction.bulk_plan import CHUNK_SECONDS, CHUNK_TASKS, plan_remaining, split_chunks
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.models import PreannotationChunk

@@ -22,9 +22,10 @@ from earmark.labels.region import Region
 from earmark.prediction.postprocessing import (
     MIN_REGION_SECONDS,
     DetectedRegion,
-    find_regions,
+    find_stretches,
     frame_probabilities,
     predict_clip,
+    span_seconds,
 )
 from tests.pooling import mean_pool as pool
 
@@ -99,6 +100,17 @@ def test_sound_to_the_very_end_ends_at_the_end() -> None:
     # An encoder that rounds its frames down leaves a rest, which belongs to the last frame
     found = predict_clip(head_of(), [control()], pool, RATE, frames_with(5, (3.0, 5.0, 0)), 5.03)
     assert found.regions[0].end == 5.03
+
+
+def find_regions(
+    curve: NDArray[np.float32], threshold: float, rate: float, duration: float
+) -> list[tuple[float, float, float]]:
+    """Onset, offset and mean probability of each region of one label."""
+    return [
+        (*span, float(curve[first:last].mean()))
+        for first, last in find_stretches(curve, threshold, rate)
+        if (span := span_seconds(first, last, len(curve), rate, duration))
+    ]
 
 
 def test_gaps_are_bridged_and_blips_dropped() -> None:

@@ -32,7 +32,7 @@ from earmark.labels.config_changes import update_label_config
 from earmark.labelstudio.host_moves import confirm_offer
 from earmark.monitoring.prometheus import ApiMetrics
 from earmark.prediction.assistant import Assistant
-from earmark.prediction.bulk import plan_remaining
+from earmark.prediction.bulk_plan import plan_remaining
 from earmark.prediction.deduplication import record_predictions, task_number
 from earmark.prediction.drawn_regions import interactive_context
 from earmark.prediction.predictor import Predictions, Predictor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark.commands.common import AsJson, DataDir, ProjectName, find, opened, print_json
-from earmark.prediction.bulk import Selection
+from earmark.prediction.bulk_plan import Selection
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,7 +141,7 @@ def _plan(
     -------
     Ids of the new run, if there is one, and of unfinished runs that already contain some of the tasks.
     """
-    from earmark.prediction.bulk import find_tasks, store_run
+    from earmark.prediction.bulk_plan import find_tasks, store_run
     from earmark.store.preannotations import planned_tasks
 
     with console.status("looking through the tasks …") as status:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from earmark.errors import NotEnoughAnnotationsError, NotFiniteError
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.evaluation import Data, metrics, metrics_per_class, probabilities, thresholds
-from earmark.head.examples import AnnotatedClip, Examples, build_all, build_examples
+from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.folds import assign_folds
 from earmark.head.model import ControlHead, Head
 from earmark.head.model_selection import select_model
@@ -171,19 +171,6 @@ class ControlFit:
     head: ControlHead
     folds: tuple[ControlHead | None, ...]
     report: ControlReport
-
-
-def fit_control(
-    pool: Pool,
-    frame_rate: float,
-    control: Control,
-    clips: Sequence[AnnotatedClip],
-    prior: ControlHead | None = None,
-) -> tuple[ControlHead, ControlReport]:
-    """Fit and measure one control; parameters and errors are those of `fit_head`."""
-    examples = build_examples(pool, frame_rate, control, clips)
-    fitted = fit_examples(control, examples, prior)
-    return fitted.head, fitted.report
 
 
 def fit_examples(

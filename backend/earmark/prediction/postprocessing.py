@@ -159,7 +159,7 @@ def _regions(
     detected = [
         DetectedRegion(control.name, *span, labels[column], float(curves[first:last, column].mean()))
         for column, first, last in stretches
-        if (span := _seconds(first, last, len(curves), frame_rate, duration))
+        if (span := span_seconds(first, last, len(curves), frame_rate, duration))
     ]
     return detected, dict(zip(labels, curves.max(axis=0).tolist(), strict=True))
 
@@ -250,10 +250,8 @@ def frame_probabilities(
     return [np.clip(mean, 0.0, 1.0).astype(np.float32) for mean in means]
 
 
-def find_regions(
-    curve: NDArray[np.float32], threshold: float, frame_rate: float, duration: float
-) -> list[tuple[float, float, float]]:
-    """Return onset, offset (seconds) and mean probability of each region of one label.
+def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: float) -> list[tuple[int, int]]:
+    """Return ``(first, last + 1)`` frames of each region of one label.
 
     Parameters
     ----------
@@ -262,15 +260,6 @@ def find_regions(
     threshold
         Probability that a region must reach in some frame.
     """
-    return [
-        (*span, float(curve[first:last].mean()))
-        for first, last in find_stretches(curve, threshold, frame_rate)
-        if (span := _seconds(first, last, len(curve), frame_rate, duration))
-    ]
-
-
-def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: float) -> list[tuple[int, int]]:
-    """Return ``(first, last + 1)`` frames of each region of a label (see `find_regions`)."""
     candidates = runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
     merged: list[tuple[int, int]] = []
     for first, last in candidates:
@@ -283,7 +272,7 @@ def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: flo
     return merged
 
 
-def _seconds(
+def span_seconds(
     first: int, last: int, count: int, frame_rate: float, duration: float
 ) -> tuple[float, float] | None:
     """Return onset and offset in seconds of frames of ``count``; None where too short to be shown."""

@@ -295,7 +295,7 @@ class Preannotation(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     project_key: Mapped[str] = mapped_column(String(64), index=True)
     selection: Mapped[str] = mapped_column(String(16))
-    """Which tasks: see ``earmark.prediction.bulk``."""
+    """Which tasks: see ``earmark.prediction.bulk_plan``."""
     version: Mapped[str] = mapped_column(String(128))
     """Version that was active when the run was created; each chunk uses the one active at its own time."""
     created_at: Mapped[float]
