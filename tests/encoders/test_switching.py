@@ -18,6 +18,7 @@ from earmark import encoders
 from earmark.api.app import create_app
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.weights import identity_of
+from earmark.features.band_levels import BandLevelMeter
 from earmark.features.extractor import FrameStore
 from earmark.head.model import Head
 from earmark.jobs.dispatcher import due_jobs
@@ -142,8 +143,11 @@ def labels(answer: dict[str, Any]) -> list[list[str]]:
 
 
 def frames_of(settings: Settings) -> dict[str, set[str]]:
-    folder = settings.data_dir / "frames"
-    return {path.name: {file.stem for file in path.rglob("*.frames")} for path in folder.iterdir()}
+    """Digests of the sounds with stored frames, by encoder identity; band levels belong to no encoder."""
+    folders = (
+        path for path in (settings.data_dir / "frames").iterdir() if path.name != BandLevelMeter.identity
+    )
+    return {path.name: {file.stem for file in path.rglob("*.frames")} for path in folders}
 
 
 def test_switching_and_back_is_instant_and_loses_nothing(
