@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.common import free_port, progress, report
 from benchmarks.reference import random_checkpoint
 from earmark.encoders import get_encoder, registry
+from earmark.features.band_levels import BANDS, HOP_SECONDS, BandLevelMeter
 from earmark.features.extractor import EncodedSound, FrameStore
 from earmark.processes.stack import api_url, start_backend
 from earmark.processes.supervisor import supervised
@@ -148,13 +149,16 @@ def make_clips(settings: Settings, folder: Path, count: int) -> list[Made]:
     encoder = get_encoder(settings, at_once=False)
     store, identity = FrameStore(settings.data_dir / "frames"), encoder.identity
     rate, dim = encoder.frame_rate, encoder.frame_dim
+    levels = random.integers(0, 200, (round(CLIP_SECONDS / HOP_SECONDS), BANDS), dtype=np.uint8)
     spectra = random.gamma(0.5, 1.0, (len(LABELS), dim)).astype(np.float32)
     made = []
     for number in range(count):
         frames, result = make_frames(random, spectra, rate)
         path = folder / f"{number}.wav"
         soundfile.write(path, np.full(8, number / 100_000, dtype=np.float32), 8000, subtype="FLOAT")
-        store.save(EncodedSound(sha256_of(path), CLIP_SECONDS, frames.astype(np.float16)), identity)
+        digest = sha256_of(path)
+        store.save(EncodedSound(digest, CLIP_SECONDS, frames.astype(np.float16)), identity)
+        store.save(EncodedSound(digest, CLIP_SECONDS, levels), BandLevelMeter.identity)
         made.append(Made(path, result))
     return made
 
