@@ -128,6 +128,6 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
         assert len(own) == 3
         for before_it, after in itertools.pairwise(own):
             assert before_it.finished_at <= after.started_at
-    assert len(list((tmp_path / "frames").rglob("*.frames"))) == 8
+    assert len(list((tmp_path / "frames").glob("logmel-*/*/*.frames"))) == 8
     settings = Settings(_env_file=None, data_dir=tmp_path / "worker0")
     assert not (settings.data_dir / "frames").exists()
