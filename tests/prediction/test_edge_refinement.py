@@ -82,6 +82,16 @@ spans = st.builds(
 )
 
 
+@pytest.mark.parametrize("detected", [(0.6, 5.4), (0.6, 3.9), (1.9, 6.0)])
+def test_background_at_the_ends_of_a_detected_region_is_cut_off(event: EdgeRefiner, detected: Span) -> None:
+    (refined,) = event.refine_all([detected])
+    assert np.allclose(refined, EVENT, atol=0.02)
+
+
+def test_a_detected_region_of_background_alone_stays(event: EdgeRefiner) -> None:
+    assert event.refine_all([(5.0, 7.0)]) == [(5.0, 7.0)]
+
+
 @given(levels=st.integers(0, 2**32 - 1), detected=st.lists(spans, max_size=8))
 def test_what_did_not_overlap_does_not_overlap_afterwards(levels: int, detected: list[Span]) -> None:
     random = np.random.default_rng(levels)

@@ -8,6 +8,7 @@ stands above the background in them, so that another sound's edges count less.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,10 @@ BACKGROUND_PERCENTILE = 15.0
 BLOCK_HOPS = 1500
 """The background level is taken from the 45 s around each block of 15 s, and interpolated between blocks."""
 MEAN_HOPS = 5
+AUDIBLE_DB = 1.0
+"""From this level above the background on, a mean over bands by weight, something sounds."""
+TRIMMED_HOPS = 1000
+"""Longest background that is cut off at either end of a detected region."""
 MOST_HOPS = 3000
 """Of a region whose mean levels are taken; longer ones are sampled."""
 MARGIN_DB = 3.0
@@ -61,13 +66,10 @@ class EdgeRefiner:
     def refine(self, span: Span, reach_seconds: float = DETECTED_REACH_SECONDS) -> Span:
         """Return the span with each edge moved to the clearest change near it, if there is one."""
         start, end = span
-        first, last = round(start / HOP_SECONDS), round(end / HOP_SECONDS)
-        last = min(max(last, first + 1), len(self._levels))
+        first, last = self._hops(span)
         if first >= last:
             return span
-        hops = np.arange(first, last, 1 + (last - first) // MOST_HOPS)
-        weights = np.minimum(self._excess(hops).mean(axis=0), LARGEST_WEIGHT_DB) + SMALLEST_WEIGHT_DB
-        weights /= weights.sum()
+        weights = self._weights(first, last)
         reach = min(reach_seconds, LARGEST_MOVE_SHARE * (end - start))
         onset = self._edge(start, reach, weights, RISE_HOPS, SMALLEST_RISE_DB, 1.0)
         offset = self._edge(end, reach, weights, FALL_HOPS, SMALLEST_FALL_DB, -1.0)
@@ -75,8 +77,11 @@ class EdgeRefiner:
         return (onset, offset) if offset - onset >= min(SHORTEST_SECONDS, end - start) else span
 
     def refine_all(self, spans: Sequence[Span]) -> list[Span]:
-        """Refine detected regions; two of them that did not overlap do not overlap afterwards."""
-        refined = [self.refine(span) for span in spans]
+        """Refine detected regions, without background at their ends.
+
+        Two of them that did not overlap do not overlap afterwards.
+        """
+        refined = [self.refine(self._trimmed(span)) for span in spans]
         order = sorted(range(len(spans)), key=lambda index: spans[index])
         for position, earlier in enumerate(order):
             for later in order[position + 1 :]:
@@ -93,11 +98,40 @@ class EdgeRefiner:
         above = decibels(self._levels[hops]) - background.astype(np.float32) - MARGIN_DB
         return np.asarray(np.maximum(above, 0.0), dtype=np.float32)
 
+    def _hops(self, span: Span) -> tuple[int, int]:
+        """Return the first hop of a span, and the one after its last."""
+        first = round(span[0] / HOP_SECONDS)
+        return first, min(max(round(span[1] / HOP_SECONDS), first + 1), len(self._levels))
+
+    def _weights(self, first: int, last: int) -> NDArray[np.floating[Any]]:
+        """Return weights of the bands ``[B]``, sum 1, by how far the sound stands above the background."""
+        hops = np.arange(first, last, 1 + (last - first) // MOST_HOPS)
+        weights = np.minimum(self._excess(hops).mean(axis=0), LARGEST_WEIGHT_DB) + SMALLEST_WEIGHT_DB
+        return np.asarray(weights / weights.sum())
+
+    def _trimmed(self, span: Span) -> Span:
+        """Return the span without the background at its ends, if anything in it stands above that."""
+        first, last = self._hops(span)
+        if last - first <= 4 * MEAN_HOPS:
+            return span
+        weights, count = self._weights(first, last), min(last - first, TRIMMED_HOPS)
+        kernel = np.full(MEAN_HOPS, 1 / MEAN_HOPS)
+        head, tail = (
+            np.flatnonzero(np.convolve(self._excess(hops) @ weights, kernel, "same") >= AUDIBLE_DB)
+            for hops in (np.arange(first, first + count), np.arange(last - count, last))
+        )
+        if not head.size or not tail.size:
+            return span
+        start = span[0] if head[0] <= MEAN_HOPS else (first + int(head[0])) * HOP_SECONDS
+        rest = count - 1 - int(tail[-1])
+        end = span[1] if rest <= MEAN_HOPS else (last - rest) * HOP_SECONDS
+        return (start, end) if end - start >= SHORTEST_SECONDS else span
+
     def _edge(
         self,
         at: float,
         reach: float,
-        weights: NDArray[np.float64],
+        weights: NDArray[np.floating[Any]],
         compared: int,
         smallest_db: float,
         sign: float,
