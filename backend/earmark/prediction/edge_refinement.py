@@ -93,9 +93,12 @@ class EdgeRefiner:
 
     def _excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
         """Levels above the background in dB, ``[len(hops), B]``."""
-        centres = (np.arange(len(self._background)) + 0.5) * BLOCK_HOPS
-        background = np.stack([np.interp(hops, centres, band) for band in self._background.T], axis=1)
-        above = decibels(self._levels[hops]) - background.astype(np.float32) - MARGIN_DB
+        place = np.clip(hops / BLOCK_HOPS - 0.5, 0.0, len(self._background) - 1.0)
+        before = place.astype(np.intp)
+        after = np.minimum(before + 1, len(self._background) - 1)
+        share = (place - before).astype(np.float32)[:, None]
+        background = self._background[before] * (1 - share) + self._background[after] * share
+        above = decibels(self._levels[hops]) - background - MARGIN_DB
         return np.asarray(np.maximum(above, 0.0), dtype=np.float32)
 
     def _hops(self, span: Span) -> tuple[int, int]:
