@@ -36,6 +36,8 @@ BLOCK_HOPS = 1500
 MEAN_HOPS = 5
 AUDIBLE_DB = 1.0
 """From this level above the background on, a mean over bands by weight, something sounds."""
+WHOLE_HOPS = 6000
+"""Of a sound whose levels above the background are computed once for all regions; longer ones take memory."""
 TRIMMED_HOPS = 1000
 """Longest background that is cut off at either end of a detected region."""
 MOST_HOPS = 3000
@@ -62,6 +64,8 @@ class EdgeRefiner:
     def __init__(self, levels: NDArray[np.uint8], duration: float) -> None:
         self._levels, self._duration = levels, duration
         self._background = _background_blocks(levels)
+        short = len(levels) <= WHOLE_HOPS
+        self._whole = self._measured_excess(np.arange(len(levels))) if short else None
 
     def refine(self, span: Span, reach_seconds: float = DETECTED_REACH_SECONDS) -> Span:
         """Return the span with each edge moved to the clearest change near it, if there is one."""
@@ -93,6 +97,9 @@ class EdgeRefiner:
 
     def _excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
         """Levels above the background in dB, ``[len(hops), B]``."""
+        return self._measured_excess(hops) if self._whole is None else self._whole[hops]
+
+    def _measured_excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
         place = np.clip(hops / BLOCK_HOPS - 0.5, 0.0, len(self._background) - 1.0)
         before = place.astype(np.intp)
         after = np.minimum(before + 1, len(self._background) - 1)
