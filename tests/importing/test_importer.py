@@ -227,9 +227,19 @@ def test_a_request_that_was_cut_off_is_waited_for(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt), first.acquire(lambda identity: True), first.sending("b"):
         raise KeyboardInterrupt
     (note,) = tmp_path.glob("*.sent")
-    note.write_text(json.dumps({"identity": "b", "at": time.time() - import_lock.SETTLE_SECONDS}))
-    with ImportLock(tmp_path, "project 1").acquire(lambda identity: False):
-        pass
+    entries = json.loads(note.read_text())
+    assert [entry["identity"] for entry in entries][-1] == "b"
+    entries[-1]["at"] = time.time() - import_lock.SETTLE_SECONDS
+    note.write_text(json.dumps(entries))
+    looks.clear()
+
+    def never(identity: str) -> bool:
+        looks.append(identity)
+        assert len(looks) == 1, "it is long overdue"
+        return False
+
+    with ImportLock(tmp_path, "project 1").acquire(never):
+        assert looks == ["b"]
 
 
 def test_two_imports_take_turns(tmp_path: Path) -> None:
