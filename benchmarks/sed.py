@@ -24,7 +24,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.common import progress
-from benchmarks.sed_mixes import SAMPLE_RATE, Event, Mix, load_sources, make_backgrounds, make_mixes
+from benchmarks.sed_mixes import Mix, load_sources, make_backgrounds, make_mixes
 from benchmarks.sed_scores import scores
 from earmark.encoders import get_encoder
 from earmark.encoders.base import Encoder
@@ -37,7 +37,7 @@ from earmark.labels.region import Region
 from earmark.prediction.overlap import runs
 from earmark.prediction.postprocessing import frame_probabilities, predict_clip
 from earmark.settings import Settings
-from scripts.demo_clips import make_clips
+from scripts.demo_clips import SAMPLE_RATE, Event, make_clips
 
 SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
 CONTROL = "label"
@@ -150,8 +150,7 @@ def demo_mixes(folder: Path, count: int) -> list[Mix]:
     mixes = []
     for clip in make_clips(folder, count):
         samples, _ = soundfile.read(folder / clip.name)
-        events = tuple(Event(event.onset, event.offset, event.label) for event in clip.events)
-        mixes.append(Mix(clip.name, samples, events))
+        mixes.append(Mix(clip.name, samples, clip.events))
     return mixes
 
 

@@ -12,29 +12,19 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from scripts.demo_clips import SAMPLE_RATE, Event
 from scripts.demo_sounds import SOUNDS
 
 Samples = NDArray[np.float64]
 
-SAMPLE_RATE = 32_000
 HOP = 320
 """Samples: 10 ms, the finest that a source is trimmed to."""
 FLOOR_DB = 30.0
 """A source is trimmed to where its level is this close to its loudest 10 ms."""
 LONGEST_EVENT_SECONDS = 5.0
-SHORTEST_EVENT_SECONDS = 0.15
 SNR_DB = (0.0, 24.0)
 EVENTS = (3, 5)
 SECONDS = (12.0, 30.0)
-
-
-@dataclass(frozen=True)
-class Event:
-    """A sound. ``onset`` and ``offset``: seconds from the start of its mix."""
-
-    onset: float
-    offset: float
-    label: str
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import sed_eval
 from scipy.optimize import linear_sum_assignment
 
-from benchmarks.sed_mixes import Event
+from scripts.demo_clips import Event
 
 DRAW, DELETE, RELABEL, DRAG = 3.0, 1.0, 2.0, 1.0
 """Effort of drawing a region, deleting one, giving it another label, and dragging one of its edges."""

@@ -82,7 +82,7 @@ def running_label_studio(folder: Path, **variables: str) -> Iterator[RunningLabe
     named = os.environ.get("LABEL_STUDIO_EXECUTABLE")
     executable = Path(named) if named else ROOT / ".venv-label-studio" / "bin" / "label-studio"
     if not executable.is_file():
-        pytest.skip("make .venv-label-studio")
+        pytest.skip("Label Studio is not installed: make .venv-label-studio")
     account = ("test@example.com", "a-test-password", "0123456789abcdef0123456789abcdef01234567")
     document_root = folder / "served"
     # Supervised, so that it ends with the tests when they are terminated, too.

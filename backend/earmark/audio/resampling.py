@@ -19,7 +19,7 @@ def resample_blocks(
 ) -> Iterator[NDArray[np.float32]]:
     """Resample blocks of ``decode.native_blocks`` to a sample rate; yields as ``decode.read_blocks`` does."""
     any_samples = False
-    for block in blocks if rate == sample_rate else _resampled(blocks, rate, sample_rate):
+    for block in resample(blocks, rate, sample_rate):
         if block.size:
             any_samples = True
             yield finite(block)
@@ -33,9 +33,21 @@ def finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(clean, -LOUDEST, LOUDEST, out=clean)
 
 
-def _resampled(
+def resample(
     blocks: Iterable[NDArray[np.float32]], rate: int, sample_rate: int
 ) -> Iterator[NDArray[np.float32]]:
+    """Resample a stream in bounded memory; blocks may come out empty.
+
+    Parameters
+    ----------
+    blocks
+        Samples float32 ``[n]`` at ``rate`` per second.
+    sample_rate
+        Samples per second of what is yielded, float32 ``[m]``.
+    """
+    if rate == sample_rate:
+        yield from blocks
+        return
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
     first: NDArray[np.float32] = np.empty(0, np.float32)
     resampled_size = 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
+from earmark.audio.resampling import resample
 from earmark.encoders import registry
 from earmark.encoders.base import Encoder, Tagger
 from earmark.encoders.combination import combined_identity, distinct_classes
@@ -104,17 +104,4 @@ class CombinedEncoder:
         return weights, bias
 
     def _encoding(self, member: Encoder) -> _Encoding:
-        return lambda blocks: member.frames(_resampled(blocks, self.sample_rate, member.sample_rate))
-
-
-def _resampled(
-    blocks: Iterable[NDArray[np.float32]], rate: int, wanted: int
-) -> Iterator[NDArray[np.float32]]:
-    """Resample a stream, in bounded memory."""
-    if rate == wanted:
-        yield from blocks
-        return
-    resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32")
-    for block in blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+        return lambda blocks: member.frames(resample(blocks, self.sample_rate, member.sample_rate))

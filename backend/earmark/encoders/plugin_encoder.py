@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PluginEncoder:
-    """See `Encoder`. Raises `EncoderPluginError` where the plug-in's encoder fails or breaks its promise."""
+    """Adapter of a plug-in's encoder; raises `EncoderPluginError` where that fails or breaks its promise."""
 
     def __init__(self, spec: EncoderSpec, encoder: Encoder, identity: str) -> None:
         self._encoder, self._spec = encoder, spec
@@ -82,7 +82,7 @@ class PluginEncoder:
 
 
 class TaggingPluginEncoder(PluginEncoder):
-    """See `Tagger`: an encoder of a plug-in whose entry has class names."""
+    """Adapter of a plug-in's encoder with a classifier of its own; see `Tagger`."""
 
     def class_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Its own classifier; see `Tagger.class_layer`."""

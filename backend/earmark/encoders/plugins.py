@@ -75,11 +75,13 @@ def _loaded(name: str) -> EncoderSpec | str:
         if name in _RESERVED:
             raise _UnusableError("Earmark has an encoder of this name itself, which is used")
         if len(entries) > 1:
-            raise _UnusableError("only one package may add this name: uninstall the others")
+            raise _UnusableError("only one package may add this name")
         return _guarded_entry(_checked(name, _imported(entries[0])))
     except _UnusableError as error:
         packages = " and ".join(_package(entry) for entry in entries)
-        return f"The encoder plug-in {name!r} of {packages} cannot be used: {error}."
+        return (
+            f"The encoder plug-in {name!r} of {packages} cannot be used, so update or uninstall it: {error}."
+        )
 
 
 def _imported(entry: EntryPoint) -> object:

@@ -52,7 +52,7 @@ class FrameExtractor:
         The encoder's identity; a stored sound is returned without the encoder being built.
     encoder
         Returns the encoder when something new must be encoded.
-    way
+    priority_lock
         Priority lock between processes; None for a process alone.
     combination
         The encoder where it is a combination, whose frames are stored for each member; else None.
@@ -64,10 +64,10 @@ class FrameExtractor:
         store: FrameStore,
         identity: str,
         encoder: Callable[[], Encoder],
-        way: PriorityLock | None = None,
+        priority_lock: PriorityLock | None = None,
         combination: CombinedEncoder | None = None,
     ) -> None:
-        self._source, self._store, self._way = source, store, way
+        self._source, self._store, self._priority_lock = source, store, priority_lock
         self.identity = identity
         self._encoder, self._combination = encoder, combination
         self._meter = BandLevelMeter()
@@ -126,8 +126,7 @@ class FrameExtractor:
         if stored is not None:
             return stored
         with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
-            stored = self._load(located.digest)  # another thread may have been first
-            return stored or self._encode_absent(located, _name_in(address), deadline)
+            return self._encode_absent(located, _name_in(address), deadline)
 
     def holds(self, located: LocatedSound) -> bool:
         """Whether the frames of a file are stored on this machine."""
@@ -155,12 +154,14 @@ class FrameExtractor:
 
     def _encode_absent(self, located: LocatedSound, name: str, deadline: Deadline) -> EncodedSound:
         """Encode with those encoders whose frames are missing, measure missing levels, and store all that."""
+        # Another thread may have been first, with all of them or with some
         sounds = {identity: self._store.load(located.digest, identity) for identity in self._stored_as}
         members: list[Encoder | BandLevelMeter] = [self._meter]
         if any(sounds[identity] is None for identity in self._stored_as[:-1]):
             members += self._members()  # not for levels alone: an encoder takes seconds to build
         absent = [member for member in members if sounds[member.identity] is None]
-        for member, sound in zip(absent, self._encode(located, absent, name, deadline), strict=True):
+        encoded = self._encode(located, absent, name, deadline) if absent else []
+        for member, sound in zip(absent, encoded, strict=True):
             self._store.keep(sound, member.identity)
             sounds[member.identity] = sound
         return self._joined([sound for sound in sounds.values() if sound is not None])
@@ -204,7 +205,7 @@ class FrameExtractor:
             return EncodedSound(located.digest, samples / encoder.sample_rate, frames)
 
         rate, native = native_blocks(located.path, name=name)
-        with closing(native), self._way.priority() if self._way else nullcontext():
+        with closing(native), self._priority_lock.priority() if self._priority_lock else nullcontext():
             blocks = self._paced(native, rate)
             if len(encoders) == 1:
                 return [encode(encoders[0], blocks)]
@@ -214,8 +215,8 @@ class FrameExtractor:
         """Yield the blocks; in the background, yield priority to predictions now and then."""
         samples, asked_at = 0, -rate * YIELD_EVERY_SECONDS
         for block in blocks:
-            if self._way and samples - asked_at >= rate * YIELD_EVERY_SECONDS:
-                self._way.yield_priority()
+            if self._priority_lock and samples - asked_at >= rate * YIELD_EVERY_SECONDS:
+                self._priority_lock.yield_priority()
                 asked_at = samples
             samples += block.size
             yield block

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from earmark.chunks import weighted_chunks
 from earmark.errors import LabelStudioError
 from earmark.importing.completing import Completion, Labels
 from earmark.importing.destinations import Destination
@@ -133,7 +134,8 @@ class Importer:
             self._with_retries(partial(self._complete, batch, outcome), should_stop)
         done = 0
         with _cut_batches() as ready:
-            for batch in _batches(todo, self._destination):
+            most_files, most_bytes = self._destination.batch_files, self._destination.batch_bytes
+            for batch in weighted_chunks(todo, lambda sound: sound.facts.size, most_files, most_bytes):
                 if should_stop():
                     outcome.interrupted = True
                     break
@@ -271,17 +273,3 @@ def _cut_batches() -> Iterator[Callable[[Sequence[Sound]], Any]]:
                         sound.path.unlink(missing_ok=True)
 
         yield ready
-
-
-def _batches(sounds: Sequence[Sound], destination: Destination) -> Iterator[list[Sound]]:
-    batch: list[Sound] = []
-    total = 0
-    for sound in sounds:
-        size = sound.facts.size
-        if batch and (len(batch) == destination.batch_files or total + size > destination.batch_bytes):
-            yield batch
-            batch, total = [], 0
-        batch.append(sound)
-        total += size
-    if batch:
-        yield batch

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from earmark.chunks import weighted_chunks
 from earmark.encoders.registry import with_classes
 from earmark.errors import NotEnoughAnnotationsError
 from earmark.labels.controls import parse_label_config
@@ -121,16 +122,8 @@ def plan_remaining(services: Services, key: str, version: str, tasks: Iterable[o
 
 def split_chunks(tasks: Iterable[tuple[int, float]]) -> Iterator[list[int]]:
     """Split tasks, each with the seconds of its sound, into chunks."""
-    chunk: list[int] = []
-    seconds = 0.0
-    for number, length in tasks:
-        if chunk and (len(chunk) >= CHUNK_TASKS or seconds + length > CHUNK_SECONDS):
-            yield chunk
-            chunk, seconds = [], 0.0
-        chunk.append(number)
-        seconds += length
-    if chunk:
-        yield chunk
+    for chunk in weighted_chunks(tasks, lambda task: task[1], CHUNK_TASKS, CHUNK_SECONDS):
+        yield [number for number, _ in chunk]
 
 
 def task_filters(selection: Selection) -> tuple[Filter, ...]:

@@ -91,7 +91,6 @@ def predict_clip(
     levels
         Band levels of the recording, by which edges of regions are refined; without them they lie on frames.
     """
-    refiner = EdgeRefiner(levels, duration) if levels is not None else None
     regions: list[DetectedRegion] = []
     tags: dict[str, tuple[tuple[str, float], ...]] = {}
     probabilities: dict[str, dict[str, float]] = {}
@@ -111,7 +110,8 @@ def predict_clip(
         if control.kind == "regions":
             doubted = doubted_labels(control, tag_probabilities)
             detected, by_label = _regions(control, fitted, output, doubted, frame_rate, duration)
-            detected = _refined(detected, refiner) if refiner else detected
+            if levels is not None and detected:
+                detected = _refined(detected, EdgeRefiner(levels, duration))
             regions += detected
             probabilities[control.name] = by_label
             region_strengths.append(RegionStrengths(control, frozenset(by_label), _strengths(detected)))

@@ -98,8 +98,9 @@ def is_write_window_at_pace(database: Database, key: str) -> bool:
     now = time.time()
     with database.read() as session:
         latest = activity(session, key, now)
-    if latest.is_idle(now):
-        time.sleep(IDLE_PAUSE_SECONDS)
+    if not latest.is_idle(now):
+        return latest.is_window(now)
+    time.sleep(IDLE_PAUSE_SECONDS)
     return is_write_window(database, key)
 
 
