@@ -38,6 +38,7 @@ from earmark.prediction.overlap import runs
 from earmark.prediction.postprocessing import frame_probabilities, predict_clip
 from earmark.settings import Settings
 from scripts.demo_clips import SAMPLE_RATE, Event, make_clips
+from scripts.demo_recordings import Calls, RecordingsError, fetch_recordings, load_calls
 
 SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
 CONTROL = "label"
@@ -175,7 +176,7 @@ def main(quick: bool = False) -> None:
     if not SHARED_AUDIO.is_dir():
         sys.exit(f"{SHARED_AUDIO} is not here: this benchmark needs the shared audio beside the project.")
     rng = np.random.default_rng(SEED)
-    sources = load_sources(SHARED_AUDIO, rng)
+    sources = load_sources(SHARED_AUDIO, _animal_calls(), rng)
     count = 12 if quick else 30
     annotated = [ANNOTATED[0], count] if quick else list(ANNOTATED)
     train = make_mixes(sources.train, sources.labels, count, "train", rng)
@@ -209,6 +210,15 @@ def main(quick: bool = False) -> None:
             progress(f"{name}, demo's clips: effort {figures['effort_ratio']:.3f}")
     headline = results[HEADLINE][str(annotated[-1])]
     print(json.dumps(_rounded(headline | results)), flush=True)
+
+
+def _animal_calls() -> dict[str, Calls]:
+    with TemporaryDirectory() as folder:
+        try:
+            return load_calls(fetch_recordings(Path(folder)))
+        except RecordingsError as error:
+            progress(f"without the demo's animals: {error}")
+            return {}
 
 
 def _at(mix: Mix, rate: int) -> NDArray[np.float32]:

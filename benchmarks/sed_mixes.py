@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from scripts.demo_clips import SAMPLE_RATE, Event
+from scripts.demo_animals import hum
+from scripts.demo_clips import SAMPLE_RATE, Event, background_noise
+from scripts.demo_recordings import Calls
 from scripts.demo_sounds import SOUNDS
 
 Samples = NDArray[np.float64]
@@ -54,8 +56,18 @@ class Sources:
         return tuple(sorted(self.train))
 
 
-def load_sources(audio: Path, rng: np.random.Generator, synthesised: int = 6) -> Sources:
-    """Read instruments and foreground sounds of the shared audio folder, and synthesise the demo's sounds."""
+def load_sources(
+    audio: Path, calls: Mapping[str, Calls], rng: np.random.Generator, synthesised: int = 6
+) -> Sources:
+    """Return instruments and foreground sounds of the shared audio folder, and the demo's sounds.
+
+    Parameters
+    ----------
+    calls
+        Of the demo's animals, by label; empty where they cannot be had.
+    synthesised
+        Number of sounds of each kind that the demo synthesises.
+    """
     files: dict[str, list[Path]] = {}
     with (audio / "instruments" / "labels.csv").open(newline="") as table:
         for row in csv.DictReader(table):
@@ -75,6 +87,9 @@ def load_sources(audio: Path, rng: np.random.Generator, synthesised: int = 6) ->
             sources[label] = [
                 _trimmed(maker.make(round(length * SAMPLE_RATE), SAMPLE_RATE, rng)) for length in lengths
             ]
+    for label, recorded in sorted(calls.items()):
+        train[label] = [_trimmed(call) for call in recorded.training]
+        test[label] = [_trimmed(call) for call in recorded.testing]
     return Sources(train, test)
 
 
@@ -134,17 +149,8 @@ def _cut(sound: Samples, rng: np.random.Generator) -> Samples:
 
 
 def _background(length: int, rng: np.random.Generator) -> Samples:
-    """Pink to brown noise, some of it with a hum or a slow swell; RMS between -50 and -30 dB."""
-    frequencies = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
-    spectrum = np.fft.rfft(rng.standard_normal(length)) / frequencies ** rng.uniform(0.4, 1.0)
-    noise = np.fft.irfft(spectrum, length)
-    noise /= np.sqrt(_power(noise))
-    time = np.arange(length) / SAMPLE_RATE
-    if rng.random() < 0.3:
-        hum = rng.choice([50.0, 60.0])
-        noise += sum(0.4 / k * np.sin(2 * np.pi * hum * k * time + k) for k in range(1, 5))
-    if rng.random() < 0.5:
-        noise *= 1 + 0.4 * np.sin(2 * np.pi * rng.uniform(0.05, 0.3) * time + rng.uniform(0, 6.28))
+    """The demo's noise or hum, RMS between -50 and -30 dB."""
+    noise = (background_noise, hum)[int(rng.integers(2))](length, rng)
     return np.asarray(noise * 10 ** (rng.uniform(-50, -30) / 20) / np.sqrt(_power(noise)))
 
 

@@ -157,18 +157,18 @@ def _at_level(sound: Samples, level: float) -> Samples:
     return np.asarray(sound * (10 ** (level / 20) / max(float(np.sqrt(np.mean(sound**2))), 1e-9)))
 
 
-def _hum(length: int, rng: np.random.Generator) -> Samples:
+def hum(length: int, rng: np.random.Generator) -> Samples:
     """Mains hum: 50 or 60 Hz with harmonics that fall off, and a little noise."""
     phase = 2 * np.pi * rng.choice([50.0, 60.0]) * np.arange(length) / SAMPLE_RATE
     tilt = rng.uniform(0.8, 1.6)
-    hum = np.zeros(length)
+    sound = np.zeros(length)
     for number in range(1, 13):
-        hum += rng.uniform(0.3, 1.0) * np.sin(number * phase + rng.uniform(0, 2 * np.pi)) / number**tilt
-    return hum + 0.1 * background_noise(length, rng)
+        sound += rng.uniform(0.3, 1.0) * np.sin(number * phase + rng.uniform(0, 2 * np.pi)) / number**tilt
+    return sound + 0.1 * background_noise(length, rng)
 
 
 def _rain(length: int, rng: np.random.Generator) -> Samples:
     return rain(length, SAMPLE_RATE, rng)
 
 
-BACKGROUNDS: tuple[Callable[[int, np.random.Generator], Samples], ...] = (_hum, background_noise, _rain)
+BACKGROUNDS: tuple[Callable[[int, np.random.Generator], Samples], ...] = (hum, background_noise, _rain)
