@@ -88,6 +88,16 @@ def test_background_at_the_ends_of_a_detected_region_is_cut_off(event: EdgeRefin
     assert np.allclose(refined, EVENT, atol=0.02)
 
 
+@pytest.mark.parametrize("detected", [(0.6, 5.4), (0.9, 4.9)])
+def test_noise_that_is_louder_for_a_moment_is_background(detected: Span) -> None:
+    """A tone in few bands, 25 dB above noise whose hops differ by more than the margin."""
+    time = np.arange(int(SECONDS * RATE)) / RATE
+    sounding = (time >= EVENT[0]) & (time < EVENT[1])
+    tone = 0.1 * np.sin(2 * np.pi * 440 * time) * sounding
+    (refined,) = refiner_of(tone + noise([], quiet=0.01)).refine_all([detected])
+    assert np.allclose(refined, EVENT, atol=0.03)
+
+
 def test_a_detected_region_of_background_alone_stays(event: EdgeRefiner) -> None:
     assert event.refine_all([(5.0, 7.0)]) == [(5.0, 7.0)]
 

@@ -120,7 +120,7 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         used = {names.get(label, label) for label in annotated}
         lacking = [label for label in control.labels if label not in used]
         if lacking and control.name in counted:
-            text = f"“{control.name}”: {_listed(lacking)} {_has(lacking)} no example yet"
+            text = f"“{control.name}”: {_listed(lacking)} {_has(lacking)} no example yet."
             yield Statement("labels", "note", text, "Annotate one, or two to be safe, and submit it.")
         gone = {
             label: uses
@@ -130,7 +130,7 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         if gone:
             text = (
                 f"“{control.name}”: annotations have {_listed(gone)}, which the label config does not have: "
-                f"{_count(sum(gone.values()), 'use')} that nothing is learnt from"
+                f"{_count(sum(gone.values()), 'use')} that nothing is learnt from."
             )
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 
@@ -143,7 +143,7 @@ def _renames(state: ProjectState) -> Iterator[Statement]:
         if pairs:
             text = (
                 f"“{control.name}”: {_listed(pairs)}; what was annotated and learnt under the former name "
-                "goes on under the new one"
+                "goes on under the new one."
             )
             yield Statement("renames", "fine", text)
 
@@ -164,7 +164,7 @@ def _disagreements(state: ProjectState) -> Iterator[Statement]:
         text = (
             f"“{pair['control']}”: {first} and {second} disagree on {count} of the "
             f"{_count(pair['shared'], 'task')} that both annotated (about {_listed(labels)}): "
-            f"{'task' if count == 1 else 'tasks'} {listed}{more}"
+            f"{'task' if count == 1 else 'tasks'} {listed}{more}."
         )
         remedy = (
             "Agree on what the labels mean, and correct these tasks: each of the two counts half until then."

@@ -34,8 +34,9 @@ BACKGROUND_PERCENTILE = 15.0
 BLOCK_HOPS = 1500
 """The background level is taken from the 45 s around each block of 15 s, and interpolated between blocks."""
 MEAN_HOPS = 5
-AUDIBLE_DB = 1.0
-"""From this level above the background on, a mean over bands by weight, something sounds."""
+AUDIBLE_DB, AUDIBLE_SHARE = 2.0, 0.15
+"""From this level above the background on, a mean over bands by weight, the region's sound is there; and from
+this share of its loudest tenth on, as noise is a few dB above its own percentile now and then."""
 WHOLE_HOPS = 6000
 """Of a sound whose levels above the background are computed once for all regions; longer ones take memory."""
 TRIMMED_HOPS = 1000
@@ -126,10 +127,12 @@ class EdgeRefiner:
             return span
         weights, count = self._weights(first, last), min(last - first, TRIMMED_HOPS)
         kernel = np.full(MEAN_HOPS, 1 / MEAN_HOPS)
-        head, tail = (
-            np.flatnonzero(np.convolve(self._excess(hops) @ weights, kernel, "same") >= AUDIBLE_DB)
+        loudness = [
+            np.convolve(self._excess(hops) @ weights, kernel, "same")
             for hops in (np.arange(first, first + count), np.arange(last - count, last))
-        )
+        ]
+        audible = max(AUDIBLE_DB, AUDIBLE_SHARE * float(np.percentile(np.concatenate(loudness), 90)))
+        head, tail = (np.flatnonzero(part >= audible) for part in loudness)
         if not head.size or not tail.size:
             return span
         start = span[0] if head[0] <= MEAN_HOPS else (first + int(head[0])) * HOP_SECONDS
