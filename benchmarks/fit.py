@@ -27,6 +27,7 @@ from benchmarks.common import progress, report
 from earmark.head.examples import Examples
 from earmark.head.fit import fit_examples
 from earmark.head.metrics import lwlrap
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.controls import Control
 
 ROWS, DIMENSIONS, LABELS = 10_000, 2048, 80
@@ -114,7 +115,7 @@ def ours(
         np.ones(len(rows), dtype=bool),
     )
     started = time.perf_counter()
-    fitted = fit_examples(Control("tags", "audio", "multiple", labels, "audio"), examples)
+    fitted = fit_examples(Control("tags", "audio", MULTIPLE_CHOICE, labels, "audio"), examples)
     return time.perf_counter() - started, fitted.head.probabilities(tested)
 
 

@@ -42,6 +42,7 @@ from earmark.head.fit import fit_head
 from earmark.head.metrics import calibration_error, lwlrap
 from earmark.head.model import Head
 from earmark.head.zero_shot import zero_shot_head
+from earmark.labels.control_types.choices import SINGLE_CHOICE
 from earmark.labels.controls import Control
 from earmark.settings import Settings
 
@@ -88,7 +89,7 @@ class Instruments:
                 names.append(row["labels"])
         labels = tuple(sorted(set(names)))
         classes = np.array([labels.index(name) for name in names])
-        start = zero_shot_head(encoder, [Control(CONTROL, "audio", "single", labels, "audio", SYNONYMS)])
+        start = zero_shot_head(encoder, [Control(CONTROL, "audio", SINGLE_CHOICE, labels, "audio", SYNONYMS)])
         return cls(tuple(clips), np.array(plain), classes, labels, encoder, start)
 
     def zero_shot(self) -> Scores | None:
@@ -120,7 +121,7 @@ class Instruments:
         test: NDArray[np.intp],
         start: Head | None,
     ) -> Scores:
-        control = Control(CONTROL, "audio", "single", self.labels, "audio", SYNONYMS)
+        control = Control(CONTROL, "audio", SINGLE_CHOICE, self.labels, "audio", SYNONYMS)
         taught = [
             replace(self.clips[clip], tags={control.name: frozenset([self.labels[label]])})
             for clip, label in zip(train, classes, strict=True)

@@ -32,6 +32,7 @@ from earmark.features.band_levels import BandLevelMeter
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.overlap import runs
@@ -86,7 +87,7 @@ def learn(encoder: Encoder, labels: Sequence[str], mixes: Sequence[Encoded]) -> 
 
 def control(labels: Sequence[str]) -> Control:
     """The regions control of these labels."""
-    return Control(CONTROL, "audio", "regions", tuple(labels), "audio")
+    return Control(CONTROL, "audio", REGION_LABELS, tuple(labels), "audio")
 
 
 def predict(encoder: Encoder, head: Head, labels: Sequence[str], one: Encoded) -> list[Event]:

@@ -187,7 +187,7 @@ class Loop:
 
     def lwlrap(self, task_ids: list[int], items: list[dict[str, Any]]) -> float:
         """Label-weighted label-ranking average precision of the clip tags against the truth."""
-        (tags,) = (c for c in parse_label_config(self.label_config) if c.kind != "regions")
+        (tags,) = (c for c in parse_label_config(self.label_config) if not c.type.draws_regions)
         truth = np.zeros((len(items), len(tags.labels)))
         scores = np.zeros_like(truth)
         for row, (number, item) in enumerate(zip(task_ids, items, strict=True)):

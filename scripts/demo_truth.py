@@ -13,7 +13,7 @@ def true_result(clip: DemoClip, controls: tuple[Control, ...]) -> list[dict[str,
     """The result that an annotator who hears everything would submit for a clip."""
     items: list[dict[str, Any]] = []
     for control in controls:
-        if control.kind == "regions":
+        if control.type.draws_regions:
             items += [
                 region_item(control, e.onset, e.offset, e.label, 1.0, clip.duration, f"{clip.name}-{n}")
                 for n, e in enumerate(clip.events)

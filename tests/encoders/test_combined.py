@@ -20,6 +20,7 @@ from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.yamnet import YamnetEncoder
 from earmark.encoders.yamnet_model import convert
 from earmark.head.zero_shot import zero_shot_head
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.controls import Control
 from earmark.settings import Settings
 from tests.encoders.yamnet_wheel import quantised_graph
@@ -154,7 +155,7 @@ def test_classes_of_all_members_are_told_apart(encoder: CombinedEncoder) -> None
 
 def test_the_zero_shot_head_is_the_first_encoders(encoder: CombinedEncoder) -> None:
     assert isinstance(encoder, Tagger)
-    control = Control("x", "audio", "multiple", ("Dog", "Siren"), "audio", {})
+    control = Control("x", "audio", MULTIPLE_CHOICE, ("Dog", "Siren"), "audio", {})
     head = zero_shot_head(encoder, [control])
     first = zero_shot_head(encoder.members[0], [control])
     assert head is not None

@@ -29,6 +29,7 @@ from earmark.encoders.yamnet_model import convert
 from earmark.encoders.yamnet_weights import fetch_model
 from earmark.errors import WeightsError
 from earmark.head.zero_shot import zero_shot_head
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.controls import Control
 from earmark.settings import Settings
 from tests.encoders.yamnet_wheel import quantised_graph
@@ -146,7 +147,7 @@ def test_the_conversion_only_removes_the_rounding(encoder: YamnetEncoder) -> Non
 
 
 def test_the_zero_shot_head_ranks_by_the_highest_score(encoder: YamnetEncoder) -> None:
-    control = Control("x", "audio", "multiple", ("Dog", "Siren", "Xyzzy"), "audio", {})
+    control = Control("x", "audio", MULTIPLE_CHOICE, ("Dog", "Siren", "Xyzzy"), "audio", {})
     head = zero_shot_head(encoder, [control])
     assert head is not None
     frames = encoder.frames([noise(4 * SAMPLE_RATE_HZ)])

@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from earmark.head.calibration import OUTLIER_RATES, calibrate, frequencies
 from earmark.head.evaluation import Data
+from earmark.labels.control_types.choices import SINGLE_CHOICE
 
 
 def test_frequencies_that_differ_by_chance_are_taken_as_equal() -> None:
@@ -38,7 +39,9 @@ def drawn(odd: float, seed: int = 5, count: int = 600) -> tuple[Data, NDArray[An
     folds, unit = np.zeros(count, dtype=np.intp), np.ones(count, dtype=bool)
     weights = np.ones((count, 4))
     targets = np.eye(4, dtype=bool)[said]
-    return Data("single", targets, weights, names, folds, unit, None, np.zeros(4, dtype=bool)), 2 * logits
+    return Data(
+        SINGLE_CHOICE, targets, weights, names, folds, unit, None, np.zeros(4, dtype=bool)
+    ), 2 * logits
 
 
 def test_a_temperature_is_found() -> None:

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from earmark.head import examples as module
 from earmark.head.examples import AnnotatedClip, Examples, build_examples
 from earmark.head.windows import frames_between, pool_stretches, pool_windows, window_length, window_starts
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5
-EVENTS = Control("events", "audio", "regions", ("dog", "bell"), "audio")
-KIND = Control("kind", "audio", "single", ("indoor", "outdoor"), "audio")
-TAGS = Control("tags", "audio", "multiple", ("wind", "rain"), "audio")
+EVENTS = Control("events", "audio", REGION_LABELS, ("dog", "bell"), "audio")
+KIND = Control("kind", "audio", SINGLE_CHOICE, ("indoor", "outdoor"), "audio")
+TAGS = Control("tags", "audio", MULTIPLE_CHOICE, ("wind", "rain"), "audio")
 
 
 def ramp(count: int) -> NDArray[np.float32]:

@@ -24,7 +24,10 @@ from earmark.head.folds import assign_folds
 from earmark.head.metrics import lwlrap
 from earmark.head.model import Head
 from earmark.head.solver import Basis, solve
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
+from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
@@ -38,7 +41,7 @@ def grouped_folds(groups: NDArray[Any], targets: NDArray[Any], folds: int) -> ND
     return np.array([fold_of[group] for group in groups])
 
 
-def choice(*labels: str, kind: ControlKind = "single", name: str = "choice") -> Control:
+def choice(*labels: str, kind: ControlType = SINGLE_CHOICE, name: str = "choice") -> Control:
     return Control(name, "audio", kind, labels, "audio")
 
 
@@ -99,7 +102,7 @@ def test_several_tags_come_close_to_bayes_and_their_thresholds_are_useful() -> N
         return points, rng.uniform(size=ideal.shape) < ideal, ideal
 
     points, truth, _ = draw(300)
-    control = choice(*labels, kind="multiple")
+    control = choice(*labels, kind=MULTIPLE_CHOICE)
     head, report = fit_control(pool, RATE, control, tagged(points, [labels[row] for row in truth]))
     new, new_truth, ideal = draw(5000)
     found = head.probabilities(new.astype(np.float32))
@@ -169,8 +172,8 @@ def test_folds_spread_a_rare_label() -> None:
     assert sorted(folds[:5]) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_one_example_of_a_new_label_is_enough_to_show_up(kind: ControlKind) -> None:
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
+def test_one_example_of_a_new_label_is_enough_to_show_up(kind: ControlType) -> None:
     """On average over draws: a single example may happen to be an odd one."""
     centres = 4.0 * np.eye(3, 4)
     labels = ["a"] * 10 + ["b"] * 10 + ["new"]
@@ -201,7 +204,7 @@ def test_more_dimensions_than_clips_and_constant_dimensions() -> None:
 
 def test_equal_embeddings_teach_only_how_common_each_label_is() -> None:
     clips = tagged(np.ones((8, 3)), ["a"] * 6 + ["b"] * 2)
-    head, _ = fit_control(pool, RATE, choice("a", "b", kind="multiple"), clips)
+    head, _ = fit_control(pool, RATE, choice("a", "b", kind=MULTIPLE_CHOICE), clips)
     found = head.probabilities(np.ones((1, 3), dtype=np.float32))
     assert found[0, 0] > found[0, 1]
 
@@ -250,7 +253,7 @@ def events(regions: Sequence[Region], seed: int, seconds: float = 6.0) -> Annota
 
 
 def test_regions_are_learned_and_each_control_by_itself() -> None:
-    control = Control("events", "audio", "regions", ("x", "y", "z"), "audio")
+    control = Control("events", "audio", REGION_LABELS, ("x", "y", "z"), "audio")
     clips = [
         events([Region(0.5 + 0.1 * i, 2.5, frozenset("x")), Region(3, 5, frozenset("xy"))], i)
         for i in range(8)
@@ -274,14 +277,14 @@ def test_regions_are_learned_and_each_control_by_itself() -> None:
     [
         (choice("a", "b"), []),
         (choice("a", "b"), tagged(np.ones((3, 2)), ["a", "a", "a"])),
-        (choice("a", "b", kind="multiple"), tagged(np.ones((2, 2)), [[], ["removed"]])),
-        (Control("events", "audio", "regions", ("x",), "audio"), [events([], 1)]),
-        (choice("a", "b", kind="multiple"), tagged(np.ones((2, 2)), [["a"], []])),
+        (choice("a", "b", kind=MULTIPLE_CHOICE), tagged(np.ones((2, 2)), [[], ["removed"]])),
+        (Control("events", "audio", REGION_LABELS, ("x",), "audio"), [events([], 1)]),
+        (choice("a", "b", kind=MULTIPLE_CHOICE), tagged(np.ones((2, 2)), [["a"], []])),
         (
-            Control("events", "audio", "regions", ("x",), "audio"),
+            Control("events", "audio", REGION_LABELS, ("x",), "audio"),
             [events([Region(1.0, 2.0, frozenset("x"))], 1)],
         ),
-        (choice("a", "b", kind="multiple"), tagged(np.ones((4, 2)), [["a"]] * 4)),
+        (choice("a", "b", kind=MULTIPLE_CHOICE), tagged(np.ones((4, 2)), [["a"]] * 4)),
     ],
     ids=["nothing", "one choice only", "no tag", "no region", "one tag", "one region", "no counterexample"],
 )
@@ -304,7 +307,7 @@ def test_few_clips_fit_with_and_without_measuring(count: int) -> None:
 
 def test_only_positives_stay_finite() -> None:
     clips = tagged(np.random.default_rng(9).normal(size=(6, 4)), [["wind"]] * 6)
-    head, _ = fit_control(pool, RATE, choice("wind", "rain", kind="multiple"), clips)
+    head, _ = fit_control(pool, RATE, choice("wind", "rain", kind=MULTIPLE_CHOICE), clips)
     found = head.probabilities(np.zeros((1, 4), dtype=np.float32))
     assert head.labels == ("wind",)
     assert 0.5 < found[0, 0] < 1

@@ -19,7 +19,10 @@ from earmark.head.kernel_selection import is_clearly_better, is_worth_trying
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.regression_check import compare
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
+from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
 from tests.head.test_rbf_features import small
@@ -30,7 +33,7 @@ RATE = 12.5
 CURVED = "discriminant on landmarks"
 
 
-def control(*labels: str, kind: ControlKind = "single") -> Control:
+def control(*labels: str, kind: ControlType = SINGLE_CHOICE) -> Control:
     return Control("c", "audio", kind, labels, "audio")
 
 
@@ -140,7 +143,7 @@ def test_several_tags_are_told_apart_and_predicted() -> None:
     loud = np.random.default_rng(4).uniform(size=300) < 0.4
     points += 3 * loud[:, None]
     labels = [[*each, *(["loud"] if one else [])] for each, one in zip(named(same), loud, strict=True)]
-    tags = control("same", "apart", "loud", kind="multiple")
+    tags = control("same", "apart", "loud", kind=MULTIPLE_CHOICE)
     fitted, report = fit(tags, tagged(points[:240], labels[:240]))
     assert report.choice == CURVED
     assert len(set(fitted.head.controls["c"].thresholds.tolist())) == 3
@@ -165,7 +168,7 @@ def test_regions_are_found_in_new_recordings() -> None:
         return frames.astype(np.float32), tuple(regions)
 
     made = [recording(index) for index in range(50)]
-    both = control("same", "apart", kind="regions")
+    both = control("same", "apart", kind=REGION_LABELS)
     clips = [
         AnnotatedClip(frames, 6.0, f"r{i:02d}", 1.0, {"c": regions}, {})
         for i, (frames, regions) in enumerate(made[:40])
@@ -212,7 +215,7 @@ def test_too_few_labels_and_labels_with_a_prior_are_not_tried(tried: list[tuple[
     fit(DIAGONALS, [clip for index, clip in enumerate(clips) if not same[index] or index in few])
     ones, zeros = np.ones(8, np.float32), np.zeros(2, np.float32)
     known = ControlHead(
-        "c", "single", ("same", "apart"), ones, ones, np.eye(8, 2, dtype=np.float32), zeros, zeros
+        "c", SINGLE_CHOICE, ("same", "apart"), ones, ones, np.eye(8, 2, dtype=np.float32), zeros, zeros
     )
     fit(DIAGONALS, clips, prior=Head("e-1", {"c": known}))
     assert not tried
@@ -225,12 +228,12 @@ def data_of(rows: int, positives: Sequence[int]) -> Data:
     names = np.array([f"r{index}" for index in range(rows)])
     folds = np.arange(rows) % 5
     unit, anchored = np.ones(rows, dtype=bool), np.zeros(len(positives), dtype=bool)
-    return Data("multiple", targets, np.ones(targets.shape), names, folds, unit, None, anchored)
+    return Data(MULTIPLE_CHOICE, targets, np.ones(targets.shape), names, folds, unit, None, anchored)
 
 
 def test_what_is_worth_trying() -> None:
     enough = data_of(200, (20, 20, 1))
-    one = control("a", "b", "d", kind="multiple")
+    one = control("a", "b", "d", kind=MULTIPLE_CHOICE)
     none = Prior.of(None, one)
     assert is_worth_trying(enough, none, 0.9)
     assert not is_worth_trying(enough, none, 0.99)
@@ -252,7 +255,7 @@ def test_a_gain_that_chance_explains_is_none() -> None:
     for rows, better in ((40, False), (2000, True)):
         data = data_of(rows, (rows // 2, 0))
         truth = np.stack([data.targets[:, 0], ~data.targets[:, 0]], axis=1)
-        data = replace(data, kind="single", targets=truth)
+        data = replace(data, type=SINGLE_CHOICE, targets=truth)
         worse, best = answers(rows * 14 // 20, rows), answers(rows * 16 // 20, rows)
         # Right 80 times of 100 instead of 70, so 0.05 of lwlrap; on 40 rows by chance
         assert is_clearly_better(data, best, worse) == better

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from earmark.errors import HeadDamagedError
 from earmark.head.model import ControlHead, Head
-from earmark.labels.controls import ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 
 
 def control_head(
-    kind: ControlKind = "multiple",
+    kind: ControlType = MULTIPLE_CHOICE,
     labels: tuple[str, ...] = ("dog", "köra «x»"),
     embedding_dim: int = 5,
     seed: int = 0,
@@ -38,24 +40,24 @@ def control_head(
 
 def test_sigmoids_are_independent_and_a_single_choice_sums_to_one() -> None:
     embeddings = np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)
-    multiple = control_head("multiple")
+    multiple = control_head(MULTIPLE_CHOICE)
     logits = ((embeddings - multiple.mean) / multiple.scale) @ multiple.weights + multiple.bias
     assert multiple.probabilities(embeddings) == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-6)
-    single = control_head("single").probabilities(embeddings)
+    single = control_head(SINGLE_CHOICE).probabilities(embeddings)
     assert single == pytest.approx(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), abs=1e-6)
     assert single.dtype == np.float32
 
 
 def test_extreme_embeddings_stay_probabilities() -> None:
     embeddings = np.full((1, 5), 1e30, dtype=np.float32)
-    for kind in ("single", "multiple", "regions"):
+    for kind in (SINGLE_CHOICE, MULTIPLE_CHOICE, REGION_LABELS):
         found = control_head(kind).probabilities(embeddings)
         assert np.isfinite(found).all()
         assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_a_head_survives_its_bytes() -> None:
-    head = Head("logmel-1", {"tags": control_head(), "one": control_head("single", ("a",), seed=3)})
+    head = Head("logmel-1", {"tags": control_head(), "one": control_head(SINGLE_CHOICE, ("a",), seed=3)})
     head.controls["one"] = ControlHead("one", *list(vars(head.controls["one"]).values())[1:])
     data = head.to_bytes()
     again = Head.from_bytes(data)
@@ -63,7 +65,7 @@ def test_a_head_survives_its_bytes() -> None:
     assert list(again.controls) == ["tags", "one"]
     for name, control in head.controls.items():
         found = again.controls[name]
-        assert (found.control, found.kind, found.labels) == (name, control.kind, control.labels)
+        assert (found.control, found.type, found.labels) == (name, control.type, control.labels)
         for array in ("mean", "scale", "weights", "bias", "thresholds"):
             assert np.array_equal(getattr(found, array), getattr(control, array))
     assert again.to_bytes() == data

@@ -17,7 +17,10 @@ from earmark.head.metrics import lwlrap
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior, fold_back
 from earmark.head.solver import Basis, Linear
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
+from earmark.labels.controls import Control
 from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
 
@@ -27,7 +30,7 @@ DIMENSIONS = 60
 CENTRES = np.random.default_rng(100).normal(size=(4, DIMENSIONS)) * 0.45
 
 
-def control(kind: ControlKind, *labels: str) -> Control:
+def control(kind: ControlType, *labels: str) -> Control:
     return Control("x", "audio", kind, labels or LABELS, "audio")
 
 
@@ -45,7 +48,7 @@ def clips(points: NDArray[Any], labels: Iterable[str]) -> list[AnnotatedClip]:
 
 
 def prior(
-    kind: ControlKind, centres: NDArray[Any] = CENTRES, labels: tuple[str, ...] = LABELS, bias: float = -3.0
+    kind: ControlType, centres: NDArray[Any] = CENTRES, labels: tuple[str, ...] = LABELS, bias: float = -3.0
 ) -> ControlHead:
     """Bayes' own weights for these centres, but sure of little, as AudioSet's classifier is."""
     offsets = bias - np.square(centres).sum(axis=1) / 2
@@ -62,7 +65,7 @@ def prior(
     )
 
 
-def scores(kind: ControlKind, per_class: int, known: ControlHead, seeds: int = 3) -> NDArray[Any]:
+def scores(kind: ControlType, per_class: int, known: ControlHead, seeds: int = 3) -> NDArray[Any]:
     """Mean lwlrap on new points: of the prior, of a fit without it, and of a fit from it."""
     found = []
     for seed in range(seeds):
@@ -80,16 +83,16 @@ def scores(kind: ControlKind, per_class: int, known: ControlHead, seeds: int = 3
     return means
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
 @pytest.mark.parametrize("per_class", [1, 2, 3])
-def test_a_right_prior_is_worth_many_annotations(kind: ControlKind, per_class: int) -> None:
+def test_a_right_prior_is_worth_many_annotations(kind: ControlType, per_class: int) -> None:
     best, without, found = scores(kind, per_class, prior(kind))
     assert found > without + 0.08
     assert found > best - 0.02
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_a_helpful_prior_helps_and_is_improved(kind: ControlKind) -> None:
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
+def test_a_helpful_prior_helps_and_is_improved(kind: ControlType) -> None:
     rough = prior(kind, CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
     before, without, found = scores(kind, 2, rough)
     assert found > without + 0.05
@@ -105,9 +108,9 @@ def test_one_wrong_label_is_let_go_and_the_others_stay() -> None:
     rng = np.random.default_rng(9)
     points, truth = draw(rng, 60)
     taught = clips(points, np.take(LABELS, truth))
-    known = prior("multiple", centres)
-    head, report = fit_control(pool, RATE, control("multiple"), taught, known)
-    without, _ = fit_control(pool, RATE, control("multiple"), taught)
+    known = prior(MULTIPLE_CHOICE, centres)
+    head, report = fit_control(pool, RATE, control(MULTIPLE_CHOICE), taught, known)
+    without, _ = fit_control(pool, RATE, control(MULTIPLE_CHOICE), taught)
     assert report.prior_strength is not None
     new, _ = draw(rng, 500)
     same = [np.corrcoef(head.logits(new)[:, k], known.logits(new)[:, k])[0, 1] for k in range(4)]
@@ -116,8 +119,8 @@ def test_one_wrong_label_is_let_go_and_the_others_stay() -> None:
     assert np.corrcoef(head.logits(new)[:, 0], without.logits(new)[:, 0])[0, 1] > 0.98
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_a_wrong_prior_is_left_behind(kind: ControlKind) -> None:
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
+def test_a_wrong_prior_is_left_behind(kind: ControlType) -> None:
     wrong = prior(kind, np.roll(CENTRES, 1, axis=0))
     before, without, found = scores(kind, 100, wrong, seeds=1)
     assert before < 0.5
@@ -126,14 +129,16 @@ def test_a_wrong_prior_is_left_behind(kind: ControlKind) -> None:
 
 
 def test_few_annotations_stay_near_the_prior_and_many_move_away() -> None:
-    rough = prior("multiple", CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
+    rough = prior(MULTIPLE_CHOICE, CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
     rng = np.random.default_rng(0)
     new, _ = draw(rng, 300)
-    before, best = rough.logits(new)[:, 0], prior("multiple").logits(new)[:, 0]
+    before, best = rough.logits(new)[:, 0], prior(MULTIPLE_CHOICE).logits(new)[:, 0]
     like_prior, like_best = [], []
     for count in (4, 400):
         points, truth = draw(rng, count)
-        head, _ = fit_control(pool, RATE, control("multiple"), clips(points, np.take(LABELS, truth)), rough)
+        head, _ = fit_control(
+            pool, RATE, control(MULTIPLE_CHOICE), clips(points, np.take(LABELS, truth)), rough
+        )
         found = head.logits(new)[:, head.labels.index("a")]
         like_prior.append(np.corrcoef(found, before)[0, 1])
         like_best.append(np.corrcoef(found, best)[0, 1])
@@ -142,9 +147,9 @@ def test_few_annotations_stay_near_the_prior_and_many_move_away() -> None:
     assert like_best[1] > like_best[0] + 0.01
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple", "regions"])
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE, REGION_LABELS])
 @pytest.mark.parametrize("columns", [(), (1, 3, 2, 1)])
-def test_folding_back_is_exact(kind: ControlKind, columns: tuple[int, ...]) -> None:
+def test_folding_back_is_exact(kind: ControlType, columns: tuple[int, ...]) -> None:
     """One head equals prior and difference computed apart, also where a label has several columns."""
     rng = np.random.default_rng(3)
     width = 500
@@ -161,7 +166,7 @@ def test_folding_back_is_exact(kind: ControlKind, columns: tuple[int, ...]) -> N
         np.full(4, 0.2, np.float32),
         columns,
     )
-    labels = ("b", "c", "e") if kind != "single" else ("a", "b", "c", "d", "e")
+    labels = ("b", "c", "e") if kind != SINGLE_CHOICE else ("a", "b", "c", "d", "e")
     before = Prior.of(known, control(kind, "a", "b", "c", "d", "e"))
     assert basis.directions is not None
     rank = basis.directions.shape[1]
@@ -177,7 +182,7 @@ def test_folding_back_is_exact(kind: ControlKind, columns: tuple[int, ...]) -> N
     moved = difference.logits(basis.coordinates(new))
     fitted = ["abcde".index(label) for label in labels]
     expected[:, fitted] = (expected[:, fitted] + moved) / 1.7
-    if kind == "single":
+    if kind == SINGLE_CHOICE:
         odds = np.exp(expected)
         wanted = odds / odds.sum(axis=1, keepdims=True)
     else:
@@ -185,15 +190,15 @@ def test_folding_back_is_exact(kind: ControlKind, columns: tuple[int, ...]) -> N
     assert np.abs(again.probabilities(new) - wanted).max() < 1e-6
     kept = dict(zip(head.labels, head.thresholds.tolist(), strict=True))
     assert kept["c"] == pytest.approx(0.4)
-    assert kept["a"] == pytest.approx(0.4 if kind == "single" else 0.2)
+    assert kept["a"] == pytest.approx(0.4 if kind == SINGLE_CHOICE else 0.2)
 
 
 def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are_silent() -> None:
     rng = np.random.default_rng(4)
     points, truth = draw(rng, 40, classes=2)
-    known = prior("multiple", CENTRES[:3], LABELS[:3])
+    known = prior(MULTIPLE_CHOICE, CENTRES[:3], LABELS[:3])
     head, _ = fit_control(
-        pool, RATE, control("multiple", "a", "b", "c", "d"), clips(points, np.take(LABELS, truth)), known
+        pool, RATE, control(MULTIPLE_CHOICE, "a", "b", "c", "d"), clips(points, np.take(LABELS, truth)), known
     )
     assert head.labels == ("a", "b", "c")
     new, _ = draw(rng, 200)
@@ -205,7 +210,7 @@ def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet() -> None:
     rng = np.random.default_rng(5)
     points, truth = draw(rng, 30, classes=2)
     head, _ = fit_control(
-        pool, RATE, control("single"), clips(points, np.take(LABELS, truth)), prior("single")
+        pool, RATE, control(SINGLE_CHOICE), clips(points, np.take(LABELS, truth)), prior(SINGLE_CHOICE)
     )
     assert head.labels == LABELS
     new, new_truth = draw(rng, 1000)
@@ -215,8 +220,8 @@ def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet() -> None:
         assert (chosen == unseen)[new_truth < 2].mean() < 0.05
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind: ControlKind) -> None:
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
+def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind: ControlType) -> None:
     rng = np.random.default_rng(6)
     known = prior(kind, CENTRES[:3], LABELS[:3])
     points, truth = draw(rng, 60)
@@ -226,17 +231,17 @@ def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind: Control
     without, _ = fit_control(pool, RATE, control(kind), clips(points, np.take(LABELS, truth)))
     assert head.labels == LABELS
     assert lwlrap(onehot, head.probabilities(new)) > lwlrap(onehot, without.probabilities(new)) - 0.01
-    if kind == "multiple":  # labels without a prior are fitted as without one
+    if kind == MULTIPLE_CHOICE:  # labels without a prior are fitted as without one
         assert np.corrcoef(head.logits(new)[:, 3], without.logits(new)[:, 3])[0, 1] > 0.98
 
 
 def test_controls_without_annotations_keep_the_prior_but_make_no_version_alone() -> None:
     rng = np.random.default_rng(7)
-    other = Control("y", "audio", "multiple", LABELS, "audio")
-    known = Head("e-1", {"x": prior("multiple"), "y": prior("multiple")})
+    other = Control("y", "audio", MULTIPLE_CHOICE, LABELS, "audio")
+    known = Head("e-1", {"x": prior(MULTIPLE_CHOICE), "y": prior(MULTIPLE_CHOICE)})
     points, truth = draw(rng, 8)
     taught = clips(points, np.take(LABELS, truth))
-    fitted, report = fit_head(pool, RATE, "e-1", [control("multiple"), other], taught, known)
+    fitted, report = fit_head(pool, RATE, "e-1", [control(MULTIPLE_CHOICE), other], taught, known)
     assert fitted.head.controls["y"] is known.controls["y"]
     assert list(report.controls) == ["x"]
     assert "y" in report.skipped
@@ -248,10 +253,12 @@ def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing() -> None:
     rng = np.random.default_rng(8)
     points, truth = draw(rng, 40)
     taught = clips(points, np.take(LABELS, truth))
-    plain, report = fit_head(pool, RATE, "e-1", [control("multiple")], taught)
+    plain, report = fit_head(pool, RATE, "e-1", [control(MULTIPLE_CHOICE)], taught)
     assert report.controls["x"].prior_strength is None
-    for useless in (prior("single"), prior("multiple", labels=("w", "x", "y", "z"))):
-        fitted, _ = fit_head(pool, RATE, "e-1", [control("multiple")], taught, Head("e-1", {"x": useless}))
+    for useless in (prior(SINGLE_CHOICE), prior(MULTIPLE_CHOICE, labels=("w", "x", "y", "z"))):
+        fitted, _ = fit_head(
+            pool, RATE, "e-1", [control(MULTIPLE_CHOICE)], taught, Head("e-1", {"x": useless})
+        )
         assert fitted.head.to_bytes() == plain.head.to_bytes()
 
 
@@ -261,10 +268,10 @@ def test_a_prior_of_labels_without_annotations_goes_on_as_it_was() -> None:
     signs = rng.choice([-1, 1], size=(400, 2))
     points = (3 * signs @ np.eye(2, 6) + rng.normal(size=(400, 6))).astype(np.float32)
     labels = np.where(signs.prod(axis=1) > 0, "same", "apart")
-    one = control("multiple", "same", "apart", "never")
+    one = control(MULTIPLE_CHOICE, "same", "apart", "never")
     weights = rng.normal(size=(6, 1)).astype(np.float32)
     ones = np.ones(6, np.float32)
-    said = ControlHead("x", "multiple", ("never",), 0 * ones, ones, weights, ones[:1], 0.3 * ones[:1])
+    said = ControlHead("x", MULTIPLE_CHOICE, ("never",), 0 * ones, ones, weights, ones[:1], 0.3 * ones[:1])
     taught = clips(points, labels)
     fitted, report = fit_head(pool, RATE, "e-1", [one], taught, Head("e-1", {"x": said}))
     head = fitted.head.controls["x"]

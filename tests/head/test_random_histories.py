@@ -27,7 +27,10 @@ from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip, build_all
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.regression_check import compare
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
+from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.predictor import result_items
@@ -57,7 +60,7 @@ class History:
 
 
 @st.composite
-def histories(draw: st.DrawFn, kind: ControlKind) -> History:
+def histories(draw: st.DrawFn, kind: ControlType) -> History:
     """Few choices, and a seed for all others: Hypothesis shrinks the former, which are what matters."""
     labels = tuple("ABCDEFGH"[: draw(st.integers(2, 8))])
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -102,11 +105,11 @@ def histories(draw: st.DrawFn, kind: ControlKind) -> History:
 
 def _annotated(clip: AnnotatedClip, control: Control, rng: np.random.Generator, said: int) -> AnnotatedClip:
     labels = frozenset([control.labels[said]])
-    if control.kind == "single":
+    if control.type == SINGLE_CHOICE:
         return replace(clip, tags={"x": labels})
     others = frozenset(np.array(control.labels)[rng.uniform(size=len(control.labels)) < 0.2].tolist())
     labels = labels | others if rng.uniform() < 0.8 else frozenset()
-    if control.kind == "multiple":
+    if control.type == MULTIPLE_CHOICE:
         return replace(clip, tags={"x": labels}, tag_weights={"x": float(rng.choice([0.5, 1.0]))})
     start, end = np.sort(rng.uniform(0, SECONDS, size=2)).tolist()
     return replace(clip, regions={"x": tuple(Region(start, end, frozenset([label])) for label in labels)})
@@ -152,23 +155,23 @@ def check_prediction(fitted: Fitted, control: Control, frames: NDArray[np.floati
     assert 0 <= found.score <= 1
     for values in found.probabilities.values():
         assert all(0 <= value <= 1 for value in values.values()), values
-        if control.kind == "single" and values:
+        if control.type == SINGLE_CHOICE and values:
             assert sum(values.values()) == pytest.approx(1, abs=1e-4)
 
 
-@given(histories("single"))
+@given(histories(SINGLE_CHOICE))
 @settings(max_examples=30)
 def test_single_choices_stay_finite(history: History) -> None:
     run(history)
 
 
-@given(histories("multiple"))
+@given(histories(MULTIPLE_CHOICE))
 @settings(max_examples=12)
 def test_several_tags_stay_finite(history: History) -> None:
     run(history)
 
 
-@given(histories("regions"))
+@given(histories(REGION_LABELS))
 @settings(max_examples=12)
 def test_regions_stay_finite(history: History) -> None:
     run(history)
@@ -192,7 +195,7 @@ def test_instruments_annotated_one_by_one_keep_every_label(
     three_instruments: list[tuple[AnnotatedClip, str]],
 ) -> None:
     encoder = LogmelEncoder()
-    control = Control("x", "audio", "single", ("Flute", "Cello", "Hi_hat"), "audio")
+    control = Control("x", "audio", SINGLE_CHOICE, ("Flute", "Cello", "Hi_hat"), "audio")
     clips = [replace(clip, tags={"x": frozenset([label])}) for clip, label in three_instruments]
     active = None
     for count in range(3, 21):

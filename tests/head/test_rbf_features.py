@@ -17,15 +17,17 @@ from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.rbf_features import Landmarks
 from earmark.head.solver import Basis
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.controls import Control
 from earmark.prediction.label_mapping import fitted_as_configured
 
 
-def control(*labels: str, kind: ControlKind = "multiple") -> Control:
+def control(*labels: str, kind: ControlType = MULTIPLE_CHOICE) -> Control:
     return Control("c", "audio", kind, labels, "audio")
 
 
-def small(columns: tuple[int, ...] = (), kind: ControlKind = "multiple") -> ControlHead:
+def small(columns: tuple[int, ...] = (), kind: ControlType = MULTIPLE_CHOICE) -> ControlHead:
     """Three labels on 3 directions and 4 points of 6 dimensions."""
     rng = np.random.default_rng(10)
     normal = [rng.normal(size=shape).astype(np.float32) for shape in ((6,), (6, 3), (4, 3), (7,), (7,))]
@@ -60,17 +62,17 @@ def test_picking_columns_leaves_the_landmarks() -> None:
         head = small(columns)
         said = head.logits(points)
         fitted = Fitted(Head("e-1", {"c": head}), (Head("e-1", {"c": head}),) * 2, {"r": 0, "s": 1})
-        served = fitted_as_configured(fitted, [control("d", "x", kind="multiple")], {"c": {"b": "x"}})
+        served = fitted_as_configured(fitted, [control("d", "x", kind=MULTIPLE_CHOICE)], {"c": {"b": "x"}})
         for each in (served.head, *served.folds):
             assert each.controls["c"].labels == ("x", "d")
             assert each.controls["c"].logits(points) == pytest.approx(said[:, 1:], rel=1e-6)
         assert Head.from_bytes(served.head.to_bytes()).controls["c"].labels == ("x", "d")
-        prior = Prior.of(head, control("a", "b", "d", kind="multiple")).without(("b",))
+        prior = Prior.of(head, control("a", "b", "d", kind=MULTIPLE_CHOICE)).without(("b",))
         assert prior.logits(("a", "d"), points) == pytest.approx(said[:, [0, 2]], rel=1e-4, abs=1e-4)
 
 
 def test_a_head_with_landmarks_is_never_taken_for_a_linear_one() -> None:
-    prior = Prior.of(small(), control("a", "b", "d", kind="multiple"))
+    prior = Prior.of(small(), control("a", "b", "d", kind=MULTIPLE_CHOICE))
     with pytest.raises(ValueError, match="landmarks"):
         prior.columns("a", ("a",), Basis(np.zeros(7), np.ones(7), None))
 

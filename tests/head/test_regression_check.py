@@ -18,13 +18,16 @@ from earmark.head.fit import fit_head
 from earmark.head.lda import _hill_climb
 from earmark.head.model import Head
 from earmark.head.regression_check import Comparison, compare
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
+from earmark.labels.controls import Control
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5
 LABELS = ("a", "b", "c", "d")
 CENTRES = 1.5 * np.random.default_rng(100).normal(size=(4, 6))
-TAGS = Control("x", "audio", "single", LABELS, "audio")
+TAGS = Control("x", "audio", SINGLE_CHOICE, LABELS, "audio")
 
 
 def draw(seed: int, count: int, prefix: str = "r") -> tuple[NDArray[Any], NDArray[Any], list[str]]:
@@ -118,7 +121,7 @@ def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_show
     labels: tuple[str, ...], spoil: str
 ) -> None:
     """One label alone is always ranked first, and logits that all sink rank as before."""
-    tags = Control("x", "audio", "multiple", labels, "audio")
+    tags = Control("x", "audio", MULTIPLE_CHOICE, labels, "audio")
     points, truth, names = draw(40, 100)
     annotated = clips(points, truth, names)
     if len(labels) == 1:
@@ -147,7 +150,7 @@ def test_what_too_few_recordings_tell_is_named() -> None:
     assert found.acceptable
     assert found.unmeasured == ("x",)
     # A control that nobody uses has nothing to compare
-    unused = Control("y", "audio", "regions", LABELS, "audio")
+    unused = Control("y", "audio", REGION_LABELS, LABELS, "audio")
     empty = [replace(clip, regions={"y": ()}) for clip in annotated]
     assert compare(pool, RATE, [TAGS, unused], empty, fitted, fitted).unmeasured == ()
     assert judge(annotated, fitted, fitted).unmeasured == ()
@@ -207,8 +210,8 @@ def test_a_label_that_one_side_lacks_is_never_ranked_by_it() -> None:
     assert judge(annotated, everything, without).acceptable
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple", "regions"])
-def test_scores_of_several_parts_are_those_of_each_part_alone(kind: ControlKind) -> None:
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE, REGION_LABELS])
+def test_scores_of_several_parts_are_those_of_each_part_alone(kind: ControlType) -> None:
     rng = np.random.default_rng(3)
     n, every = 60, np.ones(4, dtype=bool)
     data = Data(

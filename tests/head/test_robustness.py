@@ -17,7 +17,9 @@ from earmark.head.fit import ControlReport
 from earmark.head.lda import Discriminant
 from earmark.head.metrics import calibration_error, lwlrap
 from earmark.head.model import ControlHead
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.controls import Control
 from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
 
@@ -41,7 +43,7 @@ def draw(
     return centres[truth] + rng.normal(size=(count, centres.shape[1])), truth
 
 
-def fit(kind: ControlKind, clips: list[AnnotatedClip]) -> tuple[ControlHead, ControlReport]:
+def fit(kind: ControlType, clips: list[AnnotatedClip]) -> tuple[ControlHead, ControlReport]:
     return fit_control(pool, 12.5, Control("x", "audio", kind, LABELS, "audio"), clips)
 
 
@@ -52,8 +54,8 @@ def test_flipped_labels_are_found_and_cost_little() -> None:
     wrong = truth.copy()
     flipped = rng.permutation(160)[:48]
     wrong[flipped] = (wrong[flipped] + rng.integers(1, 4, size=48)) % 4
-    clean, clean_report = fit("single", taught(points, [[LABELS[k]] for k in truth]))
-    noisy, report = fit("single", taught(points, [[LABELS[k]] for k in wrong]))
+    clean, clean_report = fit(SINGLE_CHOICE, taught(points, [[LABELS[k]] for k in truth]))
+    noisy, report = fit(SINGLE_CHOICE, taught(points, [[LABELS[k]] for k in wrong]))
     assert clean_report.noise == 0.0
     assert report.noise == pytest.approx(0.3, abs=0.1)
     new, new_truth = draw(rng, centres, 2000)
@@ -65,7 +67,7 @@ def test_a_single_choice_says_how_sure_it_may_be_when_classes_are_rare() -> None
     rng = np.random.default_rng(1)
     centres, frequencies = 0.8 * rng.normal(size=(4, 6)), np.array([0.6, 0.25, 0.1, 0.05])
     points, truth = draw(rng, centres, 400, frequencies)
-    head, _ = fit("single", taught(points, [[LABELS[k]] for k in truth]))
+    head, _ = fit(SINGLE_CHOICE, taught(points, [[LABELS[k]] for k in truth]))
     new, new_truth = draw(rng, centres, 5000, frequencies)
     found = head.probabilities(new.astype(np.float32))
     ideal = softmax(new @ centres.T - np.square(centres).sum(axis=1) / 2 + np.log(frequencies), axis=1)
@@ -85,7 +87,9 @@ def test_several_tags_say_how_sure_they_may_be() -> None:
         return points, rng.uniform(size=ideal.shape) < ideal, ideal
 
     points, truth, _ = sample(400)
-    head, report = fit("multiple", taught(points, [np.take(LABELS, np.flatnonzero(row)) for row in truth]))
+    head, report = fit(
+        MULTIPLE_CHOICE, taught(points, [np.take(LABELS, np.flatnonzero(row)) for row in truth])
+    )
     new, new_truth, ideal = sample(5000)
     found = head.probabilities(new.astype(np.float32))
     assert calibration_error(new_truth.ravel(), found.ravel()) < 0.04
@@ -100,7 +104,7 @@ def single_choice(chosen: NDArray[Any], folds: NDArray[Any] | None = None) -> Da
     targets = np.eye(int(max(chosen)) + 1, dtype=bool)[chosen]
     count = len(chosen)
     return Data(
-        "single",
+        SINGLE_CHOICE,
         targets,
         np.ones(targets.shape),
         np.array([f"r{index:03d}" for index in range(count)]),
@@ -142,8 +146,8 @@ def test_wrong_labels_in_one_fold_alone_are_left_as_they_are() -> None:
     assert np.isfinite(found.whole.weights).all()
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_what_never_varied_tells_nothing_about_a_new_sound(kind: ControlKind) -> None:
+@pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
+def test_what_never_varied_tells_nothing_about_a_new_sound(kind: ControlType) -> None:
     rng = np.random.default_rng(4)
     points = np.tile(rng.normal(size=40), (11, 1))
     points[:, :3] += rng.normal(size=(11, 3))

@@ -16,6 +16,9 @@ from earmark.encoders.cnn14 import Cnn14Encoder
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.head.model import Head
 from earmark.head.zero_shot import AUDIOSET_THRESHOLD, NONE_OF_THESE, zero_shot_head
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control, parse_label_config
 from earmark.monitoring.doctor import examine
 from earmark.services import Services
@@ -58,12 +61,12 @@ def tags(encoder: Tagging) -> NDArray[np.float64]:
     return found
 
 
-def control(kind: str, *labels: str, **hints: tuple[str, ...]) -> Control:
-    return Control("x", "audio", kind, labels, "audio", hints)  # type: ignore[arg-type]
+def control(kind: ControlType, *labels: str, **hints: tuple[str, ...]) -> Control:
+    return Control("x", "audio", kind, labels, "audio", hints)
 
 
-@pytest.mark.parametrize("kind", ["regions", "multiple"])
-def test_probabilities_are_cnn14s_own(encoder: Tagging, kind: str) -> None:
+@pytest.mark.parametrize("kind", [REGION_LABELS, MULTIPLE_CHOICE])
+def test_probabilities_are_cnn14s_own(encoder: Tagging, kind: ControlType) -> None:
     wanted = tags(encoder)
     head = zero_shot_head(encoder, [control(kind, "Dog", "Xyzzy", "siren", siren=("Fire alarm", "Foghorn"))])
     assert head is not None
@@ -81,14 +84,14 @@ def test_a_single_choice_is_taken_as_given_that_one_of_them_is_true(encoder: Tag
     wanted = tags(encoder)[:, [NAMES.index("Dog"), NAMES.index("Siren")]]
     # Independent events, exactly one of which happens: Bayes' rule, written out
     only = wanted * (1 - wanted[:, ::-1])
-    head = zero_shot_head(encoder, [control("single", "Dog", "siren")])
+    head = zero_shot_head(encoder, [control(SINGLE_CHOICE, "Dog", "siren")])
     assert head is not None
     found = head.controls["x"].probabilities(embeddings())
     assert np.abs(found - only / only.sum(axis=1, keepdims=True)).max() < 1e-5
 
     # A label without a match takes the place of "neither of them"
     neither = (1 - wanted).prod(axis=1)
-    head = zero_shot_head(encoder, [control("single", "Dog", "siren", "Xyzzy")])
+    head = zero_shot_head(encoder, [control(SINGLE_CHOICE, "Dog", "siren", "Xyzzy")])
     assert head is not None
     assert head.controls["x"].labels == ("Dog", "siren", NONE_OF_THESE)
     found = head.controls["x"].probabilities(embeddings())
@@ -99,11 +102,11 @@ def test_nothing_matched_or_no_tagger_is_no_head(encoder: Tagging) -> None:
     logmel: Encoder = LogmelEncoder()
     assert not isinstance(logmel, Tagger)
     assert hasattr(Cnn14Encoder, "class_layer")
-    assert zero_shot_head(logmel, [control("regions", "Dog")]) is None
-    assert zero_shot_head(encoder, [control("regions", "Xyzzy")]) is None
+    assert zero_shot_head(logmel, [control(REGION_LABELS, "Dog")]) is None
+    assert zero_shot_head(encoder, [control(REGION_LABELS, "Xyzzy")]) is None
     assert zero_shot_head(encoder, []) is None
-    other = Control("y", "audio", "multiple", ("Dog",), "audio")
-    head = zero_shot_head(encoder, [control("regions", "Xyzzy"), other])
+    other = Control("y", "audio", MULTIPLE_CHOICE, ("Dog",), "audio")
+    head = zero_shot_head(encoder, [control(REGION_LABELS, "Xyzzy"), other])
     assert head is not None
     assert list(head.controls) == ["y"]
 
@@ -111,7 +114,7 @@ def test_nothing_matched_or_no_tagger_is_no_head(encoder: Tagging) -> None:
 def test_services_build_it_once_for_a_label_config(
     services: Services, encoder: Tagging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    controls = (control("regions", "Dog"),)
+    controls = (control(REGION_LABELS, "Dog"),)
     assert services.zero_shot_head(controls) is None  # logmel, which is not even loaded
     monkeypatch.setattr(services, "encoder_identity", lambda: encoder.identity)
     monkeypatch.setattr(services, "encoder", lambda: encoder)
@@ -124,12 +127,12 @@ def test_services_build_it_once_for_a_label_config(
     monkeypatch.setattr(earmark.services, "zero_shot_head", build)
     first = services.head_for(None, controls)
     assert first is not None
-    assert services.head_for(None, (control("regions", "Dog"),)) is first
+    assert services.head_for(None, (control(REGION_LABELS, "Dog"),)) is first
     assert len(built) == 1
-    hinted = services.head_for(None, (control("regions", "Dog", Dog=("Bark",)),))
+    hinted = services.head_for(None, (control(REGION_LABELS, "Dog", Dog=("Bark",)),))
     assert hinted is not None
     assert hinted.controls["x"].columns == (2,)
-    nothing = (control("regions", "Xyzzy"),)
+    nothing = (control(REGION_LABELS, "Xyzzy"),)
     assert services.head_for(None, nothing) is services.head_for(None, nothing) is None
     assert len(built) == 3
 

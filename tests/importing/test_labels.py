@@ -14,6 +14,8 @@ from earmark.export.label_studio import TaskReader
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.labels import Marking, find_controls, groups_of, make_label_config
 from earmark.importing.models import Sound
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.projects import audio_data_key
 
@@ -30,10 +32,10 @@ def test_the_made_label_config_can_be_served(sound: MakeSound) -> None:
         regions={"": (RegionRecord(0, 1, "call"),), "empty": ()},
     )  # fmt: skip
     config = make_label_config(groups_of([sound("x", marks=(record,))]))
-    assert {(c.name, c.kind, c.labels) for c in parse_label_config(config)} == {
-        ("tags", "multiple", ("Bark", 'Rain & "wind" <loud>')),
-        ("species", "multiple", ("Owl",)),
-        ("label", "regions", ("call",)),
+    assert {(c.name, c.type, c.labels) for c in parse_label_config(config)} == {
+        ("tags", MULTIPLE_CHOICE, ("Bark", 'Rain & "wind" <loud>')),
+        ("species", MULTIPLE_CHOICE, ("Owl",)),
+        ("label", REGION_LABELS, ("call",)),
     }
     assert audio_data_key(config) == "audio"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from earmark.encoders.audioset import audioset_labels, yamnet_labels
 from earmark.labels.class_matching import match_labels, match_name, nearest_names
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control, parse_label_config
 
 NAMES = audioset_labels()
@@ -18,7 +19,7 @@ WORDS = {word for name in NAMES for word in re.findall(r"[a-z0-9]+", name.lower(
 
 
 def control(*labels: str, **hints: tuple[str, ...]) -> Control:
-    return Control("label", "audio", "regions", labels, "audio", hints)
+    return Control("label", "audio", REGION_LABELS, labels, "audio", hints)
 
 
 def name_of(label: str) -> str | None:

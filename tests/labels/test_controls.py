@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.errors import LabelConfigError
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import parse_label_config
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -16,13 +18,13 @@ PROJECT_ROOT = Path(__file__).parents[2]
 
 def test_the_example_config_has_regions_and_tags() -> None:
     regions, tags = parse_label_config((PROJECT_ROOT / "label_config.xml").read_text())
-    assert (regions.kind, regions.name, regions.to_name, regions.data_key) == (
-        "regions",
+    assert (regions.type, regions.name, regions.to_name, regions.data_key) == (
+        REGION_LABELS,
         "label",
         "audio",
         "audio",
     )
-    assert (tags.kind, tags.name) == ("multiple", "tags")
+    assert (tags.type, tags.name) == (MULTIPLE_CHOICE, "tags")
     assert regions.labels == tags.labels
     assert len(regions.labels) == 6
 
@@ -33,7 +35,7 @@ def test_single_choice_alias_and_other_names() -> None:
         '<Choice value="Dog barking" alias="dog" predicted_values="Bark, Bow-wow"/><Choice value="cat"/>'
         '</Choices><AudioPlus name="a" value="$url"/></View>'
     )
-    assert (control.kind, control.labels, control.data_key) == ("single", ("dog", "cat"), "url")
+    assert (control.type, control.labels, control.data_key) == (SINGLE_CHOICE, ("dog", "cat"), "url")
     assert control.hints == {"dog": ("Bark", "Bow-wow", "Dog barking")}
 
 

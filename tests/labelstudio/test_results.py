@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ACCEPTED_WEIGHT, choices_item, read_result, region_item
 
-REGIONS = Control("label", "audio", "regions", ("Flute", "Cello"), "audio")
-TAGS = Control("tags", "audio", "multiple", ("music", "noise"), "audio")
+REGIONS = Control("label", "audio", REGION_LABELS, ("Flute", "Cello"), "audio")
+TAGS = Control("tags", "audio", MULTIPLE_CHOICE, ("music", "noise"), "audio")
 CONTROLS = (REGIONS, TAGS)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from earmark.features.extractor import EncodedSound
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
@@ -13,8 +15,8 @@ from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.store.models import Annotation, Task
 
-TAGS = Control("t", "audio", "multiple", ("x", "y"), "audio")
-REGIONS = Control("r", "audio", "regions", ("x", "y"), "audio")
+TAGS = Control("t", "audio", MULTIPLE_CHOICE, ("x", "y"), "audio")
+REGIONS = Control("r", "audio", REGION_LABELS, ("x", "y"), "audio")
 SOUND = EncodedSound("0" * 64, 4.0, np.zeros((4, 1), np.float16))
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from earmark.api.schemas import CurvePoint, CurveStep, LearningCurve
 from earmark.commands.tables import print_curve, sparkline
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
@@ -15,8 +17,8 @@ from earmark.learning.learning_curve import STEPS_AT_MOST, learning_curve, step_
 from earmark.learning.segment_metrics import measure
 from earmark.store.models import PredictionScore
 
-REGIONS = Control("label", "audio", "regions", ("a", "b"), "audio")
-TAGS = Control("tags", "audio", "multiple", ("a", "b"), "audio")
+REGIONS = Control("label", "audio", REGION_LABELS, ("a", "b"), "audio")
+TAGS = Control("tags", "audio", MULTIPLE_CHOICE, ("a", "b"), "audio")
 
 
 def score(number: int, **distances: Any) -> PredictionScore:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
@@ -15,8 +17,8 @@ from earmark.learning.segment_metrics import Distance, measure
 from earmark.storage.finite_json import dumps, loads
 
 LABELS = ("a", "b", "c")
-REGIONS = Control("r", "audio", "regions", LABELS, "audio")
-TAGS = Control("t", "audio", "multiple", LABELS, "audio")
+REGIONS = Control("r", "audio", REGION_LABELS, LABELS, "audio")
+TAGS = Control("t", "audio", MULTIPLE_CHOICE, LABELS, "audio")
 
 
 def regions(*found: Region) -> ReadResult:

@@ -7,6 +7,7 @@ import pytest
 
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import NONE_OF_THESE
+from earmark.labels.control_types.choices import SINGLE_CHOICE
 from earmark.labels.controls import Control
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import CHOICE_MARGIN, predict_clip
@@ -17,7 +18,7 @@ def tags_of(probabilities: list[float], labels: list[str], configured: list[str]
     count = len(labels)
     head = ControlHead(
         "c",
-        "single",
+        SINGLE_CHOICE,
         tuple(labels),
         np.zeros(1, np.float32),
         np.ones(1, np.float32),
@@ -25,7 +26,7 @@ def tags_of(probabilities: list[float], labels: list[str], configured: list[str]
         np.log(probabilities).astype(np.float32),
         np.full(count, 0.5, np.float32),
     )
-    control = Control("c", "audio", "single", tuple(configured), "audio")
+    control = Control("c", "audio", SINGLE_CHOICE, tuple(configured), "audio")
     served = as_configured(Head("e-1", {"c": head}), [control], {})
     found = predict_clip(
         served, [control], lambda f: f.mean(axis=-2).astype(np.float32), 10.0, np.zeros((5, 1)), 0.5

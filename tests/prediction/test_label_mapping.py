@@ -8,13 +8,15 @@ import pytest
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import NONE_OF_THESE
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.controls import Control
 from earmark.prediction.label_mapping import as_configured, fitted_as_configured
 
 NOWHERE = np.zeros((1, 1), np.float32)
 
 
-def head_of(shares: dict[str, tuple[float, ...]], kind: ControlKind = "single") -> Head:
+def head_of(shares: dict[str, tuple[float, ...]], kind: ControlType = SINGLE_CHOICE) -> Head:
     """Each label has a column for each of its shares; a label is as likely as its likeliest column."""
     columns = [share for each in shares.values() for share in each]
     widths = tuple(len(each) for each in shares.values())
@@ -32,7 +34,7 @@ def head_of(shares: dict[str, tuple[float, ...]], kind: ControlKind = "single") 
     return Head("e-1", {"c": control})
 
 
-def control(*labels: str, kind: ControlKind = "single") -> Control:
+def control(*labels: str, kind: ControlType = SINGLE_CHOICE) -> Control:
     return Control("c", "audio", kind, labels, "audio")
 
 
@@ -77,8 +79,8 @@ def test_labels_of_several_columns_and_the_hidden_one() -> None:
 def test_a_control_that_is_gone_or_knows_nothing_any_more_is_silent() -> None:
     for other in (
         control("new"),
-        control("a", kind="multiple"),
-        Control("d", "audio", "single", ("a",), "u"),
+        control("a", kind=MULTIPLE_CHOICE),
+        Control("d", "audio", SINGLE_CHOICE, ("a",), "u"),
     ):
         assert as_configured(PLAIN, [other], {}).controls == {}
     hidden = head_of({"a": (0.5,), NONE_OF_THESE: (0.5,)})

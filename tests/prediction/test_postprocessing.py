@@ -17,7 +17,10 @@ from earmark.encoders.logmel import LogmelEncoder
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import ControlHead, Head
-from earmark.labels.controls import Control, ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
+from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import (
     MIN_REGION_SECONDS,
@@ -33,12 +36,14 @@ RATE = 12.5
 SOUNDSCAPES = Path(__file__).parents[3] / "shared" / "audio" / "soundscapes"
 
 
-def control(kind: ControlKind = "regions", labels: tuple[str, ...] = ("x", "y"), name: str = "c") -> Control:
+def control(
+    kind: ControlType = REGION_LABELS, labels: tuple[str, ...] = ("x", "y"), name: str = "c"
+) -> Control:
     return Control(name, "audio", kind, labels, "audio")
 
 
 def head_of(
-    kind: ControlKind = "regions",
+    kind: ControlType = REGION_LABELS,
     labels: tuple[str, ...] = ("x", "y"),
     name: str = "c",
     gain: float = 10.0,
@@ -131,21 +136,23 @@ def test_single_choice_is_one_tag_and_multiple_those_over_threshold() -> None:
     frames = frames_with(4, (0, 4, 0), (0, 4, 1))
     frames[:, 0] *= np.float16(1.1)
     labels = ("x", "y", "z")
-    single = predict_clip(head_of("single", labels), [control("single", labels)], pool, RATE, frames, 4.0)
+    single = predict_clip(
+        head_of(SINGLE_CHOICE, labels), [control(SINGLE_CHOICE, labels)], pool, RATE, frames, 4.0
+    )
     assert [label for label, _ in single.tags["c"]] == ["x"]
     assert set(single.probabilities["c"]) == set(labels)
     multiple = predict_clip(
-        head_of("multiple", labels), [control("multiple", labels)], pool, RATE, frames, 4.0
+        head_of(MULTIPLE_CHOICE, labels), [control(MULTIPLE_CHOICE, labels)], pool, RATE, frames, 4.0
     )
     assert [label for label, _ in multiple.tags["c"]] == ["x", "y"]
     nothing = predict_clip(
-        head_of("multiple", labels), [control("multiple", labels)], pool, RATE, frames_with(4), 4.0
+        head_of(MULTIPLE_CHOICE, labels), [control(MULTIPLE_CHOICE, labels)], pool, RATE, frames_with(4), 4.0
     )
     assert nothing.tags == {"c": ()}
 
 
-@pytest.mark.parametrize("kind", ["regions", "single", "multiple"])
-def test_labels_that_left_the_config_are_never_returned(kind: ControlKind) -> None:
+@pytest.mark.parametrize("kind", [REGION_LABELS, SINGLE_CHOICE, MULTIPLE_CHOICE])
+def test_labels_that_left_the_config_are_never_returned(kind: ControlType) -> None:
     frames = frames_with(4, (0, 4, 0), (0, 4, 1))
     found = predict_clip(head_of(kind), [control(kind, ("y", "new"))], pool, RATE, frames, 4.0)
     assert set(found.probabilities["c"]) == {"y"}
@@ -164,7 +171,7 @@ def test_the_score_is_low_where_the_head_wavers() -> None:
     unsure = predict_clip(head_of(), [control()], pool, RATE, unsure_frames, 4.0)
     assert unsure.score < 0.1 < 0.9 < sure.score
     tied_frames = frames_with(4, (0, 4, 0), (0, 4, 1))
-    tied = predict_clip(head_of("single"), [control("single")], pool, RATE, tied_frames, 4.0)
+    tied = predict_clip(head_of(SINGLE_CHOICE), [control(SINGLE_CHOICE)], pool, RATE, tied_frames, 4.0)
     assert tied.score == pytest.approx(0.0, abs=1e-6)
 
 
@@ -192,9 +199,9 @@ def test_regions_are_always_inside_apart_and_in_order(
 
 @given(
     hnp.arrays(np.float16, st.tuples(st.integers(1, 60), st.just(3)), elements=st.floats(-50, 50, width=16)),
-    st.sampled_from(["regions", "single", "multiple"]),
+    st.sampled_from([REGION_LABELS, SINGLE_CHOICE, MULTIPLE_CHOICE]),
 )
-def test_predictions_are_always_finite(frames: NDArray[np.float16], kind: ControlKind) -> None:
+def test_predictions_are_always_finite(frames: NDArray[np.float16], kind: ControlType) -> None:
     found = predict_clip(head_of(kind), [control(kind)], pool, RATE, frames, len(frames) / RATE)
     assert 0 <= found.score <= 1
     for value in found.probabilities["c"].values():
@@ -203,10 +210,14 @@ def test_predictions_are_always_finite(frames: NDArray[np.float16], kind: Contro
 
 
 def test_embeddings_are_pooled_once_for_all_controls() -> None:
-    names: dict[ControlKind, tuple[str, ...]]
-    names = {"regions": ("x", "y"), "single": ("p", "q"), "multiple": ("u", "v")}  # none is shared
+    names: dict[ControlType, tuple[str, ...]]
+    names = {
+        REGION_LABELS: ("x", "y"),
+        SINGLE_CHOICE: ("p", "q"),
+        MULTIPLE_CHOICE: ("u", "v"),
+    }  # none is shared
     controls = [control(kind, labels, f"{kind}{n}") for kind, labels in names.items() for n in (1, 2)]
-    heads = {one.name: head_of(one.kind, one.labels, one.name).controls[one.name] for one in controls}
+    heads = {one.name: head_of(one.type, one.labels, one.name).controls[one.name] for one in controls}
     pooled = []
 
     def counted(frames: NDArray[Any]) -> NDArray[np.float32]:

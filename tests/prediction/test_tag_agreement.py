@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
 from earmark.head.region_evidence import RegionEvidence
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control, parse_label_config
 from earmark.prediction.postprocessing import MIN_REGION_SECONDS, ClipPrediction, predict_clip
 from earmark.prediction.tag_agreement import linked_controls, shared_labels
@@ -24,17 +27,15 @@ SOURCES = 6
 """Dimensions 0 to 2 are heard by the regions head, 3 to 5 by the tags head."""
 
 
-def control(name: str, kind: Literal["regions", "single", "multiple"]) -> Control:
+def control(name: str, kind: ControlType) -> Control:
     return Control(name, "audio", kind, LABELS, "audio")
 
 
-def control_head(
-    name: str, kind: Literal["regions", "single", "multiple"], labels: tuple[str, ...] = LABELS
-) -> ControlHead:
+def control_head(name: str, kind: ControlType, labels: tuple[str, ...] = LABELS) -> ControlHead:
     """The log odds of label k are dimension k of the regions' or of the tags' half."""
     weights = np.zeros((SOURCES, len(labels)), dtype=np.float32)
     for column, label in enumerate(labels):
-        weights[LABELS.index(label) + (0 if kind == "regions" else 3), column] = 1
+        weights[LABELS.index(label) + (0 if kind == REGION_LABELS else 3), column] = 1
     return ControlHead(
         name,
         kind,
@@ -48,7 +49,7 @@ def control_head(
 
 
 def predict(
-    tags: Literal["single", "multiple"],
+    tags: ControlType,
     regions: dict[str, float],
     said: dict[str, float],
     known: tuple[str, ...] = LABELS,
@@ -62,8 +63,8 @@ def predict(
         frames[:, 3 + LABELS.index(label)] = np.log(probability / (1 - probability))
     tags_head = control_head("t", tags, known)
     tags_head = ControlHead(**{**vars(tags_head), "evidence": evidence})
-    head = Head("e-1", {"r": control_head("r", "regions"), "t": tags_head})
-    return predict_clip(head, [control("r", "regions"), control("t", tags)], pool, RATE, frames, 6.0)
+    head = Head("e-1", {"r": control_head("r", REGION_LABELS), "t": tags_head})
+    return predict_clip(head, [control("r", REGION_LABELS), control("t", tags)], pool, RATE, frames, 6.0)
 
 
 def tags_of(found: ClipPrediction) -> set[str]:
@@ -85,37 +86,41 @@ def test_names_are_shared_in_either_case_and_by_alias_on_one_sound() -> None:
 
 
 def test_a_region_ticks_its_tag_with_its_score_at_least() -> None:
-    found = predict("multiple", {"x": 0.95}, {"x": 0.2})
+    found = predict(MULTIPLE_CHOICE, {"x": 0.95}, {"x": 0.2})
     (region,) = found.regions
     assert tags_of(found) == {"x"}
     assert found.probabilities["t"]["x"] == dict(found.tags["t"])["x"] >= region.score
 
 
 def test_a_region_ticks_a_tag_that_the_tags_head_has_not_learned() -> None:
-    found = predict("multiple", {"z": 0.9}, {}, known=("x", "y"))
+    found = predict(MULTIPLE_CHOICE, {"z": 0.9}, {}, known=("x", "y"))
     assert tags_of(found) == {"z"}
     assert found.probabilities["t"]["z"] == pytest.approx(found.regions[0].score)
 
 
 def test_a_tag_without_a_region_needs_a_surer_head() -> None:
-    assert tags_of(predict("multiple", {}, {"x": 0.55})) == set()
-    assert tags_of(predict("multiple", {}, {"x": 0.95})) == {"x"}
-    found = predict("multiple", {}, {"x": 0.55, "y": 0.95})
+    assert tags_of(predict(MULTIPLE_CHOICE, {}, {"x": 0.55})) == set()
+    assert tags_of(predict(MULTIPLE_CHOICE, {}, {"x": 0.95})) == {"x"}
+    found = predict(MULTIPLE_CHOICE, {}, {"x": 0.55, "y": 0.95})
     assert found.probabilities["t"]["x"] < 0.4 <= found.probabilities["t"]["y"]
 
 
 def test_a_tag_stays_as_it_is_where_no_region_of_it_was_learned() -> None:
     frames = np.full((75, SOURCES), -6.0, dtype=np.float32)
     frames[:, 5] = 0.0
-    head = Head("e-1", {"r": control_head("r", "regions", ("x",)), "t": control_head("t", "multiple")})
-    found = predict_clip(head, [control("r", "regions"), control("t", "multiple")], pool, RATE, frames, 6.0)
+    head = Head(
+        "e-1", {"r": control_head("r", REGION_LABELS, ("x",)), "t": control_head("t", MULTIPLE_CHOICE)}
+    )
+    found = predict_clip(
+        head, [control("r", REGION_LABELS), control("t", MULTIPLE_CHOICE)], pool, RATE, frames, 6.0
+    )
     assert dict(found.tags["t"]) == {"z": pytest.approx(0.5)}
 
 
 def test_a_faint_region_whose_tag_is_ruled_out_goes_and_a_sure_one_stays() -> None:
-    assert predict("multiple", {"x": 0.45}, {"x": 0.01}).regions == ()
-    assert len(predict("multiple", {"x": 0.45}, {"x": 0.3}).regions) == 1
-    sure = predict("multiple", {"x": 0.95}, {"x": 0.01})
+    assert predict(MULTIPLE_CHOICE, {"x": 0.45}, {"x": 0.01}).regions == ()
+    assert len(predict(MULTIPLE_CHOICE, {"x": 0.45}, {"x": 0.3}).regions) == 1
+    sure = predict(MULTIPLE_CHOICE, {"x": 0.95}, {"x": 0.01})
     assert len(sure.regions) == 1
     assert tags_of(sure) == {"x"}
 
@@ -123,24 +128,26 @@ def test_a_faint_region_whose_tag_is_ruled_out_goes_and_a_sure_one_stays() -> No
 def test_tags_that_mean_something_else_are_left_alone() -> None:
     third, none = np.full(4, 0.33, np.float32), np.full(4, 0.5, np.float32)
     evidence = (RegionEvidence("r", third, third, none, none),)
-    found = predict("multiple", {"x": 0.95, "y": 0.45}, {"x": 0.1, "y": 0.01, "z": 0.5}, evidence=evidence)
+    found = predict(
+        MULTIPLE_CHOICE, {"x": 0.95, "y": 0.45}, {"x": 0.1, "y": 0.01, "z": 0.5}, evidence=evidence
+    )
     assert tags_of(found) == {"z"}
     assert "x" in {region.label for region in found.regions}
     assert found.probabilities["t"]["x"] == pytest.approx(0.1, abs=1e-3)
-    single = predict("single", {"x": 0.95}, {"z": 0.99}, evidence=evidence)
+    single = predict(SINGLE_CHOICE, {"x": 0.95}, {"z": 0.99}, evidence=evidence)
     assert tags_of(single) == {"z"}
 
 
 def test_a_single_choice_that_contradicts_follows_the_strongest_region_and_is_uncertain() -> None:
-    agreeing = predict("single", {"x": 0.95}, {"x": 0.99})
-    contradicting = predict("single", {"x": 0.95}, {"y": 0.99})
+    agreeing = predict(SINGLE_CHOICE, {"x": 0.95}, {"x": 0.99})
+    contradicting = predict(SINGLE_CHOICE, {"x": 0.95}, {"y": 0.99})
     assert tags_of(agreeing) == tags_of(contradicting) == {"x"}
     said = contradicting.probabilities["t"]
     assert sum(said.values()) == pytest.approx(1.0)
     assert max(said, key=lambda label: said[label]) == "x"
     assert contradicting.score < agreeing.score
-    assert tags_of(predict("single", {}, {"y": 0.99})) == {"y"}
-    assert tags_of(predict("single", {"z": 0.9}, {"y": 0.99}, known=("x", "y"))) == {"z"}
+    assert tags_of(predict(SINGLE_CHOICE, {}, {"y": 0.99})) == {"y"}
+    assert tags_of(predict(SINGLE_CHOICE, {"z": 0.9}, {"y": 0.99}, known=("x", "y"))) == {"z"}
 
 
 def test_a_faint_region_goes_where_annotators_choose_the_label_of_every_region() -> None:
@@ -148,9 +155,9 @@ def test_a_faint_region_goes_where_annotators_choose_the_label_of_every_region()
     always = (
         RegionEvidence("r", default.agreed, np.full(4, 0.95, np.float32), default.missed, default.quiet),
     )
-    alone = predict("single", {"x": 0.45}, {"z": 0.99}, evidence=always)
+    alone = predict(SINGLE_CHOICE, {"x": 0.45}, {"z": 0.99}, evidence=always)
     assert (alone.regions, tags_of(alone)) == ((), {"z"})
-    assert tags_of(predict("single", {"x": 0.45}, {"z": 0.99})) == {"x"}
+    assert tags_of(predict(SINGLE_CHOICE, {"x": 0.45}, {"z": 0.99})) == {"x"}
 
 
 @given(
@@ -158,25 +165,27 @@ def test_a_faint_region_goes_where_annotators_choose_the_label_of_every_region()
         np.float32, st.tuples(st.integers(1, 50), st.just(SOURCES)), elements=st.floats(-6, 6, width=16)
     ),
     hnp.arrays(np.float32, (3, 3), elements=st.sampled_from([0.0, 0.3, 1.0])),
-    st.sampled_from(["single", "multiple"]),
+    st.sampled_from([SINGLE_CHOICE, MULTIPLE_CHOICE]),
     st.sampled_from([LABELS, ("x", "y")]),
     st.floats(-0.07, 0.3),
 )
 def test_every_screen_agrees_with_itself(
     frames: NDArray[Any],
     factors: NDArray[Any],
-    tags: Literal["single", "multiple"],
+    tags: ControlType,
     known: tuple[str, ...],
     rest: float,
 ) -> None:
     factors = np.minimum(factors, factors.T)
     np.fill_diagonal(factors, 1.0)
     duration = max(0.01, len(frames) / RATE + rest)
-    regions_head = ControlHead(**{**vars(control_head("r", "regions")), "overlap_factors": factors})
+    regions_head = ControlHead(**{**vars(control_head("r", REGION_LABELS)), "overlap_factors": factors})
     head = Head("e-1", {"r": regions_head, "t": control_head("t", tags, known)})
-    found = predict_clip(head, [control("r", "regions"), control("t", tags)], pool, RATE, frames, duration)
+    found = predict_clip(
+        head, [control("r", REGION_LABELS), control("t", tags)], pool, RATE, frames, duration
+    )
     shown, drawn = dict(found.tags["t"]), {region.label for region in found.regions}
-    if tags == "multiple":
+    if tags == MULTIPLE_CHOICE:
         assert drawn <= shown.keys()
         for label, score in shown.items():
             strengths = [region.score for region in found.regions if region.label == label]

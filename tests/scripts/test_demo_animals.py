@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from earmark.encoders.registry import class_names
 from earmark.labels.class_matching import match_labels
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import parse_label_config, suggestion_tools
 from scripts.demo_animals import make_animal_clips, plan_animal_clips
 from scripts.demo_clips import SAMPLE_RATE, DemoClip, is_for_testing, load_truth
@@ -152,9 +154,9 @@ def test_the_label_config_differs_from_the_example_in_its_labels_alone() -> None
     animals = ROOT / "scripts" / "demo_animals.xml"
     assert without_labels(animals) == without_labels(ROOT / "label_config.xml")
     controls = parse_label_config(animals.read_text())
-    assert [(control.kind, control.labels) for control in controls] == [
-        ("regions", tuple(ANIMALS)),
-        ("multiple", tuple(ANIMALS)),
+    assert [(control.type, control.labels) for control in controls] == [
+        (REGION_LABELS, tuple(ANIMALS)),
+        (MULTIPLE_CHOICE, tuple(ANIMALS)),
     ]
     assert suggestion_tools(animals.read_text()) == {"suggest"}
 

@@ -74,7 +74,7 @@ def labels_router(services: Services) -> APIRouter:
             controls=[
                 ControlLabels(
                     name=control.name,
-                    kind=control.kind,
+                    kind=control.type.name,
                     labels={label: list(match.names(label) or ()) or None for label in control.labels},
                     suggestions={label: list(names) for label, names in match.suggestions().items()},
                 )

@@ -209,7 +209,7 @@ def _controls(label_config: str, form: FormatChoice, record_filter: RecordFilter
             f"The project's controls are about several sounds of a task ({names}): choose those of one "
             "with --control."
         )
-    if form in FORMATS and not FORMATS[form].holds_tags and all(c.kind != "regions" for c in controls):
+    if form in FORMATS and not FORMATS[form].holds_tags and not any(c.type.draws_regions for c in controls):
         raise ConfigurationError(
             f"The format {form} holds regions, and the project has tags of whole sounds alone: "
             "use fsdkaggle, csv, jsonl or jams."

@@ -81,7 +81,7 @@ class TaskReader:
         self, results: Iterable[Mapping[str, Any]], annotator: str | None
     ) -> tuple[dict[str, tuple[RegionRecord, ...]], dict[str, tuple[str, ...]], dict[str, float]]:
         by_name = {control.name: control for control in self.controls}
-        regions: dict[str, list[RegionRecord]] = {c.name: [] for c in self.controls if c.kind == "regions"}
+        regions: dict[str, list[RegionRecord]] = {c.name: [] for c in self.controls if c.type.draws_regions}
         tags: dict[str, dict[str, None]] = {}
         scores: dict[str, float] = {}
         for item in results:
@@ -90,8 +90,11 @@ class TaskReader:
                 kind = str(item.get("type", "unknown"))
                 self.passed_over[kind] = self.passed_over.get(kind, 0) + 1
                 continue
-            labels, score = _labels(value.get(control.result_type)), _finite(item.get("score"))
-            if control.kind != "regions":
+            labels, score = (
+                [label for label in control.type.read_labels(value) if label],
+                _finite(item.get("score")),
+            )
+            if not control.type.draws_regions:
                 tags.setdefault(control.name, {}).update(dict.fromkeys(labels))
                 if score is not None:
                     scores[control.name] = score
@@ -144,10 +147,6 @@ def _age(prediction: Mapping[str, Any]) -> int:
 
 def _objects(value: object) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _labels(value: object) -> list[str]:
-    return [label for label in value if isinstance(label, str) and label] if isinstance(value, list) else []
 
 
 def _finite(value: object) -> float | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, gammaln
 
-from earmark.head.evaluation import Data, probabilities
+from earmark.head.evaluation import Data
 from earmark.head.solver import Array
 
 TEMPERATURES = (0.5, 20.0)
@@ -174,7 +174,7 @@ def refined(data: Data, logits: Array, bias: Array, noise: float) -> Array:
     ``1 - noise`` of them stay: the share of right ones is the mean of a beta distribution, with that prior
     mean and `RIGHT_ANNOTATIONS` as its strength, and never 0.
     """
-    predicted = probabilities(data.kind, calibrate(data, logits, bias, noise)(logits))
+    predicted = data.type.probabilities(calibrate(data, logits, bias, noise)(logits))
     likelihood = np.where(data.targets, 1 - noise, noise / max(1, data.targets.shape[1] - 1))
     posterior = predicted * likelihood
     posterior = posterior / posterior.sum(axis=1, keepdims=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from earmark.head.metrics import (
     auc,
@@ -20,12 +19,11 @@ from earmark.head.metrics import (
     lwlrap,
 )
 from earmark.head.solver import Array
-from earmark.labels.controls import ControlKind
+from earmark.labels.control_types.base import ControlType
 
 MIN_GROUPS_PER_SIDE = 5
 """Recordings needed with and without a label, each, to choose its threshold and to drop its prior."""
 THRESHOLD_RANGE = (0.1, 0.9)
-MAX_CLASS_WEIGHT = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Data:
     ``anchored``: which labels it covers, bool ``[C]``.
     """
 
-    kind: ControlKind
+    type: ControlType
     targets: NDArray[np.bool_]
     weights: Array
     groups: NDArray[np.str_]
@@ -49,7 +47,7 @@ class Data:
     @property
     def exclusive(self) -> bool:
         """Whether exactly one label is true."""
-        return self.kind == "single"
+        return self.type.exclusive
 
     def of(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Data:
         """The examples of some rows."""
@@ -62,20 +60,6 @@ class Data:
             is_unit=self.is_unit[rows],
             offset=None if self.offset is None else self.offset[rows],
         )
-
-
-def balanced(kind: ControlKind, targets: NDArray[np.bool_], weights: Array) -> Array:
-    """Class-balanced weights ``[n, C]``: rare labels weigh more.
-
-    A single choice gives each class the same sum. Otherwise positives weigh more by the square root
-    of the odds against them, halfway to equal sums: probabilities keep some meaning.
-    """
-    positive = (weights * targets).sum(axis=0)
-    if kind == "single":
-        return np.asarray(weights / np.where(positive > 0, positive, 1.0))
-    negative = (weights * ~targets).sum(axis=0)
-    odds = negative / np.where(positive > 0, positive, 1.0)
-    return np.asarray(weights * np.where(targets, np.clip(np.sqrt(odds), 1.0, MAX_CLASS_WEIGHT), 1.0))
 
 
 def ranking_score(data: Data, logits: Array, columns: NDArray[np.bool_]) -> float:
@@ -108,7 +92,7 @@ def ranking_scores(data: Data, logits: Array, columns: NDArray[np.bool_], parts:
 
 def ranks_labels(data: Data) -> bool:
     """Whether labels are ranked for each clip (lwlrap), and not clips for each label (average precision)."""
-    return data.kind != "regions" and data.targets.shape[1] > 1
+    return not data.type.draws_regions and data.targets.shape[1] > 1
 
 
 def decision_scores(data: Data, predicted: Array, limits: Array, parts: NDArray[np.bool_]) -> Array:
@@ -119,19 +103,11 @@ def decision_scores(data: Data, predicted: Array, limits: Array, parts: NDArray[
     """
     unit = data.is_unit
     truth, weights = data.targets[unit], data.weights[unit]
-    taken = _decisions(data, predicted[unit], limits[unit])
+    taken = data.type.decisions(predicted[unit], limits[unit])
     right, sums = (
         parts[:, unit] @ (weights * cells).sum(axis=1) for cells in (taken & truth, taken * 1 + truth)
     )
     return np.asarray(np.divide(2 * right, sums, out=np.ones(len(parts)), where=sums > 0))
-
-
-def probabilities(kind: ControlKind, logits: Array) -> Array:
-    """Probabilities ``[n, C]`` of logits ``[n, C]``; equal in a single choice's rows without any."""
-    if kind != "single":
-        return np.asarray(expit(logits))
-    any_seen = np.isfinite(logits).any(axis=1, keepdims=True)
-    return np.asarray(softmax(np.where(any_seen, logits, 0.0), axis=1))
 
 
 def has_enough_recordings(data: Data, column: int) -> bool:
@@ -177,7 +153,7 @@ def metrics(data: Data, predicted: Array, limits: Array) -> dict[str, float]:
     unit = data.is_unit
     every = np.arange(data.targets.shape[1])
     truth, scores, weights = data.targets[unit], predicted[unit], data.weights[unit]
-    taken = _decisions(data, scores, limits)
+    taken = data.type.decisions(scores, limits)
     measured = {
         "lwlrap": lwlrap(truth, scores),
         "map": _mean(average_precision(truth[:, k], scores[:, k], weights[:, k]) for k in every),
@@ -199,7 +175,7 @@ def metrics_per_class(
     """`metrics` of each label: ``ap``, ``auc``, ``f1``, ``ece``, ``threshold``, ``recordings``."""
     unit = data.is_unit
     truth, scores, weights = data.targets[unit], predicted[unit], data.weights[unit]
-    taken = _decisions(data, scores, limits)
+    taken = data.type.decisions(scores, limits)
     measured = {}
     for k, label in enumerate(labels):
         values = {
@@ -213,12 +189,6 @@ def metrics_per_class(
             values["threshold"] = float(limits[k])
         measured[label] = {name: value for name, value in values.items() if np.isfinite(value)}
     return measured
-
-
-def _decisions(data: Data, scores: Array, limits: Array) -> NDArray[np.bool_]:
-    if data.exclusive:
-        return np.asarray(np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, None])
-    return np.asarray(scores >= limits)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -93,7 +93,7 @@ def build_examples(
         Frames per second of the clips' frames.
     """
     name = control.name
-    if control.kind == "regions":
+    if control.type.draws_regions:
         submitted = [clip for clip in clips if name in clip.regions and clip.weight > 0]
     else:
         submitted = [
@@ -101,15 +101,14 @@ def build_examples(
             for clip in clips
             if clip.weight > 0
             and name in clip.tags
-            # An unanswered single choice is no example; an empty multiple choice means "none of these"
-            and (control.kind == "multiple" or clip.tags[name] & set(control.labels))
+            and control.type.is_answer(clip.tags[name] & set(control.labels))
         ]
     if not submitted:
         return None
     most = int(np.clip(MAX_WINDOWS // len(submitted), MIN_WINDOWS_OF_CLIP, MAX_WINDOWS_OF_CLIP))
     parts: list[_Rows] = []
     for clip, weight in zip(submitted, _task_weights(submitted), strict=True):
-        if control.kind == "regions":
+        if control.type.draws_regions:
             parts.append(_region_rows(frame_rate, control, clip, weight, most))
         else:
             trust = clip.tag_weights.get(name, 1.0)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from earmark.errors import NotEnoughAnnotationsError, NotFiniteError
 from earmark.head.cross_validated_head import Fitted
-from earmark.head.evaluation import Data, metrics, metrics_per_class, probabilities, thresholds
+from earmark.head.evaluation import Data, metrics, metrics_per_class, thresholds
 from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.folds import assign_folds
 from earmark.head.model import ControlHead, Head
@@ -210,11 +210,11 @@ def _fit(
 ) -> ControlFit:
     count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
     folds = np.array([assignment[str(group)] for group in examples.groups])
-    fitted = prior.softmax_labels(learned) if control.kind == "single" else learned
+    fitted = prior.softmax_labels(learned) if control.type.exclusive else learned
     columns = [examples.labels.index(label) for label in fitted]
     targets, weights = examples.targets[:, columns], examples.weights[:, columns]
     data = Data(
-        control.kind,
+        control.type,
         targets,
         weights,
         examples.groups,
@@ -231,8 +231,8 @@ def _fit(
     calibration, limits = choice.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)
     report = ControlReport({}, {}, len(targets), groups, choice.name, choice.prior_strength, choice.noise)
     if choice.logits is not None:
-        predicted = probabilities(data.kind, calibration(choice.logits))
-        if control.kind != "single":
+        predicted = data.type.probabilities(calibration(choice.logits))
+        if not control.type.exclusive:
             limits = thresholds(data, predicted, prior.thresholds(fitted, np.nan), DEFAULT_THRESHOLD)
         report = replace(
             report,
@@ -271,16 +271,16 @@ def _learnable(control: Control, examples: Examples | None, prior: Prior) -> tup
     carried = np.any(examples.targets & annotated, axis=0)
     lacked = np.any(~examples.targets & annotated, axis=0) | prior.covers(examples.labels)
     common = len(np.unique(examples.groups)) >= COMMON_RECORDINGS
-    learnable = carried if control.kind == "single" or common else carried & lacked
+    learnable = carried if control.type.exclusive or common else carried & lacked
     labels = tuple(
         label for label, is_learnable in zip(examples.labels, learnable, strict=True) if is_learnable
     )
-    return () if control.kind == "single" and len(labels) < 2 else labels
+    return () if control.type.exclusive and len(labels) < 2 else labels
 
 
 def _count(control: Control, examples: Examples) -> int:
     """Number of annotated labels: of each region, or of each clip for tags."""
-    annotated = ~examples.is_unit if control.kind == "regions" else examples.is_unit
+    annotated = ~examples.is_unit if control.type.draws_regions else examples.is_unit
     return int((examples.targets & (examples.weights > 0))[annotated].sum())
 
 
@@ -292,7 +292,7 @@ def _why_not(control: Control, examples: Examples | None) -> str:
         return f"No annotation of “{control.name}” holds any of its labels: annotate one that does."
     if count < MIN_EXAMPLES:
         return f"There is one example for “{control.name}” so far: annotate one more."
-    if control.kind == "single":
+    if control.type.exclusive:
         return f"Every annotation of “{control.name}” has the same choice: annotate one of another choice."
     return (
         f"Every annotation of “{control.name}” holds the same labels, and nothing tells what they are not: "

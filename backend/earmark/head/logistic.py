@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.head.evaluation import Data, balanced, has_enough_recordings, ranking_score
+from earmark.head.evaluation import Data, has_enough_recordings, ranking_score
 from earmark.head.solver import BIAS_PENALTY, Array, Basis, Coordinates, Linear, solve
 
 STRENGTHS = (1e-4, 3e-4, 3e-3)
@@ -134,7 +134,7 @@ def _solve(
     """Fit some labels on some rows, on top of the prior."""
     cells = np.ix_(rows, columns)
     targets, weights, steps = data.targets[cells], data.weights[cells], steps[columns]
-    cost = balanced(data.kind, targets, weights)
+    cost = data.type.balanced_weights(targets, weights)
     if data.offset is None:
         return solve(coordinates[rows], targets, cost, STRENGTHS[steps[0]], data.exclusive, start)
     recordings = [

@@ -6,18 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy.special import expit, softmax
 
 from earmark.errors import HeadDamagedError
 from earmark.head.rbf_features import Landmarks
 from earmark.head.region_evidence import RegionEvidence
-from earmark.labels.controls import ControlKind
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.registry import type_named
 
 _FORMAT = 1
 _FORMAT_OF_LANDMARKS = 2
@@ -26,7 +26,6 @@ _ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
 _LANDMARK_ARRAYS = ("mean", "directions", "points")
 _EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet")
 _LENGTH_BYTES = 8
-_KINDS = ("regions", "single", "multiple")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class ControlHead:
     """
 
     control: str
-    kind: ControlKind
+    type: ControlType
     labels: tuple[str, ...]
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
@@ -102,9 +101,7 @@ class ControlHead:
 
         They sum to 1 in each row for a single choice and are independent of each other otherwise.
         """
-        logits = self.logits(embeddings)
-        values = softmax(logits, axis=1) if self.kind == "single" else expit(logits)
-        return np.asarray(values, dtype=np.float32)
+        return np.asarray(self.type.probabilities(self.logits(embeddings)), dtype=np.float32)
 
 
 class Head:
@@ -122,7 +119,7 @@ class Head:
         for index, control in enumerate(self.controls.values()):
             entry: dict[str, object] = {
                 "name": control.control,
-                "kind": control.kind,
+                "kind": control.type.name,
                 "labels": control.labels,
             }
             if control.columns:
@@ -229,8 +226,7 @@ def _control_head(
 ) -> ControlHead:
     """One control from its description and arrays; ValueError where they contradict each other."""
     labels = described["labels"]
-    kind = described["kind"]
-    if kind not in _KINDS or not isinstance(labels, list) or arrays["weights"].ndim != 2:
+    if not isinstance(labels, list) or arrays["weights"].ndim != 2:
         raise ValueError("its description is not one of a head")
     embedding_dim, width = arrays["weights"].shape
     columns = described.get("columns", [])
@@ -252,7 +248,7 @@ def _control_head(
         raise ValueError("its overlap factors and its labels do not fit together")
     control = ControlHead(
         str(described["name"]),
-        cast(ControlKind, kind),
+        type_named(described["kind"]),
         tuple(str(label) for label in labels),
         **arrays,
         columns=tuple(columns),

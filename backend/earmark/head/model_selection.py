@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left_out_bias
-from earmark.head.evaluation import Data, balanced, ranking_score
+from earmark.head.evaluation import Data, ranking_score
 from earmark.head.kernel_selection import choose_landmarks, is_clearly_better, is_worth_trying
 from earmark.head.lda import Discriminant
 from earmark.head.logistic import CLEARLY_BETTER, PRIOR_STRENGTHS, Logistic
@@ -120,7 +120,7 @@ def _logistic(
     calibration = Calibration(1.0, bias)
     if logistic.logits is not None:
         if not anchored.any():
-            bias = left_out_bias(data, balanced(data.kind, data.targets, data.weights))
+            bias = left_out_bias(data, data.type.balanced_weights(data.targets, data.weights))
         calibration = calibrate(data, logistic.logits, bias, outlier_rates=OUTLIER_RATES)
     return ModelChoice(
         "logistic regression",

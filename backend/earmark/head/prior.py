@@ -22,8 +22,8 @@ class Prior:
 
     @classmethod
     def of(cls, head: ControlHead | None, control: Control) -> Prior:
-        """The prior of a control; a head of another kind, or of none of its labels, is none."""
-        usable = head is not None and head.kind == control.kind and set(head.labels) & set(control.labels)
+        """The prior of a control; a head of another type, or of none of its labels, is none."""
+        usable = head is not None and head.type is control.type and set(head.labels) & set(control.labels)
         return cls(control, head if usable else None)
 
     def without(self, labels: tuple[str, ...]) -> Prior:
@@ -83,7 +83,7 @@ class Prior:
         return self.head.labels.index(label) if self.head and label in self.head.labels else -1
 
     def _unknown(self, labels: tuple[str, ...]) -> float:
-        if self.head is None or self.control.kind != "single":
+        if self.head is None or not self.control.type.exclusive:
             return 0.0
         return -float(np.log(max(1, (~self.covers(labels)).sum())))
 
@@ -126,7 +126,7 @@ def fold_back(
     widths = tuple(len(bias) for bias in biases)
     return ControlHead(
         control.name,
-        control.kind,
+        control.type,
         merged,
         basis.mean.astype(np.float32),
         basis.scale.astype(np.float32),

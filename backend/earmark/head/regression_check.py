@@ -109,7 +109,7 @@ def _out_of_fold_heads(examples: Examples, fitted: Fitted) -> dict[str, Head]:
 
 def _data(control: Control, examples: Examples, rows: NDArray[np.bool_]) -> Data:
     return Data(
-        control.kind,
+        control.type,
         examples.targets[rows],
         examples.weights[rows],
         examples.groups[rows],
@@ -130,7 +130,7 @@ def _predictions(
     by_head: dict[int, tuple[ControlHead, list[str]]] = {}
     for name in np.unique(groups).tolist():
         head = heads[name].controls.get(control.name)
-        if head is not None and head.kind == control.kind:
+        if head is not None and head.type is control.type:
             by_head.setdefault(id(head), (head, []))[1].append(name)
     for head, names in by_head.values():
         covered = np.isin(groups, names)

@@ -65,7 +65,7 @@ def _control_head(
     classes = [index for indices in match.classes.values() for index in indices]
     labels, columns = list(match.classes), [len(indices) for indices in match.classes.values()]
     selected, biases = weights[:, classes], bias[classes]
-    if control.kind == "single" and match.unmatched:
+    if control.type.exclusive and match.unmatched:
         labels.append(NONE_OF_THESE)
         columns.append(1)
         selected = np.pad(selected, ((0, 0), (0, 1)))
@@ -73,7 +73,7 @@ def _control_head(
     width = len(weights)
     return ControlHead(
         control.name,
-        control.kind,
+        control.type,
         tuple(labels),
         np.zeros(width, np.float32),
         np.ones(width, np.float32),

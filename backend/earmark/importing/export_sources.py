@@ -17,6 +17,8 @@ from earmark.export.label_studio import TaskReader, file_name_of
 from earmark.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
 from earmark.importing.folders import AUDIO_EXTENSIONS
 from earmark.importing.models import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
+from earmark.labels.control_types.choices import MULTIPLE_CHOICE
+from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 
 
@@ -159,10 +161,10 @@ def _controls(tasks: Iterable[dict[str, Any]], key: str) -> tuple[Control, ...]:
                 name, to_name = str(item.get("from_name")), str(item.get("to_name"))
                 value = item.get("value")
                 if item.get("type") == "labels":
-                    controls.setdefault(name, Control(name, to_name, "regions", (), key))
+                    controls.setdefault(name, Control(name, to_name, REGION_LABELS, (), key))
                 # A choice for one region has the times of that region: it is no tag of the clip.
                 elif item.get("type") == "choices" and isinstance(value, dict) and "start" not in value:
-                    controls.setdefault(name, Control(name, to_name, "multiple", (), key))
+                    controls.setdefault(name, Control(name, to_name, MULTIPLE_CHOICE, (), key))
     return tuple(controls.values())
 
 

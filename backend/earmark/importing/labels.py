@@ -68,7 +68,7 @@ def find_controls(label_config: str, groups: Groups) -> dict[tuple[Part, str], C
     missing: list[str] = []
     lines: list[str] = []
     for (part, name), group in groups.items():
-        candidates = [control for control in controls if (control.kind == "regions") == (part == "regions")]
+        candidates = [control for control in controls if control.type.draws_regions == (part == "regions")]
         if not candidates:
             if group.files:
                 missing.append(f"a place for {_format_counts(group.files)}")
@@ -81,7 +81,7 @@ def find_controls(label_config: str, groups: Groups) -> dict[tuple[Part, str], C
         if lacking:
             missing.append(f"{_format_counts(lacking)} in '{best.name}'")
             lines += [_label_line(part, label) for label in lacking]
-        elif group.crowded and best.kind == "single":
+        elif group.crowded and best.type.exclusive:
             raise LabelConfigError(
                 f"{len(group.crowded)} files have several labels ({', '.join(group.crowded[:3])} …), but the "
                 f"Choices '{best.name}' take one: set choice=\"multiple\" there; nothing was imported."
@@ -226,7 +226,7 @@ class Marking:
                     sound.facts.duration,
                     sound.identity,
                 )
-                item["value"][control.result_type] = [region.label for region in same_region]
+                item["value"] |= control.type.value([region.label for region in same_region])
                 items.append(_set_score(item, first.score, predicted))
         return items
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
 
 from earmark.errors import LabelConfigError
-
-ControlKind = Literal["regions", "single", "multiple"]
+from earmark.labels.control_types.base import ControlType
+from earmark.labels.control_types.registry import type_of_tag
 
 _AUDIO_TAGS = {"Audio", "AudioPlus"}
 
@@ -18,13 +17,12 @@ _AUDIO_TAGS = {"Audio", "AudioPlus"}
 class Control:
     """One control tag of a label config that sound can be predicted for.
 
-    ``kind`` is ``regions`` for ``Labels`` (onset, offset and labels), ``single`` or ``multiple``
-    for ``Choices`` (tags of the whole clip). ``labels`` are spelled as results spell them.
+    ``labels`` are spelled as results spell them.
     """
 
     name: str
     to_name: str
-    kind: ControlKind
+    type: ControlType
     labels: tuple[str, ...]
     data_key: str
     """Key of ``task["data"]`` that holds the sound's address."""
@@ -34,9 +32,9 @@ class Control:
     """Text that the interface shows for a label whose results are spelled by an alias."""
 
     @property
-    def result_type(self) -> Literal["labels", "choices"]:
+    def result_type(self) -> str:
         """``type`` and value key of this control's results in Label Studio."""
-        return "labels" if self.kind == "regions" else "choices"
+        return self.type.result_type
 
 
 @lru_cache(maxsize=256)
@@ -63,16 +61,19 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
     controls = []
     tools = set(_tools(root))
     for tag in root.iter():
-        kind = _kind(tag) if tag not in tools else None
+        control_type = type_of_tag(tag) if tag not in tools else None
         to_name = next((name for name in tag.get("toName", "").split(",") if name in sounds), None)
-        if kind is None or to_name is None or not sounds[to_name] or not tag.get("name"):
+        if control_type is None or to_name is None or not sounds[to_name] or not tag.get("name"):
             continue
-        label_tag = "Label" if kind == "regions" else "Choice"
-        labels, hints = _labels(tag, label_tag)
+        labels, hints = _labels(tag, control_type.label_tag)
         if labels:
-            shown = {label.get("alias", ""): label.get("value", "") for label in tag.iter(label_tag)}
+            shown = {
+                label.get("alias", ""): label.get("value", "") for label in tag.iter(control_type.label_tag)
+            }
             shown.pop("", None)
-            control = Control(tag.get("name", ""), to_name, kind, labels, sounds[to_name], hints, shown)
+            control = Control(
+                tag.get("name", ""), to_name, control_type, labels, sounds[to_name], hints, shown
+            )
             controls.append(control)
     if not controls:
         raise LabelConfigError(
@@ -115,14 +116,6 @@ def _tools(root: ElementTree.Element) -> list[ElementTree.Element]:
 def _flag(tag: ElementTree.Element, name: str) -> bool:
     """Whether an attribute is true; the editor takes attribute names in any case."""
     return any(k.lower() == name.lower() and v.lower() == "true" for k, v in tag.attrib.items())
-
-
-def _kind(tag: ElementTree.Element) -> ControlKind | None:
-    if tag.tag == "Labels":
-        return "regions"
-    if tag.tag == "Choices" and tag.get("perRegion", "false").lower() != "true":
-        return "multiple" if tag.get("choice") == "multiple" else "single"
-    return None
 
 
 def _labels(

@@ -22,7 +22,7 @@ def certain_renames(before: Sequence[Control], after: Sequence[Control]) -> list
 
     Label Studio does not distinguish a renamed label from one that was removed and another that was
     added, and learning under a wrong name is worse than learning anew. So a rename counts in two
-    cases only, both within one control of the same name and kind:
+    cases only, both within one control of the same name and type:
 
     - a label is shown under the same text as before, and results now spell it by an alias, no alias or
       another alias;
@@ -36,7 +36,7 @@ def certain_renames(before: Sequence[Control], after: Sequence[Control]) -> list
     controls_before = {control.name: control for control in before}
     for control in after:
         old = controls_before.get(control.name)
-        if old is not None and old.kind == control.kind:
+        if old is not None and old.type is control.type:
             renames += [Rename(control, *pair) for pair in _renamed(old, control)]
     return renames
 

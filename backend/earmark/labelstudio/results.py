@@ -49,7 +49,7 @@ def region_item(
             "start": round(start, 6),
             "end": round(end, 6),
             "channel": 0,
-            control.result_type: [label],
+            **control.type.value([label]),
         },
     }
 
@@ -62,7 +62,7 @@ def choices_item(control: Control, labels: Sequence[str], score: float, seed: st
         "to_name": control.to_name,
         "type": control.result_type,
         "score": round(score, 6),
-        "value": {control.result_type: list(labels)},
+        "value": control.type.value(labels),
     }
 
 
@@ -80,7 +80,7 @@ def read_result(
     names
         For each control, the current name of each renamed label.
     """
-    regions: dict[str, list[Region]] = {c.name: [] for c in controls if c.kind == "regions"}
+    regions: dict[str, list[Region]] = {c.name: [] for c in controls if c.type.draws_regions}
     tags: dict[str, frozenset[str]] = {}
     tag_weights: dict[str, float] = {}
     by_name = {control.name: control for control in controls}
@@ -89,9 +89,9 @@ def read_result(
         value = item.get("value") if isinstance(item, dict) else None
         if control is None or not isinstance(item, dict) or not isinstance(value, dict):
             continue
-        labels = _labels(value.get(control.result_type), control, (names or {}).get(control.name, {}))
+        labels = _labels(value, control, (names or {}).get(control.name, {}))
         weight = _weight(item)
-        if control.kind != "regions":
+        if not control.type.draws_regions:
             if labels:
                 tags[control.name] = tags.get(control.name, frozenset()) | labels
                 tag_weights[control.name] = max(weight, tag_weights.get(control.name, 0.0))
@@ -110,10 +110,8 @@ def _weight(item: dict[str, Any]) -> float:
     return ACCEPTED_WEIGHT if origin == "prediction" or copied else 1.0
 
 
-def _labels(value: object, control: Control, names: Mapping[str, str]) -> frozenset[str]:
-    if not isinstance(value, list):
-        return frozenset()
-    current = {names.get(label, label) for label in value if isinstance(label, str)}
+def _labels(value: Mapping[str, Any], control: Control, names: Mapping[str, str]) -> frozenset[str]:
+    current = {names.get(label, label) for label in control.type.read_labels(value)}
     return frozenset(current & set(control.labels))
 
 

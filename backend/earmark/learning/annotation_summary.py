@@ -56,7 +56,7 @@ def summarized(
 
 
 def _used(control: Control, annotated_sound: AnnotatedSound) -> set[str]:
-    if control.kind == "regions":
+    if control.type.draws_regions:
         return {label for region in annotated_sound.read.regions[control.name] for label in region.labels}
     return set(annotated_sound.read.tags.get(control.name, ()))
 
@@ -66,9 +66,8 @@ def _removed(control: Control, annotated_sound: AnnotatedSound, names: Mapping[s
     labels_used: set[str] = set()
     for item in annotated_sound.annotation.result:
         value = item.get("value")
-        labels = value.get(control.result_type) if isinstance(value, dict) else None
-        if item.get("from_name") == control.name and isinstance(labels, list):
-            labels_used.update(label for label in labels if isinstance(label, str))
+        if item.get("from_name") == control.name and isinstance(value, dict):
+            labels_used.update(control.type.read_labels(value))
     return {label for label in labels_used if names.get(label, label) not in control.labels}
 
 

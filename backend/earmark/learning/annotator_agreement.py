@@ -115,7 +115,7 @@ def _differing_labels(control: Control, first: AnnotatedSound, second: Annotated
     if counts is None:
         return None
     common, marked = counts[..., 0] == 2, counts[..., 0] > 0
-    least = LEAST_COMMON if control.kind == "regions" else 1.0
+    least = LEAST_COMMON if control.type.draws_regions else 1.0
     agree = common.sum() >= least * marked.sum()
     columns = np.flatnonzero((common != marked).any(axis=0))
     return [] if agree else [control.labels[column] for column in columns]
@@ -135,7 +135,7 @@ def _alphas(control: Control, counts: NDArray[np.int64]) -> dict[str, float]:
 
 def _counts(control: Control, annotators: Sequence[AnnotatedSound]) -> NDArray[np.int64] | None:
     """Present and absent in each unit of one task ``[units, labels, 2]``; None for fewer than two."""
-    if control.kind == "regions":
+    if control.type.draws_regions:
         sounds = [
             annotated_sound.sounds[control.data_key]
             for annotated_sound in annotators

@@ -51,7 +51,7 @@ def learn_cooccurrence(
     heads = [fitted.head, *fitted.folds]
     for control in controls:
         control_head = fitted.head.controls.get(control.name)
-        if control.kind == "regions" and control_head is not None and control_head.kind == "regions":
+        if control_head is not None and control_head.type is control.type and control.type.draws_regions:
             factors = learn_overlap_factors(control.name, control_head.labels, clips)
             heads = [_with_factors(head, control_head, factors) for head in heads]
     served = heads[0]
@@ -154,7 +154,7 @@ def _evidence(
         named = {link.shared[label] for label in drawn & link.shared.keys()}
         for tag in named:
             column = columns.get(tag, unlearned)
-            right = bool(chosen & named) if link.tags.kind == "single" else tag in chosen
+            right = bool(chosen & named) if link.tags.type.exclusive else tag in chosen
             agreed[:, column] += weight, weight * right
             same[:, column] += weight, weight * (tag in chosen)
         if position not in predicted:
@@ -167,7 +167,7 @@ def _evidence(
     return RegionEvidence(
         link.regions.name,
         _shares(agreed, DEFAULT_AGREED),
-        _shares(same, DEFAULT_CHOSEN if link.tags.kind == "single" else DEFAULT_AGREED),
+        _shares(same, DEFAULT_CHOSEN if link.tags.type.exclusive else DEFAULT_AGREED),
         _shares(missed, DEFAULT_MISSED),
         _shares(quiet, DEFAULT_QUIET),
     )

@@ -40,7 +40,7 @@ def with_implicit_negatives(
     The tags that were shown are determined once for each annotation and stored with it, so that the same
     annotations always give the same training data.
     """
-    multiple = tuple(control for control in controls if control.kind == "multiple")
+    multiple = tuple(control for control in controls if control.type.may_be_empty)
     if not multiple:
         return list(annotated)
     if len(multiple) == len(controls):

@@ -90,7 +90,7 @@ def measure(
     were shown, ``accepted``: how many of them were submitted unchanged. ``edges``: of regions whose label
     was found, the distances of shown onsets and offsets from the annotated ones, in seconds.
     """
-    if control.kind == "regions":
+    if control.type.draws_regions:
         return _regions(annotated.regions[control.name], predicted.regions[control.name])
     if control.name not in annotated.tags:
         return None

@@ -113,7 +113,7 @@ class Assistant:
                 f"turn them on with 'earmark assist on {project.key}'."
             )
         model = self._predictor.load_model(project.key, label_config, deadline)
-        control = next((control for control in model.controls if control.kind == "regions"), None)
+        control = next((control for control in model.controls if control.type.draws_regions), None)
         if control is None:
             raise LabelConfigError(
                 "The label config has no Labels on an Audio tag, so it has no regions: "
@@ -150,7 +150,7 @@ class Assistant:
     ) -> Suggestion | None:
         """Return labels and edges; None where the head has no such control, or the sound ends before."""
         fitted = model.head.controls.get(control.name) if model.head else None
-        if model.head is None or fitted is None or fitted.kind != control.kind:
+        if model.head is None or fitted is None or fitted.type is not control.type:
             return None
         address, access = (
             sound_address(task, control.data_key),

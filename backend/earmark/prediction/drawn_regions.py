@@ -54,7 +54,7 @@ def drawn_regions(
     tools
         Names of its suggestion tools.
     """
-    labelling = {control.name: control for control in controls if control.kind == "regions"}
+    labelling = {control.name: control for control in controls if control.type.draws_regions}
     items = context.get("result") if isinstance(context, dict) else None
     grouped: dict[str, list[dict[str, Any]]] = {}
     for item in items if isinstance(items, list) else []:

@@ -27,7 +27,7 @@ def as_configured(head: Head, controls: Sequence[Control], names: Names) -> Head
     changed = {}
     for name, fitted in head.controls.items():
         control = by_name.get(name)
-        if control is None or control.kind != fitted.kind:
+        if control is None or control.type is not fitted.type:
             continue
         configured = _configured(fitted, control.labels, names.get(name, {}))
         if configured is not None:

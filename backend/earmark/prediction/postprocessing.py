@@ -81,7 +81,7 @@ def predict_clip(
     ----------
     head
         Fitted on embeddings of the same encoder. Labels and controls that are not in the label config any
-        more, or of another kind there, are left out.
+        more, or of another type there, are left out.
     pool, frame_rate
         Of that encoder; ``frame_rate`` in Hz.
     frames
@@ -97,17 +97,17 @@ def predict_clip(
     heads = [
         (control, fitted)
         for control, fitted in ((control, head.controls.get(control.name)) for control in controls)
-        if fitted is not None and fitted.kind == control.kind and set(fitted.labels) & set(control.labels)
+        if fitted is not None and fitted.type is control.type and set(fitted.labels) & set(control.labels)
     ]
     outputs = _probabilities([fitted for _, fitted in heads], pool, frame_rate, frames)
     tag_probabilities = [
         TagProbabilities(control, fitted, _by_label(control, fitted, output[0]))
         for (control, fitted), output in zip(heads, outputs, strict=True)
-        if control.kind != "regions"
+        if not control.type.draws_regions
     ]
     region_strengths: list[RegionStrengths] = []
     for (control, fitted), output in zip(heads, outputs, strict=True):
-        if control.kind == "regions":
+        if control.type.draws_regions:
             doubted = doubted_labels(control, tag_probabilities)
             detected, by_label = _regions(control, fitted, output, doubted, frame_rate, duration)
             if levels is not None and detected:
@@ -116,13 +116,13 @@ def predict_clip(
             probabilities[control.name] = by_label
             region_strengths.append(RegionStrengths(control, frozenset(by_label), _strengths(detected)))
     for (control, fitted), output in zip(heads, outputs, strict=True):
-        if control.kind != "regions":
+        if not control.type.draws_regions:
             tags[control.name], by_label = _tags(control, fitted, output[0], region_strengths)
             probabilities[control.name] = by_label
     # In the order of the controls, whatever order they were predicted in
     probabilities = {control.name: probabilities[control.name] for control, _ in heads}
     certainties = [
-        _certainty(control, np.array(list(probabilities[control.name].values()))) for control, _ in heads
+        control.type.certainty(np.array(list(probabilities[control.name].values()))) for control, _ in heads
     ]
     regions.sort(key=lambda region: (region.start, region.end, region.control, region.label))
     score = float(np.clip(np.mean(certainties), 0.0, 1.0)) if certainties else 0.0
@@ -178,7 +178,7 @@ def _tags(
     columns = _columns(control, fitted)
     labels, by_column = [fitted.labels[column] for column in columns], clip[columns]
     probs = _by_label(control, fitted, clip)
-    if control.kind == "single":
+    if control.type.exclusive:
         likeliest = int(by_column.argmax())
         clear = _above_chance(control, fitted, by_column)[likeliest]
         probs, choice = agreed_choice(control, fitted, probs, labels[likeliest] if clear else None, regions)
@@ -216,10 +216,10 @@ def _probabilities(
 
     All heads share the embeddings, which cost more time than the heads.
     """
-    with_regions = [head for head in heads if head.kind == "regions"]
+    with_regions = [head for head in heads if head.type.draws_regions]
     curves = iter(frame_probabilities(with_regions, pool, frame_rate, frames) if with_regions else ())
     clip = pool(frames)[None] if len(with_regions) < len(heads) else np.empty((0, 0), dtype=np.float32)
-    return [next(curves) if head.kind == "regions" else head.probabilities(clip) for head in heads]
+    return [next(curves) if head.type.draws_regions else head.probabilities(clip) for head in heads]
 
 
 def frame_probabilities(
@@ -293,12 +293,3 @@ def _above_chance(
     chance = 1 / len(control.labels)
     floor = chance + CHOICE_MARGIN * (1 - chance)
     return (probabilities >= floor) & (len(fitted.labels) > 1)
-
-
-def _certainty(control: Control, probabilities: NDArray[np.float32]) -> float:
-    if control.kind == "single":
-        if len(probabilities) < 2:
-            return 0.0
-        second, first = np.sort(probabilities)[-2:]
-        return float(first - second)
-    return float(np.abs(2 * probabilities - 1).min())

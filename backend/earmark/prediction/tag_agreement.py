@@ -54,7 +54,7 @@ def shared_labels(regions: Control, tags: Control) -> dict[str, str]:
 
     Compares names in results and names that the interface shows, case-insensitively.
     """
-    if regions.kind != "regions" or tags.kind == "regions" or regions.to_name != tags.to_name:
+    if not regions.type.draws_regions or tags.type.draws_regions or regions.to_name != tags.to_name:
         return {}
     by_name: dict[str, str] = {}
     for tag in tags.labels:
@@ -91,7 +91,7 @@ def doubted_labels(regions: Control, tags: Sequence[TagProbabilities]) -> frozen
         for label, tag in shared_labels(regions, prediction.control).items():
             if tag in prediction.probabilities:
                 figures = _figures(evidence, places[tag])
-                ticked = figures.agreed if prediction.control.kind == "multiple" else figures.chosen
+                ticked = figures.chosen if prediction.control.type.exclusive else figures.agreed
                 present = shifted(prediction.probabilities[tag], figures.log_presence)
                 if ticked >= AGREED_SHARE and present < WORTH_SHOWING:
                     doubted.add(label)

@@ -169,13 +169,12 @@ def _control_labels(project: Project, control: Control, identity: str) -> Findin
     nearest = "; ".join(
         f"{label}: {', '.join(names)}" for label, names in match.suggestions().items() if names
     )
-    tag = "Label" if control.kind == "regions" else "Choice"
     return Finding(
         "note",
         subject,
         f"{matched}; {unmatched}" if matched else unmatched,
-        f'To have these found before the first annotation, add predicted_values="…" to the {tag}, with names '
-        f"of the encoder's classes ({class_list(identity)})."
+        'To have these found before the first annotation, add predicted_values="…" to the '
+        f"{control.type.label_tag}, with names of the encoder's classes ({class_list(identity)})."
         + (f" Nearest names: {nearest}." if nearest else ""),
     )
 
