@@ -199,9 +199,8 @@ def _set_up(
     console.print(f"[green]✓[/] encoder: {chosen.encoder}", highlight=False)
     if registry.stands_in(settings.encoder, chosen.encoder):
         console.print(
-            "  [yellow]! CNN14's weights are not here and cannot be fetched: "
-            f"{chosen.encoder} stands in.[/]\n"
-            f"    Bring them by hand to {cache_path(settings)}",
+            f"  [yellow]! CNN14's weights are not here: {chosen.encoder} stands in.[/]\n"
+            f"    'earmark weights' fetches them, or bring them by hand to {cache_path(settings)}",
             soft_wrap=True,
             highlight=False,
         )

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -102,6 +103,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
     with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
         start_backend(supervisor, resolved, child_environment(resolved), None)
         _print_screen(resolved, api_url(resolved), asked=settings.encoder)
+        Thread(target=_fetch_better, args=(settings, resolved.encoder), daemon=True).start()
         supervisor.watch()
 
 
@@ -251,6 +253,14 @@ def _settings(port: int | None, bind: str | None) -> Settings:
     return get_settings().model_copy(update=changes)
 
 
+def _fetch_better(settings: Settings, chosen: str) -> None:
+    from earmark.encoders.background_fetch import fetch_better
+
+    announcement = fetch_better(settings, chosen)
+    if announcement:
+        console.print(f"[green]✓[/] {escape(announcement)}", highlight=False, soft_wrap=True)
+
+
 def _print_screen(settings: Settings, url: str, asked: str) -> None:
     from earmark.encoders import encoder_identity, registry
 
@@ -258,10 +268,12 @@ def _print_screen(settings: Settings, url: str, asked: str) -> None:
         f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
     )
     if registry.stands_in(asked, settings.encoder):
-        best = " and ".join(weights.title for weights in registry.auto_order()[0].weights)
+        best = registry.auto_order()[0]
+        titles = " and ".join(weights.title for weights in best.weights)
         console.print(
-            f"[yellow]![/] {best}'s weights cannot be had: the simpler encoder {settings.encoder} stands in. "
-            "'earmark doctor' says how to get them."
+            f"[yellow]![/] {titles}'s weights are not here: {settings.encoder} answers while they are "
+            f"fetched, and the start after that uses {best.name}. 'earmark doctor' has the details.",
+            highlight=False,
         )
     console.print(
         "  In Label Studio: your project, Settings, Model, Connect Model, and give it that address.\n"

@@ -19,7 +19,7 @@ from earmark.features.store import frames_path
 from earmark.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"cnn14": 527, "yamnet": 521, "yamnet+logmel": 521, "logmel": 0}
+NAMES = {"cnn14": 527, "cnn14+logmel": 527, "yamnet": 521, "yamnet+logmel": 521, "logmel": 0}
 
 
 @pytest.mark.parametrize("spec", registry.specs(), ids=registry.names())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,13 +17,18 @@ import numpy as np
 import pytest
 
 import earmark.encoders as encoders
-from earmark.encoders import choose_encoder, encoder_identity, get_encoder, settled, weights
+from earmark.encoders import choose_encoder, encoder_identity, get_encoder, registry, settled, weights
+from earmark.encoders.background_fetch import fetch_better, switch_announcement
+from earmark.encoders.combination import combined_identity
+from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.errors import WeightsError
 from earmark.settings import Settings
 from tests.encoders.zenodo import CONTENT, SHA256, Server, Zenodo, closed_port, source_at
 
 IDENTITY = f"cnn14-{SHA256[:12]}"
+BEST = "cnn14+logmel"
+BEST_IDENTITY = combined_identity(BEST, [IDENTITY, LogmelEncoder.IDENTITY])
 BAD = b"no weights"
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +37,7 @@ class StandIn:
     """In the place of Cnn14Encoder, whose weights no test can have."""
 
     name = "cnn14"
+    sample_rate, frame_rate, frame_dim, embedding_dim = 32_000, 3.125, 2048, 2048
     built = 0
 
     def __init__(
@@ -137,12 +144,12 @@ def test_auto_looks_in_the_cache_behind_a_checkpoint_that_is_no_good(
     assert "CNN14_CHECKPOINT" in said
     assert encoder_identity(settings) == LogmelEncoder.IDENTITY
     cached = bring(settings)
-    assert choose_encoder(settings) == "cnn14"
+    assert choose_encoder(settings) == BEST
     assert "checkpoint_passed_over" in "".join(capsys.readouterr())
-    assert encoder_identity(settings) == IDENTITY
+    assert encoder_identity(settings) == BEST_IDENTITY
     found = settled(settings)
-    assert (found.encoder, found.cnn14_checkpoint) == ("cnn14", cached)
-    assert get_encoder(settings).identity == get_encoder(found).identity == IDENTITY
+    assert (found.encoder, found.cnn14_checkpoint) == (BEST, cached)
+    assert get_encoder(settings).identity == get_encoder(found).identity == BEST_IDENTITY
     assert server.asked == 0, "what was named by hand is not replaced by a download"
 
 
@@ -167,7 +174,7 @@ def test_choosing_without_a_checkpoint_of_ones_own_loads_no_torch(tmp_path: Path
         "from earmark.encoders.download import Source; from earmark.settings import Settings\n"
         "folder, size, sha256 = sys.argv[1:]; settings = Settings(_env_file=None, data_dir=Path(folder))\n"
         "weights.ZENODO = Source('http://127.0.0.1:1/', int(size), sha256, 'cnn14.pth')\n"
-        "assert choose_encoder(settings) == 'cnn14'; sys.exit('torch' in sys.modules)"
+        "assert choose_encoder(settings) == 'cnn14+logmel'; sys.exit('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path), str(len(CONTENT)), SHA256]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -179,10 +186,39 @@ def test_choosing_without_a_checkpoint_of_ones_own_loads_no_torch(tmp_path: Path
 def test_auto_takes_cnn14_where_it_can_be_had(tmp_path: Path, server: Zenodo) -> None:
     settings = settings_in(tmp_path, torch_threads=3)
     encoder = get_encoder(settings)
-    assert isinstance(encoder, StandIn)
-    assert (encoder.identity, encoder.threads) == (IDENTITY, 3)
+    assert isinstance(encoder, CombinedEncoder)
+    cnn14, _ = encoder.members
+    assert isinstance(cnn14, StandIn)
+    assert (cnn14.identity, cnn14.threads) == (IDENTITY, 3)
     assert get_encoder(settings_in(tmp_path, torch_threads=3)) is encoder
-    assert encoder_identity(settings) == IDENTITY
+    assert encoder_identity(settings) == encoder.identity == BEST_IDENTITY
+
+
+def test_the_better_encoder_is_fetched_beside_and_announced(
+    tmp_path: Path, server: Zenodo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    yamnet_here = dataclasses.replace(
+        registry.spec_of("yamnet").weights[0], here=lambda _: True, fetch=lambda _: tmp_path
+    )
+    light = dataclasses.replace(registry.spec_of("yamnet+logmel"), weights=(yamnet_here,))
+    order = (registry.spec_of(BEST), light, registry.spec_of("logmel"))
+    monkeypatch.setattr(registry, "auto_order", lambda: order)
+    assert choose_encoder(settings) == "yamnet+logmel"
+    assert (server.asked, switch_announcement(settings, "yamnet+logmel")) == (0, "")
+    announced = fetch_better(settings, "yamnet+logmel")
+    assert server.asked == 1
+    assert BEST in announced
+    assert "restart" in announced
+    assert switch_announcement(settings, "yamnet+logmel") == announced
+    assert choose_encoder(settings) == BEST
+    assert fetch_better(settings, BEST) == "", "nothing is better"
+    named = settings_in(tmp_path / "other", encoder="yamnet+logmel")
+    assert fetch_better(named, "yamnet+logmel") == "", "it was chosen by name"
+
+
+def test_a_better_encoder_that_cannot_be_fetched_is_no_fault(tmp_path: Path) -> None:
+    assert fetch_better(settings_in(tmp_path), "yamnet+logmel") == ""
 
 
 def test_auto_falls_back_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,8 +268,8 @@ def test_threads_get_the_same_encoder(tmp_path: Path) -> None:
         ("logmel", True, None, LogmelEncoder.IDENTITY),
         ("cnn14", True, None, IDENTITY),
         ("cnn14", False, None, IDENTITY),
-        ("auto", True, None, IDENTITY),
-        ("auto", True, LogmelEncoder.IDENTITY, IDENTITY),
+        ("auto", True, None, BEST_IDENTITY),
+        ("auto", True, LogmelEncoder.IDENTITY, BEST_IDENTITY),
         ("auto", False, None, LogmelEncoder.IDENTITY),
         ("auto", False, IDENTITY, IDENTITY),
         ("auto", False, LogmelEncoder.IDENTITY, LogmelEncoder.IDENTITY),
@@ -264,7 +300,7 @@ def test_the_decision_outlives_the_process(
     get_encoder(settings)
     weights.cache_path(settings).unlink()
     monkeypatch.setattr(encoders, "_encoders", {})
-    assert encoder_identity(settings) == IDENTITY
+    assert encoder_identity(settings) == BEST_IDENTITY
 
 
 def test_logmel_really_encodes(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_weights_on_their_way_are_a_reason(
     fetched = 10_000_000, 327_000_000
     monkeypatch.setattr("earmark.encoders.weights.fetched_bytes", lambda _: fetched)
     assert not any("weights" in statement.text for statement in statements(services)), "logmel needs none"
-    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"encoder": "auto"}))
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"encoder": "cnn14"}))
     first, *_ = statements(services)
     assert "10 of 327 MB" in first.text
 

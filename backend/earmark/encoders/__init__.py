@@ -28,10 +28,10 @@ _lock = threading.Lock()
 def get_encoder(settings: Settings, at_once: bool = True) -> Encoder:
     """Return this process's encoder, built on the first call; that may read or fetch the weights.
 
-    ``ENCODER=auto`` takes cnn14 when its weights are here or can be fetched, else yamnet+logmel, else
-    logmel, with a warning; any other name never falls back. What was decided holds until the process
-    ends, and is written to ``encoder.json`` in the data folder for ``encoder_identity``. Without ``at_once``
-    CNN14's engine starts with the first sound.
+    ``ENCODER=auto`` takes cnn14+logmel when CNN14's weights are here, else yamnet+logmel, else cnn14+logmel
+    if its weights can be fetched, else logmel, with a warning; any other name never falls back. What was
+    decided holds until the process ends, and is written to ``encoder.json`` in the data folder for
+    ``encoder_identity``. Without ``at_once`` CNN14's engine starts with the first sound.
 
     Raises
     ------
@@ -60,18 +60,16 @@ def choose_encoder(settings: Settings) -> str:
     WeightsError
         ``ENCODER`` names an encoder whose weights are missing, damaged or cannot be fetched.
     """
-    if settings.encoder != registry.AUTO:
-        spec = registry.spec_of(settings.encoder)
-        _fetch(spec, settings)
-        return spec.name
     reasons: list[str] = []
-    for spec in registry.auto_order():
+    for spec in registry.attempts(settings):
         try:
             _fetch(spec, settings)
         except (WeightsError, MissingExtraError) as error:
+            if settings.encoder != registry.AUTO:
+                raise
             reasons.append(str(error))
             continue
-        if reasons:
+        if reasons and registry.stands_in(settings.encoder, spec.name):
             _log.warning(
                 "encoder_fallback",
                 encoder=spec.name,

@@ -68,7 +68,7 @@ def _checkpoint_unread(settings: Settings) -> bool:
 
 def awaited_weights(settings: Settings) -> registry.WeightsSpec | None:
     """Return the weights that must be fetched before an encoder can be chosen, or None."""
-    for spec in registry.candidates(settings.encoder):
+    for spec in registry.attempts(settings):
         absent = spec.absent(settings)
         if not absent:
             return None
@@ -96,12 +96,49 @@ def _begin(settings: Settings) -> str:
 
 def _run(settings: Settings, preparation: _Preparation) -> None:
     try:
-        if not registry.spec_of(choose_encoder(settings)).slow_to_build:
+        chosen = choose_encoder(settings)
+        if not registry.spec_of(chosen).slow_to_build:
             get_encoder(settings)  # settles it until this process ends
     except EarmarkError as error:
         preparation.in_vain = str(error)
         _log.warning("weights_not_ready", reason=str(error))
+        preparation.ended_at = time.monotonic()
+        return
     preparation.ended_at = time.monotonic()
+    fetch_better(settings, chosen)
+
+
+def fetch_better(settings: Settings, chosen: str) -> str:
+    """Fetch the weights of the encoder that ``auto`` prefers to the chosen one, which answers meanwhile.
+
+    Returns
+    -------
+    A sentence that announces the switch, which the next start makes; empty where there is none to make.
+    """
+    if not registry.stands_in(settings.encoder, chosen):
+        return ""
+    best = registry.auto_order()[0]
+    try:
+        for weights in best.absent(settings):
+            weights.fetch(settings)
+    except EarmarkError as error:
+        _log.info("better_weights_not_fetched", encoder=best.name, reason=str(error))
+        return ""
+    text = switch_announcement(settings, chosen)
+    _log.warning("better_weights_arrived", encoder=best.name, help=text)
+    return text
+
+
+def switch_announcement(settings: Settings, chosen: str) -> str:
+    """Return a sentence on the better encoder that the next start takes; empty where there is none."""
+    best = registry.auto_order()[0]
+    if not registry.stands_in(settings.encoder, chosen) or best.absent(settings):
+        return ""
+    titles = " and ".join(weights.title for weights in best.weights)
+    return (
+        f"{titles}'s weights have arrived: restart Earmark to use {best.name}; until then {chosen} answers. "
+        "Annotations and versions are kept, and what was annotated is learned anew."
+    )
 
 
 def _awaited(settings: Settings) -> str:

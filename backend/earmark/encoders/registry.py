@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import TYPE_CHECKING
 
 from earmark.encoders.combination import combine
 from earmark.encoders.entries import AUTO_ORDER, ENTRIES
@@ -14,13 +15,16 @@ from earmark.encoders.plugins import load_plugin, plugin_faults, plugin_names
 from earmark.encoders.spec import EncoderSpec, WeightsSpec
 from earmark.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from earmark.settings import Settings
+
 __all__ = [
     "AUTO",
     "DEFAULT_WEIGHTS",
     "EncoderSpec",
     "WeightsSpec",
+    "attempts",
     "auto_order",
-    "candidates",
     "checked_setting",
     "class_list",
     "class_names",
@@ -39,10 +43,10 @@ __all__ = [
     "with_classes",
 ]
 
-DEFAULT_WEIGHTS = AUTO_ORDER[0]
+DEFAULT_WEIGHTS = next(spec.name for spec in ENTRIES if spec.weights)
 """What ``earmark weights`` brings where no encoder is named."""
 AUTO = "auto"
-"""``ENCODER=auto`` takes the first of `auto_order` whose weights are there or can be fetched."""
+"""``ENCODER=auto`` takes the first of `attempts` whose weights are there or can be fetched."""
 
 
 def specs() -> tuple[EncoderSpec, ...]:
@@ -52,13 +56,20 @@ def specs() -> tuple[EncoderSpec, ...]:
 
 
 def auto_order() -> tuple[EncoderSpec, ...]:
-    """Return the encoders that ``ENCODER=auto`` tries, best first; the last needs no weights."""
+    """Return the encoders that ``ENCODER=auto`` may choose, best first; the last needs no weights."""
     return tuple(spec_of(name) for name in AUTO_ORDER)
 
 
-def candidates(setting: str) -> tuple[EncoderSpec, ...]:
-    """Return the encoders that a value of ``ENCODER`` may lead to, best first."""
-    return auto_order() if setting == AUTO else (spec_of(setting),)
+def attempts(settings: Settings) -> tuple[EncoderSpec, ...]:
+    """Return the encoders that ``ENCODER`` may lead to, in the order in which their weights are fetched.
+
+    ``auto`` takes the best encoder first where its weights are on this machine. Where they are not, the next
+    one comes first, whose weights are a fiftieth in size, so that predictions wait for no large download.
+    """
+    if settings.encoder != AUTO:
+        return (spec_of(settings.encoder),)
+    best, light, *others = auto_order()
+    return (light, best, *others) if best.absent(settings) else (best, light, *others)
 
 
 def stands_in(setting: str, name: str) -> bool:
@@ -73,7 +84,8 @@ def with_classes() -> tuple[str, ...]:
 
 def takes_checkpoint(setting: str) -> bool:
     """Whether CNN14_CHECKPOINT matters under a value of ``ENCODER``."""
-    return any(spec.takes_checkpoint for spec in candidates(setting))
+    specs_of_setting = auto_order() if setting == AUTO else (spec_of(setting),)
+    return any(spec.takes_checkpoint for spec in specs_of_setting)
 
 
 def names() -> tuple[str, ...]:
