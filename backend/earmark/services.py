@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from earmark.audio.source import LabelStudioAccess, SoundSource
+from earmark.audio.source import LabelStudioAccess, LocatedSound, SoundSource
 from earmark.concurrency.deadline import Deadline
 from earmark.encoders import encoder_identity, get_encoder
 from earmark.encoders.background_fetch import require_prepared
@@ -113,6 +113,10 @@ class Services:
             with self.compute_slot(deadline):
                 return self.extractor().extract(located, address, deadline)
 
+    def locate(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> LocatedSound:
+        """Return a sound's local file, fetched if need be; no encoder is loaded."""
+        return self._source.locate_in_time(address, access, deadline)
+
     def frames_fault(self) -> str:
         """Return one sentence on why the last frames could not be stored; empty if they were."""
         return self._frames.fault
@@ -134,21 +138,26 @@ class Services:
             self._compute_slots.release()
 
     @contextmanager
-    def faults_of(self, address: str) -> Iterator[None]:
-        """Store and re-raise errors of a sound, for the doctor; `OutOfTimeError` is not stored."""
+    def faults_of(self, address: str, key: str | None = None, task: int | None = None) -> Iterator[None]:
+        """Store and re-raise errors of a sound, for the doctor; `OutOfTimeError` is not stored.
+
+        ``key``, ``task``: the project and its task that point to the sound, where they are known.
+        """
         try:
             yield
         except OutOfTimeError:
             raise
         except EarmarkError as error:
-            self.remember_fault(address, error)
+            self.remember_fault(address, error, key, task)
             raise
 
-    def remember_fault(self, address: str, error: EarmarkError) -> None:
+    def remember_fault(
+        self, address: str, error: EarmarkError, key: str | None = None, task: int | None = None
+    ) -> None:
         """Store why a sound cannot be used; a failing database is only logged."""
         try:
             with self.database.write() as session:
-                remember_fault(session, address, error)
+                remember_fault(session, address, error, key, task)
         except SQLAlchemyError as failure:
             log.warning("fault of a sound not stored", detail=str(error), error=str(failure))
 

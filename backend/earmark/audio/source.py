@@ -14,6 +14,7 @@ import structlog
 
 from earmark.audio.addresses import origin, safe_suffix, shown
 from earmark.audio.downloads import Downloads
+from earmark.concurrency.deadline import Deadline
 from earmark.concurrency.fair_pool import FairPool, Ticket
 from earmark.errors import (
     ConfigurationError,
@@ -84,6 +85,25 @@ class SoundSource:
     def pool(self) -> FairPool[LocatedSound]:
         """Thread pool that downloads sounds and hashes local files."""
         return self._pool
+
+    def locate_in_time(
+        self, address: str, access: LabelStudioAccess | None, deadline: Deadline
+    ) -> LocatedSound:
+        """Return ``locate``, fetched by the thread pool if need be.
+
+        Raises
+        ------
+        OutOfTimeError
+            The deadline passed; fetching goes on in the background.
+        """
+        try:
+            return self.locate(address, access, fetch=False)
+        except SoundNotFetchedError:
+            ticket = self.request(address, access)
+        try:
+            return self._pool.result(ticket, deadline)
+        finally:
+            self._pool.release(ticket)
 
     def locate(self, address: str, access: LabelStudioAccess | None, fetch: bool = True) -> LocatedSound:
         """Return the sound's local file, after downloading it if necessary.

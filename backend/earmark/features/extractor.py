@@ -96,14 +96,7 @@ class FrameExtractor:
 
     def locate(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> LocatedSound:
         """Return a sound's local file, fetched by the pool if need be; errors as above."""
-        located = self.located(address, access)
-        if located is not None:
-            return located
-        ticket = self.request(address, access)
-        try:
-            return self._source.pool.result(ticket, deadline)
-        finally:
-            self.release(ticket)
+        return self._source.locate_in_time(address, access, deadline)
 
     def located(self, address: str, access: LabelStudioAccess | None) -> LocatedSound | None:
         """Return a sound's local file at once if it was read before, else None."""

@@ -125,7 +125,7 @@ def _sounds(
         task = tasks[position]
         for data_key, address in addresses[position].items():
             try:
-                with services.faults_of(address):
+                with services.faults_of(address, project.key, task.task_id):
                     sound = extractor.extract(locate(address), address)
             except EarmarkError as error:
                 log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))

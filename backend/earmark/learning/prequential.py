@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -18,6 +19,7 @@ from earmark.labels.controls import Control
 from earmark.labelstudio.results import ReadResult, read_result
 from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.segment_metrics import measure
+from earmark.learning.shown_results import confusions, is_changed, seconds_open, stored_result
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.predictor import result_items
@@ -78,15 +80,13 @@ class Scorer:
         if not controls:
             return None
         shown = self.shown(annotated_sound)
-        distances = {
-            control.name: distance
-            for control in controls
-            if (
-                distance := measure(
-                    control, annotated_sound.read, shown.predicted, shown.probabilities.get(control.name)
-                )
-            )
-        }
+        distances: dict[str, dict[str, Any]] = {}
+        for control in controls:
+            probabilities = shown.probabilities.get(control.name)
+            distance = measure(control, annotated_sound.read, shown.predicted, probabilities)
+            if distance:
+                confused = confusions(control, annotated_sound.read, shown.predicted)
+                distances[control.name] = {**distance, "confused": confused}
         return PredictionScore(
             project_key=self._key,
             annotation_id=annotation.annotation_id,
@@ -97,6 +97,9 @@ class Scorer:
             shown_at=annotation.shown_at,
             scored_at=time.time(),
             distances=distances,
+            changed=any(map(is_changed, distances.values())),
+            seconds_open=seconds_open(annotation),
+            predicted=stored_result(shown.predicted),
         )
 
     def shown(self, annotated_sound: AnnotatedSound) -> Shown:

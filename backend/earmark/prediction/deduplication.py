@@ -17,6 +17,7 @@ from earmark.prediction.predictor import Predictions
 from earmark.prediction.write_windows import is_write_window
 from earmark.prediction.writer import PredictionWriter, superseded_before
 from earmark.services import Services
+from earmark.store.annotations import add_unknown_tasks
 from earmark.store.models import Project
 from earmark.store.prediction_writes import duplicated_tasks, mark_deduplicated, record_answers
 from earmark.store.registry import version_names
@@ -37,17 +38,18 @@ def record_predictions(services: Services, key: str, tasks: Sequence[object], an
     tasks
         As Label Studio sent them, with their ``predictions``.
     """
-    answered = {
-        number: task
-        for task, item in zip(tasks, answer.items, strict=True)
-        if "result" in item and (number := task_number(task)) is not None
-    }
+    answered: dict[int, Any] = {}
+    scores: dict[int, float | None] = {}
+    for task, item in zip(tasks, answer.items, strict=True):
+        if "result" in item and (number := task_number(task)) is not None:
+            answered[number], scores[number] = task, item.get("score")
     if not answered:
         return
     superseding = {number for number in answered if _has_ours(answered[number])}
     with services.database.write() as session:
         if session.get(Project, key) is not None:
-            record_answers(session, key, answer.version, answered, superseding)
+            record_answers(session, key, answer.version, answered, superseding, scores)
+            add_unknown_tasks(session, key, {number: task.get("data") for number, task in answered.items()})
 
 
 def task_number(task: object) -> int | None:

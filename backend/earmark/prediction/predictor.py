@@ -126,7 +126,7 @@ class Predictor:
                 if deadline.passed() and not no_model:
                     break
                 try:
-                    item = self._predict_task(tasks[position], controls, head, prefetch, deadline)
+                    item = self._predict_task(tasks[position], row, controls, head, prefetch, deadline)
                 except OutOfTimeError:
                     continue
                 except EarmarkError as error:
@@ -200,6 +200,7 @@ class Predictor:
     def _predict_task(
         self,
         task: object,
+        project: Project | None,
         controls: tuple[Control, ...],
         head: Head | None,
         prefetch: Prefetch | None,
@@ -214,7 +215,7 @@ class Predictor:
         for data_key in dict.fromkeys(control.data_key for control in controls):
             same_sound = tuple(control for control in controls if control.data_key == data_key)
             address, encoder = sound_address(task, data_key), self._services.encoder()
-            with self._services.faults_of(address):
+            with self._services.faults_of(address, project.key if project else None, _stored_id(task)):
                 located = prefetch.locate(address)
                 with self._services.compute_slot(deadline):
                     sound = self._services.extractor().extract(located, address, deadline)
@@ -290,6 +291,11 @@ def result_items(
 
 def _empty_item() -> dict[str, Any]:
     return {"score": 0.0, "result": [], "probabilities": {}}
+
+
+def _stored_id(task: object) -> int | None:
+    number = _task_id(task)
+    return number if type(number) is int and 0 <= number < 2**63 else None
 
 
 def _task_id(task: object) -> object:

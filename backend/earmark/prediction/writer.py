@@ -16,6 +16,7 @@ from typing import Any
 
 from earmark.labelstudio.non_idempotent_requests import import_predictions
 from earmark.services import Services
+from earmark.store.annotations import add_unknown_tasks
 from earmark.store.models import Project
 from earmark.store.prediction_writes import claim_writes, release_writes
 
@@ -70,7 +71,9 @@ class PredictionWriter:
         """
         key = self._project.key
         with self._services.database.write() as session:
-            claimed = claim_writes(session, key, version, [task["id"] for task, _ in items])
+            scores = {task["id"]: item["score"] for task, item in items}
+            claimed = claim_writes(session, key, version, list(scores), scores)
+            add_unknown_tasks(session, key, {task["id"]: task.get("data") for task, _ in items})
         written = Written(deferred=[task["id"] for task, _ in items if task["id"] not in claimed])
         claimed_items = [(task, item) for task, item in items if task["id"] in claimed]
         try:

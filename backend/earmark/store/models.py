@@ -122,6 +122,7 @@ class Annotation(Base):
     """
 
     __tablename__ = "annotations"
+    __table_args__ = (Index("ix_annotations_task", "project_key", "task_id"),)
 
     project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
     annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -212,7 +213,10 @@ class PredictionWrite(Base):
     """The prediction last written for a task in Label Studio, for deduplication."""
 
     __tablename__ = "prediction_writes"
-    __table_args__ = (Index("ix_prediction_writes_duplicated", "duplicated", "project_key"),)
+    __table_args__ = (
+        Index("ix_prediction_writes_duplicated", "duplicated", "project_key"),
+        Index("ix_prediction_writes_score", "project_key", "score"),
+    )
 
     project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
     task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -223,6 +227,8 @@ class PredictionWrite(Base):
     """When ``/predict`` last returned it, which Label Studio then stores; 0 if never."""
     duplicated: Mapped[bool] = mapped_column(default=False)
     """The task may hold more than one prediction of ours: see ``earmark.prediction.deduplication``."""
+    score: Mapped[float | None]
+    """Its certainty in [0, 1]; None where an earlier release wrote it."""
 
 
 class LabelRename(Base):
@@ -242,6 +248,10 @@ class PredictionScore(Base):
     """Score of an annotation against the prediction that was shown for it; computed once."""
 
     __tablename__ = "prediction_scores"
+    __table_args__ = (
+        Index("ix_prediction_scores_task", "project_key", "task_id"),
+        Index("ix_prediction_scores_changed", "project_key", "changed", "shown_at"),
+    )
 
     project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
     annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -254,6 +264,38 @@ class PredictionScore(Base):
     scored_at: Mapped[float]
     distances: Mapped[dict[str, Any]]
     """By control: see ``earmark.learning.segment_metrics``."""
+    changed: Mapped[bool] = mapped_column(default=False)
+    """The annotator submitted something else than was shown."""
+    seconds_open: Mapped[float] = mapped_column(default=0.0)
+    """From opening the task to submitting it; 0 where that is unknown."""
+    predicted: Mapped[dict[str, Any] | None]
+    """What was shown: see ``earmark.learning.shown_results``; None where an earlier release scored it."""
+
+
+class VersionOutcome(Base):
+    """What annotators made of a version's predictions: sums over its `PredictionScore` rows.
+
+    A task that was annotated before with another version's prediction is left out, as that version may have
+    been trained on it. Kept up with each new score, so that no page adds up all of them.
+    """
+
+    __tablename__ = "version_outcomes"
+
+    project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(128), primary_key=True)
+    annotations: Mapped[int] = mapped_column(default=0)
+    suggested: Mapped[int] = mapped_column(default=0)
+    accepted: Mapped[int] = mapped_column(default=0)
+    """Of the suggestions, those that were submitted unchanged."""
+    edge_error_seconds: Mapped[float | None]
+    """Median distance of shown onsets and offsets from the submitted ones."""
+    last_shown_at: Mapped[float] = mapped_column(default=0.0)
+    edges: Mapped[dict[str, Any]]
+    """Distances of edges in ms, as text with two significant digits, to their number."""
+    labels: Mapped[dict[str, Any]]
+    """For each control and label ``found``, ``missed`` and ``extra``, in seconds or numbers of tags."""
+    confused: Mapped[list[Any]]
+    """``[control, submitted label, shown label, seconds or number]``."""
 
 
 class Training(Base):
@@ -280,11 +322,15 @@ class SoundFault(Base):
     """A sound that could not be loaded or decoded, with the latest reason, for the doctor and the metrics."""
 
     __tablename__ = "sound_faults"
+    __table_args__ = (Index("ix_sound_faults_project", "project_key", "seen_at"),)
 
     address: Mapped[str] = mapped_column(String(1024), primary_key=True)
     reason: Mapped[str] = mapped_column(String(32))
     detail: Mapped[str] = mapped_column(Text)
     seen_at: Mapped[float]
+    project_key: Mapped[str | None] = mapped_column(String(64))
+    """Project and task that pointed to it last, where they are known."""
+    task_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Preannotation(Base):

@@ -9,7 +9,7 @@ coincided with a write, or with another answer, are marked as duplicated.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import and_, case, delete, or_, select, update
@@ -23,8 +23,14 @@ CLAIM_SECONDS = 30.0
 _ROWS_AT_ONCE = 500
 
 
-def claim_writes(session: Session, key: str, version: str, tasks: Collection[int]) -> set[int]:
-    """Claim tasks, to write a version's predictions for them.
+def claim_writes(
+    session: Session,
+    key: str,
+    version: str,
+    tasks: Collection[int],
+    scores: Mapping[int, float | None] | None = None,
+) -> set[int]:
+    """Claim tasks, to write a version's predictions for them; ``scores``: the certainty of each.
 
     Returns
     -------
@@ -37,11 +43,16 @@ def claim_writes(session: Session, key: str, version: str, tasks: Collection[int
     )
     claimed: set[int] = set()
     for batch in _batches(sorted(tasks)):
-        rows = [_row(key, number, version, written_at=now) for number in batch]
+        rows = [_row(key, number, version, (scores or {}).get(number), written_at=now) for number in batch]
         statement = _insert(session, rows)
         statement = statement.on_conflict_do_update(
             index_elements=["project_key", "task_id"],
-            set_={"version": version, "written_at": now, "answered_at": 0.0},
+            set_={
+                "version": version,
+                "written_at": now,
+                "answered_at": 0.0,
+                "score": statement.excluded.score,
+            },
             where=or_(PredictionWrite.version != version, expired),
         ).returning(PredictionWrite.task_id)
         claimed.update(session.scalars(statement))
@@ -61,11 +72,16 @@ def release_writes(session: Session, key: str, tasks: Collection[int]) -> None:
 
 
 def record_answers(
-    session: Session, key: str, version: str, tasks: Collection[int], superseding: Collection[int] = ()
+    session: Session,
+    key: str,
+    version: str,
+    tasks: Collection[int],
+    superseding: Collection[int] = (),
+    scores: Mapping[int, float | None] | None = None,
 ) -> None:
     """Record that ``/predict`` returned predictions of a version, which Label Studio will store.
 
-    ``superseding``: those of the tasks that hold an earlier prediction of ours.
+    ``scores``: the certainty of each. ``superseding``: the tasks that hold an earlier prediction of ours.
     """
     now = time.time()
     recent = or_(
@@ -74,7 +90,15 @@ def record_answers(
     duplicated = or_(PredictionWrite.duplicated, and_(PredictionWrite.version == version, recent))
     for batch in _batches(sorted(tasks)):
         rows = [
-            _row(key, number, version, answered_at=now, duplicated=number in superseding) for number in batch
+            _row(
+                key,
+                number,
+                version,
+                (scores or {}).get(number),
+                answered_at=now,
+                duplicated=number in superseding,
+            )
+            for number in batch
         ]
         statement = _insert(session, rows)
         session.execute(
@@ -87,6 +111,7 @@ def record_answers(
                         (PredictionWrite.version == version, PredictionWrite.written_at), else_=0.0
                     ),
                     "duplicated": or_(duplicated, statement.excluded.duplicated),
+                    "score": statement.excluded.score,
                 },
             )
         )
@@ -137,6 +162,7 @@ def _row(
     key: str,
     number: int,
     version: str,
+    score: float | None,
     written_at: float = 0.0,
     answered_at: float = 0.0,
     duplicated: bool = False,
@@ -148,6 +174,7 @@ def _row(
         "written_at": written_at,
         "answered_at": answered_at,
         "duplicated": duplicated,
+        "score": score,
     }
 
 

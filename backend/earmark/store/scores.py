@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from earmark.store.models import PredictionScore
+from earmark.store.outcomes import add_outcomes
 
 
 def scored_annotations(session: Session, key: str) -> set[int]:
@@ -17,9 +18,11 @@ def scored_annotations(session: Session, key: str) -> set[int]:
 
 
 def add_scores(session: Session, key: str, scores: Collection[PredictionScore]) -> None:
-    """Store scores; an annotation that has one keeps it."""
+    """Store scores, and add them to the outcomes of their versions; an annotation that has one keeps it."""
     scored = scored_annotations(session, key) if scores else set()
-    session.add_all(score for score in scores if score.annotation_id not in scored)
+    new = [score for score in scores if score.annotation_id not in scored]
+    add_outcomes(session, key, new)
+    session.add_all(new)
     session.flush()
 
 

@@ -14,14 +14,21 @@ from earmark.store.models import SoundFault
 _ADDRESS_CHARACTERS = 1024
 
 
-def remember_fault(session: Session, address: str, error: EarmarkError) -> None:
-    """Upsert the latest error of a sound that could not be loaded or decoded; the address without secrets."""
+def remember_fault(
+    session: Session, address: str, error: EarmarkError, key: str | None = None, task: int | None = None
+) -> None:
+    """Upsert the latest error of a sound that could not be loaded or decoded; the address without secrets.
+
+    ``key``, ``task``: the project and its task that pointed to it, where they are known.
+    """
     session.merge(
         SoundFault(
             address=shown(address)[:_ADDRESS_CHARACTERS],
             reason=error.reason,
             detail=str(error),
             seen_at=time.time(),
+            project_key=key,
+            task_id=task,
         )
     )
 
@@ -32,6 +39,9 @@ def fault_counts(session: Session) -> dict[str, int]:
     return {reason: count for reason, count in rows}
 
 
-def latest_faults(session: Session, limit: int) -> list[SoundFault]:
-    """The sounds that failed last, the newest first."""
-    return list(session.scalars(select(SoundFault).order_by(SoundFault.seen_at.desc()).limit(limit)))
+def latest_faults(session: Session, limit: int, key: str | None = None) -> list[SoundFault]:
+    """The sounds that failed last, of one project or of all, the newest first."""
+    query = select(SoundFault).order_by(SoundFault.seen_at.desc())
+    if key is not None:
+        query = query.where(SoundFault.project_key == key)
+    return list(session.scalars(query.limit(limit)))

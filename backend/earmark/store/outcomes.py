@@ -1,0 +1,126 @@
+"""Outcomes of versions: sums over prediction scores, kept up with each new score."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from earmark.store.models import PredictionScore, VersionOutcome
+
+_TASKS_AT_ONCE = 500
+
+
+def add_outcomes(session: Session, key: str, scores: Collection[PredictionScore]) -> None:
+    """Add new scores, before they are stored, to the outcomes of their versions.
+
+    A score counts where its task was annotated first with a prediction of the same version.
+    """
+    first = _first_versions(session, key, {score.task_id for score in scores})
+    ordered = sorted(scores, key=lambda score: (score.shown_at, score.annotation_id))
+    counted = [score for score in ordered if first.setdefault(score.task_id, score.version) == score.version]
+    for version in {score.version for score in counted}:
+        outcome = session.get(VersionOutcome, (key, version)) or _empty_outcome(key, version)
+        edges, labels = dict(outcome.edges), {name: dict(value) for name, value in outcome.labels.items()}
+        confused = {tuple(row[:3]): row[3] for row in outcome.confused}
+        for score in (score for score in counted if score.version == version):
+            outcome.annotations += 1
+            outcome.last_shown_at = max(outcome.last_shown_at, score.shown_at)
+            for control, distance in score.distances.items():
+                outcome.suggested += distance.get("suggested", 0)
+                outcome.accepted += distance.get("accepted", 0)
+                for seconds in distance.get("edges", []):
+                    place = _place(seconds)
+                    edges[place] = edges.get(place, 0) + 1
+                for label, parts in distance["labels"].items():
+                    before = labels.setdefault(control, {}).get(label, {})
+                    labels[control][label] = {part: before.get(part, 0.0) + parts[part] for part in parts}
+                for submitted, shown, amount in distance.get("confused", []):
+                    pair = (control, submitted, shown)
+                    confused[pair] = confused.get(pair, 0.0) + amount
+        outcome.edges, outcome.labels = edges, labels
+        outcome.confused = [[*pair, amount] for pair, amount in confused.items()]
+        outcome.edge_error_seconds = median_edge(edges)
+        session.add(outcome)
+    session.flush()
+
+
+@dataclass(frozen=True)
+class OutcomeFigures:
+    """Figures of a `VersionOutcome` without its sums by label."""
+
+    annotations: int
+    suggested: int
+    accepted: int
+    edge_error_seconds: float | None
+
+
+def list_outcomes(session: Session, key: str) -> dict[str, OutcomeFigures]:
+    """Figures of all versions of a project, by name."""
+    query = select(
+        VersionOutcome.version,
+        VersionOutcome.annotations,
+        VersionOutcome.suggested,
+        VersionOutcome.accepted,
+        VersionOutcome.edge_error_seconds,
+    ).where(VersionOutcome.project_key == key)
+    return {version: OutcomeFigures(*figures) for version, *figures in session.execute(query)}
+
+
+def latest_outcomes(session: Session, key: str, limit: int) -> list[VersionOutcome]:
+    """Outcomes of the versions that were shown last, the newest first."""
+    query = (
+        select(VersionOutcome)
+        .where(VersionOutcome.project_key == key)
+        .order_by(VersionOutcome.last_shown_at.desc())
+    )
+    return list(session.scalars(query.limit(limit)))
+
+
+def median_edge(edges: Mapping[str, int]) -> float | None:
+    """Median in seconds of edge distances in ms with their numbers; None without any."""
+    seen, total = 0, sum(edges.values())
+    for milliseconds, count in sorted((float(place), count) for place, count in edges.items()):
+        seen += count
+        if 2 * seen >= total:
+            return milliseconds / 1000
+    return None
+
+
+def _place(seconds: float) -> str:
+    """Milliseconds with two significant digits, so that a version has at most a few hundred places."""
+    return f"{float(f'{1000 * seconds:.2g}'):g}"
+
+
+def _first_versions(session: Session, key: str, tasks: Collection[int]) -> dict[int, str]:
+    """The version whose prediction each task was first annotated with."""
+    first: dict[int, str] = {}
+    ordered: Sequence[int] = sorted(tasks)
+    for start in range(0, len(ordered), _TASKS_AT_ONCE):
+        query = (
+            select(PredictionScore.task_id, PredictionScore.version)
+            .where(
+                PredictionScore.project_key == key,
+                PredictionScore.task_id.in_(ordered[start : start + _TASKS_AT_ONCE]),
+            )
+            .order_by(PredictionScore.shown_at, PredictionScore.annotation_id)
+        )
+        for task, version in session.execute(query):
+            first.setdefault(task, version)
+    return first
+
+
+def _empty_outcome(key: str, version: str) -> VersionOutcome:
+    return VersionOutcome(
+        project_key=key,
+        version=version,
+        annotations=0,
+        suggested=0,
+        accepted=0,
+        last_shown_at=0.0,
+        edges={},
+        labels={},
+        confused=[],
+    )

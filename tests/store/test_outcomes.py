@@ -1,0 +1,97 @@
+"""Outcomes of versions: sums that grow with each score, and that earlier releases' scores are added to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from earmark.services import Services
+from earmark.storage.finite_json import dumps
+from earmark.store.database import Database
+from earmark.store.models import PredictionScore, VersionOutcome
+from earmark.store.outcomes import latest_outcomes, list_outcomes, median_edge
+from earmark.store.scores import add_scores
+from tests.store.test_migrations import migrate
+
+KEY = "1.1795198673"
+
+
+def distance(found: float, extra: float, *edges: float, accepted: int = 0) -> dict[str, Any]:
+    labels = {"Owl": {"found": found, "missed": 0.0, "extra": extra}}
+    return {"labels": labels, "substituted": 0.0, "suggested": 1, "accepted": accepted, "edges": list(edges)}
+
+
+def score(annotation: int, task: int, version: str, **distances: Any) -> PredictionScore:
+    return PredictionScore(
+        project_key=KEY,
+        annotation_id=annotation,
+        task_id=task,
+        version=version,
+        source="computed",
+        shown_at=float(annotation),
+        scored_at=1.0,
+        distances=distances,
+    )
+
+
+def outcomes(database: Database) -> dict[str, VersionOutcome]:
+    with database.read() as session:
+        return {outcome.version: outcome for outcome in latest_outcomes(session, KEY, 9)}
+
+
+def test_sums_grow_with_each_score(services: Services) -> None:
+    first = score(
+        1, 1, "logmel-v1", label={**distance(2.0, 1.0, 0.02, 0.1), "confused": [["Owl", "Jay", 1.0]]}
+    )
+    with services.database.write() as session:
+        add_scores(session, KEY, [first])
+        # The same annotation again, the same task with a later version, and another task
+        add_scores(session, KEY, [score(1, 1, "logmel-v1", label=distance(9.0, 9.0))])
+        add_scores(session, KEY, [score(2, 1, "logmel-v2", label=distance(9.0, 9.0))])
+        add_scores(
+            session, KEY, [score(3, 2, "logmel-v1", label=distance(1.0, 0.0, 0.0304, 0.0, accepted=1))]
+        )
+        figures = list_outcomes(session, KEY)
+    (outcome,) = outcomes(services.database).values()
+    assert (outcome.annotations, outcome.suggested, outcome.accepted) == (2, 2, 1)
+    assert outcome.labels == {"label": {"Owl": {"found": 3.0, "missed": 0.0, "extra": 1.0}}}
+    assert outcome.confused == [["label", "Owl", "Jay", 1.0]]
+    assert outcome.edges == {"20": 1, "100": 1, "30": 1, "0": 1}
+    assert figures["logmel-v1"].edge_error_seconds == outcome.edge_error_seconds == pytest.approx(0.02)
+
+
+def test_scores_of_earlier_releases_are_added_up(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'earmark.db'}")
+    migrate(database, "0014")
+    stored = [(1, 1, "v1", distance(2.0, 1.0, 0.02)), (2, 2, "v1", distance(1.0, 0.0, accepted=1))]
+    with database.engine.begin() as connection:
+        for annotation, task, version, figures in [*stored, (3, 2, "v2", distance(9.0, 9.0))]:
+            connection.execute(
+                text(
+                    "INSERT INTO prediction_scores (project_key, annotation_id, task_id, version, source,"
+                    " shown_at, scored_at, distances)"
+                    " VALUES (:key, :id, :task, :version, 'task', :id, 1, :sums)"
+                ),
+                {
+                    "key": KEY,
+                    "id": annotation,
+                    "task": task,
+                    "version": version,
+                    "sums": dumps({"label": figures}),
+                },
+            )
+    database.upgrade()
+    (outcome,) = outcomes(database).values()
+    assert (outcome.version, outcome.annotations, outcome.accepted) == ("v1", 2, 1)
+    assert outcome.labels["label"]["Owl"] == {"found": 3.0, "missed": 0.0, "extra": 1.0}
+    with database.read() as session:
+        scores = session.query(PredictionScore).order_by(PredictionScore.annotation_id)
+        assert [row.changed for row in scores] == [True, False, True]
+    database.close()
+
+
+def test_median_of_no_edges() -> None:
+    assert median_edge({}) is None
