@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from earmark.labels.controls import Control
+from earmark.labels.controls import parse_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
 from earmark.learning.segment_metrics import measure
 from earmark.learning.shown_results import confusions, is_changed, seconds_open, stored_result
 from earmark.store.models import Annotation
+from tests.lessons import config
 
-LABEL = Control("label", "audio", "regions", ("Owl", "Jay"), "audio")
-TAGS = Control("tags", "audio", "multiple", ("Owl", "Jay"), "audio")
+LABEL, TAGS = parse_label_config(config("Owl", "Jay", choice="multiple"))
 
 
 def result(*regions: tuple[float, float, str], tags: frozenset[str] = frozenset()) -> ReadResult:

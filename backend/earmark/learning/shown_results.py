@@ -56,7 +56,7 @@ def confusions(
     Regions count by seconds in which the one label was missed and the other extra, tags by number.
     """
     pairs: dict[tuple[str, str], float] = {}
-    if control.kind == "regions":
+    if control.type.draws_regions:
         for truth in annotated.regions[control.name]:
             for guess in predicted.regions[control.name]:
                 seconds = min(truth.end, guess.end) - max(truth.start, guess.start)

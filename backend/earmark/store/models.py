@@ -122,7 +122,7 @@ class Annotation(Base):
     """
 
     __tablename__ = "annotations"
-    __table_args__ = (Index("ix_annotations_task", "project_key", "task_id"),)
+    __table_args__ = (Index("ix_annotations_task", "project_key", "task_id", "deleted", "was_cancelled"),)
 
     project_key: Mapped[str] = mapped_column(String(64), primary_key=True)
     annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -39,7 +39,9 @@ def upgrade() -> None:
     with op.batch_alter_table("sound_faults", schema=None) as batch_op:
         batch_op.add_column(sa.Column("project_key", sa.String(64), nullable=True))
         batch_op.add_column(sa.Column("task_id", sa.BigInteger(), nullable=True))
-    op.create_index("ix_annotations_task", "annotations", ["project_key", "task_id"])
+    op.create_index(
+        "ix_annotations_task", "annotations", ["project_key", "task_id", "deleted", "was_cancelled"]
+    )
     op.create_index("ix_prediction_writes_score", "prediction_writes", ["project_key", "score"])
     op.create_index("ix_prediction_scores_task", "prediction_scores", ["project_key", "task_id"])
     op.create_index(
