@@ -66,7 +66,10 @@ def list_outcomes(session: Session, key: str) -> dict[str, OutcomeFigures]:
         VersionOutcome.accepted,
         VersionOutcome.edge_error_seconds,
     ).where(VersionOutcome.project_key == key)
-    return {version: OutcomeFigures(*figures) for version, *figures in session.execute(query)}
+    return {
+        row.version: OutcomeFigures(row.annotations, row.suggested, row.accepted, row.edge_error_seconds)
+        for row in session.execute(query)
+    }
 
 
 def latest_outcomes(session: Session, key: str, limit: int) -> list[VersionOutcome]:
