@@ -8,67 +8,29 @@ from typing import Any
 import dcase_util
 import numpy as np
 import sed_eval
-from scipy.optimize import linear_sum_assignment
 
+from earmark.head import correction_effort
+from earmark.head.correction_effort import drawing_effort, region_effort
 from scripts.demo_clips import Event
-
-DRAW, DELETE, RELABEL, DRAG = 3.0, 1.0, 2.0, 1.0
-"""Effort of drawing a region, deleting one, giving it another label, and dragging one of its edges."""
-RIGHT_SECONDS = 0.1
-"""An edge that is no further off is left where it is."""
-_NEVER = 1e6
 
 Predictions = Sequence[Sequence[Event]]
 """Events of each mix."""
 
 
-def effort(predicted: Sequence[Event], true: Sequence[Event]) -> float:
-    """Least effort of turning suggestions into the truth."""
-    size = len(predicted) + len(true)
-    costs = np.zeros((size, size))
-    for row, suggestion in enumerate(predicted):
-        costs[row, len(true) :] = DELETE
-        for column, event in enumerate(true):
-            overlap = min(suggestion.offset, event.offset) - max(suggestion.onset, event.onset)
-            dragged = int(abs(suggestion.onset - event.onset) > RIGHT_SECONDS) + int(
-                abs(suggestion.offset - event.offset) > RIGHT_SECONDS
-            )
-            relabelled = suggestion.label != event.label
-            costs[row, column] = RELABEL * relabelled + DRAG * dragged if overlap > 0 else _NEVER
-    costs[len(predicted) :, : len(true)] = DRAW
-    rows, columns = linear_sum_assignment(costs)
-    return float(costs[rows, columns].sum())
-
-
 def effort_ratio(predicted: Predictions, true: Predictions) -> float:
     """Effort of correcting the suggestions over that of drawing every event by hand."""
-    corrected = sum(effort(*pair) for pair in zip(predicted, true, strict=True))
-    return corrected / (DRAW * sum(map(len, true)))
+    pairs = list(zip(map(_events, predicted), map(_events, true), strict=True))
+    corrected = sum(region_effort(*pair) for pair in pairs)
+    return corrected / sum(drawing_effort(events) for _, events in pairs)
 
 
 def edge_errors(predicted: Predictions, true: Predictions) -> tuple[list[float], list[float]]:
-    """Distances in seconds of onsets and offsets of suggestions from the events of their label that they
-    overlap most, each once.
-    """
+    """How far onsets and offsets of suggestions are off, in seconds."""
     onsets, offsets = list[float](), list[float]()
-    for suggestions, events in zip(predicted, true, strict=True):
-        pairs = sorted(
-            (
-                (min(s.offset, e.offset) - max(s.onset, e.onset), row, column)
-                for row, s in enumerate(suggestions)
-                for column, e in enumerate(events)
-                if s.label == e.label
-            ),
-            reverse=True,
-        )
-        rows, columns = set[int](), set[int]()
-        for overlap, row, column in pairs:
-            if overlap <= 0 or row in rows or column in columns:
-                continue
-            rows.add(row)
-            columns.add(column)
-            onsets.append(abs(suggestions[row].onset - events[column].onset))
-            offsets.append(abs(suggestions[row].offset - events[column].offset))
+    for shown, events in zip(predicted, true, strict=True):
+        of_mix = correction_effort.edge_errors(_events(shown), _events(events))
+        onsets += of_mix[0]
+        offsets += of_mix[1]
     return onsets, offsets
 
 
@@ -94,6 +56,10 @@ def scores(
         "false_alarms_per_minute_on_background": sum(map(len, background)) / minutes,
         "effort_ratio": effort_ratio(predicted, true),
     }
+
+
+def _events(events: Sequence[Event]) -> list[correction_effort.Event]:
+    return [correction_effort.Event(event.onset, event.offset, event.label) for event in events]
 
 
 def _f1(metric: Any) -> float:

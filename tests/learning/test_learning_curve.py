@@ -104,6 +104,8 @@ def test_the_curve_fits_a_terminal_of_80_columns(
             tags_f1=0.5,
             region_f1=None if n == 3 else 0.25,
             edge_error_seconds=0.1,
+            effort_ratio=1.25,
+            event_f1=None,
         )
         for n in range(9)
     ]

@@ -60,7 +60,9 @@ def test_both_are_measured_on_the_annotations_of_now(
         second, first = (load_head(session, version.id) for version in list_versions(session, KEY))
     assert asked == [(10, second, first)]
     assert (compared.first, compared.second) == ("logmel-v1", "logmel-v2")
-    assert compared.figures == {"tags": {"lwlrap": (0.5, 0.75), "f1": (0.25, None)}}
+    assert compared.figures["tags"]["lwlrap"] == (0.5, 0.75)
+    assert compared.figures["tags"]["f1"] == (0.25, None)
+    assert compared.figures["label"]["effort_ratio"] == (0.0, 0.0), "what correcting would cost"
     assert compared.shown["logmel-v1"]["tags"]["annotations"] == 4.0
     assert set(compared.labels["tags"]) == {"Low", "High"}
     assert json.loads(json.dumps(compared.as_json()))["reasons"] == ["It is so."]

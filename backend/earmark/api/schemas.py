@@ -123,6 +123,12 @@ class VersionDetail(BaseModel):
         description="by control, measured on recordings that were left out: `lwlrap`, `map`, `f1` or "
         "`accuracy`, `ece`; `per_class`; `agreement` of annotators, Krippendorff's alpha for each label"
     )
+    correction: dict[str, dict[str, float]] = Field(
+        description="by control, what correcting its suggestions costs, on recordings that were left out: "
+        "`annotations` (how many were measured), `effort_ratio` (over annotating by hand; below 1 saves "
+        "work); of regions also `event_f1` (both edges within 200 ms), `onset_error_seconds` and "
+        "`offset_error_seconds` (medians), `false_alarms_per_minute` of background"
+    )
 
 
 class CurvePoint(BaseModel):
@@ -130,7 +136,8 @@ class CurvePoint(BaseModel):
 
     name: str = Field(description="a version's name, or an annotator's number in Label Studio")
     controls: dict[str, dict[str, float]] = Field(
-        description="by control: `annotations`, `f1`, `error_rate` (DCASE, segment-based) and `lwlrap`"
+        description="by control: `annotations`, `f1`, `error_rate` (DCASE, segment-based), `lwlrap`, and "
+        "what correcting cost, as in `correction` of a version"
     )
 
 
@@ -146,6 +153,11 @@ class CurveStep(BaseModel):
     tags_f1: float | None = Field(description="F1 of tags; for a single choice, the share that was correct")
     region_f1: float | None = Field(description="F1 over the seconds that regions cover")
     edge_error_seconds: float | None = Field(description="median distance of predicted onsets and offsets")
+    effort_ratio: float | None = Field(
+        description="effort of correcting what was suggested over that of annotating by hand; below 1, "
+        "suggestions save work"
+    )
+    event_f1: float | None = Field(description="F1 of regions, found where both edges are within 200 ms")
 
 
 class LearningCurve(BaseModel):

@@ -52,6 +52,7 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
             reason=row.reason,
             promotable=row.id in with_heads,
             metrics=row.metrics,
+            correction=row.correction,
         )
         for row in rows
     ]

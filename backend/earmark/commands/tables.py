@@ -18,14 +18,29 @@ PIPED_WIDTH = 160
 """Width where the output is not a terminal, so that nothing is cut for programs that read it."""
 METRICS = {"lwlrap": "lwlrap", "map": "mAP", "f1": "F1", "accuracy": "acc.", "ece": "ECE"}
 """Columns of the table of versions."""
-FIGURES = {**METRICS, "auc": "AUC"}
+CORRECTION_FIGURES = {
+    "effort_ratio": "effort",
+    "event_f1": "event F1",
+    "onset_error_seconds": "onsets off",
+    "offset_error_seconds": "offsets off",
+    "false_alarms_per_minute": "false alarms/min",
+}
+"""Columns of what correcting costs."""
+FIGURES = {**METRICS, "auc": "AUC", **CORRECTION_FIGURES}
+ABOUT_EFFORT = (
+    "effort: of correcting suggestions over annotating by hand; below 1, they save work.",
+    "event F1: of regions, found where both edges are within 200 ms.",
+)
 STEP_FIGURES = {
     "accepted": "accepted",
     "tags_f1": "tags right",
     "region_f1": "region F1",
     "edge_error_seconds": "edges off",
+    "effort_ratio": "effort",
+    "event_f1": "event F1",
 }
 """Columns of the learning curve."""
+_CURVE_FIGURES = ("f1", "error_rate", "lwlrap", "effort_ratio", "event_f1")
 VERSIONS_SHOWN = 20
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -46,6 +61,7 @@ def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) ->
         if rows:
             console.print(_versions_table(rows))
             say("from: the number of annotations it learnt from; figures: on recordings that were left out.")
+            _print_corrections(console, rows)
         if any(not row.promotable for row in rows):
             say("state “figures”: its head is not kept any more, so it cannot be promoted.")
         if len(rows) < len(details):
@@ -80,7 +96,7 @@ def print_curve(curve: LearningCurve) -> None:
         values = [getattr(step, name) for step in curve.steps]
         valid = [value for value in values if value is not None]
         if len(valid) > 1:
-            top = (max(valid) or 1.0) if name == "edge_error_seconds" else 1.0
+            top = max(valid) or 1.0 if name == "edge_error_seconds" else max(1.0, *valid)
             say(
                 f"{heading:>10}  {sparkline(values, top)}  {_step_figure(name, valid[0])} to begin with, now "
                 f"{_step_figure(name, valid[-1])}"
@@ -90,6 +106,8 @@ def print_curve(curve: LearningCurve) -> None:
     say("accepted: share of suggested regions and tags that were submitted as they were shown.")
     say("tags right: their F1; for a single choice, the share that was right.")
     say("region F1, error rate: of seconds. edges off: median distance of onsets and offsets.")
+    for sentence in ABOUT_EFFORT:
+        say(sentence)
 
 
 def sparkline(values: Sequence[float | None], top: float) -> str:
@@ -133,6 +151,28 @@ def _versions_table(rows: Sequence[VersionDetail]) -> Table:
     return table
 
 
+def _print_corrections(console: Console, rows: Sequence[VersionDetail]) -> None:
+    """Print what correcting the suggestions of each version costs, where that was measured."""
+    table = _table("control", "version", *CORRECTION_FIGURES.values())
+    for control in dict.fromkeys(name for row in rows for name in row.correction):
+        for row in rows:
+            if control in row.correction:
+                table.add_row(escape(control), escape(row.name), *_correction_cells(row.correction[control]))
+    if table.row_count:
+        console.print(table)
+        for sentence in ABOUT_EFFORT:
+            say(sentence)
+
+
+def _correction_cells(figures: Mapping[str, float]) -> list[str]:
+    cells = []
+    for name in CORRECTION_FIGURES:
+        value = figures.get(name)
+        in_seconds = value is not None and name.endswith("_seconds")
+        cells.append(f"{value:.3f} s" if in_seconds else _number(value))
+    return cells
+
+
 def _pairs_table(heading: str, names: Sequence[str], controls: Mapping[str, Mapping[str, Pair]]) -> Table:
     table = _table("control", heading, *names)
     for control, rows in controls.items():
@@ -143,14 +183,14 @@ def _pairs_table(heading: str, names: Sequence[str], controls: Mapping[str, Mapp
 
 
 def _curve_table(heading: str, points: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]]) -> Table:
-    table = _table(heading, "control", "annotations", "F1", "error rate", "lwlrap")
+    table = _table(heading, "control", "annotations", "F1", "error rate", "lwlrap", "effort", "event F1")
     for name, controls in points:
         for line, (control, figures) in enumerate(controls.items()):
             table.add_row(
                 "" if line else escape(name),
                 escape(control),
                 f"{figures['annotations']:.0f}",
-                *(_number(figures.get(metric)) for metric in ("f1", "error_rate", "lwlrap")),
+                *(_number(figures.get(metric)) for metric in _CURVE_FIGURES),
             )
     return table
 

@@ -36,7 +36,8 @@ class AnnotatedClip:
     cut from; clips of one group are never on both sides of an evaluation. ``regions`` has an entry
     for each regions control of the annotation: an empty tuple means that none of its labels sounds.
     ``tags`` likewise for controls of the whole clip. ``weight`` is that of the whole annotation;
-    a region's own weight and ``tag_weights`` (of each tags control, 1 by default) multiply it.
+    a region's own weight and ``tag_weights`` (of each tags control, 1 by default) multiply it. ``levels``:
+    the sound's band levels, where they were measured.
     """
 
     frames: NDArray[np.floating[Any]]
@@ -46,6 +47,7 @@ class AnnotatedClip:
     regions: dict[str, tuple[Region, ...]] = field(default_factory=dict)
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
     tag_weights: dict[str, float] = field(default_factory=dict)
+    levels: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)

@@ -156,10 +156,18 @@ def _losses(data: Data, predictions: Sequence[tuple[Array, Array]]) -> list[tupl
         ("F1 of what is shown", decision_scores, SHOWN_TOLERANCE),
     ):
         after, before = (scores(data, *predicted, parts) for predicted in predictions)
-        lost, error = _difference(after, before)
-        if lost > tolerance and (lost > STANDARD_ERRORS * error or lost > LARGE_DROP):
+        if is_clear_drop(after, before, tolerance, LARGE_DROP):
             losses.append((measure, float(before[0]), float(after[0])))
     return losses
+
+
+def is_clear_drop(after: Array, before: Array, tolerance: float, large: float) -> bool:
+    """Whether a score drops by more than a tolerance, and by more than chance explains or by a large drop.
+
+    ``after``, ``before``: the score on all recordings, then on all but those of each block (jackknife).
+    """
+    lost, error = _difference(after, before)
+    return lost > tolerance and (lost > STANDARD_ERRORS * error or lost > large)
 
 
 def ranking_drop(data: Data, logits: Sequence[Array]) -> tuple[float, float]:

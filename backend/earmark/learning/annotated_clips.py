@@ -85,6 +85,7 @@ def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Cont
                     regions={name: regions for name, regions in read.regions.items() if name in names},
                     tags={name: labels for name, labels in read.tags.items() if name in names},
                     tag_weights={name: w for name, w in read.tag_weights.items() if name in names},
+                    levels=sound.levels,
                 )
             )
     return clips

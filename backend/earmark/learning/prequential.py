@@ -18,6 +18,7 @@ from earmark.head.model import Head
 from earmark.labels.controls import Control
 from earmark.labelstudio.results import ReadResult, read_result
 from earmark.learning.annotated_clips import AnnotatedSound
+from earmark.learning.correction_figures import Correction, region_correction, tag_correction
 from earmark.learning.segment_metrics import measure
 from earmark.learning.shown_results import confusions, is_changed, seconds_open, stored_result
 from earmark.prediction.label_mapping import as_configured
@@ -86,7 +87,8 @@ class Scorer:
             distance = measure(control, annotated_sound.read, shown.predicted, probabilities)
             if distance:
                 confused = confusions(control, annotated_sound.read, shown.predicted)
-                distances[control.name] = {**distance, "confused": confused}
+                correction = _correction(control, annotated_sound, shown.predicted).as_json()
+                distances[control.name] = {**distance, "confused": confused, "correction": correction}
         return PredictionScore(
             project_key=self._key,
             annotation_id=annotation.annotation_id,
@@ -147,3 +149,12 @@ class Scorer:
             head = self._services.head_for(version, self._controls)
             self._heads[name] = head and as_configured(head, self._controls, self._names)
         return self._heads[name]
+
+
+def _correction(control: Control, annotated_sound: AnnotatedSound, predicted: ReadResult) -> Correction:
+    """What correcting the prediction of one control cost."""
+    name, read = control.name, annotated_sound.read
+    if control.kind == "regions":
+        duration = annotated_sound.sounds[control.data_key].duration
+        return region_correction(read.regions[name], predicted.regions[name], duration)
+    return tag_correction(control, read.tags[name], predicted.tags.get(name, frozenset()))

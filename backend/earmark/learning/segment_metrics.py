@@ -19,6 +19,7 @@ from earmark.head.metrics import lwlrap
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.results import ReadResult
+from earmark.learning.correction_figures import Correction
 
 SAME_SECONDS = 0.005
 """An edge moved by less counts as unmoved: Label Studio's interface draws nothing finer."""
@@ -34,6 +35,7 @@ class Distance:
     ``labels``: parts of each label that occurs. ``substituted``: how much was missed while another
     label was extra. ``ranked``: sum of lwlrap over the true labels of annotations for which the
     probabilities are stored, ``ranked_labels`` their number. ``annotations``: how many are summed.
+    ``correction``: what correcting cost, of the annotations for which it was measured.
     """
 
     labels: dict[str, Parts] = field(default_factory=dict)
@@ -41,9 +43,10 @@ class Distance:
     ranked: float = 0.0
     ranked_labels: float = 0.0
     annotations: int = 0
+    correction: Correction = field(default_factory=Correction)
 
     def add(self, stored: Mapping[str, Any]) -> None:
-        """Add one annotation's distance, as `measure` returned it."""
+        """Add one annotation's distance as it is stored: that of `measure`, with its ``correction``."""
         for label, parts in stored["labels"].items():
             sums = self.labels.setdefault(label, dict.fromkeys(parts, 0.0))
             for part, value in parts.items():
@@ -54,13 +57,15 @@ class Distance:
             self.ranked += stored["lwlrap"] * true
             self.ranked_labels += true
         self.annotations += 1
+        if "correction" in stored:  # scores of earlier releases lack it
+            self.correction.add(Correction(**stored["correction"]))
 
     def summary(self) -> dict[str, float]:
-        """``annotations``, and where they are defined ``f1``, ``error_rate`` and ``lwlrap``."""
+        """``annotations``; where defined ``f1``, ``error_rate``, ``lwlrap``, and `Correction.figures`."""
         found, missed, extra = (
             sum(parts[name] for parts in self.labels.values()) for name in ("found", "missed", "extra")
         )
-        figures = {"annotations": float(self.annotations)}
+        figures = {**self.correction.figures(), "annotations": float(self.annotations)}
         if found + missed + extra > 0:
             figures["f1"] = 2 * found / (2 * found + missed + extra)
         if found + missed > 0:

@@ -16,6 +16,7 @@ from earmark.errors import LabelConfigError, NotEnoughAnnotationsError, NotFinit
 from earmark.labels.config_changes import config_digest, update_project
 from earmark.learning.annotation_summary import summarized
 from earmark.learning.awaited_sounds import await_sounds
+from earmark.learning.correction_figures import figures_by_control
 from earmark.learning.prequential import Scorer
 from earmark.learning.synchronization import sync_when_rested
 from earmark.learning.training_digest import nothing_new, training_digest
@@ -232,6 +233,7 @@ def _compare_and_store(
                 candidate.fitted.folds_to_bytes(),
                 reason,
                 digest,
+                figures_by_control(candidate.corrections),
             )
             training.outcome, training.version = "rejected" if reason else "registered", version.name
             sentences = [reason or unmeasured_reason, *candidate.report.skipped.values()]

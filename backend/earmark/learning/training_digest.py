@@ -1,7 +1,7 @@
 """Training digest: a hash of a training's inputs, to skip a training that would give the same head.
 
 Controls and clips are hashed in no particular order and field by field, so that a new field counts too. The
-frames of a sound follow from its content and the encoder's identity, so they are not read again.
+frames and levels of a sound follow from its content and the encoder's identity, so they are not read again.
 """
 
 from __future__ import annotations
@@ -102,7 +102,11 @@ def _control_text(control: Control) -> str:
 
 def _clip_text(clip: AnnotatedClip, frames: Mapping[int, str]) -> str:
     digest = frames.get(id(clip.frames)) or hashlib.sha256(clip.frames.tobytes()).hexdigest()
-    other_fields = {field.name: getattr(clip, field.name) for field in fields(clip) if field.name != "frames"}
+    other_fields = {
+        field.name: getattr(clip, field.name)
+        for field in fields(clip)
+        if field.name not in ("frames", "levels")
+    }
     return _canonical({**other_fields, "sound": digest})
 
 

@@ -20,6 +20,7 @@ from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, lo
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.implicit_negatives import with_implicit_negatives
+from earmark.learning.suggestion_check import Corrections, out_of_fold_corrections, with_suggestions
 from earmark.prediction.label_mapping import as_configured, fitted_as_configured
 from earmark.services import Services
 from earmark.store.annotations import live_annotations
@@ -48,13 +49,15 @@ class TrainingSet:
 class Candidate:
     """A fitted head that is not served yet. ``metrics``: by control, as versions store them.
 
-    ``examples``: of each control, those it was fitted to, which the comparison uses again.
+    ``examples``: of each control, those it was fitted to, which the comparison uses again, as it does
+    ``corrections`` of what it would suggest.
     """
 
     fitted: Fitted
     report: FitReport
     metrics: dict[str, Any]
     examples: Mapping[str, Examples | None]
+    corrections: Corrections
 
 
 def load_training_set(services: Services, project: Project) -> TrainingSet:
@@ -103,7 +106,8 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
     }
     for name, alphas in label_agreement(controls, training_set.annotated).items():
         metrics.setdefault(name, {})["agreement"] = alphas
-    return Candidate(fitted, report, metrics, examples)
+    corrections = _corrections(services, training_set, fitted)
+    return Candidate(fitted, report, metrics, examples, corrections)
 
 
 def compare_with_active(
@@ -119,7 +123,9 @@ def compare_with_active(
         served = Fitted(head, (), {})  # the zero-shot head was fitted on none of the recordings
     if served is None:
         return Comparison({}, {}, ())
-    return compare_fitted(services, training_set, candidate.fitted, served, candidate.examples)
+    return compare_fitted(
+        services, training_set, candidate.fitted, served, candidate.examples, candidate.corrections
+    )
 
 
 def unmeasured(services: Services, comparison: Comparison, active: Version | None) -> str:
@@ -142,13 +148,16 @@ def compare_fitted(
     candidate: Fitted,
     active: Fitted,
     examples: Mapping[str, Examples | None] | None = None,
+    corrections: Corrections | None = None,
 ) -> Comparison:
     """Compare two versions on the recordings of a training set, each by heads that were not fitted on them.
 
-    ``examples``: those of the training set, if built already.
+    By what they give for windows and clips, and by what correcting their suggestions costs.
+
+    ``examples``: those of the training set, if built already; ``corrections``: the candidate's, likewise.
     """
     encoder = services.encoder()
-    return compare(
+    comparison = compare(
         encoder.pool,
         encoder.frame_rate,
         training_set.controls,
@@ -156,6 +165,18 @@ def compare_fitted(
         candidate,
         active,
         examples,
+    )
+    if corrections is None:
+        corrections = _corrections(services, training_set, candidate)
+    return with_suggestions(
+        comparison, training_set.clips, corrections, _corrections(services, training_set, active)
+    )
+
+
+def _corrections(services: Services, training_set: TrainingSet, fitted: Fitted) -> Corrections:
+    encoder = services.encoder()
+    return out_of_fold_corrections(
+        encoder.pool, encoder.frame_rate, training_set.controls, training_set.clips, fitted
     )
 
 

@@ -165,6 +165,8 @@ class Version(Base):
     digest: Mapped[str] = mapped_column(String(64), default="")
     """Digest of its training data: see ``learning.training_digest``. Empty in earlier releases' versions."""
     metrics: Mapped[dict[str, Any]]
+    correction: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """By control, what correcting its suggestions costs, out of fold: `Correction.figures`."""
     annotations: Mapped[int]
     created_at: Mapped[float]
     active: Mapped[bool] = mapped_column(default=False)

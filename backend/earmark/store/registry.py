@@ -34,6 +34,7 @@ def register_version(
     folds: bytes | None = None,
     rejection_reason: str = "",
     digest: str = "",
+    correction: dict[str, Any] | None = None,
 ) -> Version:
     """Store a head under the project's next number and make it the active one.
 
@@ -48,6 +49,8 @@ def register_version(
         Why it is not served; the active version then stays active.
     digest
         Digest of its training data.
+    correction
+        What correcting its suggestions costs, by control.
     """
     lock_project(session, key)
     last = session.scalar(select(func.max(Version.number)).where(Version.project_key == key)) or 0
@@ -58,6 +61,7 @@ def register_version(
         name=version_name(encoder_name, last + 1),
         digest=digest,
         metrics=metrics,
+        correction=correction or {},
         annotations=annotations,
         created_at=time.time(),
         status="rejected" if rejection_reason else "accepted",

@@ -1,0 +1,204 @@
+"""Suggestion check: what two versions would suggest for recordings new to both, and what correcting it costs.
+
+The ranking of windows and their F1 say little about that: edges, split events and false alarms cost work, and
+none of them shows there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from earmark.head.cross_validated_head import Fitted
+from earmark.head.examples import AnnotatedClip
+from earmark.head.regression_check import BLOCKS, LARGE_DROP, MIN_RECORDINGS, Comparison, is_clear_drop
+from earmark.head.windows import Pool
+from earmark.labels.controls import Control
+from earmark.labels.region import Region
+from earmark.learning.correction_figures import (
+    Correction,
+    figures_by_control,
+    region_correction,
+    summed,
+    tag_correction,
+)
+from earmark.prediction.postprocessing import predict_clip
+
+MOST_CLIPS = 60
+MOST_SECONDS = 300.0
+"""Limits of the sound that is predicted again: more takes time, and moves no figure."""
+
+Corrections = Mapping[str, Mapping[int, Correction]]
+"""By control, then by the clip's position."""
+
+
+class _Measure(NamedTuple):
+    """A measure of corrections. ``value``: the lower, the better. ``tolerance``: an increase that does not
+    count. ``large``: one that counts however few the recordings. ``shown``: as sentences say it.
+    """
+
+    name: str
+    value: Callable[[Correction], float]
+    tolerance: float
+    large: float
+    shown: Callable[[float], str]
+    of_edges: bool = False
+
+
+_MEASURES = (
+    _Measure(
+        "effort of correcting, relative to annotating by hand,",
+        lambda c: c.effort / c.by_hand if c.by_hand else 0.0,
+        0.05,
+        LARGE_DROP,
+        lambda value: f"{value:.2f}",
+    ),
+    _Measure(
+        "event F1",
+        lambda c: -2 * c.found / (c.shown + c.true) if c.shown + c.true else 0.0,
+        0.05,
+        LARGE_DROP,
+        lambda value: f"{-value:.2f}",
+    ),
+    _Measure(
+        "edges off by",
+        Correction.mean_edge_error,
+        0.05,
+        0.5,
+        lambda value: f"{1000 * value:.0f} ms",
+        of_edges=True,
+    ),
+    _Measure(
+        "false alarms a minute",
+        lambda c: 60 * c.false_alarms / c.background_seconds if c.background_seconds else 0.0,
+        1.0,
+        20.0,
+        lambda value: f"{value:.1f}",
+    ),
+)
+
+
+def out_of_fold_corrections(
+    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
+) -> Corrections:
+    """Return the correction of what a version would suggest for each clip, by heads not fitted on it.
+
+    Of at most `MOST_CLIPS` clips, evenly spread, and `MOST_SECONDS`; clips without such a head are left out.
+    """
+    corrections: dict[str, dict[int, Correction]] = {}
+    for position in evenly_spread(clips):
+        clip, head = clips[position], fitted.out_of_fold_head(clips[position].group)
+        if head is None:
+            continue
+        answered = clip.regions.keys() | clip.tags.keys()
+        sounds = {control.data_key for control in controls if control.name in answered}
+        same_sound = [control for control in controls if control.data_key in sounds]
+        found = predict_clip(head, same_sound, pool, frame_rate, clip.frames, clip.duration, clip.levels)
+        for control in same_sound:
+            name = control.name
+            if name not in head.controls:
+                continue
+            if name in clip.regions:
+                regions = [
+                    Region(r.start, r.end, frozenset([r.label])) for r in found.regions if r.control == name
+                ]
+                correction = region_correction(clip.regions[name], regions, clip.duration)
+            elif name in clip.tags:
+                tags = frozenset(label for label, _ in found.tags.get(name, ()))
+                correction = tag_correction(control, clip.tags[name], tags)
+            else:
+                continue
+            corrections.setdefault(name, {})[position] = correction
+    return corrections
+
+
+def evenly_spread(clips: Sequence[AnnotatedClip]) -> list[int]:
+    """Return positions of annotated clips, evenly spread: `MOST_CLIPS` and about `MOST_SECONDS` at most."""
+    usable = [
+        position
+        for position, clip in enumerate(clips)
+        if clip.weight > 0 and (clip.regions or clip.tags) and clip.duration <= MOST_SECONDS
+    ]
+    seconds = sum(clips[position].duration for position in usable)
+    step = max(1.0, len(usable) / MOST_CLIPS, seconds / MOST_SECONDS)
+    return [usable[int(place)] for place in np.arange(0, len(usable), step)]
+
+
+def with_suggestions(
+    comparison: Comparison, clips: Sequence[AnnotatedClip], candidate: Corrections, active: Corrections
+) -> Comparison:
+    """Return the comparison with figures of corrections, and a reason for each that is clearly worse.
+
+    On clips of which both sides have a correction; recordings of fewer than `MIN_RECORDINGS` reject nothing.
+    """
+    common = {
+        name: sorted(candidate[name].keys() & active[name].keys()) for name in candidate if name in active
+    }
+    figures = [
+        figures_by_control({name: {p: side[name][p] for p in common[name]} for name in common})
+        for side in (candidate, active)
+    ]
+    reasons = [
+        reason
+        for name, positions in common.items()
+        for reason in _losses(
+            name,
+            [clips[position].group for position in positions],
+            [[side[name][position] for position in positions] for side in (candidate, active)],
+        )
+    ]
+    return replace(
+        comparison,
+        candidate=_merged(comparison.candidate, figures[0]),
+        active=_merged(comparison.active, figures[1]),
+        reasons=(*comparison.reasons, *reasons),
+    )
+
+
+def _losses(control: str, groups: Sequence[str], sides: Sequence[Sequence[Correction]]) -> list[str]:
+    """Return a sentence for each measure in which the first side is worse.
+
+    ``groups``: recording of each clip.
+    """
+    names, recordings = np.unique(groups, return_inverse=True)
+    if len(names) < MIN_RECORDINGS:
+        return []
+    blocks = (recordings % min(BLOCKS, len(names))).tolist()
+    # Edges are those of found events, and only events that both sides found can be compared
+    both_found = [all(side[place].onsets for side in sides) for place in range(len(groups))]
+    reasons = []
+    for measure in _MEASURES:
+        counted = both_found if measure.of_edges else [True] * len(groups)
+        worse, better = (
+            np.array([measure.value(total) for total in _jackknife_sums(side, counted, blocks)])
+            for side in sides
+        )
+        if is_clear_drop(-worse, -better, measure.tolerance, measure.large):
+            reasons.append(
+                f"“{control}” would get worse: {measure.name} {measure.shown(worse[0])} instead of "
+                f"{measure.shown(better[0])} on {len(names)} recordings that neither version learned from."
+            )
+    return reasons
+
+
+def _jackknife_sums(
+    side: Sequence[Correction], counted: Sequence[bool], blocks: Sequence[int]
+) -> list[Correction]:
+    """Return the sum of all corrections that count, then of all but those of each block."""
+    return [
+        summed(
+            correction
+            for correction, counts, own in zip(side, counted, blocks, strict=True)
+            if counts and own != block
+        )
+        for block in (-1, *range(max(blocks) + 1))
+    ]
+
+
+def _merged(
+    first: Mapping[str, dict[str, float]], second: Mapping[str, dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
