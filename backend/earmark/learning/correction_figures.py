@@ -98,7 +98,7 @@ def region_correction(
 
 def tag_correction(control: Control, annotated: frozenset[str], suggested: frozenset[str]) -> Correction:
     """Return one annotation's tags against those that were suggested."""
-    effort = tag_effort(suggested, annotated, control.kind == "single")
+    effort = tag_effort(suggested, annotated, control.type.exclusive)
     return Correction(effort=effort, by_hand=TICK * len(annotated), annotations=1)
 
 

@@ -154,7 +154,7 @@ class Scorer:
 def _correction(control: Control, annotated_sound: AnnotatedSound, predicted: ReadResult) -> Correction:
     """What correcting the prediction of one control cost."""
     name, read = control.name, annotated_sound.read
-    if control.kind == "regions":
+    if control.type.draws_regions:
         duration = annotated_sound.sounds[control.data_key].duration
         return region_correction(read.regions[name], predicted.regions[name], duration)
     return tag_correction(control, read.tags[name], predicted.tags.get(name, frozenset()))
