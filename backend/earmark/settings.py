@@ -76,7 +76,10 @@ class Settings(BaseSettings):
     # Encoder
     encoder: str = Field(
         default="auto",
-        description="cnn14, yamnet, logmel, a plug-in, several joined by +; auto takes the best available",
+        description="cnn14, yamnet, birdnet, logmel, a plug-in, several by +; auto takes the best there is",
+    )
+    birdnet_licence: Literal["", "accepted"] = Field(
+        default="", description="accepted, if you agree to CC BY-NC-SA 4.0, under which BirdNET's model is"
     )
     cnn14_checkpoint: Path | None = Field(
         default=None, description="a Cnn14 checkpoint file; empty looks in the cache, then downloads"

