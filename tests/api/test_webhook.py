@@ -159,6 +159,12 @@ def test_deep_nesting_is_kept_or_refused_and_never_breaks_a_training(
         assert pending_work(session) == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-be"])
+def test_surrogates_become_storable_however_they_are_spelled(encoding: str) -> None:
+    body = '{"audio": "/data/upload/\ud800.wav"}'.encode(encoding, "surrogatepass")
+    assert read_json(body) == {"audio": "/data/upload/\ufffd.wav"}
+
+
 def test_read_json_leaves_ordinary_bodies_alone() -> None:
     body = {"a": ["ä\n", 1, 2.5, None, True, {"b": "\N{GRINNING FACE}"}]}
     assert read_json(json.dumps(body).encode()) == body

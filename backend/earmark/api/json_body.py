@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-_SUSPICIOUS = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)|[eE]\+?[0-9]{3}|[0-9]{309}")
+_SUSPICIOUS = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)|[\ud800-\udfff]|[eE]\+?[0-9]{3}|[0-9]{309}")
 """Matches what could become a lone surrogate, NUL or an infinity; other bodies are stored unchanged."""
 _UNSTORABLE = re.compile("[\ud800-\udfff\0]")
 DEEPEST = 100
@@ -31,10 +31,11 @@ def read_json(body: bytes) -> Any:
         The body is not JSON, not UTF-8, or nested too deeply.
     """
     try:
-        value = json.loads(body, parse_constant=lambda _name: None)
+        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        value = json.loads(text, parse_constant=lambda _name: None)
         if body.count(b"[") + body.count(b"{") > DEEPEST and _deeper(value, DEEPEST):
             raise RecursionError
-        return _storable(value) if _SUSPICIOUS.search(body) else value
+        return _storable(value) if _SUSPICIOUS.search(text) else value
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None
     except json.JSONDecodeError:
