@@ -28,9 +28,11 @@ from earmark.cli import run_explained
 from earmark.encoders import registry, settled
 from earmark.encoders.weights import cache_path
 from earmark.logs import configure_logging
+from earmark.processes.data_lock import sole_backend
 from earmark.processes.discovery import registered
+from earmark.processes.ports import check_ports_free
 from earmark.processes.stack import api_url, child_environment, start_backend
-from earmark.processes.supervisor import Supervisor, check_ports_free, stop_orphans, supervised
+from earmark.processes.supervisor import Supervisor, stop_orphans, supervised
 from earmark.settings import Settings, get_settings
 from scripts.demo_check import Loop, first_of_each_sound, run_check
 from scripts.demo_project import (
@@ -98,8 +100,16 @@ def demo(
     check: Annotated[bool, typer.Option("--check", help="No hands: annotate, retrain, compare, end")] = False,
 ) -> None:
     """Run the demo until Ctrl-C; ports come from PORT (9090) and LABEL_STUDIO_PORT (8080)."""
-    started_at = float(os.environ.get("DEMO_STARTED_AT", time.time()))
     folder = ROOT / "demo-data" / ("check" if check else "demo")
+    with sole_backend(folder):
+        passed = _run(folder, check)
+    if check and not passed:
+        raise typer.Exit(1)
+
+
+def _run(folder: Path, check: bool) -> bool:
+    """Run the demo with all its data in a folder; whether its check has passed."""
+    started_at = float(os.environ.get("DEMO_STARTED_AT", time.time()))
     port, label_studio_port = _ports(any_free=check)
     stop_orphans(folder / "run")
     check_ports_free({"PORT": (ADDRESS, port), "LABEL_STUDIO_PORT": (ADDRESS, label_studio_port)})
@@ -151,8 +161,7 @@ def demo(
         except KeyboardInterrupt:
             console.print(f"\nStopping. Data stays in {_short(folder)}; 'make demo' goes on from there.")
             raise
-    if check and not passed:
-        raise typer.Exit(1)
+    return passed
 
 
 def _ports(any_free: bool) -> tuple[int, int]:

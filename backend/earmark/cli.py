@@ -90,34 +90,34 @@ def up(port: Port = None, bind: Bind = None) -> None:
     """
     from earmark.encoders import settled
     from earmark.logs import configure_logging
+    from earmark.processes.data_lock import sole_backend
+    from earmark.processes.ports import check_ports_free
     from earmark.processes.stack import api_url, child_environment, start_backend
-    from earmark.processes.supervisor import check_ports_free, stop_orphans, supervised
-    from earmark.storage.atomic_files import ensure_dir
+    from earmark.processes.supervisor import stop_orphans, supervised
+    from earmark.storage.atomic_files import keep_new_files_private
 
     settings = _settings(port, bind)
     configure_logging(settings.log_level, settings.log_format)
-    with ensure_dir(settings.data_dir):
+    keep_new_files_private()
+    with sole_backend(settings.data_dir):
         stop_orphans(settings.data_dir / "run")
-    check_ports_free({"PORT": (settings.bind, settings.port)})
-    resolved = settled(settings)  # shows the progress of a download
-    with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
-        start_backend(supervisor, resolved, child_environment(resolved), None)
-        _print_screen(resolved, api_url(resolved), asked=settings.encoder)
-        Thread(target=_fetch_better, args=(settings, resolved.encoder), daemon=True).start()
-        supervisor.watch()
+        check_ports_free({"PORT": (settings.bind, settings.port)})
+        resolved = settled(settings)  # shows the progress of a download
+        with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
+            start_backend(supervisor, resolved, child_environment(resolved), None)
+            _print_screen(resolved, api_url(resolved), asked=settings.encoder)
+            Thread(target=_fetch_better, args=(settings, resolved.encoder), daemon=True).start()
+            supervisor.watch()
 
 
 @app.command()
 def serve(port: Port = None, bind: Bind = None) -> None:
     """Run the API alone; a worker and Redis run elsewhere."""
-    import uvicorn
+    from earmark.api.http_protocol import serve as serve_api
+    from earmark.storage.atomic_files import keep_new_files_private
 
-    from earmark.api.app import create_app
-
-    settings = _settings(port, bind)
-    uvicorn.run(
-        create_app(settings), host=settings.bind, port=settings.port, log_config=None, access_log=False
-    )
+    keep_new_files_private()
+    serve_api(_settings(port, bind))
 
 
 @app.command()
@@ -135,8 +135,10 @@ def worker(
     comparing with Label Studio. A worker of both trains first, so have one for predict alone as well.
     """
     from earmark.logs import configure_logging
+    from earmark.storage.atomic_files import keep_new_files_private
     from earmark.worker.process import run_worker
 
+    keep_new_files_private()
     settings = command_settings(data_dir)
     os.environ.update(environment_of(settings))  # its jobs read the settings from there
     configure_logging(settings.log_level, settings.log_format)

@@ -113,6 +113,12 @@ class PortInUseError(EarmarkError):
     reason = "port"
 
 
+class DataFolderInUseError(EarmarkError):
+    """Another backend runs on the same data folder."""
+
+    reason = "data_folder"
+
+
 class NotEnoughAnnotationsError(EarmarkError):
     """There are too few annotations to train on; the training is postponed, nothing is broken."""
 

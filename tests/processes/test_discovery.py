@@ -69,6 +69,7 @@ def test_what_is_not_set_comes_from_the_running_backend(
         label_studio_api_key="token",
     )
     monkeypatch.setenv("PREDICT_BUDGET_SECONDS", "7")
+    monkeypatch.delenv("AUDIO_ROOTS")
     with registered(demo):
         found = command_settings()
     assert (found.data_dir, found.port, found.encoder) == (demo.data_dir, 9391, "logmel")

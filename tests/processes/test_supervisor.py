@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from earmark.errors import PortInUseError
+from earmark.processes import supervisor as supervisor_module
 from earmark.processes.supervisor import (
     Child,
     ChildFailedError,
-    check_ports_free,
     stop_orphans,
     supervised,
 )
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
@@ -109,11 +108,40 @@ def test_a_child_that_ends_early_is_quoted(tmp_path: Path) -> None:
             supervisor.wait_until(child, lambda: False, 20)
 
 
-def test_a_busy_port_is_reported_with_the_way_out() -> None:
-    with socket.socket() as busy:
-        busy.bind(("127.0.0.1", 0))
-        busy.listen()
-        port = busy.getsockname()[1]
-        with pytest.raises(PortInUseError, match=rf"Port {port} is in use.*PORT={port + 1}"):
-            check_ports_free({"PORT": ("127.0.0.1", port)})
-    check_ports_free({"PORT": ("127.0.0.1", port)})
+def test_what_a_child_started_in_a_session_of_its_own_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the process of a job does, whose worker waits for its end."""
+    monkeypatch.setattr(supervisor_module, "STOP_SECONDS", 0.5)
+    code = (
+        "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"started = subprocess.Popen({SLEEPER!r}, start_new_session=True); print(started.pid, flush=True); "
+        "started.wait()"
+    )
+    child = Child("worker", [sys.executable, "-c", code], dict(os.environ), tmp_path / "log", restart=False)
+    with supervised(tmp_path / "run") as supervisor:
+        supervisor.start(child)
+        supervisor.wait_until(child, lambda: (tmp_path / "log").read_text().endswith("up\n"), 20)
+        grandchild = psutil.Process(int((tmp_path / "log").read_text().split()[0]))
+    psutil.wait_procs([grandchild], timeout=20)
+    assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
+
+
+def test_children_that_others_need_are_stopped_last(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+
+    def noting(name: str, needed: bool) -> Child:
+        code = (
+            "import signal, sys, time; "
+            f"note = lambda *_: (open({str(order)!r}, 'a').write({name!r}), sys.exit()); "
+            "signal.signal(signal.SIGTERM, note); "
+            "print('up', flush=True); time.sleep(600)"
+        )
+        command = [sys.executable, "-c", code]
+        return Child(name, command, dict(os.environ), tmp_path / name, False, needed_by_others=needed)
+
+    with supervised(tmp_path / "run") as supervisor:
+        for child in (noting("a", True), noting("b", False)):
+            supervisor.start(child)
+            until((tmp_path / child.name).read_text, f"{child.name} runs")
+    assert order.read_text() == "ba"

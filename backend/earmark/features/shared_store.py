@@ -13,6 +13,7 @@ import structlog
 from earmark.errors import BucketError, ConfigurationError
 from earmark.features.store import EncodedSound, FrameStore, frames_from_bytes, frames_path, frames_to_bytes
 from earmark.settings import Settings
+from earmark.storage.atomic_files import share
 from earmark.storage.object_storage import BUCKETS, bucket_faults, bucket_files
 
 log = structlog.get_logger(__name__)
@@ -37,10 +38,21 @@ def frame_store(settings: Settings) -> FrameStore:
     if scheme in BUCKETS:
         return BucketFrames(local, bucket_files(scheme, fail_fast=True), url.partition("://")[2])
     if scheme in ("", "file") and (folder := Path(url.removeprefix("file://"))).is_absolute():
-        return FrameStore(folder)
+        return SharedFolderFrames(folder)
     raise ConfigurationError(
         f"FRAMES_URL={url} cannot be used: give a folder by its whole path, or {' or '.join(BUCKETS)}://bucket."
     )
+
+
+class SharedFolderFrames(FrameStore):
+    """Frame store in a folder that several machines mount, whose processes may run as different users."""
+
+    def save(self, sound: EncodedSound, identity: str) -> None:
+        """Store with the user's default permissions, unlike what is in the data folder."""
+        super().save(sound, identity)
+        path = self._path(sound.digest, identity)
+        for part in (path, path.parent, path.parent.parent):
+            share(part)
 
 
 class BucketFrames(FrameStore):

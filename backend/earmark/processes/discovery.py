@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 
+from earmark.processes.ports import url_of
 from earmark.processes.supervisor import living_process, process_name
 from earmark.settings import Settings, load_settings, plain_values
 
@@ -52,7 +53,7 @@ class RunningBackend:
     @property
     def address(self) -> str:
         """Host and port that its API listens on."""
-        return f"{self.settings['bind']}:{self.settings['port']}"
+        return url_of(str(self.settings["bind"]), int(self.settings["port"])).removeprefix("http://")
 
     @property
     def is_from_here(self) -> bool:

@@ -10,6 +10,7 @@ import httpx
 
 from earmark.jobs.queues import QueueKind
 from earmark.jobs.redis_server import answers, server_command
+from earmark.processes.ports import url_of
 from earmark.processes.supervisor import Child, Supervisor
 from earmark.settings import Settings, environment_of
 from earmark.storage.token_cipher import TokenCipher
@@ -22,8 +23,7 @@ PROBE_SECONDS = 1.0
 
 def api_url(settings: Settings) -> str:
     """Return the URL of the API as seen from this machine."""
-    host = "127.0.0.1" if settings.bind in ("0.0.0.0", "::") else settings.bind
-    return f"http://{host}:{settings.port}"
+    return url_of(settings.bind, settings.port)
 
 
 def start_backend(
@@ -53,7 +53,7 @@ def start_backend(
 
     if settings.redis_url is None:
         log = (log_dir or settings.data_dir / "logs") / "redis.log"
-        redis = Child("redis", server_command(settings), environment, log)
+        redis = Child("redis", server_command(settings), environment, log, needed_by_others=True)
         supervisor.start(redis)
         supervisor.wait_until(redis, lambda: answers(settings), REDIS_READY_SECONDS)
     for kind in QueueKind:

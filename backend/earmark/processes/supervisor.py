@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import structlog
 
-from earmark.errors import EarmarkError, PortInUseError
+from earmark.errors import EarmarkError
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +34,7 @@ class ChildFailedError(EarmarkError):
 class Child:
     """A process to keep running.
 
-    ``log``: file for its output, or None for the terminal.
+    ``log``: file for its output, or None for the terminal. ``needed_by_others``: it is stopped last.
     """
 
     name: str
@@ -43,11 +42,12 @@ class Child:
     environment: Mapping[str, str]
     log: Path | None = None
     restart: bool = True
+    needed_by_others: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
 
 class Supervisor:
-    """A group of children, stopped in the reverse order of their start."""
+    """A group of children, stopped together."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
@@ -86,11 +86,15 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Stop all children, the last one first."""
-        for child in reversed(self._children):
-            if child.process is not None:
-                _terminate(child.process)
-            self._pid_file(child).unlink(missing_ok=True)
+        """Stop all children at once, and then those that the others need."""
+        for needed in (False, True):
+            group = [child for child in self._children if child.needed_by_others is needed]
+            running = [child.process for child in group if child.process and child.process.poll() is None]
+            end_processes([psutil.Process(process.pid) for process in running])
+            for process in running:
+                process.wait()
+            for child in group:
+                self._pid_file(child).unlink(missing_ok=True)
         self._children.clear()
 
     def _launch(self, child: Child) -> None:
@@ -120,19 +124,17 @@ def stop_orphans(run_dir: Path) -> None:
     A pid file names child and supervisor with their start times, so a reused process id is left
     alone, and so are the children of a supervisor that still runs.
     """
+    orphans: dict[Path, psutil.Process] = {}
     for path in sorted(run_dir.glob("*.pid")):
         try:
             child, supervisor = (living_process(part) for part in path.read_text().split())
         except (OSError, ValueError):
             continue
-        if child is None or supervisor is not None:
-            continue
-        log.warning("stopping what an earlier run left behind", child=path.stem, pid=child.pid)
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
-            child.kill()
+        if child is not None and supervisor is None:
+            log.warning("stopping what an earlier run left behind", child=path.stem, pid=child.pid)
+            orphans[path] = child
+    end_processes(list(orphans.values()))
+    for path in orphans:
         path.unlink(missing_ok=True)
 
 
@@ -178,52 +180,28 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def check_ports_free(ports: Mapping[str, tuple[str, int]]) -> None:
-    """Check that all ports are free, before anything is started.
+def end_processes(processes: Sequence[psutil.Process]) -> None:
+    """End processes and all that they started: SIGTERM, and after ``STOP_SECONDS`` for all together SIGKILL.
 
-    Parameters
-    ----------
-    ports
-        Host and port by the environment variable that changes it.
-
-    Raises
-    ------
-    PortInUseError
-        A port is in use; the message names the program, where it is known, and the remedy.
+    A worker ends after its job. The process of a job is in a session of its own, which no signal to the
+    worker's reaches.
     """
-    for variable, (host, port) in ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                raise PortInUseError(
-                    f"Port {port} is in use{_listener(port)}: stop that program, "
-                    f"or choose another port, for example {variable}={port + 1}."
-                ) from None
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, remaining = psutil.wait_procs(processes, timeout=STOP_SECONDS)
+    started = [child for process in remaining for child in _descendants(process)]
+    for process in (*remaining, *started):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs((*remaining, *started), timeout=STOP_SECONDS)
 
 
-def _listener(port: int) -> str:
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
     try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                name = psutil.Process(connection.pid).name() if connection.pid else "another user's program"
-                return f" by {name} (process {connection.pid})" if connection.pid else f" by {name}"
-    except psutil.Error:
-        return ""
-    return ""
-
-
-def _terminate(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        # The process group that start_new_session created: the child with its own children.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _log_tail(path: Path | None, count: int = 5) -> str:

@@ -41,6 +41,25 @@ def keep_private(path: Path, mode: int) -> None:
             path.chmod(mode)
 
 
+PRIVATE_UMASK = 0o077
+_inherited_umask = PRIVATE_UMASK
+
+
+def keep_new_files_private() -> None:
+    """Make all files and folders that this process creates from now on its user's alone (umask 077).
+
+    Child processes inherit it. For the processes of a backend: commands write files that are to be shared.
+    """
+    global _inherited_umask
+    _inherited_umask = os.umask(PRIVATE_UMASK)
+
+
+def share(path: Path) -> None:
+    """Give a file or a folder the permissions that it would have had without ``keep_new_files_private``."""
+    with suppress(OSError):  # another machine's user owns it
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~_inherited_umask)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Atomic write: yield a temporary path, which replaces ``path`` at the end, or is deleted on errors.

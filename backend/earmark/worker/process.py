@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +32,7 @@ LABEL_STUDIO_SDK = tuple(
     for name in ("client", "core.api_error", "ml.client", "predictions.client", "projects.client")
 )
 """Modules of the SDK that jobs use; the SDK imports each on first use."""
+PR_SET_PDEATHSIG = 1
 WORKER_TTL_SECONDS = 30
 """A worker sends a heartbeat at half this interval; without one for 90 s, its registration expires."""
 
@@ -66,8 +69,21 @@ class ResilientWorker(Worker):
 
         The worker itself keeps its priority: its heartbeats must be in time on a busy machine, too.
         """
+        _end_with_parent(self.pid)
         os.nice(get_settings().train_niceness)
         super().main_work_horse(job, queue)
+
+
+def _end_with_parent(parent_id: int | None) -> None:
+    """Have the kernel kill this process when its worker ends (Linux, prctl(2)).
+
+    A job whose worker was killed would go on unwatched, and would survive the backend; it is done anew.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "prctl"):
+        library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_id:  # it ended before
+        os._exit(1)
 
 
 AUTOGROUP = Path("/proc/self/autogroup")
