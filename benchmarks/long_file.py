@@ -45,7 +45,12 @@ def main() -> None:
     minutes = (1, 6) if arguments.quick else (10, 60)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        environment = {"DATA_DIR": str(folder / "data"), "ENCODER": arguments.encoder, "LOG_LEVEL": "ERROR"}
+        environment = {
+            "DATA_DIR": str(folder / "data"),
+            "AUDIO_ROOTS": "/",
+            "ENCODER": arguments.encoder,
+            "LOG_LEVEL": "ERROR",
+        }
         if registry.takes_checkpoint(arguments.encoder):
             environment["CNN14_CHECKPOINT"] = str(random_checkpoint(folder))
         settings = Settings(_env_file=None, **{k.lower(): v for k, v in environment.items()})

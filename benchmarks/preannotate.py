@@ -106,6 +106,7 @@ def measure(bench: Bench, folder: Path, encoder: str, workers: int, kill: bool) 
         "encoder": encoder,
         "label_studio_url": bench.url,
         "label_studio_api_key": ACCOUNT[2],
+        "audio_roots": "/",
     }
     if registry.takes_checkpoint(encoder):
         values["cnn14_checkpoint"] = bench.checkpoint

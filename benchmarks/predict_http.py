@@ -58,7 +58,12 @@ def main() -> None:
     rounds = 100 if arguments.quick else 500
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        environment = {"DATA_DIR": str(folder / "data"), "ENCODER": arguments.encoder, "LOG_LEVEL": "ERROR"}
+        environment = {
+            "DATA_DIR": str(folder / "data"),
+            "AUDIO_ROOTS": "/",
+            "ENCODER": arguments.encoder,
+            "LOG_LEVEL": "ERROR",
+        }
         checkpoint = random_checkpoint(folder)
         if registry.takes_checkpoint(arguments.encoder):
             environment["CNN14_CHECKPOINT"] = str(checkpoint)

@@ -66,6 +66,7 @@ def main() -> None:
             "data_dir": folder / "data",
             "encoder": arguments.encoder,
             "port": free_port(),
+            "audio_roots": str(folder),
         }
         if registry.takes_checkpoint(arguments.encoder):
             values["cnn14_checkpoint"] = random_checkpoint(folder)

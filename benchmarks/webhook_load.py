@@ -213,6 +213,7 @@ def backend(folder: Path, changes: dict[str, int], max_wait_seconds: int) -> Ite
         "PORT": str(port),
         "ENCODER": "logmel",
         "API_PASSWORD": PASSWORD,
+        "AUDIO_ROOTS": "/",
         "TRAIN_MAX_WAIT_SECONDS": str(max_wait_seconds),
         **{name: str(value) for name, value in changes.items()},
     }

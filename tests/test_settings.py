@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from earmark.errors import ConfigurationError
-from earmark.settings import Settings, load_settings
+from earmark.settings import Settings, environment_of, load_settings
 
 
 def test_defaults_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +40,21 @@ def test_an_unusable_value_is_named(name: str, value: str, monkeypatch: pytest.M
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "TRUSTED_PROXIES", "ALLOWED_SOUND_HOSTS"])
+def test_lists_of_hosts_are_read_checked_and_handed_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, " 192.0.2.1, 2001:db8::/32 ,")
+    settings = load_settings()
+    assert getattr(settings, name.lower()) == ("192.0.2.1", "2001:db8::/32")
+    monkeypatch.setenv(name, environment_of(settings)[name])
+    assert load_settings() == settings
+    for wrong in ("http://host", "host:9000", "10.0.0.0/99", "a/b", "-"):
+        monkeypatch.setenv(name, f"192.0.2.1,{wrong}")
+        with pytest.raises(ConfigurationError, match=name):
+            load_settings()
+    monkeypatch.setenv(name, "")
+    assert getattr(load_settings(), name.lower()) == ()
+
+
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
 
 
@@ -53,4 +68,6 @@ def test_the_example_names_every_setting_with_its_default(
     assert all("  # " in line for line in settings), "each says what it is for"
     (tmp_path / "all.env").write_text("\n".join(settings), encoding="utf-8")
     monkeypatch.setenv("EARMARK_ENV_FILE", str(tmp_path / "all.env"))
+    for name in Settings.model_fields:  # those that tests are given as well
+        monkeypatch.delenv(name.upper(), raising=False)
     assert load_settings() == Settings.model_construct()

@@ -18,6 +18,10 @@ ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
 """Environment variable with the path of a settings file instead of ``.env``; if empty, no file is read."""
 
 
+_HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+"""A host name, ``*.domain`` for all names below a domain, or ``*``."""
+
+
 class Settings(BaseSettings):
     """Settings and their defaults. The environment variable is the name in capitals."""
 
@@ -50,6 +54,22 @@ class Settings(BaseSettings):
         default=None, description="token that lets a request in as well (bearer), for scripts and Prometheus"
     )
 
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="further host names in this API's address, separated by ','; loopback names and BIND "
+        "are always allowed",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="addresses or networks of reverse proxies, separated by ',', whose X-Forwarded-For "
+        "names the client",
+    )
+    request_timeout_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="longest wait for a request's headers, and for its body; longer for large ones",
+    )
+
     secret_key: SecretStr | None = Field(
         default=None,
         min_length=16,
@@ -70,7 +90,13 @@ class Settings(BaseSettings):
     )
     audio_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
-        description="folders that plain paths in tasks may point into, separated by ':'; empty allows any",
+        description="folders that plain paths in tasks may point into, separated by ':'; empty allows "
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT and DATA_DIR",
+    )
+    allowed_sound_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="names, addresses or networks in private networks that sounds may be fetched from, "
+        "separated by ','; Label Studio's own host is always allowed",
     )
 
     # Encoder
@@ -199,6 +225,21 @@ class Settings(BaseSettings):
     def _split_roots(cls, value: object) -> object:
         return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
 
+    @field_validator("allowed_hosts", "trusted_proxies", "allowed_sound_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return tuple(re.findall(r"[^\s,]+", value)) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts", "trusted_proxies", "allowed_sound_hosts")
+    @classmethod
+    def _plain_hosts(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        may_be_name = info.field_name != "trusted_proxies"
+        for host in value:
+            if not (_is_network(host) or (may_be_name and _HOST_NAME.fullmatch(host))):
+                kinds = "host name, IP address or network" if may_be_name else "IP address or network"
+                raise ValueError(f"'{host}' is no {kinds}: give it without scheme, port and path")
+        return value
+
     @field_validator("label_studio_url")
     @classmethod
     def _without_slash(cls, value: str | None) -> str | None:
@@ -249,6 +290,14 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=://)([^/@:]*:).*(?=@)", r"\1***", url)
 
 
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def plain_values(settings: Settings) -> dict[str, Any]:
     """Return all settings by field name as JSON values, secrets in plain text, paths absolute."""
 
@@ -265,7 +314,9 @@ def plain_values(settings: Settings) -> dict[str, Any]:
 def environment_of(settings: Settings) -> dict[str, str]:
     """Return environment variables that give a child process exactly these settings, ignoring ``.env``."""
     values = {
-        name.upper(): ":".join(value) if isinstance(value, list) else str(value)
+        name.upper(): (":" if name == "audio_roots" else ",").join(value)
+        if isinstance(value, list)
+        else str(value)
         for name, value in plain_values(settings).items()
         if value is not None
     }

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from earmark import __version__
 from earmark.api.dashboard import dashboard_router
@@ -79,6 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(docs_router(app.title))
 
     app.add_middleware(Guard, settings=settings)
+    if settings.trusted_proxies:  # the client's address must be known before requests are counted by it
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RequestMetrics, metrics=metrics)  # added last, so it wraps all others
 
     @app.exception_handler(RequestValidationError)

@@ -1,7 +1,8 @@
-"""Authentication, rate limits and size limit: middleware that runs before a request is read."""
+"""Middleware that runs before a request is read: host, credentials, limits of rate, size and time."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from earmark.api.host_check import HostCheck
 from earmark.api.rate_limit import CLIENTS, TokenBuckets, client_name
 from earmark.settings import Settings
 
@@ -25,6 +27,8 @@ OPEN_PATHS = frozenset({"/health"})
 """Always answered, without credentials: what a load balancer or a container engine polls."""
 MEGABYTE = 1_000_000
 BURST_SECONDS = 2.0
+LEAST_BYTES_PER_SECOND = 10_000.0
+"""Rate at which the body of a request must come after REQUEST_TIMEOUT_SECONDS."""
 GUESSES_AT_ONCE = 10
 REMEMBERED_GUESSES = 4
 WARN_EVERY_SECONDS = 10.0
@@ -89,13 +93,16 @@ class FailedLoginLimit:
 
 
 class Guard:
-    """ASGI middleware that refuses missing credentials (401), too many requests (429), large bodies (413).
+    """ASGI middleware that refuses foreign hosts (400), missing credentials (401), too many requests (429),
+    large bodies (413) and those that stop coming (408).
 
     A Content-Length header is checked before the body is read; without one, the bytes are counted.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
+        self._hosts = HostCheck(settings)
+        self._seconds = settings.request_timeout_seconds
         self._credentials = Credentials(settings)
         rate = settings.max_requests_per_second
         self._requests = TokenBuckets(rate, rate * BURST_SECONDS)
@@ -109,12 +116,16 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        received = 0
+        received, is_complete, started = 0, False, time.monotonic()
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_complete
+            if is_complete:  # what comes is the end of the connection, perhaps after minutes
+                return await receive()
+            limit = self._seconds + received / LEAST_BYTES_PER_SECOND
+            message = await self._before(started + limit, receive)
             received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
             if received > self._largest:
                 raise HTTPException(413, self._too_large)  # propagates through the code that reads the body
             return message
@@ -122,11 +133,22 @@ class Guard:
         refusal = self._refusal(scope)
         await (refusal or self._app)(scope, counted, send)
 
+    async def _before(self, deadline: float, receive: Receive) -> Message:
+        """Receive the next part of a body, up to a time of the monotonic clock; 408 when it does not come."""
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await receive()
+        except TimeoutError:
+            detail = "The rest of the request did not come in time: send it again, or see what lies between."
+            raise HTTPException(408, detail, {"Connection": "close"}) from None
+
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         if scope["path"] in OPEN_PATHS:
             return None
         client = client_name(scope["client"][0]) if scope.get("client") else ""
         headers = Headers(scope=scope)
+        if foreign := self._hosts.refusal(headers):
+            return foreign
         authorization = headers.get("authorization", "")
         # Checked first, with a separate bucket: strangers may share the address, for example behind a reverse
         # proxy, and Label Studio sends each webhook only once.

@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 from filelock import FileLock
 
 from earmark.audio.addresses import shown
+from earmark.audio.allowed_hosts import SoundHosts, Trace
 from earmark.audio.transfer_watch import TransferWatch
 from earmark.errors import SoundNotFoundError, SoundTooSlowError, SoundUnreachableError
 from earmark.storage.atomic_files import JsonCache, key_of
@@ -48,6 +50,8 @@ class Downloads:
         Largest sound that is accepted.
     cache_megabytes
         When the folder holds more, the least recently used sounds are deleted.
+    hosts
+        The hosts that may be requested.
     """
 
     def __init__(
@@ -59,8 +63,9 @@ class Downloads:
         least_bytes_per_second: float,
         max_megabytes: int,
         cache_megabytes: int,
+        hosts: SoundHosts,
     ) -> None:
-        self._folder = folder
+        self._folder, self._hosts = folder, hosts
         self._most_bytes = max_megabytes * _MEGABYTE
         self._cache_bytes = cache_megabytes * _MEGABYTE
         self._addresses = JsonCache(folder / "addresses")
@@ -71,7 +76,7 @@ class Downloads:
         self._client: httpx.Client | None = None
         self._client_lock = threading.Lock()
 
-    def fetch(self, url: str, headers: Headers, *, suffix: str) -> tuple[Path, str]:
+    def fetch(self, url: str, headers: Headers, *, suffix: str, own_host: str = "") -> tuple[Path, str]:
         """Return the file and the sha256 of its content, from the cache or downloaded.
 
         Parameters
@@ -82,11 +87,13 @@ class Downloads:
             Returns the request headers for each URL on the way.
         suffix
             File name extension of the stored file, with its dot, or empty.
+        own_host
+            Host of the task's Label Studio, which may be in a private network.
 
         Raises
         ------
         SoundNotFoundError
-            The server has no such sound.
+            The server has no such sound, or is in a private network and not allowed.
         SoundUnreachableError
             No network, a timeout, a refusal, a response that is not a file, or a sound over the limit;
             SoundTooSlowError where it arrives below the least rate.
@@ -102,7 +109,7 @@ class Downloads:
                 cached = self.cached(url)  # another thread or process may have downloaded it
                 if cached:
                     return cached
-                path, digest = self._download_with_retries(url, headers, suffix)
+                path, digest = self._download_with_retries(url, headers, suffix, own_host)
                 self._addresses.put(url, digest=digest, name=path.name)
                 self._make_room(path.stat().st_size)
         except OSError as error:
@@ -136,13 +143,15 @@ class Downloads:
                 self._client = httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
             return self._client
 
-    def _download_with_retries(self, url: str, headers: Headers, suffix: str) -> tuple[Path, str]:
+    def _download_with_retries(
+        self, url: str, headers: Headers, suffix: str, own_host: str
+    ) -> tuple[Path, str]:
         client = self._http()  # outside the watchdog: the first call loads certificates
         for pause in (*BACK_OFF_SECONDS, None):
             watch = TransferWatch(self._deadline_seconds, self._least_rate)
             try:
                 with watch:
-                    return self._download(client, url, headers, suffix, watch)
+                    return self._download(client, url, headers, suffix, watch, own_host)
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
                 if watch.too_slow:
                     raise self._too_slow(url, watch) from error
@@ -165,13 +174,21 @@ class Downloads:
         )
 
     def _download(
-        self, client: httpx.Client, url: str, headers: Headers, suffix: str, watch: TransferWatch
+        self,
+        client: httpx.Client,
+        url: str,
+        headers: Headers,
+        suffix: str,
+        watch: TransferWatch,
+        own_host: str,
     ) -> tuple[Path, str]:
         """Download once: follow redirects, stream to a temporary file, move it into place."""
         target = httpx.URL(url)
         for _ in range(_MOST_REDIRECTS):
             request_headers = {"Accept-Encoding": "identity", **headers(str(target))}
-            extensions = {"trace": watch.trace}
+            self._hosts.check_url(str(target), own_host)
+            checked = self._hosts.connection_check(str(target), own_host)
+            extensions = {"trace": combined(watch.trace, checked)}
             with client.stream("GET", target, headers=request_headers, extensions=extensions) as answer:
                 if answer.has_redirect_location:
                     target = target.join(answer.headers["location"])
@@ -278,6 +295,16 @@ class Downloads:
             path.unlink(missing_ok=True)
             total -= size
         return total
+
+
+def combined(*traces: Trace) -> Trace:
+    """Return one callback for httpx's ``trace`` extension that calls several in turn."""
+
+    def trace(event: str, info: Mapping[str, Any]) -> None:
+        for each in traces:
+            each(event, info)
+
+    return trace
 
 
 def _unreachable(url: str, error: httpx.HTTPError) -> SoundUnreachableError:

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import structlog
 
 from earmark.audio.addresses import origin, safe_suffix, shown
+from earmark.audio.allowed_folders import AllowedFolders, is_special
+from earmark.audio.allowed_hosts import SoundHosts
 from earmark.audio.downloads import Downloads
 from earmark.concurrency.deadline import Deadline
 from earmark.concurrency.fair_pool import FairPool, Ticket
@@ -64,7 +66,7 @@ class SoundSource:
     def __init__(self, settings: Settings) -> None:
         folder = settings.data_dir / "sounds"
         self._document_root = settings.label_studio_local_files_document_root
-        self._audio_roots = settings.audio_roots
+        self._folders = AllowedFolders(settings)
         self._notes = JsonCache(folder / "local")
         self._pool: FairPool[LocatedSound] = FairPool(FETCH_THREADS, FETCH_THREADS_A_HOST, "fetch")
         self._downloads = Downloads(
@@ -74,6 +76,7 @@ class SoundSource:
             least_bytes_per_second=settings.download_least_kilobytes_per_second * 1000,
             max_megabytes=settings.max_sound_megabytes,
             cache_megabytes=settings.sound_cache_megabytes,
+            hosts=SoundHosts(settings.allowed_sound_hosts),
         )
 
     def request(self, address: str, access: LabelStudioAccess | None) -> Ticket[LocatedSound]:
@@ -189,7 +192,8 @@ class SoundSource:
         try:
             root = self._document_root.resolve()
             path = (root / inside).resolve()
-            return path if path.is_relative_to(root) and path.is_file() else None
+            inside_root = path.is_relative_to(root) and not is_special(path)
+            return path if inside_root and path.is_file() else None
         except (OSError, ValueError, RuntimeError):  # too long, unencodable, or links in a circle
             return None
 
@@ -198,13 +202,8 @@ class SoundSource:
         for spelling in dict.fromkeys((name, unquote(name))):
             try:
                 path = Path(spelling).resolve()
-                roots = [root.resolve() for root in self._audio_roots]
-                # The roots are checked first, so that errors do not reveal which files exist outside them.
-                if roots and not any(path.is_relative_to(root) for root in roots):
-                    raise SoundNotFoundError(
-                        f"{_quoted(name)} is outside the folders that tasks may point into: move it there, "
-                        "or add its folder to AUDIO_ROOTS."
-                    )
+                # The folders are checked first, so that errors do not reveal which files exist outside them.
+                self._folders.check(path, _quoted(name))
                 if path.is_file():
                     return self._hashed(path, fetch)
             except (OSError, ValueError, RuntimeError):  # too long, unencodable, or links in a circle
@@ -246,7 +245,8 @@ class SoundSource:
             if cached is None:
                 raise SoundNotFetchedError(f"{_quoted(url)} was not fetched yet.")
             return LocatedSound(*cached)
-        path, digest = self._downloads.fetch(url, headers, suffix=_suffix_of(url))
+        own_host = (urlsplit(access.url).hostname or "") if access else ""
+        path, digest = self._downloads.fetch(url, headers, suffix=_suffix_of(url), own_host=own_host)
         return LocatedSound(path, digest)
 
 
