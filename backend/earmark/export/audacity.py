@@ -30,6 +30,11 @@ def read(path: Path) -> Iterator[ClipRecord]:
     return read_label_folder(path, read_track)
 
 
+def check_label(label: str) -> None:
+    """Raise ``FormatError`` for a label that the format has no place for."""
+    one_line(label, "The label")
+
+
 def read_track(path: Path) -> Iterator[Row]:
     """Read one label track, of any origin; lines with frequency ranges are skipped.
 

@@ -61,6 +61,11 @@ def writing(path: Path) -> Iterator[Add]:
         _write(file, jsonl.read(spool), tuple(fields))
 
 
+def check_label(label: str) -> None:
+    """Raise ``FormatError`` for a label that the format has no place for."""
+    storable(label, "The label")
+
+
 def read(path: Path) -> Iterator[ClipRecord]:
     """Read a table of this format, one record at a time.
 

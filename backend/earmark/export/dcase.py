@@ -48,6 +48,11 @@ def writing(path: Path) -> Iterator[Add]:
         yield add
 
 
+def check_label(label: str) -> None:
+    """Raise ``FormatError`` for a label that the format has no place for."""
+    one_line(label, "The label")
+
+
 def read(path: Path, control: str = "label") -> Iterator[ClipRecord]:
     """Read a table of this format, of any origin; a sound's lines need not be consecutive.
 

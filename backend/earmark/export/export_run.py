@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, FormatError
 from earmark.export.formats import Add
 from earmark.export.label_studio import TaskReader
-from earmark.export.records import ClipRecord
+from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
 from earmark.export.rejoin_splits import rejoin
 
 What = Literal["annotations", "predictions"]
@@ -73,6 +73,8 @@ class Outcome:
     """Sounds with more than one annotation."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Sounds that could not be written, and why."""
+    labels_failed: list[tuple[str, str]] = field(default_factory=list)
+    """Sounds that were written without a region or tag of theirs, and why."""
 
 
 def run(
@@ -81,8 +83,18 @@ def run(
     record_filter: RecordFilter,
     add: Add,
     seen: Callable[[int], None],
+    check_label: Callable[[str], None] = lambda label: None,
 ) -> Outcome:
-    """Write the filtered records of all tasks; ``seen`` is called with the number of tasks read so far."""
+    """Write the filtered records of all tasks.
+
+    Parameters
+    ----------
+    seen
+        Called with the number of tasks read so far.
+    check_label
+        Raises ``FormatError`` for a label that the format has no place for; such regions and tags are left
+        out, and the rest of their sounds is written.
+    """
     outcome = Outcome()
 
     def filtered() -> Iterator[Sequence[ClipRecord]]:
@@ -94,6 +106,7 @@ def run(
             seen(number)
 
     for records in rejoin(filtered()) if record_filter.joined else filtered():
+        records = [_with_valid_labels(record, check_label, outcome) for record in records]
         try:
             outcome.rows += add(records)
         except EarmarkError as error:
@@ -108,6 +121,49 @@ def run(
                 outcome.labels.update(tags)
                 outcome.tags += len(tags)
     return outcome
+
+
+def _with_valid_labels(
+    record: ClipRecord, check_label: Callable[[str], None], outcome: Outcome
+) -> ClipRecord:
+    """Return the record without the labels that the format cannot hold, which are noted in the outcome.
+
+    A control that loses all its labels is left out, and the time of a lost region is not annotated:
+    otherwise the export would say that nothing sounds there.
+    """
+
+    def valid(label: str) -> bool:
+        try:
+            check_label(label)
+        except FormatError as error:
+            outcome.labels_failed.append((_display_name(record), str(error)))
+            return False
+        return True
+
+    regions = {name: tuple(r for r in group if valid(r.label)) for name, group in record.regions.items()}
+    tags = {name: tuple(tag for tag in group if valid(tag)) for name, group in record.tags.items()}
+    lost = [r for name, group in record.regions.items() for r in group if r not in regions[name]]
+    if not lost and tags == record.tags:
+        return record
+    ends = [region.end for group in record.regions.values() for region in group]
+    whole = AnnotatedSpan(0.0, record.duration or max(ends, default=0.0))
+    spans: Sequence[AnnotatedSpan] = record.annotated or (whole,)
+    for region in lost:
+        spans = [part for span in spans for part in _without(span, region)]
+    return replace(
+        record,
+        regions={name: group for name, group in regions.items() if group or not record.regions[name]},
+        tags={name: group for name, group in tags.items() if group or not record.tags[name]},
+        annotated=tuple(spans) if lost else record.annotated,
+    )
+
+
+def _without(span: AnnotatedSpan, region: RegionRecord) -> list[AnnotatedSpan]:
+    """Return what is left of a span around a region."""
+    if region.end <= span.start or region.start >= span.end:
+        return [span]
+    before, after = replace(span, end=region.start), replace(span, start=region.end)
+    return [part for part in (before, after) if part.end > part.start]
 
 
 def _display_name(record: ClipRecord) -> str:

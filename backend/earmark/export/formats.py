@@ -12,7 +12,9 @@ from typing import Literal, Protocol, cast
 from earmark.export.records import ClipRecord
 from earmark.extras import require_extra
 
-FormatName = Literal["csv", "jsonl", "jams", "raven", "audacity", "dcase", "fsdkaggle"]
+FormatName = Literal[
+    "csv", "jsonl", "jams", "raven", "audacity", "textgrid", "elan", "dcase", "rttm", "fsdkaggle"
+]
 
 Add = Callable[[Sequence[ClipRecord]], int]
 """Writes all records of one sound and returns the number of rows; on ``FormatError``, none of them is
@@ -24,6 +26,10 @@ class FormatModule(Protocol):
 
     def writing(self, path: Path) -> AbstractContextManager[Add]:
         """Open ``path`` for atomic writing: it appears when the context ends without an error."""
+        ...
+
+    def check_label(self, label: str) -> None:
+        """Raise ``FormatError`` for a label that the format has no place for."""
         ...
 
     def read(self, path: Path) -> Iterator[ClipRecord]:
@@ -70,9 +76,32 @@ FORMATS: dict[str, Format] = {
         Format("raven", "a folder of Raven Pro selection tables", "raven", is_folder=True, holds_tags=False),
         Format("audacity", "a folder of Audacity label tracks", "audacity", is_folder=True, holds_tags=False),
         Format(
+            "textgrid",
+            "a folder of TextGrids for Praat, a tier for each control",
+            "textgrid_files",
+            is_folder=True,
+            holds_tags=False,
+            library="textgrid",
+        ),
+        Format(
+            "elan",
+            "a folder of ELAN documents, a tier for each control; times in milliseconds",
+            "elan",
+            is_folder=True,
+            holds_tags=False,
+            library="pympi",
+        ),
+        Format(
             "dcase",
             "filename, onset, offset, event_label, as DCASE, sed_eval and psds_eval read them",
             "dcase",
+            holds_tags=False,
+            holds_annotators=False,
+        ),
+        Format(
+            "rttm",
+            "RTTM, as diarization tools read it; spaces of names and labels become underscores",
+            "rttm",
             holds_tags=False,
             holds_annotators=False,
         ),

@@ -73,6 +73,11 @@ def read(path: Path, control: str = "tags") -> Iterator[ClipRecord]:
         raise FormatError(f"{path} cannot be read as a table of labels: {error}.") from error
 
 
+def check_label(label: str) -> None:
+    """Raise ``FormatError`` for a label that the format has no place for."""
+    _checked_label(label)
+
+
 def _checked_label(label: str) -> str:
     if "," in label or label != label.strip() or not label:
         raise FormatError(

@@ -24,6 +24,8 @@ from earmark.export.records import ClipRecord, RegionRecord
 from earmark.export.writers import read_index, storable, writing_label_files
 
 REGIONS, TAGS = "segment_open", "tag_open"
+_EVENTS = frozenset({REGIONS, "scaper", "sound_event"})
+"""Namespaces of regions; in the last two, of Scaper and of URBAN-SED, a value is an object with a label."""
 
 
 @contextmanager
@@ -44,6 +46,11 @@ def writing(path: Path) -> Iterator[Add]:
         yield add
 
 
+def check_label(label: str) -> None:
+    """Raise ``FormatError`` for a label that the format has no place for."""
+    storable(label, "The label")
+
+
 def read(path: Path) -> Iterator[ClipRecord]:
     """Read a folder that ``writing`` wrote."""
     for entry in read_index(path):
@@ -51,10 +58,10 @@ def read(path: Path) -> Iterator[ClipRecord]:
 
 
 def read_file(path: Path) -> list[ClipRecord]:
-    """Read one JAMS file, of any origin: its annotations in open namespaces.
+    """Read one JAMS file, of any origin: its tags, and its segments with labels.
 
     A file from another tool becomes one record for each annotator, with controls named after the
-    namespaces.
+    namespaces. A background of Scaper's is no event.
 
     Raises
     ------
@@ -62,14 +69,16 @@ def read_file(path: Path) -> list[ClipRecord]:
         The file cannot be read or breaks the schema.
     """
     try:
-        content = jams.load(str(path))
+        content = jams.load(str(path), validate=False)
+        content.validate(strict=all(a.namespace in (REGIONS, TAGS) for a in content.annotations))
     except (OSError, ValueError, TypeError, KeyError, jams.JamsError) as error:
         raise FormatError(f"{path} cannot be read as JAMS: {error}.") from error
     records: dict[str, ClipRecord] = {}
     for number, base in enumerate(_earmark_sandbox(content.sandbox).get("records", ())):
         records[str(number)] = jsonl.record_of(base)
     for annotation in content.annotations:
-        if annotation.namespace not in (REGIONS, TAGS):
+        is_tag = annotation.namespace.startswith("tag_")
+        if not is_tag and annotation.namespace not in _EVENTS:
             continue
         sandbox, annotator = _earmark_sandbox(annotation.sandbox), _annotator(annotation)
         key = str(sandbox.get("record", f"of {annotator}"))
@@ -144,8 +153,8 @@ def _annotation(namespace: str, record: ClipRecord, number: int, control: str) -
 
 def _with_labels(record: ClipRecord, annotation: Any, control: str, sandbox: Mapping[str, Any]) -> ClipRecord:
     """Return the record with the labels of one JAMS annotation added."""
-    data = list(annotation.data)
-    if annotation.namespace == TAGS:
+    data = [item for item in annotation.data if not _is_background(item.value)]
+    if annotation.namespace.startswith("tag_"):
         scores = [float(item.confidence) for item in data if item.confidence is not None]
         return replace(
             record,
@@ -159,9 +168,19 @@ def _with_labels(record: ClipRecord, annotation: Any, control: str, sandbox: Map
         end = _nth(sandbox, "ends", index, item.time + item.duration)
         score = None if item.confidence is None else float(item.confidence)
         regions.append(
-            RegionRecord(item.time, end, str(item.value), score, annotator, _nth(sandbox, "ids", index, None))
+            RegionRecord(
+                item.time, end, _label(item.value), score, annotator, _nth(sandbox, "ids", index, None)
+            )
         )
     return replace(record, regions={**record.regions, control: tuple(regions)})
+
+
+def _label(value: object) -> str:
+    return str(value.get("label", "")) if isinstance(value, Mapping) else str(value)
+
+
+def _is_background(value: object) -> bool:
+    return isinstance(value, Mapping) and value.get("role") == "background"
 
 
 def _extent(records: Sequence[ClipRecord]) -> float:

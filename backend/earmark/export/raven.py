@@ -2,7 +2,8 @@
 
 One table for each sound, annotator and control, with the columns that Raven Pro writes, followed by
 Begin File, Annotation (the label), Score, Annotator and Region. Regions of Label Studio have no
-frequencies, so each selection spans 0 Hz to `HIGH_FREQUENCY_HZ`. Times are from the start of the file.
+frequencies, so each selection spans 0 Hz to half the file's sample rate, or `HIGH_FREQUENCY_HZ` where the
+task does not say that. Times are from the start of the file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from earmark.errors import FormatError
 from earmark.export.formats import Add
 from earmark.export.label_tracks import Row, label_file_writer, number, read_label_folder
-from earmark.export.records import ClipRecord, RegionRecord
+from earmark.export.records import ClipRecord, RegionRecord, highest_frequency
 from earmark.export.writers import one_line, seconds_text, writing_label_files
 
 SUFFIX = ".selections.txt"
@@ -23,7 +24,7 @@ COLUMNS = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
     "Begin File", "Annotation", "Score", "Annotator", "Region",
 )  # fmt: skip
-HIGH_FREQUENCY_HZ = 24_000
+HIGH_FREQUENCY_HZ = 24_000.0
 """Half of 48,000 samples a second; Raven clips selections to the sound's own range."""
 _LABEL_COLUMNS = ("Annotation", "annotation", "Species", "Common Name", "Label", "label", "Tags")
 
@@ -38,6 +39,11 @@ def writing(path: Path) -> Iterator[Add]:
 def read(path: Path) -> Iterator[ClipRecord]:
     """Read a folder that ``writing`` wrote."""
     return read_label_folder(path, read_table)
+
+
+def check_label(label: str) -> None:
+    """Raise ``FormatError`` for a label that the format has no place for."""
+    one_line(label, "The label")
 
 
 def read_table(path: Path) -> Iterator[Row]:
@@ -85,6 +91,7 @@ def read_table(path: Path) -> Iterator[Row]:
 
 def _lines(record: ClipRecord, regions: tuple[RegionRecord, ...]) -> Iterator[str]:
     begin_file = one_line(PurePosixPath(record.file_name).name, "The file name")
+    high = highest_frequency(record.data) or HIGH_FREQUENCY_HZ
     yield "\t".join(COLUMNS)
     for selection, region in enumerate(regions, 1):
         values = (
@@ -93,8 +100,8 @@ def _lines(record: ClipRecord, regions: tuple[RegionRecord, ...]) -> Iterator[st
             "1",
             seconds_text(region.start),
             seconds_text(region.end),
-            "0",
-            str(HIGH_FREQUENCY_HZ),
+            "0.0",
+            str(high),
             begin_file,
             one_line(region.label, "The label"),
             "" if region.score is None else seconds_text(region.score),

@@ -17,6 +17,9 @@ SOURCE_DIGEST_FIELD = "source_sha256"
 """Field with the SHA-256 of the whole recording's file, if an import wrote it: it distinguishes
 recordings of the same name."""
 
+SAMPLE_RATE_FIELD = "sample_rate"
+"""Field with the samples a second of the imported file."""
+
 STRETCHES_FIELD = "source_stretches"
 """Field of a rejoined record's data: its stretches, in seconds of the whole."""
 
@@ -102,6 +105,12 @@ def stretch_of(data: Mapping[str, Any]) -> Stretch | None:
     if not isinstance(source, str) or not source or start is None or end is None:
         return None
     return Stretch(source, start, end) if 0 <= start < end else None
+
+
+def highest_frequency(data: Mapping[str, Any]) -> float | None:
+    """Return half of the sound's sample rate in Hz, where the task's data has that rate."""
+    rate = _seconds(data.get(SAMPLE_RATE_FIELD))
+    return rate / 2 if rate and rate > 0 else None
 
 
 def _seconds(value: object) -> float | None:

@@ -1,0 +1,186 @@
+"""Formats for the field's tools: round trips, and reading by the libraries that their users have."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import crowsetta
+import numpy as np
+import pytest
+import sed_eval
+import textgrid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pympi.Elan import Eaf
+
+from earmark.errors import FormatError
+from earmark.export import annotated
+from earmark.export.export_run import RecordFilter, run
+from earmark.export.formats import FORMATS
+from earmark.export.label_studio import TaskReader
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.export.tiers import tiers_of
+from earmark.labels.controls import parse_label_config
+from tests.export.records import line_text, records, sounds
+
+CONFIG = """<View><Audio name="audio" value="$audio"/><Labels name="label" toName="audio"><Label value="Owl"/>
+</Labels></View>"""
+OWL = RegionRecord(0.5, 1.25, "Owl")
+WREN = RegionRecord(1.0, 2.75, "Wren, far")
+stripped = line_text.map(str.strip).filter(bool)
+
+
+def rounded(record: ClipRecord, digits: int, least: float = 0.0) -> ClipRecord:
+    """The record as a format with so many decimals holds it, without scores and ids."""
+
+    def times(region: RegionRecord) -> RegionRecord:
+        start = round(region.start, digits)
+        end = max(round(region.end, digits), round(start + least, digits))
+        return replace(region, start=start, end=end, score=None, id=None)
+
+    regions = {
+        name: tuple(sorted(map(times, group), key=lambda r: (r.start, r.end, r.label)))
+        for name, group in record.regions.items()
+    }
+    return replace(record, regions=regions, data={}, tags={}, tag_scores={})
+
+
+@pytest.mark.parametrize(("name", "digits", "least"), [("textgrid", 6, 0.0), ("elan", 3, 0.001)])
+@settings(max_examples=20)
+@given(found=sounds(records(stripped)))
+def test_tiers_read_back(name: str, digits: int, least: float, found: list[list[ClipRecord]]) -> None:
+    expected = [[rounded(record, digits, least) for record in sound] for sound in found]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out"
+        with FORMATS[name].load().writing(path) as add:
+            for sound in expected:
+                add(sound)
+        back = list(FORMATS[name].load().read(path))
+    assert back == [record for sound in expected for record in sound if record.regions]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5)), max_size=12))
+def test_no_tier_holds_regions_that_overlap(spans: list[tuple[int, int]]) -> None:
+    regions = [RegionRecord(start, start + length, "x") for start, length in spans]
+    tiers = tiers_of({"label": regions})
+    assert sorted(r.start for tier in tiers.values() for r in tier) == sorted(r.start for r in regions)
+    for tier in tiers.values():
+        assert all(a.end <= b.start and a.start < b.start for a, b in pairwise(tier))
+
+
+def written(folder: Path, name: str, *found: ClipRecord) -> Path:
+    path = folder / ("out" if FORMATS[name].is_folder else f"out.{name}")
+    with FORMATS[name].load().writing(path) as add:
+        for record in found:
+            add([record])
+    return path
+
+
+def record_of(*regions: RegionRecord, **changes: Any) -> ClipRecord:
+    return ClipRecord("night/a b.wav", duration=4.0, regions={"label": regions}, **changes)
+
+
+def test_crowsetta_reads_our_raven_tables(tmp_path: Path) -> None:
+    record = record_of(OWL, WREN, data={"sample_rate": 384_000})
+    path = written(tmp_path, "raven", record) / "night" / "a b.selections.txt"
+    boxes = crowsetta.formats.bbox.Raven.from_file(path, annot_col="Annotation").to_bbox()
+    assert [(box.onset, box.offset, box.label) for box in boxes] == [
+        (0.5, 1.25, "Owl"),
+        (1.0, 2.75, "Wren, far"),
+    ]
+    assert {(box.low_freq, box.high_freq) for box in boxes} == {(0.0, 192_000.0)}
+    path = written(tmp_path / "other", "raven", record_of(OWL)) / "night" / "a b.selections.txt"
+    (box,) = crowsetta.formats.bbox.Raven.from_file(path, annot_col="Annotation").to_bbox()
+    assert box.high_freq == 24_000.0
+
+
+@pytest.mark.skipif(
+    find_spec("opensoundscape") is None, reason="OpenSoundscape brings PyTorch Lightning and CUDA's libraries"
+)
+def test_opensoundscape_reads_our_raven_tables(tmp_path: Path) -> None:
+    from opensoundscape.annotations import BoxedAnnotations  # type: ignore[import-not-found]
+
+    path = written(tmp_path, "raven", record_of(OWL)) / "night" / "a b.selections.txt"
+    boxes = BoxedAnnotations.from_raven_files([path], audio_files=["a b.wav"], annotation_column="Annotation")
+    assert list(boxes.df["annotation"]) == ["Owl"]
+
+
+def test_libraries_read_our_textgrids(tmp_path: Path) -> None:
+    point = RegionRecord(3.0, 3.0, 'the "click"')
+    path = written(tmp_path, "textgrid", record_of(OWL, WREN, point)) / "night" / "a b.TextGrid"
+    grid = textgrid.TextGrid.fromFile(str(path))
+    assert [tier.name for tier in grid.tiers] == ["label", "label points", "label (2)"]
+    assert [(i.minTime, i.maxTime, i.mark) for i in grid.tiers[0] if i.mark] == [(0.5, 1.25, "Owl")]
+    sequence = crowsetta.formats.seq.TextGrid.from_file(path).to_seq(tier=0)
+    assert list(sequence.labels) == ["Owl"]
+
+
+def test_pympi_reads_our_elan_documents(tmp_path: Path) -> None:
+    record = record_of(OWL, WREN, annotator="anna@example.com")
+    path = written(tmp_path, "elan", record) / "night" / "a b.eaf"
+    document = Eaf(str(path))
+    assert list(document.get_tier_names()) == ["label", "label (2)"]
+    assert document.get_annotation_data_for_tier("label") == [(500, 1250, "Owl")]
+    assert document.get_parameters_for_tier("label")["ANNOTATOR"] == "anna@example.com"
+    assert [media["RELATIVE_MEDIA_URL"] for media in document.get_linked_files()] == ["./a b.wav"]
+
+
+def test_rttm_is_as_diarization_tools_read_it(tmp_path: Path) -> None:
+    path = written(tmp_path, "rttm", record_of(OWL, replace(WREN, score=0.5)))
+    assert path.read_text().splitlines() == [
+        "SPEAKER night/a_b 1 0.5 0.75 <NA> <NA> Owl <NA> <NA>",
+        "SPEAKER night/a_b 1 1.0 1.75 <NA> <NA> Wren,_far 0.5 <NA>",
+    ]
+    (record,) = FORMATS["rttm"].load().read(path)
+    assert record.regions["label"] == (OWL, RegionRecord(1.0, 2.75, "Wren,_far", 0.5))
+    path.write_text("SPEAKER a 1 0.5\n")
+    with pytest.raises(FormatError, match="line 1"):
+        list(FORMATS["rttm"].load().read(path))
+
+
+def test_sed_eval_scores_our_event_lists(tmp_path: Path) -> None:
+    path = written(tmp_path, "dcase", record_of(OWL))
+    reference = sed_eval.io.load_event_list(str(path))
+    metrics = sed_eval.sound_event.EventBasedMetrics(["Owl"])
+    metrics.evaluate(reference, reference)
+    assert metrics.results_overall_metrics()["f_measure"]["f_measure"] == pytest.approx(1.0)
+    assert np.isclose(reference[0].onset, 0.5)
+
+
+def tasks(*labels: str) -> list[dict[str, Any]]:
+    results = [
+        {"from_name": "label", "to_name": "audio", "type": "labels", "id": str(n),
+         "value": {"start": n, "end": n + 1, "labels": [label]}}
+        for n, label in enumerate(labels)
+    ]  # fmt: skip
+    data = {"audio": "/data/a.wav", "fname": "a.wav", "duration": 10.0}
+    return [{"id": 1, "data": data, "annotations": [{"id": 2, "result": results}]}]
+
+
+@pytest.mark.parametrize("name", ["raven", "audacity", "dcase", "textgrid", "elan", "rttm", "csv"])
+def test_an_odd_label_leaves_out_its_region_alone(tmp_path: Path, name: str) -> None:
+    odd = "half \ud800" if name == "csv" else "O\twl"
+    controls = parse_label_config(CONFIG)
+
+    def exported(*labels: str) -> tuple[Any, Sequence[ClipRecord], Any]:
+        module, path = FORMATS[name].load(), tmp_path / f"out{len(labels)}"
+        with module.writing(path) as add:
+            reader = TaskReader(controls, "audio")
+            outcome = run(tasks(*labels), reader, RecordFilter(), add, lambda n: None, module.check_label)
+        spans = annotated.read(annotated.path_beside(path, FORMATS[name].is_folder))
+        return outcome, list(module.read(path)) if outcome.rows else [], spans
+
+    outcome, back, spans = exported("Owl", odd, "Owl")
+    assert (outcome.failed, len(outcome.labels_failed), outcome.sounds) == ([], 1, 1)
+    assert [r.label for record in back for group in record.regions.values() for r in group] == ["Owl", "Owl"]
+    ((_, parts),) = spans.items()
+    assert [(span.start, span.end) for span in parts] == [(0.0, 1.0), (2.0, 10.0)]
+    outcome, back, spans = exported(odd)
+    assert len(outcome.labels_failed) == 1
+    assert all(not record.regions for record in back), "a lost region does not mean that nothing sounds"
