@@ -17,7 +17,7 @@ from earmark.errors import ConfigurationError, EarmarkError
 from earmark.export.records import RegionRecord
 from earmark.importing.folders import list_folder
 from earmark.importing.sources import Source, list_sounds
-from earmark.importing.table_rows import Columns
+from earmark.importing.table_columns import Columns
 
 
 def tags(path: Path, columns: Columns | None = None) -> dict[str, tuple[str, ...]]:
@@ -80,7 +80,7 @@ def test_a_csv_as_fsdkaggle_writes_it(tmp_path: Path) -> None:
     )
     listed = list_sounds(Source(str(table)))
     assert [(item.path, item.fname, item.fields) for item in listed] == [
-        (tmp_path / "1.wav", "1.wav", {"other": "x"}),
+        (tmp_path / "1.wav", "1.wav", {}),
         (tmp_path / "2.wav", "2.wav", {}),
         (tmp_path / "3.wav", "3.wav", {"other": "x"}),
     ]
@@ -118,13 +118,14 @@ def test_regions_stand_one_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "columns", "words"),
     [
-        (b"file,labels\n", Columns(), "no column fname"),
+        (b"clip,labels\n", Columns(), "no column fname"),
         (b"", Columns(), "column"),
         (b"\xff\xfe\x00", Columns(), "UTF-8"),
         (b"fname,labels\n", Columns(labels="tag"), "no column tag"),
         (b"fname,labels,a,b\n1,x,2,1\n", Columns(start="a", end="b"), "line 2.*end after"),
         (b"fname,labels,a,b\n1,x,nan,1\n", Columns(start="a", end="b"), "not seconds"),
         (b"fname,labels,a,b\n1,x,0,1\n", Columns(start="a"), "both"),
+        (b"fname,labels,p\n1,x,9\n", Columns(score="p"), "line 2.*0 to 1"),
         (b"fname,labels\n", Columns(), "no sound"),
         (b"fname,labels\n0.wav,a\n1.wav,a,extra,more\n", Columns(), 'line 3.*quotes, "a,b"'),
         (b"fname,labels,\n1.wav,a,extra\n", Columns(), "line 2.*quotes"),

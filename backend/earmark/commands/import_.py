@@ -10,7 +10,7 @@ import typer
 
 from earmark.commands.common import ABOUT_PROJECT, DataDir
 from earmark.errors import ConfigurationError
-from earmark.export.formats import FormatName
+from earmark.importing.models import ReadAs
 from earmark.processes.discovery import command_settings
 from earmark.processes.loading import loading
 from earmark.settings import Settings
@@ -19,6 +19,10 @@ HELP = """Bring sounds, with their labels, into a Label Studio project.
 
 SOURCE is a folder; a bucket's address (s3://…, gs://…); or a file: CSV or TSV (columns fname,labels), \
 JSON Lines, a list of URLs (.txt), an earlier export of Label Studio (.json) or of this tool (.jsonl).
+
+Label files beside the recordings of a folder are recognised by their content: Raven tables, Audacity \
+tracks, BirdNET and Kaleidoscope results, TextGrid, ELAN, RTTM, JAMS, DCASE event lists, any table with \
+files and labels. So are the tables of ESC-50, UrbanSound8K, FSD50K, FSDKaggle, AudioSet and xeno-canto.
 
 Every file is heard first. What cannot be read, is silent, too short or there twice is left out and listed \
 in a report, a table and a page with pictures. Run it as often as you like: it asks the project which \
@@ -41,8 +45,10 @@ imported by someone else.
     earmark import train.csv --audio-dir train/ --project 4 --trust-column manually_verified
 
   Regions, one a row, as suggestions that annotators correct:
-    earmark import calls.csv --file-column file --labels-column species --start-column start \
---end-column end --project 3 --labels-as predictions
+    earmark import calls.csv --labels-column species --score-column p --project 3 --labels-as predictions
+
+  Recordings with Raven tables, Audacity tracks or BirdNET results beside them:
+    earmark import survey/ --project "Survey" --create
 
   Hour-long recordings, as tasks of 30 s each:
     earmark import field/ --project 3 --split 30
@@ -96,10 +102,10 @@ def import_(
         str | None, typer.Option(help="Column with the files (default: fname)", rich_help_panel=_SOURCE)
     ] = None,
     format_: Annotated[
-        FormatName | None,
+        ReadAs | None,
         typer.Option(
             "--format",
-            help="Of an export of this tool; must be said of jams, raven and audacity",
+            help="Format of the labels, where it is not recognised; none: no label files of a folder",
             rich_help_panel=_SOURCE,
         ),
     ] = None,
@@ -128,14 +134,33 @@ def import_(
             help="Column with the labels, commas between them (default: labels)", rich_help_panel=_LABELS
         ),
     ] = None,
+    label_separator: Annotated[
+        str | None,
+        typer.Option(
+            help="Between labels of a cell (default: a comma, else ; or |)", rich_help_panel=_LABELS
+        ),
+    ] = None,
     start_column: Annotated[
         str | None,
         typer.Option(
-            help="Column with a region's start in seconds; one row a region", rich_help_panel=_LABELS
+            help="Column with a region's start in seconds, one row a region; none: no regions",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     end_column: Annotated[
         str | None, typer.Option(help="Column with a region's end in seconds", rich_help_panel=_LABELS)
+    ] = None,
+    duration_column: Annotated[
+        str | None,
+        typer.Option(help="Column with a region's length in seconds, for its end", rich_help_panel=_LABELS),
+    ] = None,
+    score_column: Annotated[
+        str | None,
+        typer.Option(help="Column with a label's score, 0 to 1 (default: score)", rich_help_panel=_LABELS),
+    ] = None,
+    fold_column: Annotated[
+        str | None,
+        typer.Option(help="Column that becomes the tasks' field fold", rich_help_panel=_LABELS),
     ] = None,
     curated: Annotated[
         bool,
@@ -207,7 +232,7 @@ def import_(
         from earmark.importing.import_run import Request, run
         from earmark.importing.quality_rules import Rules, keep_of
         from earmark.importing.sources import Source
-        from earmark.importing.table_rows import Columns
+        from earmark.importing.table_columns import Columns
 
     if curated and noisy:
         raise ConfigurationError("Labels are either --curated or --noisy; --trust-column tells them apart.")
@@ -218,7 +243,17 @@ def import_(
         tuple(exclude or ()),
         labels_from == "folder",
         audio_dir,
-        Columns(file_column, labels_column, start_column, end_column, trust_column),
+        Columns(
+            file_column,
+            labels_column,
+            start_column,
+            end_column,
+            trust_column,
+            duration_column,
+            score_column,
+            fold_column,
+            label_separator,
+        ),
         "curated" if curated else "noisy" if noisy else None,
         base_url,
         format_,

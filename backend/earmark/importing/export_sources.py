@@ -17,6 +17,7 @@ from earmark.export.label_studio import TaskReader, file_name_of
 from earmark.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
 from earmark.importing.folders import AUDIO_EXTENSIONS
 from earmark.importing.models import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
+from earmark.importing.table_rows import numeric_fields
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
@@ -33,9 +34,20 @@ def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, List
     by_sound: dict[tuple[int | None, str, str], list[ClipRecord]] = {}
     for record in FORMATS[format_name].load().read(path):
         by_sound.setdefault((record.task_id, record.sound, record.file_name), []).append(_with_spans(record))
+    datas = [records[0].data for records in by_sound.values()]
+    # A CSV has texts alone; the other formats keep the types of values
+    numeric = numeric_fields(datas) if format_name == "csv" else {}
     return [
-        (name, _listed(name, sound, records, records[0].data))
-        for (_, sound, name), records in by_sound.items()
+        (
+            name,
+            _listed(
+                name,
+                sound,
+                records,
+                {**data, **{key: kind(data[key]) for key, kind in numeric.items() if key in data}},
+            ),
+        )
+        for ((_, sound, name), records), data in zip(by_sound.items(), datas, strict=True)
     ]
 
 
@@ -181,7 +193,7 @@ def _items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _audio_key(tasks: Iterable[dict[str, Any]], table: Path) -> str:
     for task in tasks:
         for key, value in task["data"].items():
-            if isinstance(value, str) and key != NAME_FIELD:
+            if isinstance(value, str) and key not in STRETCH_FIELDS | {NAME_FIELD}:
                 path = value.partition("?d=")[2] or value.partition("?")[0]
                 if safe_suffix(path) in AUDIO_EXTENSIONS:
                     return str(key)

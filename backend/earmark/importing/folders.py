@@ -48,7 +48,7 @@ def list_folder(
     if not folder.is_dir():
         raise ConfigurationError(f"There is no folder {folder}.")
     sounds = []
-    for path in _walk(folder, say):
+    for path in walk(folder, say):
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         if wanted(relative, include, exclude):
             fname = str(relative)
@@ -58,7 +58,7 @@ def list_folder(
     return sorted(sounds, key=lambda listed: listed.fname)
 
 
-def _walk(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
+def walk(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
     """Yield the files of a folder and its subfolders, and broken links, which the audio check reports."""
     folders, linked, seen = deque([folder]), deque[Path](), set[Path]()
     while folders or linked:

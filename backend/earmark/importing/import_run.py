@@ -86,7 +86,7 @@ class _Session:
             )
         if project is not None:
             _check_uploads_allowed(project.label_config or "<View/>", where)
-        listed = list_sounds(request.source, self._passed_over.append)
+        listed = list_sounds(request.source, self._passed_over.append, lambda line: say(f"  {line}"))
         with counting("checking", len(listed)) as count:
             checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
         if checked is None:

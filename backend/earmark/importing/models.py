@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from earmark.export.records import (
+    SAMPLE_RATE_FIELD,
     SOURCE_END_FIELD,
     SOURCE_FIELD,
     SOURCE_START_FIELD,
@@ -19,6 +20,12 @@ from earmark.export.records import (
 
 Trust = Literal["curated", "noisy"]
 
+ReadAs = Literal[
+    "jsonl", "csv", "jams", "raven", "audacity", "dcase", "fsdkaggle", "rttm", "textgrid", "elan",
+    "table", "none",
+]  # fmt: skip
+"""How an option has a source read; ``none``: without the label files beside the recordings."""
+
 TRUST_FIELD = "label_trust"
 """Field of a task's data with the reliability of its labels: ``curated`` or ``noisy``."""
 NAME_FIELD, DIGEST_FIELD, SOURCE_DIGEST_FIELD = "fname", "sha256", "source_sha256"
@@ -26,7 +33,9 @@ DURATION_FIELD = "duration"
 """Seconds of the sound that a task plays; bulk predictions distribute work by it."""
 ANNOTATORS_FIELD = "annotators"
 """Annotators of the task's imported annotations that have no account in Label Studio."""
-OWN_FIELDS = frozenset({NAME_FIELD, DIGEST_FIELD, DURATION_FIELD, TRUST_FIELD})
+FOLD_FIELD = "fold"
+"""Field with the fold of a dataset's own cross-validation."""
+OWN_FIELDS = frozenset({NAME_FIELD, DIGEST_FIELD, DURATION_FIELD, SAMPLE_RATE_FIELD, TRUST_FIELD})
 """Fields of a task's data that every import writes itself; columns of these names are ignored."""
 STRETCH_FIELDS = frozenset({SOURCE_FIELD, SOURCE_START_FIELD, SOURCE_END_FIELD, SOURCE_DIGEST_FIELD})
 """Fields that an import writes only for stretches of a recording."""
@@ -119,6 +128,7 @@ class Sound:
         fields: dict[str, Any] = {**self.fields, NAME_FIELD: self.fname}
         seconds = self.stretch.end - self.stretch.start if self.stretch else self.facts.duration
         fields[DURATION_FIELD] = round(seconds, 3)
+        fields[SAMPLE_RATE_FIELD] = self.facts.sample_rate
         if self.stretch:
             fields |= {
                 SOURCE_FIELD: self.stretch.source,

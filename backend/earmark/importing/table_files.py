@@ -5,20 +5,39 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TextIO
 
 from earmark.errors import ConfigurationError
 from earmark.importing.models import Listed
-from earmark.importing.table_rows import Columns, RowReader
+from earmark.importing.table_columns import Columns
+from earmark.importing.table_rows import PLAIN, RowReader, RowRules
+
+_DELIMITERS = ",\t;"
+_COMMENTS = ("# Segments csv", "# num_ytids")
+"""First lines of AudioSet's tables, above the header, which begins with ``# YTID``."""
 
 
-def list_csv(table: Path, columns: Columns | None = None) -> list[tuple[str, Listed]]:
+def list_csv(
+    table: Path,
+    columns: Columns | None = None,
+    rules: RowRules = PLAIN,
+    *,
+    file_needed: bool = True,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> list[tuple[str, Listed]]:
     """List the files of a CSV or TSV whose first line names the columns.
 
     A cell of several labels is quoted, with commas between them, as in FSDKaggle.
+
+    Parameters
+    ----------
+    file_needed
+        Whether a column must name the files; else all rows may be of one sound, whose name is empty.
+    say
+        Called with a sentence for each kind of content that is interpreted or not used.
 
     Raises
     ------
@@ -26,9 +45,11 @@ def list_csv(table: Path, columns: Columns | None = None) -> list[tuple[str, Lis
         The file cannot be read, is not UTF-8 text, lacks a column or has one twice, a row has more
         cells than there are columns, or a time is not a number.
     """
-    with _csv_rows(table) as rows:
+    with csv_rows(table) as rows:
         names = _clean_names(rows, table)
-        reader = RowReader((columns or Columns()).resolved(names, table), table)
+        resolved = (columns or Columns()).resolved(names, table, file_needed=file_needed)
+        reader = RowReader(resolved, table, rules)
+        checked = []
         for row in rows:
             # csv puts surplus cells under the key None: usually labels without quotes.
             cells = {name: value for name, value in row.items() if isinstance(name, str)}
@@ -37,7 +58,12 @@ def list_csv(table: Path, columns: Columns | None = None) -> list[tuple[str, Lis
                     f"{table}, line {rows.line_num}: there are more cells than the {len(names)} columns of "
                     'the first line: put several labels in quotes, "a,b".'
                 )
-            reader.add(cells, rows.line_num)
+            checked.append((rows.line_num, cells))
+    reader.separate_by([cells.get(resolved.labels or "") or "" for _, cells in checked])
+    for line, cells in checked:
+        reader.add(cells, line)
+    for sentence in reader.notes():
+        say(sentence)
     return reader.listed()
 
 
@@ -62,22 +88,50 @@ def column_names(table: Path) -> list[str]:
     ConfigurationError
         The file cannot be read or is not UTF-8 text.
     """
-    with _csv_rows(table) as rows:
+    with csv_rows(table) as rows:
         return list(rows.fieldnames or ())
 
 
 @contextmanager
-def _csv_rows(table: Path) -> Iterator[csv.DictReader[str]]:
+def csv_rows(table: Path) -> Iterator[csv.DictReader[str]]:
+    """Open a table with a header; the delimiter is the one that its first line has most of.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read or is not UTF-8 text.
+    """
     csv.field_size_limit(sys.maxsize)
-    tabs = table.suffix.lower() in (".tsv", ".tab")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            yield csv.DictReader(file, delimiter="\t" if tabs else ",")
+            lines = _without_comments(file)
+            first = next(lines, "")
+            default = "\t" if table.suffix.lower() in (".tsv", ".tab") else ","
+            delimiter = max(_DELIMITERS, key=lambda d: (first.count(d), d == default))
+            yield csv.DictReader(
+                _chain(first, lines), delimiter=delimiter, skipinitialspace=delimiter != "\t"
+            )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{table} cannot be read as a UTF-8 CSV file: {error}.") from error
 
 
-def list_json_lines(table: Path, columns: Columns | None = None) -> list[tuple[str, Listed]]:
+def _without_comments(file: TextIO) -> Iterator[str]:
+    for line in file:
+        if not line.startswith(_COMMENTS):
+            yield line.removeprefix("# ") if line.startswith("# YTID") else line
+            break
+    yield from file
+
+
+def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
+    if first:
+        yield first
+    yield from lines
+
+
+def list_json_lines(
+    table: Path, columns: Columns | None = None, *, say: Callable[[str], None] = lambda sentence: None
+) -> list[tuple[str, Listed]]:
     """List the files of a JSON Lines file, whose keys are the columns of a CSV.
 
     Labels may be a list or text with commas; extra values keep their JSON type.
@@ -91,6 +145,8 @@ def list_json_lines(table: Path, columns: Columns | None = None) -> list[tuple[s
     reader = RowReader((columns or Columns()).resolved(names, table), table)
     for line, row in json_rows(table):
         reader.add(row, line)
+    for sentence in reader.notes():
+        say(sentence)
     return reader.listed()
 
 

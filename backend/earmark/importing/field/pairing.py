@@ -1,0 +1,139 @@
+"""Pair the recordings of a folder with the label files among them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from earmark.errors import EarmarkError
+from earmark.export.records import ClipRecord
+from earmark.importing.field.audio_index import AudioIndex
+from earmark.importing.field.recognition import LABEL_SUFFIXES, FieldFormatName, LabelFile, recognise
+from earmark.importing.folders import walk
+from earmark.importing.models import Listed
+from earmark.importing.table_columns import Columns
+
+Say = Callable[[str], None]
+SHOWN = 5
+_SKIPPED_NAMES = frozenset(
+    {"readme.txt", "license.txt", "licence.txt", "config.txt", "sounds.csv", "annotated.csv"}
+)
+
+
+def with_labels(
+    folder: Path,
+    sounds: Sequence[Listed],
+    columns: Columns,
+    given: FieldFormatName | None = None,
+    *,
+    announce: Say = lambda sentence: None,
+    say: Say = lambda sentence: None,
+) -> list[Listed]:
+    """Return the sounds of a folder with the labels of the label files in it.
+
+    A label file is of the recordings that its rows name, else of the recording whose name begins its own.
+
+    Parameters
+    ----------
+    given
+        Format that an option names; None recognises each file by its content.
+    announce
+        Called with one line that says what was recognised.
+    say
+        Called with a sentence for each kind of content that is left out, with the reason.
+    """
+    index = AudioIndex(item.fname for item in sounds)
+    by_name = {item.fname: position for position, item in enumerate(sounds)}
+    marks: dict[int, list[ClipRecord]] = defaultdict(list)
+    fields: dict[int, dict[str, object]] = defaultdict(dict)
+    trust: dict[int, Listed] = {}
+    titles: Counter[str] = Counter()
+    left_out: dict[str, list[str]] = defaultdict(list)
+    unknown = []
+    for path in sorted(_label_files(folder, say)):
+        relative = path.relative_to(folder).as_posix()
+        label_file = recognise(path, columns, given)
+        if label_file is None:
+            unknown.append(relative)
+            continue
+        try:
+            listed = label_file.listed(columns, say)
+        except EarmarkError as error:
+            left_out[str(error)].append(relative)
+            continue
+        titles[label_file.title] += 1
+        for name, item in listed:
+            found, why = _recording(index, name, relative, label_file)
+            if found is None:
+                left_out[why].append(f"{relative} ({name})" if name else relative)
+                continue
+            position = by_name[found]
+            marks[position] += [replace(record, file_name=found) for record in item.marks]
+            fields[position] |= item.fields
+            if item.trust:
+                trust[position] = item
+    for sentence in _sentences(titles, len(marks), len(sounds), left_out, unknown):
+        (announce if sentence.startswith("  ") else say)(sentence.strip())
+    return [
+        replace(
+            item,
+            marks=(*item.marks, *marks[position]),
+            fields={**fields[position], **item.fields},
+            trust=item.trust or (trust[position].trust if position in trust else None),
+        )
+        if position in marks or position in fields
+        else item
+        for position, item in enumerate(sounds)
+    ]
+
+
+def _label_files(folder: Path, say: Say) -> list[Path]:
+    return [
+        path
+        for path in walk(folder, say)
+        if path.suffix.lower() in LABEL_SUFFIXES
+        and path.name.lower() not in _SKIPPED_NAMES
+        and path.is_file()
+    ]
+
+
+def _recording(index: AudioIndex, name: str, label_file: str, kind: LabelFile) -> tuple[str | None, str]:
+    """Return the recording that labels are of; None with the reason where there is not exactly one."""
+    found = index.find(_in_folder(name, label_file)) if name else index.beside(label_file)
+    if not found and name and not kind.names_sounds:
+        found = index.beside(label_file)
+    if len(found) == 1:
+        return found[0], ""
+    if found:
+        return None, f"several recordings fit ({', '.join(found[:3])})"
+    return None, "there is no recording of that name"
+
+
+def _in_folder(name: str, label_file: str) -> str:
+    """Return a bare name as one in the folder of its label file: of recordings alike, that one is meant."""
+    bare = "/" not in name.replace("\\", "/")
+    parent = PurePosixPath(label_file).parent
+    return str(parent / name) if bare else name
+
+
+def _sentences(
+    titles: Counter[str], labelled: int, sounds: int, left_out: dict[str, list[str]], unknown: list[str]
+) -> list[str]:
+    lines = []
+    if titles:
+        kinds = ", ".join(f"{count} {title}" for title, count in titles.most_common())
+        lines.append(f"  {kinds} beside {sounds} recordings; {labelled} recordings have labels")
+    for why, names in left_out.items():
+        lines.append(f"{_some(names)} left out: {why}".rstrip(".") + ".")
+    if unknown:
+        lines.append(
+            f"{_some(unknown)} are not recognised as labels, and are not imported; --format names the format."
+        )
+    return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return f"{len(names)} label files or rows ({shown}{' …' if len(names) > SHOWN else ''})"
