@@ -18,6 +18,7 @@ from earmark.commands import import_
 from earmark.commands.assist import assist
 from earmark.commands.common import DataDir
 from earmark.commands.connect import connect
+from earmark.commands.evaluate import evaluate, report
 from earmark.commands.export import EXPORT_HELP, export
 from earmark.commands.preannotate import preannotate
 from earmark.commands.sync import sync
@@ -226,6 +227,8 @@ app.command()(rollback)
 app.command()(compare)
 app.command()(sync)
 app.command()(preannotate)
+app.command()(evaluate)
+app.command()(report)
 app.command(help=EXPORT_HELP)(export)
 app.command()(connect)
 import_.register(app)

@@ -15,6 +15,7 @@ EXTRAS = {
     "jams": "jams",
     "textgrid": "textgrid",
     "pympi": "elan",
+    "sed_eval": "evaluate",
     "s3fs": "s3",
     "gcsfs": "gs",
     "psycopg": "postgres",

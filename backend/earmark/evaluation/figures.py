@@ -1,0 +1,272 @@
+"""Figures of one control: per class and over all classes, with intervals, confusions and calibration.
+
+Metrics are scikit-learn's; the resamples of an interval use the same definitions on weighted rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
+from earmark.evaluation.events import EventFigures, event_figures
+from earmark.evaluation.intervals import Bootstrap, Figure, ratios
+from earmark.evaluation.predictions import Measured
+from earmark.head.metrics import average_precisions, calibration_error
+from earmark.labels.controls import Control
+
+NONE = "(none)"
+"""Row and column of a confusion matrix for what was annotated or shown without a counterpart."""
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Figures of one label over sounds. ``support``: sounds that have it, ``recordings`` likewise."""
+
+    label: str
+    support: int
+    recordings: int
+    precision: Figure | None = None
+    recall: Figure | None = None
+    f1: Figure | None = None
+    ap: Figure | None = None
+    auc: Figure | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Probabilities between two bounds: their mean, and how often the label was there."""
+
+    low: float
+    high: float
+    count: int
+    predicted: float
+    observed: float
+
+
+@dataclass(frozen=True)
+class ControlFigures:
+    """Figures of one control on the sounds of all splits.
+
+    ``overall``: ``micro_f1``, ``macro_f1``, ``map`` … ``confusion``: annotated in rows, shown in columns, of
+    ``confusion_labels``. ``events``: for regions. ``agreement``: Krippendorff's alpha of each label.
+    """
+
+    control: str
+    kind: str
+    sounds: int
+    recordings: int
+    classes: tuple[ClassFigures, ...]
+    overall: dict[str, Figure]
+    confusion_labels: tuple[str, ...]
+    confusion: tuple[tuple[float, ...], ...]
+    calibration: tuple[CalibrationBin, ...]
+    calibration_error: float | None
+    events: EventFigures | None = None
+    agreement: dict[str, float] = field(default_factory=dict)
+
+
+def control_figures(
+    control: Control, measured: Sequence[Measured], agreement: dict[str, float] | None = None
+) -> ControlFigures | None:
+    """Return the figures of a control; None where no sound was annotated for it."""
+    answered = [(sound, labels) for sound in measured if (labels := sound.true_labels(control)) is not None]
+    if not answered:
+        return None
+    sounds = [sound for sound, _ in answered]
+    truth = np.array([[label in labels for label in control.labels] for _, labels in answered], dtype=bool)
+    shown = np.array(
+        [[label in sound.shown_labels(control) for label in control.labels] for sound in sounds], dtype=bool
+    )
+    probabilities = np.array(
+        [
+            [sound.prediction.probabilities.get(control.name, {}).get(label, 0.0) for label in control.labels]
+            for sound in sounds
+        ]
+    )
+    recordings = [sound.placed.recording for sound in sounds]
+    bootstrap = Bootstrap(recordings)
+    classes = _class_figures(control.labels, truth, shown, probabilities, recordings, bootstrap)
+    predicted, observed = probabilities.ravel(), truth.ravel()
+    error = calibration_error(observed, predicted)
+    confused, matrix = _confusion(control, sounds)
+    return ControlFigures(
+        control.name,
+        control.type.name,
+        len(sounds),
+        len(set(recordings)),
+        classes,
+        _overall(truth, shown, probabilities, bootstrap),
+        confused,
+        matrix,
+        _calibration(predicted, observed),
+        float(error) if np.isfinite(error) else None,
+        event_figures(control, sounds, bootstrap) if control.type.draws_regions else None,
+        dict(agreement or {}),
+    )
+
+
+def _class_figures(
+    labels: Sequence[str],
+    truth: NDArray[np.bool_],
+    shown: NDArray[np.bool_],
+    probabilities: NDArray[np.float64],
+    recordings: Sequence[str],
+    bootstrap: Bootstrap,
+) -> tuple[ClassFigures, ...]:
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, shown, average=None, labels=range(len(labels)), zero_division=np.nan
+    )
+    names = np.asarray(recordings)
+    rows = []
+    for k, label in enumerate(labels):
+        true, taken, scores = truth[:, k], shown[:, k], probabilities[:, k]
+        if not support[k] and not taken.any():
+            continue
+        rows.append(
+            ClassFigures(
+                label,
+                int(support[k]),
+                len(np.unique(names[true])),
+                bootstrap.ratio(precision[k], true & taken, taken),
+                bootstrap.ratio(recall[k], true & taken, true),
+                bootstrap.ratio(f1[k], 2 * (true & taken), true * 1 + taken),
+                *_ranking_figures(true, scores, bootstrap),
+            )
+        )
+    return tuple(rows)
+
+
+def _ranking_figures(
+    true: NDArray[np.bool_], scores: NDArray[np.float64], bootstrap: Bootstrap
+) -> tuple[Figure | None, Figure | None]:
+    """Return average precision and area under the ROC curve, where both kinds of sounds are there."""
+    if not true.any():
+        return None, None
+    ap = bootstrap.figure(
+        average_precision_score(true, scores), lambda w: average_precisions(true, scores, w)
+    )
+    if true.all():
+        return ap, None
+    return ap, bootstrap.figure(roc_auc_score(true, scores), lambda w: _aucs(true, scores, w))
+
+
+def _aucs(
+    true: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Area under the ROC curve for each of several weights ``[B, n]``, ties counting half: ``[B]``."""
+    _, steps = np.unique(scores, return_inverse=True)
+    count = int(steps.max()) + 1
+    onto_steps = np.zeros((len(scores), count))
+    onto_steps[np.arange(len(scores)), steps] = 1.0
+    hits, misses = (weights * true) @ onto_steps, (weights * ~true) @ onto_steps
+    below = np.cumsum(misses, axis=1) - misses
+    return ratios((hits * (below + misses / 2)).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
+
+
+def _overall(
+    truth: NDArray[np.bool_],
+    shown: NDArray[np.bool_],
+    probabilities: NDArray[np.float64],
+    bootstrap: Bootstrap,
+) -> dict[str, Figure]:
+    """Return micro and macro averages; macro ones are over the labels that occur."""
+    occurring = truth.any(axis=0)
+    figures: dict[str, Figure | None] = {}
+    micro = precision_recall_fscore_support(truth, shown, average="micro", zero_division=np.nan)
+    hit, taken, true = (truth & shown).sum(axis=1), shown.sum(axis=1), truth.sum(axis=1)
+    figures["micro_precision"] = bootstrap.ratio(micro[0], hit, taken)
+    figures["micro_recall"] = bootstrap.ratio(micro[1], hit, true)
+    figures["micro_f1"] = bootstrap.ratio(micro[2], 2 * hit, true + taken)
+    if occurring.any():
+        a, b, scores = truth[:, occurring], shown[:, occurring], probabilities[:, occurring]
+        macro = precision_recall_fscore_support(a, b, average="macro", zero_division=0)
+        figures["macro_f1"] = bootstrap.figure(
+            macro[2], lambda w: _means(ratios(2 * (w @ (a & b)), w @ a + w @ b))
+        )
+        precisions = [average_precision_score(a[:, k], scores[:, k]) for k in range(a.shape[1])]
+        figures["map"] = bootstrap.figure(
+            float(np.mean(precisions)),
+            lambda w: _means(
+                np.stack([average_precisions(a[:, k], scores[:, k], w) for k in range(a.shape[1])], axis=1)
+            ),
+        )
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the finite values of each row ``[B, C]``; NaN without any."""
+    finite = np.isfinite(values)
+    return ratios(np.where(finite, values, 0.0).sum(axis=1), finite.sum(axis=1).astype(np.float64))
+
+
+def _confusion(
+    control: Control, sounds: Sequence[Measured]
+) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
+    """Count what was shown for what was annotated, of tags by sound, of regions by overlap.
+
+    A missed label beside wrong ones counts as taken for them, in equal parts.
+    """
+    place = {label: number for number, label in enumerate((*control.labels, NONE))}
+    matrix = np.zeros((len(place), len(place)))
+    nothing = place[NONE]
+    for sound in sounds:
+        for true, shown in _pairs(control, sound):
+            for label in true & shown:
+                matrix[place[label], place[label]] += 1
+            missed, extra = sorted(true - shown), sorted(shown - true)
+            for label in missed:
+                for other in extra:
+                    matrix[place[label], place[other]] += 1 / len(extra)
+                if not extra:
+                    matrix[place[label], nothing] += 1
+            if not missed:
+                for other in extra:
+                    matrix[nothing, place[other]] += 1
+    used = [k for k in range(len(place)) if matrix[k].any() or matrix[:, k].any()]
+    names = list(place)
+    return tuple(names[k] for k in used), tuple(tuple(map(float, matrix[k, used])) for k in used)
+
+
+def _pairs(control: Control, sound: Measured) -> list[tuple[frozenset[str], frozenset[str]]]:
+    known = frozenset(control.labels)
+    if not control.type.draws_regions:
+        return [((sound.true_labels(control) or frozenset()), sound.shown_tags(control) & known)]
+    true = list(sound.clip.regions[control.name])
+    shown = sound.shown_regions(control)
+    overlaps = sorted(
+        (
+            (min(a.end, b.end) - max(a.start, b.start), bool(a.labels & b.labels), -i, -j)
+            for i, a in enumerate(true)
+            for j, b in enumerate(shown)
+            if a.start < b.end and b.start < a.end
+        ),
+        key=lambda entry: (entry[1], entry[0], entry[2], entry[3]),
+        reverse=True,
+    )
+    pairs, left, right = [], set(range(len(true))), set(range(len(shown)))
+    for _, _, i, j in overlaps:
+        if -i in left and -j in right:
+            left.discard(-i)
+            right.discard(-j)
+            pairs.append((true[-i].labels & known, shown[-j].labels & known))
+    pairs += [(true[i].labels & known, frozenset[str]()) for i in sorted(left)]
+    pairs += [(frozenset[str](), shown[j].labels & known) for j in sorted(right)]
+    return pairs
+
+
+def _calibration(predicted: NDArray[np.float64], observed: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    bins = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    return tuple(
+        CalibrationBin(
+            float(edges[k]), float(edges[k + 1]), int(own.sum()),
+            float(predicted[own].mean()), float(observed[own].mean()),
+        )
+        for k in range(CALIBRATION_BINS)
+        if (own := bins == k).any()
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""Figures: those of scikit-learn and sed_eval, with intervals that hold what they are said to hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import sed_eval
+from dcase_util.containers import MetaDataContainer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, roc_auc_score
+
+from earmark.evaluation.figures import NONE, ControlFigures, _aucs, control_figures
+from earmark.evaluation.intervals import RESAMPLES, Bootstrap
+from earmark.evaluation.predictions import Measured
+from earmark.evaluation.splits import Placed
+from earmark.head.examples import AnnotatedClip
+from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.region import Region
+from earmark.prediction.postprocessing import ClipPrediction, DetectedRegion
+
+CONFIG = """<View><Audio name="audio" value="$audio"/>
+<Labels name="label" toName="audio"><Label value="Owl"/><Label value="Wren"/></Labels>
+<Choices name="tags" toName="audio" choice="multiple"><Choice value="Owl"/><Choice value="Wren"/></Choices>
+<Choices name="one" toName="audio" choice="single"><Choice value="Owl"/><Choice value="Wren"/></Choices>
+</View>"""
+REGIONS, TAGS, ONE = parse_label_config(CONFIG)
+Spans = list[tuple[float, float, str]]
+
+
+def tagged(number: int, true: str, shown: str, scores: dict[str, float] | None = None) -> Measured:
+    """One sound with tags, given by their first letters."""
+    names = {"O": "Owl", "W": "Wren"}
+    tags = frozenset(names[letter] for letter in true)
+    chosen = tuple((names[letter], 0.9) for letter in shown)
+    prediction = ClipPrediction((), {"tags": chosen, "one": chosen}, {"tags": scores or {}}, 0.0)
+    return measured(number, prediction, tags={"tags": tags, "one": tags})
+
+
+def sounded(number: int, true: Spans, shown: Spans) -> Measured:
+    """One sound with regions."""
+    regions = tuple(Region(a, b, frozenset([label])) for a, b, label in true)
+    found = tuple(DetectedRegion("label", a, b, label, 0.9) for a, b, label in shown)
+    return measured(number, ClipPrediction(found, {}, {}, 0.0), regions={"label": regions})
+
+
+def measured(number: int, prediction: ClipPrediction, **annotation: Any) -> Measured:
+    placed = Placed(number, f"{number}.wav", f"r{number // 2}", {}, frozenset())
+    clip = AnnotatedClip(np.zeros((1, 1)), 10.0, placed.recording, **annotation)
+    return Measured(placed, 1, clip, "1", prediction, {})
+
+
+def figures(control: Control, sounds: list[Measured]) -> ControlFigures:
+    result = control_figures(control, sounds)
+    assert result is not None
+    return result
+
+
+def test_tags_are_measured_as_by_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.random((40, 2)) < 0.4
+    scores = np.clip(0.5 * truth + rng.random((40, 2)) * 0.6, 0, 1).round(2)
+    letters = np.array(["O", "W"])
+    sounds = [
+        tagged(n, "".join(letters[t]), "".join(letters[s >= 0.5]), {"Owl": s[0], "Wren": s[1]})
+        for n, (t, s) in enumerate(zip(truth, scores, strict=True))
+    ]
+    result = figures(TAGS, sounds)
+    assert (result.sounds, result.recordings) == (40, 20)
+    for k, row in enumerate(result.classes):
+        assert row.support == truth[:, k].sum()
+        assert row.f1 and row.ap and row.auc and row.f1.low is not None and row.f1.high is not None  # noqa: PT018
+        assert row.f1.value == pytest.approx(f1_score(truth[:, k], scores[:, k] >= 0.5))
+        assert row.ap.value == pytest.approx(average_precision_score(truth[:, k], scores[:, k]))
+        assert row.auc.value == pytest.approx(roc_auc_score(truth[:, k], scores[:, k]))
+        assert row.f1.low < row.f1.value < row.f1.high
+    assert result.overall["micro_f1"].value == pytest.approx(f1_score(truth, scores >= 0.5, average="micro"))
+    assert result.overall["map"].value == pytest.approx(average_precision_score(truth, scores))
+    assert sum(b.count for b in result.calibration) == 80
+
+
+def test_a_single_choice_has_the_usual_confusion_matrix() -> None:
+    true, shown = "OOOWWWOW", "OOWWWOOW"
+    result = figures(ONE, [tagged(n, a, b) for n, (a, b) in enumerate(zip(true, shown, strict=True))])
+    assert result.confusion_labels == ("Owl", "Wren")
+    assert np.array_equal(result.confusion, confusion_matrix(list(true), list(shown)))
+
+
+def test_what_is_shown_or_annotated_alone_has_its_own_row_and_column() -> None:
+    result = figures(TAGS, [tagged(0, "O", ""), tagged(1, "", "W"), tagged(2, "O", "W")])
+    assert result.confusion_labels == ("Owl", "Wren", NONE)
+    assert result.confusion == ((0.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+
+
+def test_regions_are_measured_as_by_sed_eval() -> None:
+    true = [
+        [(1.0, 2.0, "Owl"), (4.0, 6.0, "Wren")],
+        [(0.5, 1.5, "Owl")],
+        [],
+        [(2.0, 3.0, "Wren"), (7.0, 8.5, "Owl")],
+    ]
+    shown = [
+        [(1.05, 2.1, "Owl"), (4.5, 6.0, "Wren")],
+        [(0.5, 1.5, "Wren")],
+        [(3.0, 4.0, "Owl")],
+        [(2.1, 3.1, "Wren"), (7.0, 8.45, "Owl")],
+    ]
+    result = figures(REGIONS, [sounded(n, a, b) for n, (a, b) in enumerate(zip(true, shown, strict=True))])
+    events = sed_eval.sound_event.EventBasedMetrics(["Owl", "Wren"], t_collar=0.2, percentage_of_length=0.2)
+    segments = sed_eval.sound_event.SegmentBasedMetrics(["Owl", "Wren"], time_resolution=1.0)
+    for n, pair in enumerate(zip(true, shown, strict=True)):
+        lists = [
+            MetaDataContainer(
+                [{"filename": str(n), "onset": a, "offset": b, "event_label": x} for a, b, x in spans]
+            )
+            for spans in pair
+        ]
+        events.evaluate(*lists)
+        segments.evaluate(*lists, evaluated_length_seconds=10.0)
+    assert result.events is not None
+    for name, metrics in (("event", events), ("segment", segments)):
+        overall = metrics.results_overall_metrics()["f_measure"]
+        for ours, theirs in (("precision", "precision"), ("recall", "recall"), ("f1", "f_measure")):
+            assert result.events.overall[f"{name}_{ours}"].value == pytest.approx(overall[theirs])
+    classes = events.results_class_wise_metrics()
+    for row in result.events.classes:
+        assert row.event_f1 is not None
+        assert row.event_f1.value == pytest.approx(classes[row.label]["f_measure"]["f_measure"])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.9])), min_size=4, max_size=30))
+def test_a_resample_with_every_row_once_is_the_figure_itself(rows: list[tuple[bool, float]]) -> None:
+    true, scores = np.array([t for t, _ in rows]), np.array([s for _, s in rows])
+    if true.all() or not true.any():
+        return
+    (area,) = _aucs(true, scores, np.ones((1, len(rows))))
+    assert area == pytest.approx(roc_auc_score(true, scores))
+
+
+def test_intervals_hold_the_true_value_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(3)
+    held = 0
+    for trial in range(60):
+        right = rng.random(80) < 0.7
+        bootstrap = Bootstrap([str(n) for n in range(80)], seed=trial)
+        figure = bootstrap.ratio(right.mean(), right, np.ones(80))
+        assert figure is not None and figure.low is not None and figure.high is not None  # noqa: PT018
+        held += figure.low <= 0.7 <= figure.high
+    assert held >= 50
+
+
+def test_sounds_of_one_recording_are_resampled_together() -> None:
+    bootstrap = Bootstrap(["a", "a", "b", "c"])
+    assert bootstrap.weights.shape == (RESAMPLES, 4)
+    assert np.array_equal(bootstrap.weights[:, 0], bootstrap.weights[:, 1])
+    few = Bootstrap(["a", "b"]).ratio(0.5, np.array([1, 0]), np.ones(2))
+    assert few is not None
+    assert (few.low, few.high) == (None, None)
+
+
+def test_a_control_without_an_answer_has_no_figures() -> None:
+    assert control_figures(REGIONS, [tagged(0, "O", "O")]) is None
