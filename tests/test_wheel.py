@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import earmark
 from earmark.extras import EXTRAS
@@ -213,8 +214,9 @@ def test_what_is_pinned_is_what_the_package_allows() -> None:
 
 def test_every_optional_module_is_in_the_extra_that_messages_name() -> None:
     for module, extra in EXTRAS.items():
-        names = {Requirement(line).name for line in PROJECT["optional-dependencies"][extra]}
-        package = module.replace("_", "-")
+        lines = PROJECT["optional-dependencies"][extra]
+        names = {canonicalize_name(Requirement(line).name) for line in lines}
+        package = canonicalize_name(module)
         assert any(name == package or name.startswith(f"{package}-") for name in names)
     every = {name for line in PROJECT["optional-dependencies"]["all"] for name in Requirement(line).extras}
     # openvino runs CNN14, so it brings that extra; what has another licence comes by its own name alone.
