@@ -138,7 +138,7 @@ class Loop:
         return str(answer.json()["model_version"])
 
     def open_tasks(self) -> list[int]:
-        """Tasks that nobody has annotated yet."""
+        """Tasks without an annotation."""
         tasks = self.client.tasks.list(project=self.project_id, fields="all", page_size=100)
         return sorted(task.id for task in tasks if not task.total_annotations and task.id in self.clips)
 
@@ -193,8 +193,8 @@ class Loop:
         for row, (number, item) in enumerate(zip(task_ids, items, strict=True)):
             sounding = {event.label for event in self.clips[number].events}
             truth[row] = [label in sounding for label in tags.labels]
-            heard = item["probabilities"].get(tags.name, {})
-            scores[row] = [heard.get(label, 0.0) for label in tags.labels]
+            shown = item["probabilities"].get(tags.name, {})
+            scores[row] = [shown.get(label, 0.0) for label in tags.labels]
         return float(lwlrap(truth, scores))
 
 
@@ -210,12 +210,12 @@ def _wait_until(condition: Callable[[], bool], failure: str) -> None:
 def first_of_each_sound(loop: Loop, task_ids: list[int]) -> list[int]:
     """The first tasks that together hold every label, in order."""
     chosen: list[int] = []
-    heard: set[str] = set()
+    covered: set[str] = set()
     for number in task_ids:
         labels = {event.label for event in loop.clips[number].events}
-        if labels - heard:
+        if labels - covered:
             chosen.append(number)
-            heard |= labels
+            covered |= labels
     return chosen
 
 

@@ -25,7 +25,7 @@ from scripts.demo_sounds import SOUNDS
 Samples = NDArray[np.float64]
 
 SAMPLE_RATE = 32_000
-"""Hz, the rate that CNN14 hears at."""
+"""Hz, the sample rate of CNN14."""
 SEED = 20_260
 RECIPE = 1
 """Raise it when the synthesis changes: clips of another recipe are made anew."""

@@ -47,7 +47,7 @@ def find_or_create(client: Any, url: str, title: str, label_config: str) -> Any:
 def serve_least_certain_first(client: Any, url: str, project_id: int) -> int:
     """Have the least certain tasks served first, and listed in a tab of the Data Manager.
 
-    What somebody has set since is left alone.
+    What was changed by hand since is left alone.
 
     Returns
     -------

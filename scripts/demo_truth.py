@@ -10,7 +10,7 @@ from scripts.demo_clips import DemoClip
 
 
 def true_result(clip: DemoClip, controls: tuple[Control, ...]) -> list[dict[str, Any]]:
-    """The result that an annotator who hears everything would submit for a clip."""
+    """The result that an annotator who misses nothing would submit for a clip."""
     items: list[dict[str, Any]] = []
     for control in controls:
         if control.type.draws_regions:

@@ -24,10 +24,10 @@ Label files beside the recordings of a folder are recognised by their content: R
 tracks, BirdNET and Kaleidoscope results, TextGrid, ELAN, RTTM, JAMS, DCASE event lists, any table with \
 files and labels. So are the tables of ESC-50, UrbanSound8K, FSD50K, FSDKaggle, AudioSet and xeno-canto.
 
-Every file is heard first. What cannot be read, is silent, too short or there twice is left out and listed \
-in a report, a table and a page with pictures. Run it as often as you like: it asks the project which \
-sounds it holds (by their content) and imports only the others, also after Ctrl-C, a crash, or a part \
-imported by someone else.
+Every file is decoded and checked first. What cannot be read, is silent, too short or there twice is left \
+out and listed in a report, a table and a page with pictures. Run it as often as you like: it asks the \
+project which sounds it holds (by their content) and imports only the others, also after Ctrl-C, a crash, \
+or a part imported by someone else.
 
 [bold]Examples[/]
 
@@ -41,7 +41,7 @@ imported by someone else.
     earmark import train_noisy.csv --audio-dir noisy/ --project Town --create --noisy
     earmark import train_curated.csv --audio-dir curated/ --project Town --curated
 
-  FSDKaggle2018, which says for each file whether somebody verified it:
+  FSDKaggle2018, which says for each file whether it was verified by hand:
     earmark import train.csv --audio-dir train/ --project 4 --trust-column manually_verified
 
   Regions, one a row, as suggestions that annotators correct:

@@ -26,9 +26,7 @@ NOTHING_TO_DO = "Every one of these tasks has a prediction of the active version
 
 Tasks = Annotated[
     Selection,
-    typer.Option(
-        help="unlabelled: nobody has submitted or skipped them; outdated: predicted by an older version"
-    ),
+    typer.Option(help="unlabelled: not submitted or skipped yet; outdated: predicted by an older version"),
 ]
 Cancel = Annotated[bool, typer.Option("--cancel", help="Stop the run of this project; what is done stays")]
 Detach = Annotated[bool, typer.Option("--detach", help="Hand the work to the workers and do not wait for it")]
@@ -48,7 +46,7 @@ def preannotate(
     again at any time: a run of the same tasks that was left goes on where it was, and what it lacks follows.
     Ctrl-C only stops watching.
 
-    earmark preannotate 3   (what nobody has labelled yet)
+    earmark preannotate 3   (what is not labelled yet)
 
     earmark preannotate 3 --tasks all --detach   (everything, in the background)
 

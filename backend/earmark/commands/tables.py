@@ -121,10 +121,10 @@ def print_comparison(compared: VersionComparison) -> None:
     console = _console()
     names = (compared.first, compared.second)
     if compared.figures:
-        console.print("[bold]On the annotations of now, by recordings that neither has heard[/]")
+        console.print("[bold]On the annotations of now, by recordings that neither was trained on[/]")
         console.print(_pairs_table("figure", names, compared.figures))
     else:
-        say("There is no recording that neither of them has heard: nothing can be measured.")
+        say("There is no recording that neither of them was trained on: nothing can be measured.")
     for reason in compared.reasons:
         say(reason)
     if compared.labels:

@@ -83,7 +83,7 @@ def compare(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Measure two versions on the project's annotations of now, by recordings that neither has heard.
+    """Measure two versions on the project's annotations of now, by recordings that neither was trained on.
 
     Below stands what annotators saw of each, before they corrected it.
     """

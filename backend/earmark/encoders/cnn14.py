@@ -126,10 +126,10 @@ class Cnn14Encoder:
         whole = (CHUNK_FRAMES + 2 * CONTEXT_FRAMES) * FRAME_SAMPLES
         advance = CHUNK_FRAMES * FRAME_SAMPLES
         skip = 0  # frames at the start of the buffer that are context only
-        heard = 0
+        encoded = 0
         for chunk, last in _chunks(blocks, whole, advance):
-            heard += chunk.size
-            if not heard:
+            encoded += chunk.size
+            if not encoded:
                 raise ValueError("there is no sample to encode")
             found = self._run(np.pad(chunk, (0, max(0, SHORTEST - chunk.size))))
             yield found[skip:] if last else found[skip : CHUNK_FRAMES + CONTEXT_FRAMES]

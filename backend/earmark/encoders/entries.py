@@ -200,6 +200,7 @@ def _birdnet_names() -> tuple[str, ...]:
     return class_names()
 
 
+_FOLDER = Path(__file__).parent
 _CNN14_WEIGHTS = WeightsSpec(
     name="cnn14",
     title="CNN14",
@@ -248,7 +249,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         cost=200.0,
         weights=(_CNN14_WEIGHTS,),
         class_names=_audioset_names,
-        class_list="backend/earmark/encoders/audioset_labels.csv",
+        class_list=str(_FOLDER / "audioset_labels.csv"),
         takes_checkpoint=True,
         slow_to_build=True,
         preload=("earmark.encoders.cnn14_network",),
@@ -261,7 +262,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         cost=45.0,
         weights=(_YAMNET_WEIGHTS,),
         class_names=_yamnet_names,
-        class_list="backend/earmark/encoders/yamnet_labels.csv",
+        class_list=str(_FOLDER / "yamnet_labels.csv"),
         preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet", "librosa.filters"),
     ),
     EncoderSpec(

@@ -126,5 +126,5 @@ class BucketFrames(FrameStore):
                 self._warned_at = now
         if not silent:
             log.warning(
-                "the bucket of FRAMES_URL cannot be used: each machine hears for itself", detail=str(error)
+                "the bucket of FRAMES_URL cannot be used: each machine encodes for itself", detail=str(error)
             )

@@ -110,7 +110,7 @@ def make_label_config(groups: Groups) -> str:
             title += "_"
         used.add(title)
         if part == "tags":
-            ElementTree.SubElement(view, "Header", value="What is heard anywhere in the clip?")
+            ElementTree.SubElement(view, "Header", value="What sounds anywhere in the clip?")
             control = ElementTree.SubElement(
                 view, "Choices", name=title, toName="audio", choice="multiple", showInline="true"
             )

@@ -113,7 +113,7 @@ class _StateCollector(Collector):
         yield _gauge("earmark_event_lag_seconds", "Age of the oldest waiting webhook", max(0.0, lag))
         yield _gauge("earmark_annotations", "Annotations held", annotations or 0)
         yield trainings
-        yield _labelled("earmark_bad_sounds", "Sounds that cannot be heard, by reason", "reason", faults)
+        yield _labelled("earmark_bad_sounds", "Sounds that cannot be read, by reason", "reason", faults)
         # No version among the labels: each training would add new time series.
         number = GaugeMetricFamily(
             "earmark_active_version_number",

@@ -227,7 +227,7 @@ def access(settings: Settings) -> Iterator[Finding]:
             yield Finding("fault", "access", "Label Studio cannot sign in with a token", remedy)
     elif settings.open_to_others:
         remedy = "Set API_PASSWORD here and for every process, then: earmark connect PROJECT"
-        text = f"whoever reaches {settings.bind}:{settings.port} is let in without a password"
+        text = f"anyone who reaches {settings.bind}:{settings.port} is let in without a password"
         yield Finding("fault", "access", text, remedy)
     else:
         yield Finding("fine", "access", f"without a password, from this machine alone ({settings.bind})")
