@@ -131,3 +131,32 @@ def test_other_suffixes_are_refused(tmp_path: Path, settings: Settings) -> None:
         writing(tmp_path / "x.csv", get_encoder(settings), sounds.__getitem__),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.npz"])
+def test_fields_of_tasks_keep_their_types(
+    tmp_path: Path, settings: Settings, sounds: dict[str, EncodedSound], name: str
+) -> None:
+    fields = [
+        {"depth": 100, "height": 1, "site": "north", "open": True, "mixed": 1, "where": {"lat": 48.1}},
+        {"height": 13.5, "mixed": "b", "empty": None},
+    ]
+    with writing(tmp_path / name, get_encoder(settings), sounds.__getitem__) as add:
+        for number, data in enumerate(fields):
+            add([ClipRecord("a.wav", "/a.wav", number, data)])
+    if name.endswith("parquet"):
+        table = pq.read_table(tmp_path / name)
+        types = {field.name: str(field.type) for field in table.schema if field.name.startswith("data.")}
+        assert types == {
+            "data.depth": "int64", "data.height": "double", "data.site": "string", "data.open": "bool",
+            "data.mixed": "string", "data.where": "string",
+        }  # fmt: skip
+        assert table["data.depth"].to_pylist() == [100, None]
+        assert table["data.height"].to_pylist() == [1.0, 13.5]
+        assert table["data.mixed"].to_pylist() == ["1", "b"]
+        assert table["data.where"].to_pylist() == ['{"lat": 48.1}', None]
+    else:
+        with np.load(tmp_path / name, allow_pickle=False) as found:
+            assert found["data.height"].tolist() == [1.0, 13.5]
+            assert np.array_equal(found["data.depth"], [100.0, np.nan], equal_nan=True)
+            assert found["data.site"].tolist() == ["north", ""]

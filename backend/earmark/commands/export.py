@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 EXPORTED, SOME_LEFT_OUT = 0, 1
 PREDICTED = ("total_predictions", "greater", "Number", 0)
 LABELS_AT_MOST = 12
+OF_TASKS = ("datasets", "embeddings")
+"""Formats of the tasks' own sounds: cut recordings are not put together."""
 
 FormatChoice = Literal[
     "jsonl", "csv", "jams", "raven", "audacity", "textgrid", "elan", "dcase", "rttm", "fsdkaggle",
-    "embeddings",
+    "datasets", "embeddings",
 ]  # fmt: skip
 
 HELP = """Write the labels of a Label Studio project in a format of the field, or its embeddings.
@@ -71,7 +73,8 @@ import reads it.
 done (settings, connection, a format that fits not); 130 stopped by Ctrl-C, nothing was written."""
 
 _ABOUT = {name: format.about for name, format in FORMATS.items()} | {
-    "embeddings": "a row for each region and clip, with the encoder's embedding: .parquet or .npz"
+    "datasets": "a folder for Hugging Face datasets: the sounds, and metadata.csv",
+    "embeddings": "a row for each region and clip, with the encoder's embedding: .parquet or .npz",
 }
 EXPORT_HELP = HELP.format(formats="\n\n".join(f"  {name}: {about}" for name, about in _ABOUT.items()))
 
@@ -118,12 +121,12 @@ def export(
         )
     if form in FORMATS:
         FORMATS[form].check_installed()
-    else:
+    elif form == "embeddings":
         from earmark.export.embeddings import check_suffix
 
         check_suffix(out)
-    check_target(out, form in FORMATS and FORMATS[form].is_folder, force)
-    joined = unsplit and form != "embeddings"  # embeddings are of the tasks' own sounds
+    check_target(out, form == "datasets" or (form in FORMATS and FORMATS[form].is_folder), force)
+    joined = unsplit and form not in OF_TASKS
     record_filter = RecordFilter(
         what, version, annotator, ground_truth_only, frozenset(control or ()), joined
     )
@@ -227,6 +230,13 @@ def _controls(label_config: str, form: FormatChoice, record_filter: RecordFilter
 def _writer(settings: Settings, form: FormatChoice, out: Path, whole_times: bool) -> Iterator[Add]:
     if form in FORMATS:
         with FORMATS[form].load().writing(out) as add:
+            yield add
+        return
+    if form == "datasets":
+        from earmark.export import datasets_folder
+        from earmark.importing.audio_checks import fetcher
+
+        with datasets_folder.writing(out, fetcher(settings)) as add:
             yield add
         return
     from earmark.export import embeddings

@@ -3,17 +3,19 @@
 Rows have the columns of `Row`; in npz every column is an array of its own, and labels are stored twice: as
 text joined by tabs, and as ``targets`` bool ``[n, C]`` in the order of ``label_names``. Both hold
 ``embedding`` float32 ``[n, E]`` of one encoder, whose identity is in the file's metadata (npz:
-``encoder``). Frames come from the store; a new sound is encoded during the export.
+``encoder``), and the fields of each row's task as ``data.<field>``: numbers stay numbers, what is neither
+text nor number is JSON. Frames come from the store; a new sound is encoded during the export.
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from numpy.typing import NDArray
 
 from earmark.encoders.base import Encoder
 from earmark.errors import ConfigurationError, TaskError
+from earmark.export.csv_table import DATA_PREFIX
+from earmark.export.field_types import field_kinds, field_value
 from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord, stretch_of
 from earmark.export.rejoin_splits import in_recording
@@ -32,6 +36,9 @@ from earmark.storage.atomic_files import atomic_write
 
 Extract = Callable[[str], EncodedSound]
 """Maps the address of a task's sound to its frames; raises ``EarmarkError``."""
+
+_Triple = tuple["Row", NDArray[np.float32], Mapping[str, Any]]
+"""A row, its embedding, and the fields of its task."""
 
 SUFFIXES = (".parquet", ".npz")
 GROUP_ROWS = 512
@@ -94,8 +101,10 @@ def writing(path: Path, encoder: Encoder, extract: Extract, whole_times: bool = 
 
             def add(records: Sequence[ClipRecord]) -> int:
                 pairs = [pair for record in records for pair in _rows(record, encoder, extract, whole_times)]
-                for row, _ in pairs:
+                for row, _, _ in pairs:
                     storable("".join((row.file_name, row.annotator or "", *row.labels)), "A text")
+                for record in records:
+                    storable(json.dumps(record.data, ensure_ascii=False), "A field of the task")
                 table.add(pairs)
                 return len(pairs)
 
@@ -105,9 +114,7 @@ def writing(path: Path, encoder: Encoder, extract: Extract, whole_times: bool = 
             table.close()
 
 
-def _rows(
-    record: ClipRecord, encoder: Encoder, extract: Extract, whole_times: bool
-) -> list[tuple[Row, NDArray[np.float32]]]:
+def _rows(record: ClipRecord, encoder: Encoder, extract: Extract, whole_times: bool) -> list[_Triple]:
     if not record.sound.strip():
         raise TaskError(
             "The task has no address of a sound, so there is nothing to encode: set its Audio field."
@@ -130,14 +137,13 @@ def _rows(
         for span, labels in _group_labels(regions).items():
             first, last = frames_between(span.start, span.end, encoder.frame_rate, len(sound.frames))
             annotator = span.annotator or record.annotator
-            pairs.append(
-                (row("region", control, labels, span, annotator), encoder.pool(sound.frames[first:last]))
-            )
+            vector = encoder.pool(sound.frames[first:last])
+            pairs.append((row("region", control, labels, span, annotator), vector, record.data))
     clip = encoder.pool(sound.frames)
     for name, tags in record.tags.items() or [(None, ())]:
         score = record.tag_scores.get(name) if name else None
         whole = RegionRecord(0.0, sound.duration, "", score)
-        pairs.append((row("clip", name, tags, whole, record.annotator), clip))
+        pairs.append((row("clip", name, tags, whole, record.annotator), clip, record.data))
     return pairs
 
 
@@ -150,11 +156,11 @@ def _group_labels(regions: Sequence[RegionRecord]) -> dict[RegionRecord, tuple[s
     return {region: tuple(labels) for region, labels in groups.values()}
 
 
-_Pairs = Sequence[tuple[Row, NDArray[np.float32]]]
-
-
 class _Parquet:
-    """Parquet writer: appends row groups of ``GROUP_ROWS``."""
+    """Parquet writer: appends row groups of ``GROUP_ROWS``.
+
+    The fields of the tasks are known only after the last one, so the rows are spooled to a temporary file.
+    """
 
     def __init__(self, path: Path, encoder: Encoder) -> None:
         import pyarrow as pa  # optional: an npz file needs no such library
@@ -169,24 +175,50 @@ class _Parquet:
         columns.append(pa.field("embedding", pa.list_(pa.float32(), encoder.embedding_dim)))
         file_metadata = {"encoder": encoder.identity, "times": "seconds"}
         self._schema = pa.schema(columns, metadata=file_metadata)
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._buffer: list[tuple[Row, NDArray[np.float32]]] = []
+        self._path, self._folder = path, TemporaryDirectory(prefix="earmark-export-")
+        self._spool = Path(self._folder.name) / "rows.parquet"
+        self._writer = pq.ParquetWriter(self._spool, self._schema, compression="zstd")
+        self._buffer: list[_Triple] = []
+        self._data: list[Mapping[str, Any]] = []
 
-    def add(self, pairs: _Pairs) -> None:
-        self._buffer += pairs
+    def add(self, triples: Sequence[_Triple]) -> None:
+        self._buffer += triples
+        self._data += [data for _, _, data in triples]
         if len(self._buffer) >= GROUP_ROWS:
             self._flush()
 
     def finish(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         self._flush()
+        self._writer.close()
+        types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "text": pa.string()}
+        kinds = field_kinds(self._data)
+        added = [pa.field(DATA_PREFIX + name, types[kind]) for name, kind in kinds.items()]
+        schema = pa.schema([*self._schema, *added], metadata=self._schema.metadata)
+        first = 0
+        with (
+            pq.ParquetFile(self._spool) as spool,
+            pq.ParquetWriter(self._path, schema, compression="zstd") as writer,
+        ):
+            for group in range(spool.num_row_groups):
+                table = spool.read_row_group(group)
+                data = self._data[first : first + table.num_rows]
+                first += table.num_rows
+                for field, (name, kind) in zip(added, kinds.items(), strict=True):
+                    values = [field_value(row.get(name), kind) for row in data]
+                    table = table.append_column(field, pa.array(values, field.type))
+                writer.write_table(table.cast(schema))
 
     def close(self) -> None:
         self._writer.close()
+        self._folder.cleanup()
 
     def _flush(self) -> None:
         from pyarrow import Table
 
-        rows = [{**asdict(row), "embedding": vector} for row, vector in self._buffer]
+        rows = [{**asdict(row), "embedding": vector} for row, vector, _ in self._buffer]
         if rows:
             self._writer.write_table(Table.from_pylist(rows, schema=self._schema))
         self._buffer = []
@@ -199,11 +231,13 @@ class _Npz:
         self._path, self._encoder = path, encoder
         self._vectors: IO[bytes] = TemporaryFile()  # noqa: SIM115  (closed by close)
         self._rows: list[Row] = []
+        self._data: list[Mapping[str, Any]] = []
 
-    def add(self, pairs: _Pairs) -> None:
-        for row, vector in pairs:
+    def add(self, triples: Sequence[_Triple]) -> None:
+        for row, vector, data in triples:
             self._vectors.write(np.ascontiguousarray(vector, dtype="<f4").tobytes())
             self._rows.append(row)
+            self._data.append(data)
 
     def finish(self) -> None:
         with zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -247,4 +281,11 @@ class _Npz:
         arrays["ground_truth"] = np.array([row.ground_truth for row in rows], dtype=bool)
         for name in ("file_name", "kind", "control", "source", "version", "annotator"):
             arrays[name] = np.array([getattr(row, name) or "" for row in rows], dtype=str)
+        for name, kind in field_kinds(self._data).items():
+            values = [field_value(data.get(name), kind) for data in self._data]
+            if kind == "text":
+                arrays[DATA_PREFIX + name] = np.array(["" if v is None else v for v in values], dtype=str)
+            else:  # NaN stands for a field that a task lacks
+                numbers = [np.nan if v is None else v for v in values]
+                arrays[DATA_PREFIX + name] = np.array(numbers, dtype=np.float64)
         return arrays

@@ -9,7 +9,7 @@ import shutil
 import unicodedata
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +24,8 @@ from earmark.storage.atomic_files import atomic_write
 
 INDEX = "sounds.csv"
 """Index of an export folder: the sound, task and annotator of each file."""
+METADATA = "metadata.csv"
+"""Index of a folder for Hugging Face's ``datasets``."""
 INDEX_COLUMNS = (
     "label_file", "file_name", "sound", "task_id", "id", "source", "version", "annotator", "ground_truth",
     "duration", "control",
@@ -54,7 +56,7 @@ def check_target(path: Path, is_folder: bool, force: bool) -> None:
             f"{path} is a {'folder' if path.is_dir() else 'file'}, and this format makes a "
             f"{'folder' if is_folder else 'file'}: choose another --out."
         )
-    if is_folder and any(path.iterdir()) and not (path / INDEX).is_file():
+    if is_folder and any(path.iterdir()) and not any((path / name).is_file() for name in (INDEX, METADATA)):
         raise ConfigurationError(
             f"{path} holds other things than an export (there is no {INDEX}): choose another --out."
         )
@@ -153,25 +155,21 @@ def storable(text: str, what: str) -> str:
     return text
 
 
-class LabelFiles:
-    """The files of an export folder, at least one for each sound, and their index.
+class FileNames:
+    """Names of the files of an export folder, unique and valid on every file system.
 
-    File names are those of the sounds, folders included, without characters that some file systems
-    refuse; a number distinguishes names that are equal on a file system that ignores case.
+    They are those of the sounds, folders included, without characters that some file systems refuse; a
+    number distinguishes names that are equal on a file system that ignores case.
     """
 
-    def __init__(self, folder: Path, suffix: str, index: TextIO, annotated: AnnotatedTable) -> None:
-        self._folder, self._suffix, self.annotated = folder, suffix, annotated
-        self._used: set[str] = {_folded(INDEX), _folded(ANNOTATED)}
+    def __init__(self, folder: Path, reserved: Iterable[str]) -> None:
+        self._folder = folder
+        self._used: set[str] = {_folded(name) for name in reserved}
         self._numbers: Counter[str] = Counter()
-        self._index = csv.writer(index)
-        self._index.writerow(INDEX_COLUMNS)
 
-    def new_path(self, record: ClipRecord, distinction: str = "") -> Path:
-        """Return an unused path for a record, and create its folder."""
-        parts = [
-            _sanitize(part) for part in re.split(r"[/\\]", record.file_name) if part not in ("", ".", "..")
-        ]
+    def new_path(self, file_name: str, suffix: str, distinction: str = "") -> Path:
+        """Return an unused path for a sound, and create its folder."""
+        parts = [_sanitize(part) for part in re.split(r"[/\\]", file_name) if part not in ("", ".", "..")]
         *folders, name = parts or ["sound"]
         while any(_folded("/".join(folders[:depth])) in self._used for depth in range(1, len(folders) + 1)):
             folders = [f"{folder}_" for folder in folders]  # a folder has the name of another sound's file
@@ -180,13 +178,27 @@ class LabelFiles:
         while True:
             self._numbers[_folded(stem)] += 1
             number = self._numbers[_folded(stem)]
-            relative = f"{stem} ({number}){self._suffix}" if number > 1 else f"{stem}{self._suffix}"
+            relative = f"{stem} ({number}){suffix}" if number > 1 else f"{stem}{suffix}"
             path = self._folder / relative
             if _folded(relative) not in self._used and not path.is_dir():
                 break
         self._used.add(_folded(relative))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+class LabelFiles:
+    """The files of an export folder, at least one for each sound, and their index."""
+
+    def __init__(self, folder: Path, suffix: str, index: TextIO, annotated: AnnotatedTable) -> None:
+        self._folder, self._suffix, self.annotated = folder, suffix, annotated
+        self._names = FileNames(folder, (INDEX, ANNOTATED))
+        self._index = csv.writer(index)
+        self._index.writerow(INDEX_COLUMNS)
+
+    def new_path(self, record: ClipRecord, distinction: str = "") -> Path:
+        """Return an unused path for a record, and create its folder."""
+        return self._names.new_path(record.file_name, self._suffix, distinction)
 
     def add_to_index(self, path: Path, record: ClipRecord, control: str = "") -> None:
         """Write the index row of a file."""
