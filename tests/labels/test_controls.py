@@ -39,11 +39,10 @@ def test_single_choice_alias_and_other_names() -> None:
     assert control.hints == {"dog": ("Bark", "Bow-wow", "Dog barking")}
 
 
-def test_controls_of_other_data_and_of_regions_are_left_alone() -> None:
+def test_controls_of_other_data_are_left_alone() -> None:
     (control,) = parse_label_config(
         '<View><Audio name="a" value="$audio"/><Image name="i" value="$image"/>'
         '<Labels name="pictures" toName="i"><Label value="x"/></Labels>'
-        '<Choices name="each" toName="a" perRegion="true"><Choice value="loud"/></Choices>'
         '<TextArea name="note" toName="a"/>'
         '<Labels name="sounds" toName="a"><Label value="y"/><Label value="y"/><Label value=""/></Labels>'
         "</View>"

@@ -13,7 +13,8 @@ from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
-from earmark.labelstudio.results import ACCEPTED_WEIGHT, choices_item, read_result, region_item
+from earmark.labelstudio.result_reader import ACCEPTED_WEIGHT, read_result
+from earmark.labelstudio.results import choices_item, region_item
 
 REGIONS = Control("label", "audio", REGION_LABELS, ("Flute", "Cello"), "audio")
 TAGS = Control("tags", "audio", MULTIPLE_CHOICE, ("music", "noise"), "audio")

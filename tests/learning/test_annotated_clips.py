@@ -9,7 +9,7 @@ import pytest
 
 from earmark.features.extractor import EncodedSound
 from earmark.labels.controls import parse_label_config
-from earmark.labelstudio.results import read_result
+from earmark.labelstudio.result_reader import read_result
 from earmark.learning.annotated_clips import (
     GROUND_TRUTH_WEIGHT,
     REVIEWED_WEIGHT,

@@ -10,7 +10,7 @@ from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
-from earmark.labelstudio.results import ReadResult
+from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.store.models import Annotation, Task

@@ -12,7 +12,7 @@ from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
-from earmark.labelstudio.results import ReadResult
+from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.learning_curve import STEPS_AT_MOST, learning_curve, step_size
 from earmark.learning.segment_metrics import measure
 from earmark.store.models import PredictionScore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from earmark.labels.controls import parse_label_config
 from earmark.labels.region import Region
-from earmark.labelstudio.results import ReadResult
+from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.segment_metrics import measure
 from earmark.learning.shown_results import confusions, is_changed, seconds_open, stored_result
 from earmark.store.models import Annotation

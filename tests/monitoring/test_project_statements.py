@@ -233,3 +233,21 @@ def test_an_address_that_is_none_is_no_link(
     learn(services, KEY)
     with TestClient(create_app(settings)) as client:
         assert "javascript:" not in client.get("/").text
+
+
+def test_what_is_left_alone_is_reported(services: Services) -> None:
+    label_config = (
+        '<View><Audio name="audio" value="$audio"/><Labels name="label"><Label value="A"/></Labels>'
+        '<Number name="level"/>'
+        '<Choices name="q" perRegion="true"><Choice value="Yes"/><Choice value="No"/></Choices>'
+        '<Choices name="correct" perRegion="true"><Choice value="Correct"/><Choice value="Wrong"/></Choices>'
+        "</View>"
+    )
+    receive(services, {"action": "PROJECT_UPDATED", "project": {**PROJECT, "label_config": label_config}})
+    by_name = {
+        statement.text.split("”")[0].removeprefix("“"): statement
+        for statement in statements(services, "labels")
+    }
+    assert by_name["level"].level == "note"
+    assert "earmark_role" in by_name["q"].remedy
+    assert by_name["correct"].level == "fine"

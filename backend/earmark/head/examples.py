@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.head.windows import Pool, frames_between, pool_stretches, window_length, window_starts
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
 from earmark.labels.region import Region
 
 PRESENT_SHARE = 0.6
@@ -22,6 +22,8 @@ MAX_WINDOWS = 1600
 """Windows over all clips of a control; more of them are so alike that they only cost time."""
 MIN_WINDOWS_OF_CLIP = 16
 MAX_WINDOWS_OF_CLIP = 160
+STRONG_NEGATIVE_WEIGHT = 2.0
+"""Weight of a label that an annotator denied in a region, relative to one that was merely not drawn there."""
 REGION_WEIGHT_SHARE = 0.5
 """Weight of a clip's regions, pooled each as a whole, relative to its windows."""
 EQUAL_WEIGHT_SECONDS = 10.0
@@ -35,9 +37,10 @@ class AnnotatedClip:
     ``frames``: ``[T, D]`` of the whole sound. ``duration``: seconds. ``group``: the recording it was
     cut from; clips of one group are never on both sides of an evaluation. ``regions`` has an entry
     for each regions control of the annotation: an empty tuple means that none of its labels sounds.
-    ``tags`` likewise for controls of the whole clip. ``weight`` is that of the whole annotation;
-    a region's own weight and ``tag_weights`` (of each tags control, 1 by default) multiply it. ``levels``:
-    the sound's band levels, where they were measured.
+    ``tags`` likewise for controls of the whole clip. For controls of each region, ``regions`` holds the
+    regions with what was chosen for them. ``weight`` is that of the whole annotation; a region's own
+    weight and ``tag_weights`` (of each tags control, 1 by default) multiply it. ``open_tags``: labels of
+    which nothing was said. ``levels``: the sound's band levels, where they were measured.
     """
 
     frames: NDArray[np.floating[Any]]
@@ -48,6 +51,7 @@ class AnnotatedClip:
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
     tag_weights: dict[str, float] = field(default_factory=dict)
     levels: NDArray[np.uint8] | None = None
+    open_tags: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,11 @@ _Rows = tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float64], NDArray[
 def build_all(
     pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip]
 ) -> dict[str, Examples | None]:
-    """`build_examples` of each control, by its name."""
-    return {control.name: build_examples(pool, frame_rate, control, clips) for control in controls}
+    """`build_examples` of each control that is learned, by the name of its head."""
+    return {
+        control.name: build_examples(pool, frame_rate, control, clips)
+        for control in learned_controls(controls)
+    }
 
 
 def build_examples(
@@ -84,8 +91,9 @@ def build_examples(
     """Examples of ``control`` from every clip that was annotated for it, or None without any.
 
     Regions: windows as at prediction time, and each region as a whole; time without a label is an
-    example of no label. Tags: one example for each clip. Several annotators of one sound together
-    weigh as much as one. The result depends on nothing but the arguments: subsampling is regular.
+    example of no label. Tags: one example for each clip, or for each region. Several annotators of one
+    sound together weigh as much as one. The result depends on nothing but the arguments: subsampling is
+    regular.
 
     Parameters
     ----------
@@ -97,6 +105,8 @@ def build_examples(
     name = control.name
     if control.type.draws_regions:
         submitted = [clip for clip in clips if name in clip.regions and clip.weight > 0]
+    elif control.type.per_region:
+        submitted = [clip for clip in clips if _inside(clip, name) and clip.weight > 0]
     else:
         submitted = [
             clip
@@ -112,6 +122,8 @@ def build_examples(
     for clip, weight in zip(submitted, _task_weights(submitted), strict=True):
         if control.type.draws_regions:
             parts.append(_region_rows(frame_rate, control, clip, weight, most))
+        elif control.type.per_region:
+            parts.append(_region_choice_rows(frame_rate, control, clip, weight, most))
         else:
             trust = clip.tag_weights.get(name, 1.0)
             parts.append(_tag_row(control, clip, weight * trust))
@@ -141,23 +153,41 @@ def _tag_row(control: Control, clip: AnnotatedClip, weight: float) -> _Rows:
     chosen = clip.tags[control.name]
     targets = np.array([[label in chosen for label in control.labels]], dtype=bool)
     whole = np.array([[0, len(clip.frames)]], dtype=np.intp)
-    return whole, targets, np.full(targets.shape, weight), np.ones(1, dtype=bool)
+    said = [[label not in clip.open_tags.get(control.name, ()) for label in control.labels]]
+    return whole, targets, np.array(said) * weight, np.ones(1, dtype=bool)
+
+
+def _inside(clip: AnnotatedClip, control: str) -> list[Region]:
+    """Regions of a control that begin in the clip."""
+    return [r for r in clip.regions.get(control, ()) if r.start < min(r.end, clip.duration)]
+
+
+def _region_choice_rows(
+    frame_rate: float, control: Control, clip: AnnotatedClip, weight: float, most: int
+) -> _Rows:
+    """At most ``most`` regions of one clip, each as a whole, with what was chosen for it."""
+    regions = _inside(clip, control.name)
+    regions = [regions[index] for index in _evenly(len(regions), min(most, len(regions)))]
+    spans = [frames_between(r.start, r.end, frame_rate, len(clip.frames)) for r in regions]
+    targets = np.array([[label in r.labels for label in control.labels] for r in regions], dtype=bool)
+    weights = np.array([np.full(len(control.labels), weight * r.weight) for r in regions])
+    return np.array(spans, dtype=np.intp), targets, weights, np.ones(len(regions), dtype=bool)
 
 
 def _region_rows(frame_rate: float, control: Control, clip: AnnotatedClip, weight: float, most: int) -> _Rows:
     """Windows, at most ``most`` of them, and regions of one clip, which together weigh ``weight``."""
     count = len(clip.frames)
     length = window_length(frame_rate, count)
-    regions = [r for r in clip.regions[control.name] if r.start < min(r.end, clip.duration)]
+    regions = _inside(clip, control.name)
     starts = window_starts(frame_rate, count)
     begins, ends = starts / frame_rate, (starts + length) / frame_rate
     present, unsure, trust = _labels_in(begins, ends, control, regions)
-    windows, shares = _subsample(np.any(present | unsure, axis=1), most)
+    windows, shares = _subsample(np.any(present | unsure | (trust > 1), axis=1), most)
     total = weight * np.sqrt(max(1.0, clip.duration / EQUAL_WEIGHT_SECONDS))
     stretches = [np.stack([starts[windows], starts[windows] + length], axis=1)]
     targets, row_weights = [present[windows]], [~unsure[windows] * trust[windows] * (total * shares)[:, None]]
 
-    whole = [region for region in regions if region.labels & set(control.labels)]
+    whole = [region for region in regions if (region.labels | region.absent) & set(control.labels)]
     if whole:
         spans = [frames_between(region.start, region.end, frame_rate, count) for region in whole]
         stretches.append(np.array(spans, dtype=np.intp))
@@ -181,10 +211,12 @@ def _labels_in(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
     """Presence, uncertainty and trust of each label in time spans: ``[n, C]`` each.
 
-    Trust is the weight of the most trusted region that makes a label present, and 1 elsewhere.
+    Trust is the weight of the most trusted region that makes a label present, `STRONG_NEGATIVE_WEIGHT` where
+    a region denies it, and 1 elsewhere. In a region that leaves other labels open, all of them are uncertain.
     """
     share = np.zeros((len(begins), len(control.labels)))
     trust = np.zeros_like(share)
+    denied, is_open = np.zeros(share.shape, dtype=bool), np.zeros((len(begins), 1), dtype=bool)
     columns = {label: column for column, label in enumerate(control.labels)}
     for region in regions:
         common = np.minimum(ends, region.end) - np.maximum(begins, region.start)
@@ -195,8 +227,14 @@ def _labels_in(
             column = columns[label]
             share[:, column] = np.maximum(share[:, column], part)
             trust[:, column] = np.maximum(trust[:, column], weight)
+        for label in region.absent & columns.keys():
+            denied[:, columns[label]] |= part >= PRESENT_SHARE
+        if region.is_open:
+            is_open[:, 0] |= common > ABSENT_SHARE * (ends - begins)
     present = share >= PRESENT_SHARE
-    return present, (share > ABSENT_SHARE) & ~present, np.where(present, trust, 1.0)
+    denied &= ~present
+    unsure = ((share > ABSENT_SHARE) | is_open) & ~present & ~denied
+    return present, unsure, np.where(present, trust, np.where(denied, STRONG_NEGATIVE_WEIGHT, 1.0))
 
 
 def _subsample(sounding: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -18,7 +18,7 @@ from earmark.head.model_selection import select_model
 from earmark.head.prior import Prior, fold_back
 from earmark.head.solver import Linear
 from earmark.head.windows import Pool
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
 
 FOLDS = 5
 MIN_GROUPS_TO_MEASURE = 5
@@ -100,9 +100,11 @@ def fit_head(
     served: dict[str, ControlHead] = {}
     folds: list[dict[str, ControlHead]] = [{} for _ in range(count)]
     reports, skipped = {}, {}
-    for control in controls:
+    for control in learned_controls(controls):
         before = prior.controls.get(control.name) if prior else None
         try:
+            if not control.trainable:
+                raise NotEnoughAnnotationsError(f'“{control.name}” is not trained: model_trainable="false".')
             fitted = fit_examples(control, built[control.name], before, assignment)
         except NotEnoughAnnotationsError as error:
             skipped[control.name] = str(error)

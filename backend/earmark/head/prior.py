@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead
 from earmark.head.solver import Array, Basis, Linear
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 
 
 @dataclass(frozen=True)

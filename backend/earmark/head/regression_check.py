@@ -14,7 +14,7 @@ from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.model import ControlHead, Head
 from earmark.head.solver import Array
 from earmark.head.windows import Pool
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
 
 TOLERANCE = 0.02
 """Tolerated drop of lwlrap for tags, of mean average precision for regions and for a tag alone: a smaller one
@@ -76,7 +76,7 @@ def compare(
         built = build_all(pool, frame_rate, controls, clips)
     sides: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]] = ({}, {})
     reasons, unmeasured = [], []
-    for control in controls:
+    for control in learned_controls(controls):
         examples = built[control.name]
         if examples is None:
             continue

@@ -12,7 +12,7 @@ from earmark.encoders import registry
 from earmark.encoders.base import Encoder, Tagger
 from earmark.head.model import ControlHead, Head
 from earmark.labels.class_matching import Match, match_labels
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ def zero_shot_head(encoder: Encoder, controls: Sequence[Control]) -> Head | None
         return None
     weights, bias = encoder.class_layer()
     heads = {}
-    for control in controls:
+    for control in learned_controls(controls):
         match = match_labels(control, registry.class_names(encoder.identity))
         if match.unmatched:
             log.info("labels without a class of the encoder", control=control.name, labels=match.unmatched)

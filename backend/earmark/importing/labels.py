@@ -68,7 +68,11 @@ def find_controls(label_config: str, groups: Groups) -> dict[tuple[Part, str], C
     missing: list[str] = []
     lines: list[str] = []
     for (part, name), group in groups.items():
-        candidates = [control for control in controls if control.type.draws_regions == (part == "regions")]
+        candidates = [
+            control
+            for control in controls
+            if (control.type.draws_regions if part == "regions" else control.type.of_clip)
+        ]
         if not candidates:
             if group.files:
                 missing.append(f"a place for {_format_counts(group.files)}")
@@ -226,7 +230,7 @@ class Marking:
                     sound.facts.duration,
                     sound.identity,
                 )
-                item["value"] |= control.type.value([region.label for region in same_region])
+                item["value"] |= control.value([region.label for region in same_region])
                 items.append(_set_score(item, first.score, predicted))
         return items
 

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 
 from earmark.encoders.audioset import audioset_labels
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 
 _WORD = re.compile(r"[^\W_]+")
 _APOSTROPHES = re.compile("['’]")

@@ -77,7 +77,7 @@ def update_label_config(
     for rename in certain_renames(old, new):
         control = rename.control
         current_by_former_name = names.get(control.name, {})
-        names_in_use = used_names(session, key, control.name, control.result_type)
+        names_in_use = used_names(session, key, control.from_name, control.result_type)
         # A name that annotations use is a label of its own, unless it is a former name of this one
         if rename.new in names_in_use and current_by_former_name.get(rename.new) != rename.old:
             log.info("label not taken for a renamed one", control=control.name, label=rename.new)

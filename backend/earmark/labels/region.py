@@ -10,9 +10,13 @@ class Region:
     """A time span, ``start`` and ``end`` in seconds, with every label that the region carries.
 
     ``weight``: how far the region is trusted, from 0 (not at all) to 1, relative to its annotation.
+    ``absent``: labels that an annotator denied there. ``is_open``: which other labels sound there was
+    not said, as in a region without a label: it is evidence neither for nor against them.
     """
 
     start: float
     end: float
     labels: frozenset[str]
     weight: float = 1.0
+    absent: frozenset[str] = frozenset()
+    is_open: bool = False

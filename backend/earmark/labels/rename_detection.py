@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 
 
 @dataclass(frozen=True)

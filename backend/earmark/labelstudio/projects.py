@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 from earmark.errors import ConfigurationError, LabelConfigError
+from earmark.labels.config_tree import parse_tree
+from earmark.labels.task_values import expression
 from earmark.labelstudio.client import explained
 from earmark.labelstudio.non_idempotent_requests import PATIENT_ONCE, create_one
 from earmark.store.project_names import Named, folded, matching, only_one
@@ -18,11 +19,11 @@ def audio_data_key(label_config: str) -> str:
     Raises
     ------
     LabelConfigError
-        The label config is not XML or has no Audio tag.
+        The label config cannot be read or has no Audio tag.
     """
-    for tag in _parsed(label_config).iter():
-        if tag.tag in ("Audio", "AudioPlus") and tag.get("value", "").startswith("$"):
-            return tag.get("value", "").removeprefix("$")
+    for tag in parse_tree(label_config).walk():
+        if tag.name in ("audio", "audioplus", "video") and "$" in tag.get("value"):
+            return expression(tag.get("value"))
     raise LabelConfigError(
         "The project's label config has no Audio tag: set it up under Settings, Labeling Interface, "
         "as label_config.xml shows."
@@ -38,21 +39,14 @@ def required_fields(label_config: str) -> dict[str, str]:
     Raises
     ------
     LabelConfigError
-        The label config is not XML.
+        The label config cannot be read.
     """
     fields: dict[str, str] = {}
-    for tag in _parsed(label_config).iter():
-        variable = re.search(r"\$(\w+)", tag.get("value", "")) if tag.get("name") else None
+    for tag in parse_tree(label_config).walk():
+        variable = re.search(r"\$(\w+)", tag.get("value")) if tag.get("name") else None
         if variable:
-            fields.setdefault(variable[1], tag.tag)
+            fields.setdefault(variable[1], tag.name.capitalize())
     return fields
-
-
-def _parsed(label_config: str) -> ElementTree.Element:
-    try:
-        return ElementTree.fromstring(label_config)
-    except ElementTree.ParseError as error:
-        raise LabelConfigError(f"The label config is not valid XML ({error}).") from error
 
 
 def key_of_project(project: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
@@ -14,13 +15,15 @@ from earmark.features.extractor import EncodedSound
 from earmark.features.prefetch import Prefetch
 from earmark.head.examples import AnnotatedClip
 from earmark.labels.controls import Control
-from earmark.labelstudio.results import ReadResult, read_result
+from earmark.labelstudio.result_reader import ReadResult, read_result
 from earmark.prediction.predictor import sound_addresses
 from earmark.services import Services
 from earmark.store.models import Annotation, Project, Task
 from earmark.store.renames import Names
 
 log = structlog.get_logger(__name__)
+
+Value = TypeVar("Value")
 
 AWAITED = frozenset({"too_slow", "unreachable", "label_studio"})
 """Error reasons after which a sound is fetched again later."""
@@ -59,7 +62,7 @@ def load_annotated_sounds(
     sounds, awaited = _sounds(services, project, tasks, controls)
     annotated = [
         AnnotatedSound(
-            annotation, task, read_result(annotation.result, controls, names), sounds[task.task_id]
+            annotation, task, read_result(annotation.result, controls, names, task.data), sounds[task.task_id]
         )
         for annotation, task in annotations
     ]
@@ -74,7 +77,7 @@ def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Cont
     clips = []
     for annotated_sound in annotated:
         for data_key, sound in annotated_sound.sounds.items():
-            names = {control.name for control in controls if control.data_key == data_key}
+            heads = {control.name: control.head_name for control in controls if control.data_key == data_key}
             read = annotated_sound.read
             clips.append(
                 AnnotatedClip(
@@ -82,13 +85,19 @@ def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Cont
                     duration=sound.duration,
                     group=_recording_key(annotated_sound.task, sound),
                     weight=_weight(annotated_sound.annotation, annotated_sound.task),
-                    regions={name: regions for name, regions in read.regions.items() if name in names},
-                    tags={name: labels for name, labels in read.tags.items() if name in names},
-                    tag_weights={name: w for name, w in read.tag_weights.items() if name in names},
+                    regions=_by_head(heads, read.regions),
+                    tags=_by_head(heads, read.tags),
+                    tag_weights=_by_head(heads, read.tag_weights),
+                    open_tags=_by_head(heads, read.open_tags),
                     levels=sound.levels,
                 )
             )
     return clips
+
+
+def _by_head(heads: Mapping[str, str], values: Mapping[str, Value]) -> dict[str, Value]:
+    """Values of controls, by name, as values of their heads."""
+    return {heads[name]: value for name, value in values.items() if name in heads}
 
 
 def _weight(annotation: Annotation, task: Task) -> float:

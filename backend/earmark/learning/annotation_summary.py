@@ -56,19 +56,24 @@ def summarized(
 
 
 def _used(control: Control, annotated_sound: AnnotatedSound) -> set[str]:
-    if control.type.draws_regions:
-        return {label for region in annotated_sound.read.regions[control.name] for label in region.labels}
+    if not control.type.of_clip:
+        regions = annotated_sound.read.regions.get(control.name, ())
+        return {label for region in regions for label in region.labels}
     return set(annotated_sound.read.tags.get(control.name, ()))
 
 
 def _removed(control: Control, annotated_sound: AnnotatedSound, names: Mapping[str, str]) -> set[str]:
     """Labels of an annotation that the control does not have, under this name or a later one."""
-    labels_used: set[str] = set()
+    removed: set[str] = set()
     for item in annotated_sound.annotation.result:
         value = item.get("value")
-        if item.get("from_name") == control.name and isinstance(value, dict):
-            labels_used.update(control.type.read_labels(value))
-    return {label for label in labels_used if names.get(label, label) not in control.labels}
+        if item.get("from_name") == control.from_name and isinstance(value, dict):
+            removed.update(
+                control.type.joined(path)
+                for path in control.type.read_paths(value)
+                if not control.read_labels(control.type.value([path]), names)
+            )
+    return removed
 
 
 def _annotator_names(events: Sequence[Event]) -> dict[str, str]:

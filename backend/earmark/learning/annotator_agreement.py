@@ -115,7 +115,7 @@ def _differing_labels(control: Control, first: AnnotatedSound, second: Annotated
     if counts is None:
         return None
     common, marked = counts[..., 0] == 2, counts[..., 0] > 0
-    least = LEAST_COMMON if control.type.draws_regions else 1.0
+    least = 1.0 if control.type.of_clip else LEAST_COMMON
     agree = common.sum() >= least * marked.sum()
     columns = np.flatnonzero((common != marked).any(axis=0))
     return [] if agree else [control.labels[column] for column in columns]
@@ -135,11 +135,11 @@ def _alphas(control: Control, counts: NDArray[np.int64]) -> dict[str, float]:
 
 def _counts(control: Control, annotators: Sequence[AnnotatedSound]) -> NDArray[np.int64] | None:
     """Present and absent in each unit of one task ``[units, labels, 2]``; None for fewer than two."""
-    if control.type.draws_regions:
+    if not control.type.of_clip:
         sounds = [
             annotated_sound.sounds[control.data_key]
             for annotated_sound in annotators
-            if control.data_key in annotated_sound.sounds
+            if control.data_key in annotated_sound.sounds and control.name in annotated_sound.read.regions
         ]
         if len(sounds) < len(annotators):
             return None

@@ -19,7 +19,7 @@ from earmark.head.region_evidence import (
     RegionEvidence,
 )
 from earmark.head.windows import Pool
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
 from earmark.prediction.overlap import learn_overlap_factors
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.tag_agreement import shared_labels
@@ -48,6 +48,7 @@ def learn_cooccurrence(
     pool, frame_rate
         Of the encoder that the clips' frames come from.
     """
+    controls = learned_controls(controls)
     heads = [fitted.head, *fitted.folds]
     for control in controls:
         control_head = fitted.head.controls.get(control.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import Any
@@ -80,7 +80,9 @@ def region_correction(
     annotated: Iterable[Region], suggested: Iterable[Region], duration: float
 ) -> Correction:
     """Return one annotation's regions against what was suggested (``duration`` of the sound in seconds)."""
-    true, shown = events_of(annotated), events_of(suggested)
+    annotated = list(annotated)
+    true = events_of(annotated)
+    shown = events_of(region for region in suggested if not _is_undecided(region, annotated))
     onsets, offsets = ([round(error, 3) for error in errors] for errors in edge_errors(shown, true))
     return Correction(
         effort=region_effort(shown, true),
@@ -100,6 +102,33 @@ def tag_correction(control: Control, annotated: frozenset[str], suggested: froze
     """Return one annotation's tags against those that were suggested."""
     effort = tag_effort(suggested, annotated, control.type.exclusive)
     return Correction(effort=effort, by_hand=TICK * len(annotated), annotations=1)
+
+
+def region_tags_correction(
+    control: Control, annotated: Iterable[Region], suggested: Sequence[Region]
+) -> Correction:
+    """Return what was chosen for each region against what was suggested for the region there."""
+    total = Correction()
+    for region in annotated:
+        nearest = max(suggested, key=lambda other: _common(region, other), default=None)
+        labels = nearest.labels if nearest is not None and _common(region, nearest) > 0 else frozenset[str]()
+        total.add(tag_correction(control, region.labels, labels))
+    total.annotations = 1
+    return total
+
+
+def _is_undecided(suggested: Region, annotated: Iterable[Region]) -> bool:
+    """Whether a suggested region lies mostly in one of which the annotator left open what sounds there."""
+    seconds = suggested.end - suggested.start
+    return any(
+        region.is_open and not suggested.labels & region.absent and 2 * _common(suggested, region) > seconds
+        for region in annotated
+    )
+
+
+def _common(first: Region, second: Region) -> float:
+    """Return the seconds that both cover; negative where they are apart."""
+    return min(first.end, second.end) - max(first.start, second.start)
 
 
 def summed(corrections: Iterable[Correction]) -> Correction:

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from earmark.errors import HeadDamagedError
 from earmark.labels.controls import Control
-from earmark.labelstudio.results import ReadResult
 from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.prequential import Scorer
 from earmark.prediction.tag_agreement import linked_controls
@@ -34,16 +33,19 @@ def with_implicit_negatives(
     controls: tuple[Control, ...],
     names: Names,
     annotated: Sequence[AnnotatedSound],
+    alone: bool = True,
 ) -> list[AnnotatedSound]:
     """Read empty multiple choices as "none of these" where they mean that.
 
     The tags that were shown are determined once for each annotation and stored with it, so that the same
     annotations always give the same training data.
+
+    ``alone``: whether annotators have no controls on sound but these.
     """
     multiple = tuple(control for control in controls if control.type.may_be_empty)
     if not multiple:
         return list(annotated)
-    if len(multiple) == len(controls):
+    if alone and len(multiple) == len(controls):
         return [_all_empty(annotated_sound, multiple) for annotated_sound in annotated]
     # For the tags and the regions that set them: many annotations may be scored after the new version
     scorer = Scorer(services, key, linked_controls(controls, multiple), names)
@@ -53,7 +55,9 @@ def with_implicit_negatives(
         unanswered = [
             c
             for c in multiple
-            if c.name not in annotated_sound.read.tags and c.data_key in annotated_sound.sounds
+            if c.name not in annotated_sound.read.tags
+            and c.name not in annotated_sound.read.hidden
+            and c.data_key in annotated_sound.sounds
         ]
         if annotation.cleared is not None or not annotation.shown_at or not unanswered:
             continue
@@ -89,8 +93,11 @@ def _all_empty(annotated_sound: AnnotatedSound, multiple: Sequence[Control]) -> 
 
 
 def _with_empty_tags(annotated_sound: AnnotatedSound, names: Sequence[str]) -> AnnotatedSound:
-    added = {name: frozenset[str]() for name in names if name not in annotated_sound.read.tags}
-    read = ReadResult(
-        annotated_sound.read.regions, {**annotated_sound.read.tags, **added}, annotated_sound.read.tag_weights
+    answered = annotated_sound.read.tags.keys() | annotated_sound.read.hidden
+    added = {name: frozenset[str]() for name in names if name not in answered}
+    read = annotated_sound.read
+    return (
+        replace(annotated_sound, read=replace(read, tags={**read.tags, **added}))
+        if added
+        else annotated_sound
     )
-    return replace(annotated_sound, read=read) if added else annotated_sound

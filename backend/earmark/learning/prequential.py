@@ -16,14 +16,19 @@ import structlog
 from earmark.errors import HeadDamagedError
 from earmark.head.model import Head
 from earmark.labels.controls import Control
-from earmark.labelstudio.results import ReadResult, read_result
+from earmark.labelstudio.result_reader import ReadResult, read_result, visible_items
 from earmark.learning.annotated_clips import AnnotatedSound
-from earmark.learning.correction_figures import Correction, region_correction, tag_correction
+from earmark.learning.correction_figures import (
+    Correction,
+    region_correction,
+    region_tags_correction,
+    tag_correction,
+)
 from earmark.learning.segment_metrics import measure
 from earmark.learning.shown_results import confusions, is_changed, seconds_open, stored_result
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import predict_clip
-from earmark.prediction.predictor import result_items
+from earmark.prediction.predictor import result_items, task_controls
 from earmark.services import Services
 from earmark.store.models import PredictionScore, Version
 from earmark.store.registry import active_at
@@ -115,7 +120,7 @@ class Scorer:
         sent = annotated_sound.annotation.shown
         if sent is None:
             return Shown("computed", *self._predict(annotated_sound, annotated_sound.annotation.shown_at))
-        predicted = read_result(sent["result"], self._controls, self._names)
+        predicted = read_result(sent["result"], self._controls, self._names, annotated_sound.task.data)
         return Shown(sent["source"], sent["version"], predicted, {})
 
     def _predict(
@@ -126,13 +131,14 @@ class Scorer:
             version = active_at(session, self._key, self._services.encoder_identity(), time_shown)
         name = version.name if version else self._services.untrained_name()
         head = self._head(name, version)
-        items, probabilities = [], {}
+        items: list[dict[str, Any]] = []
+        probabilities: dict[str, dict[str, float]] = {}
         encoder = self._services.encoder()
         for data_key, sound in annotated_sound.sounds.items():
-            controls = tuple(control for control in self._controls if control.data_key == data_key)
+            controls = task_controls(self._controls, data_key, annotated_sound.task.data)
             if head is not None:
                 prediction = predict_clip(
-                    head,
+                    as_configured(head, controls, {}),
                     controls,
                     encoder.pool,
                     encoder.frame_rate,
@@ -142,7 +148,8 @@ class Scorer:
                 )
                 items += result_items(prediction, controls, sound.duration, seed="")
                 probabilities.update(prediction.probabilities)
-        return name, read_result(items, self._controls), probabilities
+        items = visible_items(items, self._controls)
+        return name, read_result(items, self._controls, data=annotated_sound.task.data), probabilities
 
     def _head(self, name: str, version: Version | None) -> Head | None:
         if name not in self._heads:
@@ -156,5 +163,7 @@ def _correction(control: Control, annotated_sound: AnnotatedSound, predicted: Re
     name, read = control.name, annotated_sound.read
     if control.type.draws_regions:
         duration = annotated_sound.sounds[control.data_key].duration
-        return region_correction(read.regions[name], predicted.regions[name], duration)
+        return region_correction(read.regions[name], predicted.regions.get(name, ()), duration)
+    if control.type.per_region:
+        return region_tags_correction(control, read.regions[name], predicted.regions.get(name, ()))
     return tag_correction(control, read.tags[name], predicted.tags.get(name, frozenset()))

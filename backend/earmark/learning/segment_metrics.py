@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from earmark.head.metrics import lwlrap
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
-from earmark.labelstudio.results import ReadResult
+from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.correction_figures import Correction
 
 SAME_SECONDS = 0.005
@@ -95,8 +95,10 @@ def measure(
     were shown, ``accepted``: how many of them were submitted unchanged. ``edges``: of regions whose label
     was found, the distances of shown onsets and offsets from the annotated ones, in seconds.
     """
-    if control.type.draws_regions:
-        return _regions(annotated.regions[control.name], predicted.regions[control.name])
+    if not control.type.of_clip:
+        if control.name not in annotated.regions:
+            return None
+        return _regions(annotated.regions[control.name], predicted.regions.get(control.name, ()))
     if control.name not in annotated.tags:
         return None
     true_tags, shown_tags = annotated.tags[control.name], predicted.tags.get(control.name, frozenset())
@@ -127,7 +129,7 @@ def _regions(annotated: Sequence[Region], predicted: Sequence[Region]) -> dict[s
     labels = sorted(frozenset().union(*(r.labels for r in (*annotated, *predicted))))
     seconds = np.diff(edges)
     true, shown = (_presence(regions, edges, labels) for regions in (annotated, predicted))
-    missed, extra = true & ~shown, shown & ~true
+    missed, extra = true & ~shown, shown & ~true & ~_left_open(annotated, edges, labels)
     sums = seconds @ (true & shown), seconds @ missed, seconds @ extra
     return {
         "labels": {label: _parts(*parts) for label, *parts in zip(labels, *sums, strict=True)},
@@ -169,6 +171,18 @@ def _presence(
         first, last = np.searchsorted(edges, (region.start, region.end))
         sounding[first:last, [labels.index(label) for label in region.labels]] = True
     return sounding
+
+
+def _left_open(
+    regions: Sequence[Region], edges: NDArray[np.float64], labels: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Labels of which annotated regions say nothing, between neighbouring edges: as `_presence`."""
+    is_open = np.zeros((max(0, len(edges) - 1), len(labels)), dtype=bool)
+    for region in regions:
+        first, last = np.searchsorted(edges, (region.start, region.end))
+        columns = [column for column, label in enumerate(labels) if label not in region.absent]
+        is_open[first:last, columns if region.is_open else []] = True
+    return is_open
 
 
 def _parts(found: float, missed: float, extra: float) -> Parts:

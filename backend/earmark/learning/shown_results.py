@@ -7,7 +7,7 @@ from typing import Any
 
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
-from earmark.labelstudio.results import ReadResult
+from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.segment_metrics import SAME_SECONDS
 from earmark.store.models import Annotation
 
@@ -56,9 +56,9 @@ def confusions(
     Regions count by seconds in which the one label was missed and the other extra, tags by number.
     """
     pairs: dict[tuple[str, str], float] = {}
-    if control.type.draws_regions:
-        for truth in annotated.regions[control.name]:
-            for guess in predicted.regions[control.name]:
+    if not control.type.of_clip:
+        for truth in annotated.regions.get(control.name, ()):
+            for guess in predicted.regions.get(control.name, ()):
                 seconds = min(truth.end, guess.end) - max(truth.start, guess.start)
                 if seconds > 0 and not truth.labels & guess.labels:
                     _count(pairs, truth, guess, seconds)

@@ -16,7 +16,7 @@ from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip
 from earmark.head.regression_check import BLOCKS, LARGE_DROP, MIN_RECORDINGS, Comparison, is_clear_drop
 from earmark.head.windows import Pool
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
 from earmark.labels.region import Region
 from earmark.learning.correction_figures import (
     Correction,
@@ -89,6 +89,7 @@ def out_of_fold_corrections(
     Of at most `MOST_CLIPS` clips, evenly spread, and `MOST_SECONDS`; clips without such a head are left out.
     """
     corrections: dict[str, dict[int, Correction]] = {}
+    controls = learned_controls(controls)
     for position in evenly_spread(clips):
         clip, head = clips[position], fitted.out_of_fold_head(clips[position].group)
         if head is None:
@@ -99,7 +100,7 @@ def out_of_fold_corrections(
         found = predict_clip(head, same_sound, pool, frame_rate, clip.frames, clip.duration, clip.levels)
         for control in same_sound:
             name = control.name
-            if name not in head.controls:
+            if name not in head.controls or control.type.per_region:
                 continue
             if name in clip.regions:
                 regions = [

@@ -15,7 +15,8 @@ from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
 from earmark.labels.config_changes import current_label_names
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.control import Control, with_options
+from earmark.labels.controls import parse_label_config, read_label_config
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.cooccurrence import learn_cooccurrence
@@ -72,8 +73,11 @@ def load_training_set(services: Services, project: Project) -> TrainingSet:
     with services.database.read() as session:
         annotations = live_annotations(session, project.key)
         names = current_label_names(session, project.key, controls)
+    controls = with_options(controls, (task.data for _, task in annotations))
+    config = read_label_config(project.label_config)
+    alone = not config.left_alone and not config.judges
     annotated, awaited = load_annotated_sounds(services, project, controls, names, annotations)
-    annotated = with_implicit_negatives(services, project.key, controls, names, annotated)
+    annotated = with_implicit_negatives(services, project.key, controls, names, annotated, alone)
     return TrainingSet(controls, names, annotated, annotated_clips(annotated, controls), awaited)
 
 

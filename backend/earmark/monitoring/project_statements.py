@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from earmark.encoders.background_fetch import awaited_weights
+from earmark.errors import LabelConfigError
 from earmark.jobs.dispatcher import is_due
+from earmark.labels.controls import read_label_config
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
 from earmark.store.events import PendingWork
@@ -42,6 +44,7 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
         *_waiting(state, settings, now),
         *_training(state),
         *_labels(state),
+        *_left_alone(state),
         *_renames(state),
         *_disagreements(state),
     ]
@@ -133,6 +136,29 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
                 f"{_count(sum(gone.values()), 'use')} that nothing is learnt from."
             )
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
+
+
+def _left_alone(state: ProjectState) -> Iterator[Statement]:
+    """Yield the controls on sound that are not learned, and those that judge regions."""
+    try:
+        config = read_label_config(state.project.label_config)
+    except LabelConfigError:
+        return  # trainings, predictions and the doctor report it
+    for left in config.left_alone:
+        text = f"“{left.name}” ({left.tag}) is neither learned nor predicted: {left.reason}."
+        yield Statement("labels", "note", text)
+    for judge in config.judges:
+        if judge.role == "doubt":
+            text = f"“{judge.name}”: it may judge the label of a region, or ask about its sound."
+            remedy = (
+                'Until its tag says earmark_role="verdict" or earmark_role="label", regions that it denies '
+                "teach nothing about their label."
+            )
+            yield Statement("labels", "note", text, remedy)
+        else:
+            what = "says whether a region's label is right" if judge.role == "verdict" else "corrects it"
+            text = f"“{judge.name}” {what}: it is learned from and not predicted."
+            yield Statement("labels", "fine", text)
 
 
 def _renames(state: ProjectState) -> Iterator[Statement]:

@@ -11,7 +11,7 @@ import structlog
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.errors import EarmarkError, LabelConfigError, RegionError
 from earmark.head.windows import frames_between
-from earmark.labels.controls import Control, several_labels, suggestion_tools
+from earmark.labels.controls import Control, suggestion_tools
 from earmark.prediction.drawn_regions import DrawnRegion, drawn_regions
 from earmark.prediction.edge_refinement import DRAWN_REACH_SECONDS, EdgeRefiner
 from earmark.prediction.predictor import Model, Predictions, Predictor, sound_address
@@ -130,12 +130,11 @@ class Assistant:
 
     def _item(self, model: Model, task: object, context: object, deadline: Deadline) -> dict[str, Any]:
         results, scores = [], []
-        several = several_labels(model.label_config)
         tools = suggestion_tools(model.label_config)
         for region in drawn_regions(context, task, model.controls, tools):
             suggestion = self._suggestion(model, task, region.control, region.start, region.end, deadline)
             if suggestion and suggestion.labels:
-                results.append(_result(region, suggestion, region.control.name in several))
+                results.append(_result(region, suggestion))
                 scores.append(suggestion.labels[0][1])
         return {"score": round(min(scores, default=0.0), 6), "result": results}
 
@@ -149,7 +148,7 @@ class Assistant:
         deadline: Deadline,
     ) -> Suggestion | None:
         """Return labels and edges; None where the head has no such control, or the sound ends before."""
-        fitted = model.head.controls.get(control.name) if model.head else None
+        fitted = model.head.controls.get(control.head_name) if model.head else None
         if model.head is None or fitted is None or fitted.type is not control.type:
             return None
         address, access = (
@@ -186,27 +185,24 @@ def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> 
     return tuple(pair for pair in ranked[:1] if pair[1] > 1 / (len(probabilities) + 1))
 
 
-def _result(region: DrawnRegion, suggestion: Suggestion, several: bool) -> dict[str, Any]:
+def _result(region: DrawnRegion, suggestion: Suggestion) -> dict[str, Any]:
     """Return the result item that replaces a region in the editor, which matches it by id.
 
     ``origin`` marks the region as answered in the next context. The editor restores a label that the
     annotator chose, so its region counts as changed by hand.
     """
     control, (label, score) = region.control, suggestion.labels[0]
-    labels = [name for name, _ in suggestion.labels] if several else [label]
-    item = {
+    labels = [name for name, _ in suggestion.labels] if control.several else [label]
+    item: dict[str, Any] = {
         "id": region.id,
-        "from_name": control.name,
+        "from_name": control.from_name,
         "to_name": control.to_name,
         "type": control.result_type,
         "original_length": round(suggestion.duration, 6),
         "origin": "prediction-changed" if region.labels else "prediction",
-        "value": {
-            "start": round(suggestion.start, 6),
-            "end": round(suggestion.end, 6),
-            "channel": region.channel,
-            control.result_type: labels,
-        },
+        "value": {**control.span_value(suggestion.start, suggestion.end), **control.value(labels)},
     }
+    if "channel" in item["value"]:
+        item["value"]["channel"] = region.channel
     # The editor would show another label's score beside the annotator's own
     return {**item, "score": round(score, 6)} if not region.labels or label in region.labels else item

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from earmark.labels.controls import Control
-from earmark.labelstudio.results import read_span
 
 MOST_REGIONS = 100
 """Maximum number of regions answered in a request."""
@@ -54,7 +53,7 @@ def drawn_regions(
     tools
         Names of its suggestion tools.
     """
-    labelling = {control.name: control for control in controls if control.type.draws_regions}
+    labelling = {control.from_name: control for control in controls if control.type.draws_regions}
     items = context.get("result") if isinstance(context, dict) else None
     grouped: dict[str, list[dict[str, Any]]] = {}
     for item in items if isinstance(items, list) else []:
@@ -88,12 +87,11 @@ def _region(
         if item_control is None:
             continue
         control = control or item_control
-        span = span or read_span(value)
+        span = span or item_control.read_span(value)
         if type(value.get("channel")) is int:
             channel = value["channel"] if 0 <= value["channel"] < 2**15 else 0
-        chosen = value.get("labels")
-        if name not in tools and isinstance(chosen, list):
-            labels |= {label for label in chosen if isinstance(label, str)}
+        if name not in tools:
+            labels |= set(item_control.type.read_labels(value))
     if control is None or span is None or (marked and labels):
         return None
     return DrawnRegion(region_id, control, *span, channel, labels)

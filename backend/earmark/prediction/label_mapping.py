@@ -8,7 +8,7 @@ from dataclasses import replace
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import NONE_OF_THESE
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
 from earmark.store.renames import Names
 
 
@@ -23,13 +23,15 @@ def as_configured(head: Head, controls: Sequence[Control], names: Names) -> Head
     names
         For each control, the current name of each renamed label.
     """
-    by_name = {control.name: control for control in controls}
+    by_name = {control.head_name: control for control in learned_controls(controls)}
     changed = {}
     for name, fitted in head.controls.items():
         control = by_name.get(name)
         if control is None or control.type is not fitted.type:
             continue
-        configured = _configured(fitted, control.labels, names.get(name, {}))
+        # Labels that tasks' data holds are known for each task alone
+        labels = fitted.labels if control.options else control.labels
+        configured = _configured(fitted, labels, names.get(name, {}))
         if configured is not None:
             changed[name] = configured
     if changed.keys() == head.controls.keys() and all(changed[n] is head.controls[n] for n in changed):

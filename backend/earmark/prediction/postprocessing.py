@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
-from earmark.head.windows import Pool, pool_windows, window_length, window_starts
-from earmark.labels.controls import Control
+from earmark.head.windows import Pool, frames_between, pool_windows, window_length, window_starts
+from earmark.labels.control import Control
 from earmark.prediction.edge_refinement import EdgeRefiner
 from earmark.prediction.overlap import runs, suppress_overlaps
 from earmark.prediction.tag_agreement import (
@@ -50,6 +50,15 @@ class DetectedRegion:
 
 
 @dataclass(frozen=True)
+class RegionTags:
+    """What a control for each region says of one: labels with their probability, likeliest first."""
+
+    control: str
+    region: DetectedRegion
+    tags: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class ClipPrediction:
     """Prediction of one recording, consistent across controls.
 
@@ -64,6 +73,7 @@ class ClipPrediction:
     tags: dict[str, tuple[tuple[str, float], ...]]
     probabilities: dict[str, dict[str, float]]
     score: float
+    region_tags: tuple[RegionTags, ...] = ()
 
 
 def predict_clip(
@@ -96,9 +106,11 @@ def predict_clip(
     probabilities: dict[str, dict[str, float]] = {}
     heads = [
         (control, fitted)
-        for control, fitted in ((control, head.controls.get(control.name)) for control in controls)
+        for control, fitted in ((control, _fitted(head, control)) for control in controls)
         if fitted is not None and fitted.type is control.type and set(fitted.labels) & set(control.labels)
     ]
+    per_region = [pair for pair in heads if pair[0].type.per_region]
+    heads = [pair for pair in heads if not pair[0].type.per_region]
     outputs = _probabilities([fitted for _, fitted in heads], pool, frame_rate, frames)
     tag_probabilities = [
         TagProbabilities(control, fitted, _by_label(control, fitted, output[0]))
@@ -126,7 +138,49 @@ def predict_clip(
     ]
     regions.sort(key=lambda region: (region.start, region.end, region.control, region.label))
     score = float(np.clip(np.mean(certainties), 0.0, 1.0)) if certainties else 0.0
-    return ClipPrediction(tuple(regions), tags, probabilities, score)
+    region_tags = _all_region_tags(per_region, controls, regions, pool, frame_rate, frames)
+    return ClipPrediction(tuple(regions), tags, probabilities, score, tuple(region_tags))
+
+
+def _fitted(head: Head, control: Control) -> ControlHead | None:
+    """Return a control's head, with the threshold that the label config sets, if it does."""
+    fitted = head.controls.get(control.head_name)
+    if fitted is None or control.threshold is None:
+        return fitted
+    return replace(fitted, thresholds=np.full_like(fitted.thresholds, control.threshold))
+
+
+def _all_region_tags(
+    heads: Sequence[tuple[Control, ControlHead]],
+    controls: Sequence[Control],
+    regions: Sequence[DetectedRegion],
+    pool: Pool,
+    frame_rate: float,
+    frames: NDArray[np.floating[Any]],
+) -> list[RegionTags]:
+    """Return the labels of each region, from the region's own stretch, for the controls that it may have."""
+    if not heads:
+        return []
+    by_name = {control.name: control for control in controls}
+    region_tags = []
+    for region in regions:
+        drawing = by_name[region.control]
+        names = frozenset({region.label, drawing.shown.get(region.label, region.label)})
+        admitting = [
+            (control, fitted)
+            for control, fitted in heads
+            if control.to_name == drawing.to_name
+            and all(condition.admits(drawing.from_name, names) for condition in control.conditions)
+        ]
+        if not admitting:
+            continue
+        first, last = frames_between(region.start, region.end, frame_rate, len(frames))
+        embedding = pool(frames[first:last])[None]
+        for control, fitted in admitting:
+            tags, _ = _tags(control, fitted, fitted.probabilities(embedding)[0], ())
+            if tags:
+                region_tags.append(RegionTags(control.name, region, tags))
+    return region_tags
 
 
 def _regions(
@@ -160,6 +214,7 @@ def _regions(
         DetectedRegion(control.name, *span, labels[column], float(curves[first:last, column].mean()))
         for column, first, last in stretches
         if (span := span_seconds(first, last, len(curves), frame_rate, duration))
+        and curves[first:last, column].mean() >= (control.threshold or 0.0)
     ]
     return detected, dict(zip(labels, curves.max(axis=0).tolist(), strict=True))
 
@@ -179,15 +234,20 @@ def _tags(
     labels, by_column = [fitted.labels[column] for column in columns], clip[columns]
     probs = _by_label(control, fitted, clip)
     if control.type.exclusive:
-        likeliest = int(by_column.argmax())
-        clear = _above_chance(control, fitted, by_column)[likeliest]
+        likeliest = control.type.likeliest(by_column)
+        clear = _above_chance(control, fitted, by_column).any()
         probs, choice = agreed_choice(control, fitted, probs, labels[likeliest] if clear else None, regions)
         return ((choice, probs[choice]),) if choice is not None else (), probs
     thresholds = dict(zip(labels, fitted.thresholds[columns].tolist(), strict=True))
     probs, ticked = agreed_tags(control, fitted, probs, thresholds, regions)
-    shown = [
-        (label, value) for label, value in probs.items() if label in ticked or value >= thresholds[label]
-    ]
+    # What is likely includes what is above it
+    for label in list(probs):
+        for above in control.with_ancestors([label]) & probs.keys():
+            probs[above] = max(probs[above], probs[label])
+    labels_shown = control.with_ancestors(
+        label for label, value in probs.items() if label in ticked or value >= thresholds[label]
+    )
+    shown = [(label, value) for label, value in probs.items() if label in labels_shown]
     return tuple(sorted(shown, key=lambda tag: -tag[1])), probs
 
 
@@ -291,5 +351,5 @@ def _above_chance(
     label gives it a probability of 1, which is no evidence.
     """
     chance = 1 / len(control.labels)
-    floor = chance + CHOICE_MARGIN * (1 - chance)
+    floor = chance + CHOICE_MARGIN * (1 - chance) if control.threshold is None else control.threshold
     return (probabilities >= floor) & (len(fitted.labels) > 1)

@@ -22,7 +22,9 @@ from earmark.features.prefetch import Prefetch
 from earmark.head.model import Head
 from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
-from earmark.labelstudio.results import choices_item, region_item
+from earmark.labels.task_values import resolve_address
+from earmark.labelstudio.result_reader import visible_items
+from earmark.labelstudio.results import choices_item, region_choices_item, region_item
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import ClipPrediction, predict_clip
 from earmark.services import Services
@@ -212,15 +214,18 @@ class Predictor:
         results: list[dict[str, Any]] = []
         probabilities: dict[str, dict[str, float]] = {}
         scores = []
-        for data_key in dict.fromkeys(control.data_key for control in controls):
-            same_sound = tuple(control for control in controls if control.data_key == data_key)
+        data = task.get("data") if isinstance(task, dict) else None
+        addresses = sound_addresses(task, controls)
+        required = [control.data_key for control in controls if not control.optional]
+        for data_key in dict.fromkeys([*required, *addresses] or [c.data_key for c in controls]):
+            same_sound = task_controls(controls, data_key, data)
             address, encoder = sound_address(task, data_key), self._services.encoder()
             with self._services.faults_of(address, project.key if project else None, _stored_id(task)):
                 located = prefetch.locate(address)
                 with self._services.compute_slot(deadline):
                     sound = self._services.extractor().extract(located, address, deadline)
                     prediction = predict_clip(
-                        head,
+                        as_configured(head, same_sound, {}),
                         same_sound,
                         encoder.pool,
                         encoder.frame_rate,
@@ -231,6 +236,7 @@ class Predictor:
             results += result_items(prediction, same_sound, sound.duration, seed=f"{_task_id(task)}")
             probabilities.update(prediction.probabilities)
             scores.append(prediction.score)
+        results = visible_items(results, controls)
         item = {"score": min(scores), "result": results, "probabilities": probabilities}
         if not is_finite(item):
             raise NotFiniteError(
@@ -263,14 +269,18 @@ def sound_address(task: object, data_key: str) -> str:
     TaskError
         The task has no such field, or no text in it.
     """
-    data = task.get("data") if isinstance(task, dict) else None
-    address = data.get(data_key) if isinstance(data, dict) else None
-    if not isinstance(address, str) or not address.strip():
+    address = resolve_address(task.get("data") if isinstance(task, dict) else None, data_key)
+    if not address:
         raise TaskError(
             f"The task's data has no address of a sound under '{data_key}': "
             "import it with that field, or change the Audio tag's value."
         )
-    return address.strip()
+    return address
+
+
+def task_controls(controls: Sequence[Control], data_key: str, data: object) -> tuple[Control, ...]:
+    """Return the controls of one sound as a task with this data shows them."""
+    return tuple(control.for_task(data) for control in controls if control.data_key == data_key)
 
 
 def result_items(
@@ -278,14 +288,20 @@ def result_items(
 ) -> list[dict[str, Any]]:
     """Return a prediction in Label Studio's format; ``seed`` makes item ids differ between tasks."""
     by_name = {control.name: control for control in controls}
-    items = [
-        region_item(by_name[r.control], r.start, r.end, r.label, r.score, duration, seed)
-        for r in prediction.regions
-    ]
+    items = []
+    for r in prediction.regions:
+        item = region_item(by_name[r.control], r.start, r.end, r.label, r.score, duration, seed)
+        items.append(item)
+        items += [
+            region_choices_item(by_name[each.control], by_name[r.control], item, each.tags)
+            for each in prediction.region_tags
+            if each.region is r and by_name[each.control].value([label for label, _ in each.tags])
+        ]
     for name, tags in prediction.tags.items():
         if tags:
             labels = [label for label, _ in tags]
-            items.append(choices_item(by_name[name], labels, min(score for _, score in tags), seed))
+            if by_name[name].value(labels):
+                items.append(choices_item(by_name[name], labels, min(score for _, score in tags), seed))
     return items
 
 

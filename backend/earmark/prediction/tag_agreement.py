@@ -54,7 +54,7 @@ def shared_labels(regions: Control, tags: Control) -> dict[str, str]:
 
     Compares names in results and names that the interface shows, case-insensitively.
     """
-    if not regions.type.draws_regions or tags.type.draws_regions or regions.to_name != tags.to_name:
+    if not regions.type.draws_regions or not tags.type.of_clip or regions.to_name != tags.to_name:
         return {}
     by_name: dict[str, str] = {}
     for tag in tags.labels:
@@ -87,7 +87,7 @@ def doubted_labels(regions: Control, tags: Sequence[TagProbabilities]) -> frozen
     """
     doubted = set()
     for prediction in tags:
-        evidence, places = _evidence(prediction.fitted, regions.name), _indices(prediction.fitted)
+        evidence, places = _evidence(prediction.fitted, regions.head_name), _indices(prediction.fitted)
         for label, tag in shared_labels(regions, prediction.control).items():
             if tag in prediction.probabilities:
                 figures = _figures(evidence, places[tag])
@@ -124,7 +124,7 @@ def agreed_tags(
     ticked: set[str] = set()
     ratios: dict[str, float] = {}
     for predicted in region_predictions:
-        evidence, places = _evidence(fitted, predicted.control.name), _indices(fitted)
+        evidence, places = _evidence(fitted, predicted.control.head_name), _indices(fitted)
         for label, tag in shared_labels(predicted.control, control).items():
             if label not in predicted.learned:
                 continue
@@ -159,7 +159,7 @@ def agreed_choice(
     """
     strengths: dict[str, float] = {}
     for predicted in region_predictions:
-        evidence, places = _evidence(fitted, predicted.control.name), _indices(fitted)
+        evidence, places = _evidence(fitted, predicted.control.head_name), _indices(fitted)
         for label, tag in shared_labels(predicted.control, control).items():
             agreed = _figures(evidence, places.get(tag)).agreed >= AGREED_SHARE
             if agreed and label in predicted.strengths:

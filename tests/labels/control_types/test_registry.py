@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import fromstring
-
 import numpy as np
 import pytest
 
+from earmark.labels.config_tree import parse_tree
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
@@ -31,13 +30,16 @@ def test_the_names_that_heads_store_stay_readable() -> None:
     ],
 )
 def test_tags_have_types(tag: str, control_type: ControlType | None) -> None:
-    assert type_of_tag(fromstring(tag)) is control_type
+    assert type_of_tag(parse_tree(tag)) is control_type
 
 
 @pytest.mark.parametrize("control_type", CONTROL_TYPES.values())
 def test_labels_are_read_as_they_are_written(control_type: ControlType) -> None:
-    assert control_type.read_labels(control_type.value(["a", "b"])) == ["a", "b"]
-    for invalid in ({}, {control_type.result_type: "a"}, {control_type.result_type: [1, None]}):
+    written = control_type.value([("3",), ("4",)])
+    assert control_type.read_paths(written) == (
+        [("3",)] if control_type.result_type == "rating" else [("3",), ("4",)]
+    )
+    for invalid in ({}, {control_type.result_type: "a"}, {control_type.result_type: [1, None, [], [2]]}):
         assert control_type.read_labels(invalid) == []
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element
-
+from earmark.labels.config_tree import Tag
 from earmark.labels.control_types.base import ControlType
 
 
@@ -15,9 +14,9 @@ class Labels(ControlType):
     draws_regions = True
 
     @classmethod
-    def of_tag(cls, tag: Element) -> ControlType | None:
+    def of_tag(cls, tag: Tag) -> ControlType | None:
         """Return the type of a ``Labels`` tag."""
-        return REGION_LABELS if tag.tag == "Labels" else None
+        return REGION_LABELS if tag.name == "labels" else None
 
 
 REGION_LABELS = Labels("regions")

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element
-
+from earmark.labels.config_tree import Tag
+from earmark.labels.control_types import choices, labels, rating, taxonomy, timeline_labels
 from earmark.labels.control_types.base import ControlType
-from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE, Choices
-from earmark.labels.control_types.labels import REGION_LABELS, Labels
 
-TAG_CLASSES: tuple[type[ControlType], ...] = (Labels, Choices)
-CONTROL_TYPES = {
-    control_type.name: control_type for control_type in (REGION_LABELS, SINGLE_CHOICE, MULTIPLE_CHOICE)
+_MODULES = (labels, timeline_labels, choices, taxonomy, rating)
+
+TAG_CLASSES: tuple[type[ControlType], ...] = (
+    labels.Labels,
+    timeline_labels.TimelineLabels,
+    choices.Choices,
+    taxonomy.Taxonomy,
+    rating.Rating,
+)
+CONTROL_TYPES: dict[str, ControlType] = {
+    value.name: value
+    for module in _MODULES
+    for value in vars(module).values()
+    if isinstance(value, ControlType)
 }
 
 
-def type_of_tag(tag: Element) -> ControlType | None:
+def type_of_tag(tag: Tag) -> ControlType | None:
     """Return the type of a control tag; None where no class takes it."""
     types = (tag_class.of_tag(tag) for tag_class in TAG_CLASSES)
     return next((control_type for control_type in types if control_type is not None), None)

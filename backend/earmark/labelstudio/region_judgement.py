@@ -1,0 +1,49 @@
+"""Judged regions: what a verdict or a correction makes of a region's label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from earmark.labels.control import Control
+from earmark.labels.region import Region
+
+
+def judged_region(region: Region, control: Control, values: Mapping[str, Sequence[str]]) -> Region:
+    """Return a region as its annotator judged it.
+
+    A corrected region carries the new label and denies the old one; if the control has no such label, it
+    only denies the old one. An incorrect region denies its label, and an unsure one says nothing.
+
+    Parameters
+    ----------
+    values
+        What was chosen for the region, by name of the per-region control.
+    """
+    verdicts: dict[str, set[str]] = {"verdict": set(), "doubt": set()}
+    corrected: list[str] = []
+    for judge in control.judges:
+        if judge.role == "correction":
+            corrected += values.get(judge.name, ())
+        elif said := judge.verdict(values.get(judge.name, ())):
+            verdicts[judge.role].add(said)
+    verdict = verdicts["verdict"]
+    if corrected:
+        labels = control.read_labels({control.result_type: corrected}, _by_shown(control))
+        if labels == region.labels:
+            return replace(region, weight=1.0)
+        if "right" in verdict:
+            return replace(region, labels=frozenset(), is_open=True)  # the two contradict each other
+        return Region(region.start, region.end, labels, 1.0, region.labels - labels, not labels)
+    if verdict == {"wrong"}:
+        return Region(region.start, region.end, frozenset(), 1.0, region.labels, True)
+    if verdict == {"right"}:
+        return replace(region, weight=1.0)
+    if verdict or verdicts["doubt"]:
+        return replace(region, labels=frozenset(), is_open=True)
+    return region
+
+
+def _by_shown(control: Control) -> dict[str, str]:
+    """Labels by the text that the interface shows for them, which a correction may spell out."""
+    return {text: label for label, text in control.shown.items()}

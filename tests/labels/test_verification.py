@@ -1,0 +1,56 @@
+"""Controls that judge regions: which ones do, and which only look like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from earmark.labels.config_tree import parse_tree
+from earmark.labels.verification import Judge, judges_of
+
+
+def judge(attributes: str, *choices: str, before: str = "") -> Judge | None:
+    inner = "".join(f'<Choice value="{choice}"/>' for choice in choices)
+    root = parse_tree(f'<View>{before}<Choices perRegion="true" {attributes}>{inner}</Choices></View>')
+    judges = judges_of([tag for tag in root.walk() if tag.name == "choices"], frozenset({"Dog", "Cat"}))
+    return judges[0] if judges else None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "choices", "role"),
+    [
+        ('name="q"', ("Correct", "Incorrect"), "verdict"),
+        ('name="q"', ("correct", "wrong", "not sure"), "verdict"),
+        ('name="q"', ("Correct", "Incorrect", "Too noisy"), "verdict"),
+        ('name="q"', ("True_positive", "False-positive"), "verdict"),
+        ('name="verified"', ("Yes", "No", "Maybe"), "verdict"),
+        ('name="q"', ("Yes", "No"), "doubt"),
+        ('name="q" earmark_role="verdict"', ("Yes", "No"), "verdict"),
+        ('name="verified" earmark_role="label"', ("Yes", "No"), None),
+        ('name="quality"', ("Good", "Fair", "Poor"), None),
+        ('name="quality"', ("Good", "Bad"), None),
+        ('name="corrected"', ("Dog", "other"), "correction"),
+        ('name="caller"', ("Dog", "Cat"), None),
+        ('name="caller" earmark_role="correction"', ("Dog", "Cat"), "correction"),
+    ],
+)
+def test_judges_are_recognised(attributes: str, choices: tuple[str, ...], role: str | None) -> None:
+    judged = judge(attributes, *choices)
+    assert (judged and judged.role) == role
+
+
+def test_the_question_before_it_counts() -> None:
+    judged = judge('name="q"', "Yes", "No", before='<Header value="Is the label right?"/>')
+    assert judged is not None
+    assert judged.role == "verdict"
+
+
+def test_verdicts_contradict_each_other() -> None:
+    judged = judge('name="q"', "Correct", "Incorrect", "Unsure")
+    assert judged is not None
+    assert [judged.verdict(values) for values in (["Correct"], ["Incorrect"], ["Unsure"], [])] == [
+        "right",
+        "wrong",
+        "unsure",
+        None,
+    ]
+    assert judged.verdict(["Correct", "Incorrect"]) == "unsure"
