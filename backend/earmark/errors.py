@@ -77,6 +77,12 @@ class SoundUnreadableError(EarmarkError):
     reason = "unreadable"
 
 
+class NoSoundTrackError(SoundUnreadableError):
+    """A video holds no sound."""
+
+    reason = "no_sound_track"
+
+
 class WeightsError(EarmarkError):
     """The encoder's weights are missing, damaged or cannot be fetched."""
 

@@ -46,7 +46,7 @@ def test_unreadable_files_are_told_apart(
     good = write_sound(tmp_path / "good.flac", seconds=2)
     (tmp_path / "junk.wav").write_bytes(b"junk")
     (tmp_path / "empty.wav").touch()
-    (tmp_path / "cut.flac").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    (tmp_path / "cut.flac").write_bytes(good.read_bytes()[:60])
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     odd = os.fsdecode(b"odd-\xff.wav")
     names = ("good.flac", "junk.wav", "empty.wav", "cut.flac", "gone.wav", "loop.wav", odd)
@@ -57,6 +57,26 @@ def test_unreadable_files_are_told_apart(
     assert all(result.facts is None and result.why for result in [*results[1:], outside])
     assert "UTF-8" in results[-1].why
     assert "audio-dir" in outside.why
+
+
+def test_a_file_that_is_shorter_than_its_header_is_used_and_said(
+    tmp_path: Path, settings: Settings, write_sound: Callable[..., Path]
+) -> None:
+    path = write_sound(tmp_path / "cut.flac", seconds=2)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    checked = Checker(settings).check(Listed(path, "cut.flac"))
+    assert checked.facts is not None
+    assert checked.facts.duration < 1.5
+    verdict = judge([checked], Rules())[0]
+    assert verdict.accepted
+    assert [kind for kind, _ in verdict.faults] == ["header"]
+    assert "2.0 s" in verdict.why
+
+
+def test_channels_that_cancel_out_are_not_silent(tmp_path: Path) -> None:
+    left = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left], axis=1), 8000)
+    assert read_facts(tmp_path / "a.wav", "a.wav").peak_dbfs > -10
 
 
 def test_unchanged_files_are_not_heard_again(
@@ -146,7 +166,7 @@ def test_a_file_that_kills_the_decoder_is_left_out_alone(
 
 def checked(name: str, digest: str = "", **known: float) -> Checked:
     facts = {"duration": 1.0, "peak_dbfs": -10.0, "clipped": 0.0} | known
-    return Checked(Listed(Path(name), name), Facts(digest or name, 1, sample_rate=8000, channels=1, **facts))
+    return Checked(Listed(Path(name), name), Facts(digest or name, 1, sample_rate=8000, channels=1, **facts))  # type: ignore[arg-type]
 
 
 def test_what_stays_out_and_what_is_accepted() -> None:

@@ -1,40 +1,139 @@
-"""Streaming audio decoder to mono float32: libsndfile, or FFmpeg (PyAV) for what it cannot read."""
+"""Streaming audio decoder to mono float32, in step with what a browser plays.
+
+Uncompressed formats go to libsndfile, all others to FFmpeg (PyAV), and what one of them does not read or
+breaks off to the other.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
-import soundfile
+import structlog
 from numpy.typing import NDArray
 
-from earmark.audio.faults import HIGHEST_RATE, LOWEST_RATE, checked_rate, damaged, no_samples, not_sound
-from earmark.audio.resampling import finite, resample_blocks
+from earmark.audio.channels import Downmix
+from earmark.audio.decoder import Blocks, Decoder
+from earmark.audio.faults import checked_rate
+from earmark.audio.ffmpeg_decoder import FfmpegDecoder
+from earmark.audio.resampling import resample_blocks
+from earmark.audio.soundfile_decoder import SoundfileDecoder
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
 
 BLOCK_SECONDS = 10.0
 """Length of a decoded block; bounds memory, does not change the samples."""
+HEADER_TOLERANCE_SECONDS = 0.1
+"""A header whose duration differs by more from what was decoded is reported."""
 
-_Blocks = Generator[NDArray[np.float32], None, None]
-_AV_FAULTS = (av.FFmpegError, ValueError, NotImplementedError)
+_COMPRESSED_MAGIC = (b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class SoundInfo:
-    """Format of a sound file, from its header or, where that is incomplete, from decoding it."""
+    """Format of a sound file, from its header or, where that is not reliable, from its packets."""
 
     sample_rate: int
     channels: int
     duration_seconds: float
 
 
+class Decoding:
+    """A sound being decoded: its format, its blocks, and then what was found.
+
+    Attributes
+    ----------
+    rate
+        Samples per second of its blocks.
+    channels
+        Of the file.
+    header_seconds
+        Duration by the header; None where it tells none.
+    seconds
+        Decoded so far, with inserted silence.
+    inserted_seconds
+        Silence inserted so far for late starts, gaps in time stamps, and damage.
+    """
+
+    def __init__(self, path: Path, shown: str, channel: int | None) -> None:
+        self._path, self._shown, self._channel = path, shown, channel
+        self._decoder, self._other = _open(path, shown)
+        self.rate, self.channels = self._decoder.rate, self._decoder.channels
+        self.header_seconds = self._decoder.header_seconds
+        self.seconds = 0.0
+        self.inserted_seconds = 0.0
+        try:
+            checked_rate(self.rate, shown)
+        except SoundUnreadableError:
+            self._decoder.close()
+            raise
+
+    @property
+    def remark(self) -> str:
+        """What differs from the header once all is decoded, in sentences; empty if nothing does."""
+        parts: list[str] = []
+        header = self.header_seconds
+        if header is not None and abs(header - self.seconds) > HEADER_TOLERANCE_SECONDS:
+            parts.append(f"Its header says {header:.1f} s, {self.seconds:.1f} s were decoded.")
+        if self.inserted_seconds:
+            parts.append(f"{self.inserted_seconds:.1f} s are missing in it and are taken as silence.")
+        return " ".join(parts)
+
+    def close(self) -> None:
+        """Close the file, of which nothing more is decoded."""
+        self._decoder.close()
+
+    def blocks(self, block_seconds: float = BLOCK_SECONDS) -> Blocks:
+        """Yield float32 ``[n]``, mono, n >= 1, at ``rate``; see ``read_blocks``."""
+        downmix = Downmix(self.rate, self._channel)
+        with closing(self.channel_blocks(block_seconds)) as blocks:
+            for block in blocks:
+                mono = downmix.mix(block)
+                if mono.size:
+                    yield mono
+        rest = downmix.rest()
+        if rest.size:
+            yield rest
+        if self.remark:
+            log.info("sound differs from its header", sound=self._shown, detail=self.remark)
+
+    def channel_blocks(self, block_seconds: float = BLOCK_SECONDS) -> Blocks:
+        """Yield float32 ``[n, channels]`` as decoded; where one decoder ends too early, the other goes on."""
+        samples = 0
+        for block in self._decoder.blocks(block_seconds):
+            samples += len(block)
+            self.seconds = samples / self.rate
+            self.inserted_seconds = self._decoder.inserted_seconds
+            yield block
+        header = self.header_seconds
+        if header is None or header - self.seconds <= HEADER_TOLERANCE_SECONDS:
+            return
+        try:
+            other = self._other()
+        except SoundUnreadableError:
+            return
+        with closing(other.blocks(block_seconds)) as blocks:
+            skipped = 0
+            try:
+                for block in blocks if other.rate == self.rate else ():
+                    rest = block[max(0, samples - skipped) :]
+                    skipped += min(len(block), samples - skipped)
+                    if len(rest):
+                        self.seconds += len(rest) / self.rate
+                        yield rest
+            except SoundUnreadableError:
+                return
+
+
 def probe(path: Path, *, name: str | None = None) -> SoundInfo:
-    """Return the format of a sound without decoding it, unless its header lacks the duration.
+    """Return the format of a sound without decoding it.
+
+    The duration is counted in packets where the header does not tell it reliably; it may differ by some
+    frames from what is decoded.
 
     Parameters
     ----------
@@ -51,25 +150,13 @@ def probe(path: Path, *, name: str | None = None) -> SoundInfo:
         The file is empty, is not sound, or holds no samples.
     """
     shown = name or path.name
-    handle = _open_soundfile(path, shown)
-    if handle is not None:
-        with handle:
-            return SoundInfo(handle.samplerate, handle.channels, handle.frames / handle.samplerate)
-    with _open_av(path, shown) as container:
-        stream = container.streams.audio[0]
-        rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
-        if stream.duration and stream.time_base:
-            seconds = float(stream.duration * stream.time_base)
-        else:
-            seconds = (container.duration or 0) / av.time_base
-    if rate <= 0 or channels <= 0 or seconds <= 0:  # such as WebM from a browser's recorder
-        frames = 0
-        for rate, channels, mono in _av_frames(path, shown):  # noqa: B007
-            frames += mono.size
-        if frames == 0:
-            raise no_samples(shown)
-        seconds = frames / rate
-    return SoundInfo(checked_rate(rate, shown), channels, seconds)
+    decoder, _ = _open(path, shown)
+    with closing(decoder):
+        rate = checked_rate(decoder.rate, shown)
+        measured, header = decoder.measured_seconds(), decoder.header_seconds
+        exact = header is not None and abs(header - measured) <= HEADER_TOLERANCE_SECONDS
+        seconds = header if header is not None and exact else measured
+    return SoundInfo(rate, decoder.channels, seconds)
 
 
 def read_blocks(
@@ -77,11 +164,12 @@ def read_blocks(
 ) -> Iterator[NDArray[np.float32]]:
     """Decode a file as a stream of consecutive blocks, in memory independent of its length.
 
-    The channels are averaged, then resampled with soxr (HQ) as one stream, so the samples do not
-    depend on the block length. Integer samples of every width are scaled to full scale 1.0; float
-    samples are unchanged, except that NaN and infinite ones become 0 and all are clipped to
-    ±``resampling.LOUDEST``. Nothing is trimmed at either end, except the encoder delay that the format
-    itself marks as not part of the sound.
+    The channels are averaged (``earmark.audio.channels``: where they cancel out, the louder one is taken),
+    then resampled with soxr (HQ) as one stream, so the samples do not depend on the block length. Integer
+    samples of every width are scaled to full scale 1.0; float samples are unchanged, except that NaN and
+    infinite ones become 0 and all are clipped to ±``resampling.LOUDEST``. Nothing is trimmed at either end,
+    except the encoder delay that the format itself marks as not part of the sound. Where time stamps begin
+    late, have gaps, or packets are lost, silence is inserted (``earmark.audio.timeline``).
 
     Parameters
     ----------
@@ -103,11 +191,12 @@ def read_blocks(
     SoundNotFoundError
         There is no such file. Raised, like the next, when the first block is requested.
     SoundUnreadableError
-        The file is empty, is not sound, is damaged, or holds no samples.
+        The file is empty, is not sound, is damaged so that what follows is out of step, holds no samples,
+        or takes far longer to decode than its size explains.
     """
-    rate, native = native_blocks(path, block_seconds, name=name)
-    with closing(native):
-        yield from resample_blocks(native, rate, sample_rate, name=name or path.name)
+    sound = open_sound(path, name=name)
+    with closing(sound), closing(sound.blocks(block_seconds)) as native:
+        yield from resample_blocks(native, sound.rate, sample_rate, name=name or path.name)
 
 
 def read(path: Path, sample_rate: int, *, name: str | None = None) -> NDArray[np.float32]:
@@ -115,159 +204,53 @@ def read(path: Path, sample_rate: int, *, name: str | None = None) -> NDArray[np
     return np.concatenate(list(read_blocks(path, sample_rate, name=name)))
 
 
-def native_blocks(
-    path: Path, block_seconds: float = BLOCK_SECONDS, *, name: str | None = None
-) -> tuple[int, _Blocks]:
-    """Return a file's sample rate, and its sound at that rate for ``resample_blocks``; the caller closes it.
+def open_sound(path: Path, *, name: str | None = None, channel: int | None = None) -> Decoding:
+    """Open a file, to be decoded at its own sample rate, or raise as ``read_blocks`` does.
 
-    Parameters and errors are those of ``read_blocks``.
+    Parameters
+    ----------
+    path, name
+        As in ``read_blocks``.
+    channel
+        Which channel to decode, from 0; None for the mix of all.
     """
-    shown = name or path.name
-    handle = _open_soundfile(path, shown)
-    if handle is not None:
-        return handle.samplerate, _soundfile_blocks(handle, block_seconds, shown)
-    frames = _av_frames(path, shown)
-    first = next(frames, None)
-    if first is None:
-        raise no_samples(shown)
-    rate = checked_rate(first[0], shown)
-    return rate, _av_blocks(first, frames, block_seconds, shown)
+    return Decoding(path, name or path.name, channel)
 
 
-def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average float32 ``[n, channels]`` over the channels, after replacing non-finite and huge samples."""
-    mean: NDArray[np.float32] = finite(samples).mean(axis=1, dtype=np.float32)
-    return mean
-
-
-# --- soundfile ---------------------------------------------------------------------------------
-
-
-def _open_soundfile(path: Path, shown: str) -> soundfile.SoundFile | None:
-    """Open with libsndfile; None when PyAV is to be tried."""
+def _open(path: Path, shown: str) -> tuple[Decoder, Callable[[], Decoder]]:
+    """Open with the decoder for a file's format; also return how to open it with the other one."""
     try:
         if not path.is_file():
             raise SoundNotFoundError(f"There is no file {shown}: check that it was not moved or deleted.")
-        if path.stat().st_size == 0:
-            raise SoundUnreadableError(f"{shown} is empty: upload or export the sound again.")
-        # By descriptor, because soundfile treats a name that ends in .raw as headerless samples.
-        handle = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
-    except soundfile.LibsndfileError:
-        return None
+        with path.open("rb") as file:
+            head = file.read(12)
     except OSError as error:
         raise SoundUnreadableError(
             f"{shown} cannot be opened ({error.strerror}): check its permissions."
         ) from error
-    if handle.frames <= 0 or not LOWEST_RATE <= handle.samplerate <= HIGHEST_RATE:
-        handle.close()
-        return None
-    return handle
+    if not head:
+        raise SoundUnreadableError(f"{shown} is empty: upload or export the sound again.")
 
+    def soundfile() -> SoundfileDecoder:
+        return SoundfileDecoder(path, shown)
 
-def _soundfile_blocks(handle: soundfile.SoundFile, block_seconds: float, shown: str) -> _Blocks:
-    size = max(1, int(block_seconds * handle.samplerate))
-    done = 0
-    with handle:
-        while True:
-            try:
-                block = handle.read(size, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise damaged(shown, done / handle.samplerate) from error
-            if not len(block):
-                return
-            done += len(block)
-            yield _mono(block)
+    def ffmpeg() -> FfmpegDecoder:
+        return FfmpegDecoder(path, shown)
 
-
-# --- PyAV --------------------------------------------------------------------------------------
-
-_Frame = tuple[int, int, NDArray[np.float32]]
-"""Sample rate, number of channels, and float32 ``[n]`` mono samples."""
-
-
-@contextmanager
-def _open_av(path: Path, shown: str) -> Iterator[av.container.InputContainer]:
-    with path.open("rb") as file:
+    frames = head[0] == 0xFF and head[1:2] >= b"\xe0"  # the sync word of MPEG audio
+    if not (frames or head.startswith(_COMPRESSED_MAGIC) or head[4:8] == b"ftyp"):
         try:
-            # An open file and no protocols: a playlist must not make FFmpeg open other files or URLs.
-            container = av.open(
-                file, mode="r", options={"protocol_whitelist": "none"}, metadata_errors="replace"
-            )
-        except (OSError, *_AV_FAULTS) as error:
-            raise not_sound(shown) from error
-        with container:
-            if not container.streams.audio:
-                raise SoundUnreadableError(f"{shown} has no audio track: point the task to another file.")
-            yield container
-
-
-def _av_frames(path: Path, shown: str) -> Iterator[_Frame]:
-    """Decode the first audio track.
-
-    Damage at the very end is ignored, as recorders that lost power leave it; damage that is followed by
-    sound is an error, because all later times would be shifted against the waveform.
-    """
-    done = 0.0
-    fault: Exception | None = None
-    with _open_av(path, shown) as container:
-        packets = container.demux(container.streams.audio[0])
-        while True:
-            try:
-                packet = next(packets, None)
-            except _AV_FAULTS as error:
-                fault = error
-                break
-            if packet is None:
-                break
-            try:
-                frames = packet.decode()
-            except _AV_FAULTS as error:
-                fault = error
-                continue
-            for frame in frames:
-                if frame.samples == 0:
-                    continue
-                if fault is not None and packet.size:
-                    raise damaged(shown, done) from fault
-                done += frame.samples / frame.sample_rate
-                yield frame.sample_rate, frame.layout.nb_channels, _frame_to_mono(frame)
-    if fault is not None and done == 0:
-        raise not_sound(shown) from fault
-
-
-def _frame_to_mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """Return the samples of one decoded frame as float32 ``[n]``, full scale 1.0.
-
-    FFmpeg left-aligns narrower integers in the sample format that it chooses, so that format's width is
-    the full scale.
-    """
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype == np.uint8:
-        level = (samples.astype(np.float32) - 128.0) / 128.0
-    elif np.issubdtype(samples.dtype, np.integer):
-        level = (samples / 2.0 ** (8 * samples.itemsize - 1)).astype(np.float32)
-    else:
-        with np.errstate(over="ignore"):
-            level = samples.astype(np.float32)
-    return _mono(level.T)
-
-
-def _av_blocks(first: _Frame, rest: Iterator[_Frame], block_seconds: float, shown: str) -> _Blocks:
-    """Join decoded frames, about 20 ms each, into blocks."""
-    rate, _, mono = first
-    parts, buffered, done = [mono], mono.size, 0
-    for frame_rate, _, mono in rest:
-        if frame_rate != rate:
-            raise SoundUnreadableError(
-                f"{shown} changes its sample rate after {done / rate:.1f} s: convert it to WAV or FLAC first."
-            )
-        parts.append(mono)
-        buffered += mono.size
-        if buffered >= block_seconds * rate:
-            yield np.concatenate(parts)
-            done += buffered
-            parts, buffered = [], 0
-    if parts:
-        yield np.concatenate(parts)
+            decoder = soundfile()
+        except SoundUnreadableError:
+            pass  # FFmpeg may know its format
+        else:
+            if not decoder.compressed:
+                return decoder, ffmpeg
+            decoder.close()
+    try:
+        return ffmpeg(), soundfile
+    except SoundUnreadableError as error:
+        try:
+            return soundfile(), ffmpeg
+        except SoundUnreadableError:
+            raise error from None

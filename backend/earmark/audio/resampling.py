@@ -28,7 +28,9 @@ def resample_blocks(
 
 
 def finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a copy with NaN and infinity replaced by 0, clipped to ±``LOUDEST``."""
+    """Return the samples with NaN and infinity replaced by 0, clipped to ±``LOUDEST``; a copy if needed."""
+    if samples.size and samples.max() <= LOUDEST and samples.min() >= -LOUDEST:  # neither for NaN
+        return samples
     clean: NDArray[np.float32] = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(clean, -LOUDEST, LOUDEST, out=clean)
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.decode import native_blocks
+from earmark.audio.decode import open_sound
 from earmark.audio.resampling import resample_blocks
 from earmark.audio.source import LabelStudioAccess, LocatedSound, SoundSource
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
@@ -197,8 +197,13 @@ class FrameExtractor:
             frames = encoder.frames(counted())
             return EncodedSound(located.digest, samples / encoder.sample_rate, frames)
 
-        rate, native = native_blocks(located.path, name=name)
-        with closing(native), self._priority_lock.priority() if self._priority_lock else nullcontext():
+        sound = open_sound(located.path, name=name)
+        rate, native = sound.rate, sound.blocks()
+        with (
+            closing(sound),
+            closing(native),
+            self._priority_lock.priority() if self._priority_lock else nullcontext(),
+        ):
             blocks = self._paced(native, rate)
             if len(encoders) == 1:
                 return [encode(encoders[0], blocks)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,16 +13,16 @@ from typing import Literal
 import httpx
 import numpy as np
 
-from earmark.audio.decode import probe, read_blocks
+from earmark.audio.decode import open_sound
 from earmark.errors import EarmarkError, SoundNotFoundError, SoundUnreachableError
 from earmark.importing.models import Facts, Listed
 from earmark.importing.remote_sources import fetch_object, is_bucket, object_copy_path
 from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache, sha256_of
 
-Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond"]
+Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond", "header"]
 
-CHECKS_VERSION = 1
+CHECKS_VERSION = 2
 """Version of the cached facts: raise it when they are computed differently, to invalidate the cache."""
 DIGITAL_SILENCE_DBFS = -200.0
 FULL_SCALE = 0.9995
@@ -157,23 +158,25 @@ def read_facts(path: Path, shown: str) -> Facts:
     SoundNotFoundError
         The file does not exist.
     SoundUnreadableError
-        The file is empty, is not audio, is damaged anywhere, or holds no samples.
+        The file is empty, is not audio, holds no samples, or is so damaged that what follows is out of step.
     OSError
         The file cannot be read, for example for lack of permission.
     """
-    info = probe(path, name=shown)
+    sound = open_sound(path, name=shown)
     peak, clipped, count = 0.0, 0, 0
-    for block in read_blocks(path, info.sample_rate, name=shown):
-        level = np.abs(block)
-        peak = max(peak, float(level.max()))
-        clipped += int(np.count_nonzero(level >= FULL_SCALE))
-        count += block.size
+    with closing(sound), closing(sound.blocks()) as blocks:
+        for block in blocks:
+            level = np.abs(block)
+            peak = max(peak, float(level.max()))
+            clipped += int(np.count_nonzero(level >= FULL_SCALE))
+            count += block.size
     return Facts(
         sha256=sha256_of(path),
         size=path.stat().st_size,
-        duration=count / info.sample_rate,
-        sample_rate=info.sample_rate,
-        channels=info.channels,
+        duration=count / sound.rate,
+        sample_rate=sound.rate,
+        channels=sound.channels,
         peak_dbfs=round(20 * math.log10(peak), 2) if peak > 1e-10 else DIGITAL_SILENCE_DBFS,
         clipped=clipped / count,
+        remark=sound.remark,
     )

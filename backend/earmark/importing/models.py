@@ -64,8 +64,9 @@ class Listed:
 class Facts:
     """Audio facts of a decoded file.
 
-    ``size`` in bytes, ``duration`` in seconds, ``peak_dbfs`` of the mean of all channels (-200 for
-    digital silence), ``clipped`` the share of samples at full scale, from 0 to 1.
+    ``size`` in bytes, ``duration`` in seconds, ``peak_dbfs`` of the mix of all channels (-200 for
+    digital silence), ``clipped`` the share of samples at full scale, from 0 to 1, ``remark`` a sentence
+    where the file does not hold what its header says.
     """
 
     sha256: str
@@ -75,6 +76,7 @@ class Facts:
     channels: int
     peak_dbfs: float = 0.0
     clipped: float = 0.0
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ CLIPPED_SHARE = 0.001
 """A sound with a larger share of samples at full scale is reported as clipped, and imported."""
 END_TOLERANCE_SECONDS = 0.1
 """A region may exceed its sound by this without a report: decoders and players differ by some frames."""
-_HARMLESS: frozenset[Fault] = frozenset({"clipped", "beyond"})
+_HARMLESS: frozenset[Fault] = frozenset({"clipped", "beyond", "header"})
 """Faults that are reported, but do not exclude a sound."""
 _TRUST_ORDER = {"curated": 0, None: 1, "noisy": 2}
 
@@ -129,6 +129,8 @@ def _faults(sound: Checked, rules: Rules) -> list[tuple[Fault, str]]:
         faults.append(("silent", f"Its peak is {level}, below {rules.silent_below:g} dBFS."))
     if facts.clipped > CLIPPED_SHARE:
         faults.append(("clipped", f"{facts.clipped:.1%} of it is at full scale."))
+    if facts.remark:
+        faults.append(("header", facts.remark))
     return faults
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.audio.decode import read_blocks
+from earmark.audio.decode import open_sound
+from earmark.audio.resampling import finite
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
 from earmark.export.records import ClipRecord, RegionRecord, Stretch
 from earmark.importing.coverage import annotated_part
@@ -23,6 +24,8 @@ from earmark.storage.atomic_files import sha256_of
 BLOCK_FRAMES = 1 << 18
 FLAC_CHANNELS = 8
 _FLAC_WIDTHS = {"PCM_S8": "PCM_S8", "PCM_U8": "PCM_S8", "PCM_24": "PCM_24", "PCM_32": "PCM_24"}
+_LOSSY = ("OGG", "MP3")
+"""Formats in which libsndfile passes over damage, and over the sound after what the header tells."""
 _FLAC_WIDTHS |= {"FLOAT": "PCM_24", "DOUBLE": "PCM_24"}
 
 
@@ -171,13 +174,25 @@ def _open_blocks(sound: Sound) -> tuple[str, Iterator[NDArray[Any]]]:
         ) from error
     except soundfile.LibsndfileError:
         handle = None
-    usable = handle is not None and handle.frames > 0 and handle.samplerate == sound.facts.sample_rate
-    if handle is not None and usable and handle.channels <= FLAC_CHANNELS:
+    if handle is None:
+        return "PCM_24", _decoded_blocks(sound)
+    usable = handle.frames > 0 and handle.samplerate == sound.facts.sample_rate and not sound.facts.remark
+    if usable and handle.format not in _LOSSY and handle.channels <= FLAC_CHANNELS:
         return _FLAC_WIDTHS.get(handle.subtype, "PCM_16"), _blocks(handle, sound)
-    if handle is not None:
-        handle.close()
-    mono = read_blocks(sound.path, sound.facts.sample_rate, name=sound.listed_as)
-    return "PCM_24", (block[:, None] for block in mono)
+    width = _FLAC_WIDTHS.get(handle.subtype, "PCM_16")
+    handle.close()
+    return width, _decoded_blocks(sound)
+
+
+def _decoded_blocks(sound: Sound) -> Iterator[NDArray[Any]]:
+    """Decode to float32 ``[n, channels]``, with as many channels as the first block has."""
+    decoding = open_sound(sound.path, name=sound.listed_as)
+    channels: int | None = None
+    with closing(decoding), closing(decoding.channel_blocks()) as blocks:
+        for block in blocks:
+            channels = channels or (block.shape[1] if block.shape[1] <= FLAC_CHANNELS else 1)
+            same = block.shape[1] == channels
+            yield finite(block if same else np.repeat(block.mean(axis=1, keepdims=True), channels, axis=1))
 
 
 def _blocks(handle: soundfile.SoundFile, sound: Sound) -> Iterator[NDArray[Any]]:
