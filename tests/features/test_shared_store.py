@@ -66,7 +66,7 @@ def test_a_bucket_that_is_away_is_logged_once_and_left_alone(
         store.save(EncodedSound(DIGEST, 1.0, frames()), "e-1")
         assert store.load(DIGEST, "e-1") is not None
     assert files.asked == 1
-    assert "".join(capsys.readouterr()).count("each machine hears for itself") == 1
+    assert "".join(capsys.readouterr()).count("each machine encodes for itself") == 1
 
 
 class WritableBucket(Bucket):
