@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from earmark import __version__
-from earmark.api.dashboard import dashboard_router
 from earmark.api.docs import docs_router
 from earmark.api.event_writer import EventWriter
 from earmark.api.health_routes import health_router
@@ -31,6 +30,8 @@ from earmark.monitoring.prometheus import ApiMetrics
 from earmark.monitoring.readiness import Readiness
 from earmark.services import Services
 from earmark.settings import Settings
+from earmark.web.changes import ChangeStreams
+from earmark.web.routes import pages_router
 
 log = structlog.get_logger(__name__)
 
@@ -53,12 +54,14 @@ def create_app(settings: Settings) -> FastAPI:
     event_writer = EventWriter(settings.sqlalchemy_url)
     readiness = Readiness(services)
     dispatcher = Dispatcher(settings, services.database)
+    streams = ChangeStreams(services.database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         dispatcher.ensure_running()
         prepare(settings)
         yield
+        streams.close()
         event_writer.close()
         readiness.close()
         dispatcher.stop()
@@ -72,11 +75,12 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's default pages load their scripts from the internet
         redoc_url=None,
     )
+    app.state.streams = streams
     app.include_router(protocol_router(services, metrics, dispatcher, event_writer))
     app.include_router(health_router(metrics, readiness))
     app.include_router(labels_router(services))
     app.include_router(suggest_router(services))
-    app.include_router(dashboard_router(services, readiness))
+    app.include_router(pages_router(services, readiness, streams))
     app.include_router(docs_router(app.title))
 
     app.add_middleware(Guard, settings=settings)

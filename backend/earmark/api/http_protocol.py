@@ -7,6 +7,7 @@ limit each half-sent one would hold a connection, of which a process has about a
 from __future__ import annotations
 
 import asyncio
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from earmark.api.app import create_app
 from earmark.processes.ports import listening_socket
 from earmark.settings import Settings
+from earmark.web.changes import ChangeStreams
 
 
 def serve(settings: Settings) -> None:
@@ -24,14 +26,28 @@ def serve(settings: Settings) -> None:
         header_seconds = seconds
 
     with listening_socket(settings.bind, settings.port) as listening:
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             http=Protocol,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # TRUSTED_PROXIES are the application's
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        Server(config, app.state.streams).run(sockets=[listening])
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server. On a signal to stop it waits for all requests, and a page's stream has no end."""
+
+    def __init__(self, config: uvicorn.Config, streams: ChangeStreams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End all streams, then stop as uvicorn does."""
+        self._streams.close()
+        super().handle_exit(sig, frame)
 
 
 class TimedProtocol(HttpToolsProtocol):

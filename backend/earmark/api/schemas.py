@@ -169,7 +169,7 @@ class LearningCurve(BaseModel):
 
 
 class ProjectStatement(BaseModel):
-    """A statement about a project's status, as the doctor and the dashboard show it."""
+    """A statement about a project's status, as the doctor and the pages show it."""
 
     kind: str = Field(description="`waiting`, `training`, `labels`, `renames` or `disagreement`")
     level: str = Field(description="`fine`, `note` or `fault`")

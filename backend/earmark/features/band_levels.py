@@ -30,6 +30,11 @@ _FLOOR = 1e-12
 class BandLevelMeter:
     """Meter of band levels, with the interface of an encoder.
 
+    Parameters
+    ----------
+    bands
+        Number of mel bands; what is stored as frames has `BANDS`.
+
     Attributes
     ----------
     identity
@@ -44,9 +49,9 @@ class BandLevelMeter:
     sample_rate = _RATE_HZ
     frame_rate = 1 / HOP_SECONDS
 
-    def __init__(self) -> None:
+    def __init__(self, bands: int = BANDS) -> None:
         self._window = np.hanning(_WINDOW).astype(np.float32)
-        edges = _hertz(np.linspace(_mel(_LOWEST_HZ), _mel(_HIGHEST_HZ), BANDS + 1))
+        edges = _hertz(np.linspace(_mel(_LOWEST_HZ), _mel(_HIGHEST_HZ), bands + 1))
         self._bins = np.searchsorted(np.fft.rfftfreq(_FFT, 1 / _RATE_HZ), edges)
 
     def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.uint8]:
@@ -59,7 +64,7 @@ class BandLevelMeter:
 
         Returns
         -------
-        uint8 ``[T, BANDS]``, in steps of `STEP_DB` above `LOWEST_DB`. Row ``i`` is centred on
+        uint8 ``[T, bands]``, in steps of `STEP_DB` above `LOWEST_DB`. Row ``i`` is centred on
         ``(i + 0.5) * HOP_SECONDS``; one row at least.
         """
         margin = (_WINDOW - _HOP) // 2

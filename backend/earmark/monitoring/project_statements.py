@@ -1,4 +1,4 @@
-"""Status messages of a project, shared by the doctor, the dashboard and ``versions``: why training waits, the
+"""Status messages of a project, shared by the doctor, the pages and ``versions``: why training waits, the
 outcome of the last one, labels without examples, renamed labels, and annotators who disagree.
 """
 

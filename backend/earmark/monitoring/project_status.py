@@ -52,20 +52,25 @@ class ProjectState:
 
 
 def project_states(
-    session: Session, encoder_identity: str | None, read: Callable[[Version], object] | None = None
+    session: Session,
+    encoder_identity: str | None,
+    read: Callable[[Version], object] | None = None,
+    key: str | None = None,
 ) -> list[ProjectState]:
     """Return the state of every known project with an encoder; None takes versions of any encoder.
 
-    ``read``: loads a version's head, to check that it can answer; see `answering_version`.
+    ``read``: loads a version's head, to check that it can answer; see `answering_version`. ``key``: of the
+    one project to return.
     """
     trainings, active = latest_trainings(session), {}
     for version in reversed(active_versions(session)):
-        if version.answers(encoder_identity):
+        if version.answers(encoder_identity) and key in (None, version.project_key):
             active[version.project_key], _ = answering_version(session, version, read)
     work = {waiting.project_key: waiting for waiting in pending_work(session)}
     return [
         _state(session, project, active.get(project.key), trainings.get(project.key), work)
         for project in known_projects(session)
+        if key in (None, project.key)
     ]
 
 

@@ -133,7 +133,21 @@ def promote(session: Session, key: str, name: str, encoder_identity: str) -> Ver
 
 
 def roll_back(session: Session, key: str, encoder_identity: str) -> Version:
-    """Make the version active that was so before the active one; a second time goes one further back.
+    """Make `previous_version` active; a second time goes one further back.
+
+    Raises
+    ------
+    VersionError
+        There is no earlier version.
+    """
+    lock_project(session, key)
+    version = previous_version(session, key, encoder_identity)
+    activate(session, version, "rolled back")
+    return version
+
+
+def previous_version(session: Session, key: str, encoder_identity: str) -> Version:
+    """The version that was active before the active one.
 
     Versions that were rolled back are skipped: after ``v1, v2, v3``, two rollbacks and a training, a
     rollback from ``v4`` ends at ``v1``. Versions whose heads were deleted are skipped, too.
@@ -143,7 +157,6 @@ def roll_back(session: Session, key: str, encoder_identity: str) -> Version:
     VersionError
         There is no earlier version.
     """
-    lock_project(session, key)
     query = (
         select(Activation.version_id, Activation.cause)
         .where(Activation.project_key == key, Activation.encoder == encoder_identity)
@@ -165,9 +178,7 @@ def roll_back(session: Session, key: str, encoder_identity: str) -> Version:
             f"There is nothing to go back to with {encoder_identity}, {state}: "
             "'earmark versions' lists what there is to promote."
         )
-    version = session.get_one(Version, path[-2])
-    activate(session, version, "rolled back")
-    return version
+    return session.get_one(Version, path[-2])
 
 
 def find_version(session: Session, key: str, name: str) -> Version:
@@ -276,9 +287,10 @@ def version_names(session: Session, key: str) -> set[str]:
     return set(session.scalars(select(Version.name).where(Version.project_key == key)))
 
 
-def versions_with_heads(session: Session) -> set[int]:
-    """Ids of the versions whose heads are stored, which can be promoted and compared."""
-    return set(session.scalars(select(VersionHead.version_id)))
+def versions_with_heads(session: Session, key: str | None = None) -> set[int]:
+    """Ids of the versions, of a project or of all, whose heads are stored: these can be promoted."""
+    query = select(VersionHead.version_id)
+    return set(session.scalars(query if key is None else query.where(VersionHead.project_key == key)))
 
 
 def list_versions(session: Session, key: str | None = None, most: int | None = None) -> list[Version]:

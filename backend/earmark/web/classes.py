@@ -1,0 +1,125 @@
+"""Classes of a project: examples, quality, threshold, false alarms and confusions of each label."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from earmark.labels.controls import Control
+from earmark.monitoring.project_status import ProjectState
+from earmark.store.models import VersionOutcome
+from earmark.web.version_points import VersionPoint
+
+HISTORY = 40
+"""Versions of a sparkline."""
+CONFUSED_WITH = 2
+"""Labels that are named as confused with one."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A label that was shown where another one was submitted; ``amount``: seconds, or number of tags."""
+
+    control: str
+    submitted: str
+    shown: str
+    amount: float
+    is_seconds: bool
+
+    @property
+    def text(self) -> str:
+        """The amount with its unit."""
+        return f"{self.amount:.1f} s" if self.is_seconds else f"{self.amount:.0f} ×"
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One label, with figures that are None where they are not known.
+
+    ``quality``: F1 on recordings left out. ``false_alarms``: share of what was shown lately that annotators
+    removed. ``history``: quality of the last versions.
+    """
+
+    control: str
+    label: str
+    examples: int
+    quality: float | None
+    threshold: float | None
+    false_alarms: float | None
+    confusions: tuple[Confusion, ...]
+    history: tuple[float, ...]
+
+    @property
+    def sparkline(self) -> str:
+        """Points of an SVG polyline in a view box of 100 by 20."""
+        step = 100 / max(1, len(self.history) - 1)
+        return " ".join(f"{n * step:.1f},{19 - 18 * value:.1f}" for n, value in enumerate(self.history))
+
+
+def class_rows(
+    state: ProjectState,
+    points: Sequence[VersionPoint],
+    outcomes: Sequence[VersionOutcome],
+) -> list[ClassRow]:
+    """Return the labels of a project's controls, in the order of the label config."""
+    summary = state.project.annotated or {}
+    metrics: Mapping[str, Any] = state.active.metrics if state.active else {}
+    confused = confusions(state.controls, outcomes)
+    sums = _sums(outcomes)
+    history = [point.measured.classes for point in points if point.state != "rejected"][-HISTORY:]
+    rows = []
+    for control in state.controls:
+        counted = _renamed(summary.get("labels", {}).get(control.name, {}), state.names.get(control.name, {}))
+        per_class = (metrics.get(control.name) or {}).get("per_class") or {}
+        for label in control.labels:
+            figures = per_class.get(label, {})
+            found, extra = sums[control.name, label]
+            place = (control.name, label)
+            rows.append(
+                ClassRow(
+                    control.name,
+                    label,
+                    counted.get(label, 0),
+                    figures.get("f1"),
+                    figures.get("threshold"),
+                    extra / (found + extra) if found + extra else None,
+                    tuple(c for c in confused if (c.control, c.submitted) == place)[:CONFUSED_WITH],
+                    tuple(classes[place] for classes in history if place in classes),
+                )
+            )
+    return rows
+
+
+def confusions(controls: Sequence[Control], outcomes: Sequence[VersionOutcome]) -> list[Confusion]:
+    """Return which labels were shown in place of which lately, the most frequent first."""
+    sums: dict[tuple[str, str, str], float] = defaultdict(float)
+    for outcome in outcomes:
+        for control, submitted, shown, amount in outcome.confused:
+            sums[control, submitted, shown] += amount
+    by_name = {control.name: control for control in controls}
+    return [
+        Confusion(name, submitted, shown, amount, by_name[name].type.draws_regions)
+        for (name, submitted, shown), amount in sorted(sums.items(), key=lambda item: -item[1])
+        if name in by_name
+    ]
+
+
+def _sums(outcomes: Sequence[VersionOutcome]) -> dict[tuple[str, str], tuple[float, float]]:
+    """By control and label what was shown and found right, and what was shown and removed."""
+    sums: dict[tuple[str, str], tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    for outcome in outcomes:
+        for control, labels in outcome.labels.items():
+            for label, parts in labels.items():
+                found, extra = sums[control, label]
+                sums[control, label] = found + parts["found"], extra + parts["extra"]
+    return sums
+
+
+def _renamed(counts: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+    """Counts under the present names of labels."""
+    summed: dict[str, int] = defaultdict(int)
+    for label, count in counts.items():
+        summed[names.get(label, label)] += count
+    return summed

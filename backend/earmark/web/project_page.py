@@ -1,0 +1,168 @@
+"""The page of a project, and the overview of all: everything that their templates show."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from earmark.errors import EarmarkError
+from earmark.monitoring.project_status import ProjectState, project_states
+from earmark.pages.environment import percent
+from earmark.services import Services
+from earmark.store.models import VersionOutcome
+from earmark.store.outcomes import latest_outcomes, median_edge
+from earmark.store.page_queries import latest_activations
+from earmark.store.preannotations import run_progress, unfinished_runs
+from earmark.store.registry import versions_with_heads
+from earmark.web.changes import change_token
+from earmark.web.classes import class_rows, confusions
+from earmark.web.corrections import correction_rows, time_saved
+from earmark.web.curve import curve_data, curve_sentence
+from earmark.web.results import Colours
+from earmark.web.rows import ListContext
+from earmark.web.summary import summary
+from earmark.web.version_points import VersionPoint, VersionPoints
+from earmark.web.work_lists import fill
+
+VERSIONS_SHOWN, OLDER_SHOWN = 5, 40
+CORRECTIONS_SHOWN = 8
+RECENT_OUTCOMES = 20
+"""Versions whose corrections count for false alarms and confusions."""
+ACTIVATIONS_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Reads what pages show, with what a process keeps between them."""
+
+    services: Services
+    points: VersionPoints = field(default_factory=VersionPoints)
+
+    def identity(self) -> str | None:
+        """Return the identity of the encoder; None where it cannot be had, which readiness reports."""
+        try:
+            return self.services.encoder_identity()
+        except EarmarkError:
+            return None
+
+    def project(self, key: str, faults: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return what the page of a project shows; None where no such project has connected.
+
+        ``faults``: what is not ready in this backend, by part.
+        """
+        services, identity = self.services, self.identity()
+        with services.database.read() as session:
+            states = project_states(session, identity, services.head, key)
+            if not states:
+                return None
+            (state,) = states
+            points = self.points.read(session, key, identity)
+            outcomes = latest_outcomes(session, key, RECENT_OUTCOMES)
+            rows = class_rows(state, points, outcomes)
+            runs = {run.id: run_progress(session, run.id) for run in unfinished_runs(session, key)}
+            confused = confusions(state.controls, outcomes)
+            context = ListContext(session, state, services.settings, colours_of(state))
+            with_heads = versions_with_heads(session, key)
+            return {
+                "key": key,
+                "title": title_of(state),
+                "state": state,
+                "address": project_address(state, services),
+                "token": change_token(session, key),
+                "now": time.time(),
+                "summary": summary(state, services.settings, rows, confused, runs, faults),
+                "classes": rows,
+                "curve": curve_data(points),
+                "curve_sentence": curve_sentence(points),
+                "versions": points[: -VERSIONS_SHOWN - 1 : -1],
+                "older_versions": points[-VERSIONS_SHOWN - 1 : -VERSIONS_SHOWN - OLDER_SHOWN - 1 : -1],
+                "promotable": {p.id for p in points if p.id in with_heads and identity in (None, p.encoder)},
+                "version_count": len(points),
+                "activations": latest_activations(session, key, ACTIVATIONS_SHOWN),
+                "corrections": correction_rows(context, CORRECTIONS_SHOWN),
+                "time_saved": time_saved(context),
+                "lists": fill(context),
+                "figures": headline_figures(state, points, outcomes),
+            }
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Return what the overview shows of each project."""
+        services, identity = self.services, self.identity()
+        with services.database.read() as session:
+            projects = []
+            for state in project_states(session, identity, services.head):
+                points = self.points.read(session, state.project.key, identity)
+                outcomes = latest_outcomes(session, state.project.key, RECENT_OUTCOMES)
+                rows = class_rows(state, points, outcomes)
+                runs = {
+                    run.id: run_progress(session, run.id)
+                    for run in unfinished_runs(session, state.project.key)
+                }
+                confused = confusions(state.controls, outcomes)
+                projects.append(
+                    {
+                        "key": state.project.key,
+                        "title": title_of(state),
+                        "state": state,
+                        "summary": summary(state, services.settings, rows, confused, runs, {}),
+                        "figures": headline_figures(state, points, outcomes),
+                    }
+                )
+            return projects
+
+
+def headline_figures(
+    state: ProjectState, points: Sequence[VersionPoint], outcomes: Sequence[VersionOutcome]
+) -> list[tuple[str, str, str]]:
+    """Return the figures at the top: value, name, and what the name means."""
+    active = next((point for point in points if point.state == "active"), None)
+    trend = curve_data(points)["trend"]
+    edges: Counter[str] = Counter()
+    for outcome in outcomes:
+        edges.update(outcome.edges)
+    edge = median_edge(edges)
+    quality = active.measured.quality if active else None
+    return [
+        (
+            f"{state.annotations:,}",
+            "annotations",
+            "Submitted in Label Studio, without those that were skipped.",
+        ),
+        (
+            percent(trend[-1] if trend else None),
+            "accepted as suggested",
+            "Share of the last suggestions, regions and tags, that annotators submitted unchanged.",
+        ),
+        (
+            "–" if edge is None else f"{1000 * edge:.0f} ms",
+            "edges moved",
+            "Median distance by which annotators moved the start or end of suggested regions lately.",
+        ),
+        (
+            percent(quality),
+            "quality",
+            "F1 of the version that answers, on recordings that were left out of its training: 100 % finds "
+            "everything and nothing else.",
+        ),
+    ]
+
+
+def colours_of(state: ProjectState) -> Colours:
+    """Return the colours of a project's labels."""
+    return Colours.of(label for control in state.controls for label in control.labels)
+
+
+def title_of(state: ProjectState) -> str:
+    """Return a project's title."""
+    return state.project.title or f"Project {state.project.project_id}"
+
+
+def project_address(state: ProjectState, services: Services) -> str:
+    """Return the address of a project in Label Studio; empty where that is not known."""
+    url = (state.project.hostname or services.settings.label_studio_url or "").rstrip("/")
+    return (
+        f"{url}/projects/{state.project.project_id}/data" if url.startswith(("http://", "https://")) else ""
+    )

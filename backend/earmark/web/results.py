@@ -1,0 +1,81 @@
+"""Predictions and annotations as the page draws them: marks over a spectrogram, and a line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from earmark.labelstudio.results import ReadResult
+from earmark.pages.environment import clock
+
+COLOURS = 8
+"""Classes ``c0`` to ``c7`` of the style sheet, in turn for a project's labels."""
+NAMED = 4
+"""Regions that a line of text lists."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A region: seconds, labels, and the number of its colour."""
+
+    start: float
+    end: float
+    labels: tuple[str, ...]
+    colour: int
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A prediction or an annotation: regions in order of time, and tags of the whole clip."""
+
+    regions: tuple[Mark, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The regions and tags in a line."""
+        named = [
+            f"{', '.join(mark.labels)} {clock(mark.start)} to {clock(mark.end)}"
+            for mark in self.regions[:NAMED]
+        ]
+        more = len(self.regions) - len(named)
+        parts = [*named, *([f"{more} more regions"] if more > 0 else [])]
+        if self.tags:
+            parts.append(f"tags {', '.join(self.tags)}")
+        return "; ".join(parts) or "nothing"
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Numbers of colours by label, in the order of a project's label config."""
+
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, labels: Iterable[str]) -> Colours:
+        """Give each of these labels the next colour."""
+        return cls({label: place % COLOURS for place, label in enumerate(dict.fromkeys(labels))})
+
+    def marks(self, read: ReadResult) -> Marks:
+        """Return a parsed result."""
+        regions = [
+            (region.start, region.end, sorted(region.labels))
+            for spans in read.regions.values()
+            for region in spans
+        ]
+        return self._marks(regions, [label for tags in read.tags.values() for label in sorted(tags)])
+
+    def stored_marks(self, stored: Mapping[str, Any]) -> Marks:
+        """Return a prediction as `stored_result` stores it."""
+        regions = [tuple(region) for spans in stored["regions"].values() for region in spans]
+        return self._marks(regions, [label for tags in stored["tags"].values() for label in tags])
+
+    def _marks(self, regions: Iterable[Sequence[Any]], tags: Iterable[str]) -> Marks:
+        marks = [
+            Mark(float(start), float(end), tuple(labels), self.numbers.get(labels[0] if labels else "", 0))
+            for start, end, labels in regions
+        ]
+        return Marks(
+            tuple(sorted(marks, key=lambda mark: (mark.start, mark.end))), tuple(dict.fromkeys(tags))
+        )

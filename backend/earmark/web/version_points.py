@@ -1,0 +1,151 @@
+"""Versions as points of the learning curve: how good each was measured, and what annotators made of it."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from earmark.store.models import Version
+from earmark.store.outcomes import list_outcomes
+
+CACHED_VERSIONS = 20_000
+_AT_ONCE = 500
+
+State = Literal["active", "served", "rejected"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of a version on recordings left out; the empty ones were not measured.
+
+    ``quality``: mean of the controls' F1, or of the share of clips that was right where one label is
+    chosen. ``classes``: F1 by control and label.
+    """
+
+    quality: float | None
+    classes: Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class VersionPoint:
+    """A version on the learning curve. ``edge_error``: median, in seconds."""
+
+    id: int
+    number: int
+    name: str
+    encoder: str
+    annotations: int
+    created_at: float
+    state: State
+    reason: str
+    measured: Measured
+    shown: int = 0
+    suggested: int = 0
+    accepted: int = 0
+    edge_error: float | None = None
+
+    @property
+    def accepted_share(self) -> float | None:
+        """Share of its suggestions that was submitted unchanged; None where none was shown."""
+        return self.accepted / self.suggested if self.suggested else None
+
+
+class VersionPoints:
+    """Reads the points of a project. Thread-safe; figures never change, so each version's are read once."""
+
+    def __init__(self) -> None:
+        self._measured: OrderedDict[int, Measured] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, session: Session, key: str, encoder_identity: str | None) -> list[VersionPoint]:
+        """Return all versions of a project, oldest first.
+
+        ``encoder_identity``: of the encoder in use, whose active version answers; None where it is unknown.
+        """
+        query = (
+            select(
+                Version.id,
+                Version.number,
+                Version.name,
+                Version.encoder,
+                Version.annotations,
+                Version.created_at,
+                Version.active,
+                Version.status,
+                Version.reason,
+            )
+            .where(Version.project_key == key)
+            .order_by(Version.number)
+        )
+        rows = session.execute(query).all()
+        measured = self._figures(session, [row.id for row in rows])
+        outcomes = list_outcomes(session, key)
+        points = []
+        for row in rows:
+            state: State = "rejected" if row.status == "rejected" else "served"
+            if row.active and encoder_identity in (None, row.encoder):
+                state = "active"
+            point = VersionPoint(
+                row.id,
+                row.number,
+                row.name,
+                row.encoder,
+                row.annotations,
+                row.created_at,
+                state,
+                row.reason,
+                measured[row.id],
+            )
+            if outcome := outcomes.get(row.name):
+                point = replace(
+                    point,
+                    shown=outcome.annotations,
+                    suggested=outcome.suggested,
+                    accepted=outcome.accepted,
+                    edge_error=outcome.edge_error_seconds,
+                )
+            points.append(point)
+        return points
+
+    def _figures(self, session: Session, ids: Sequence[int]) -> dict[int, Measured]:
+        with self._lock:
+            known = {number: self._measured[number] for number in ids if number in self._measured}
+        missing = [number for number in ids if number not in known]
+        for start in range(0, len(missing), _AT_ONCE):
+            batch = missing[start : start + _AT_ONCE]
+            query = select(Version.id, Version.metrics).where(Version.id.in_(batch))
+            known.update((number, measured(metrics)) for number, metrics in session.execute(query))
+        with self._lock:
+            self._measured.update((number, known[number]) for number in missing)
+            while len(self._measured) > CACHED_VERSIONS:
+                self._measured.popitem(last=False)
+        return known
+
+
+def measured(metrics: Mapping[str, Any]) -> Measured:
+    """Return the figures that the page shows of a version's metrics, which may lack any of them."""
+    qualities: list[float] = []
+    classes: dict[tuple[str, str], float] = {}
+    for control, figures in metrics.items():
+        if not isinstance(figures, dict):
+            continue
+        quality = next(
+            (value for name in ("accuracy", "f1") if (value := _share(figures.get(name))) is not None), None
+        )
+        if quality is not None:
+            qualities.append(quality)
+        for label, values in (figures.get("per_class") or {}).items():
+            if (value := _share(values.get("f1"))) is not None:
+                classes[control, label] = value
+    return Measured(sum(qualities) / len(qualities) if qualities else None, classes)
+
+
+def _share(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

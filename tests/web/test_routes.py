@@ -1,0 +1,131 @@
+"""Pages: what they show, that nothing from outside runs in them, and the sounds and pictures beside them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from benchmarks.page_data import KEY, seed_project
+from earmark.api.app import create_app
+from earmark.head.model import Head
+from earmark.services import Services
+from earmark.settings import Settings
+from earmark.store.models import Task, Training
+from earmark.store.projects import remember_project
+from earmark.store.registry import register_version
+from tests.lessons import config
+
+PAGES = ("", "/label?control=label&label=Owl", "/tasks/5", "/serve?version=logmel-v3", "/rollback")
+
+
+def test_before_anything(client: TestClient) -> None:
+    text = client.get("/").text
+    assert "No project has connected yet" in text
+    assert "redis" in text, "no worker runs in this test"
+    assert client.get("/projects/1.2").status_code == 404
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_load_nothing_but_own_files(page: str, client: TestClient, project: str) -> None:
+    answer = client.get(f"/projects/{project}{page}")
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", answer.text)
+    assert re.findall(r"<script(?![^>]* src=)", answer.text) == []
+    for address in re.findall(r'(?:src|href)="([^"]+)"', answer.text):
+        assert address.startswith((".", "data:", "http://127.0.0.1:8080/", "#")), address
+
+
+def test_links_of_pages_lead_somewhere(client: TestClient, project: str) -> None:
+    start = f"/projects/{project}"
+    html = client.get(start).text
+    followed = set()
+    for link in set(re.findall(r'(?:href|src)="(\.\.?/[^"]*)"', html)):
+        answer = client.get(str(client.base_url.join(start).join(link.replace("&amp;", "&"))))
+        assert answer.status_code == 200, link
+        followed.add(answer.headers["content-type"].partition(";")[0])
+    assert followed >= {"text/html", "image/png", "text/css", "text/javascript", "application/json"}
+
+
+def test_what_a_project_shows(client: TestClient, services: Services) -> None:
+    with services.database.write() as session:
+        remember_project(session, KEY, title="<script>alert(1)</script>", label_config=config("Low", "High"))
+        identity = services.encoder_identity()
+        head = Head(identity, {}).to_bytes()
+        metrics = {"tags": {"f1": 0.81, "per_class": {"Low": {"f1": 0.9}}}, "label": {"f1": float("nan")}}
+        register_version(session, KEY, "logmel", identity, head, metrics, 12)
+        register_version(session, KEY, "logmel", identity, head, {}, 13, None, "“tags” would get worse.")
+        session.add(
+            Training(
+                project_key=KEY,
+                started_at=1.0,
+                finished_at=2.0,
+                outcome="failed",
+                detail="ValueError: <odd>",
+                traceback="Traceback",
+            )
+        )
+    text = client.get(f"/projects/{KEY}").text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<b>logmel-v1</b> answers" in text
+    assert "“tags” would get worse." in text
+    assert "ValueError: &lt;odd&gt;" in text
+    assert "Low (90 %)" in text
+    assert "81 %" in text
+    assert "&lt;script&gt;" in client.get("/").text
+
+
+def test_one_task_and_no_version(client: TestClient, services: Services, tmp_path: Path) -> None:
+    seed_project(services, tmp_path / "made", tasks=1, versions=0)
+    text = client.get(f"/projects/{KEY}").text
+    assert "No version is trained yet" in text
+
+
+def test_a_spectrogram_and_a_sound(client: TestClient, project: str) -> None:
+    address = f"/projects/{project}/tasks/5"
+    picture = client.get(f"{address}/spectrogram.png?from=0&to=10")
+    assert picture.content.startswith(b"\x89PNG")
+    assert len(picture.content) < 12_000
+    assert client.get(f"{address}/spectrogram.png?from=5&to=5").status_code == 422
+    assert client.get(f"{address}/spectrogram.png?from=0&to=5&width=7").status_code == 422
+    sound = client.get(f"{address}/sound", headers={"Range": "bytes=0-3"})
+    assert (sound.status_code, sound.content) == (206, b"fLaC")
+    assert sound.headers["content-type"].startswith("audio/")
+    curves = client.get(f"{address}/curves?from=0&to=10").json()
+    assert curves["version"] == "logmel-v30"
+
+
+def test_a_file_that_is_no_sound_is_never_sent(
+    client: TestClient, project: str, services: Services, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.wav").write_text("a password")
+    with services.database.write() as session:
+        data = {"audio": str(tmp_path / "secret.wav")}
+        session.add(Task(project_key=project, task_id=900, data=data))
+    for part in ("sound", "spectrogram.png?from=0&to=1"):
+        answer = client.get(f"/projects/{project}/tasks/900/{part}")
+        assert answer.status_code == 404
+        assert "a password" not in answer.text
+    assert client.get(f"/projects/{project}/tasks/900").status_code == 409
+    assert client.get(f"/projects/{project}/tasks/901/sound").status_code == 404
+    assert client.get(f"/projects/{project}/tasks/901").status_code == 404
+
+
+def test_static_files(client: TestClient) -> None:
+    assert client.get("/static/earmark.css").headers["content-type"].startswith("text/css")
+    assert client.get("/static/..%2fenvironment.py").status_code == 404
+    assert client.get("/static/environment.py").status_code == 404
+
+
+def test_every_page_asks_for_the_password(settings: Settings, services: Services, project: str) -> None:
+    locked = Settings(_env_file=None, **settings.model_dump(exclude_unset=True), api_password="a-password")
+    with TestClient(create_app(locked)) as client:
+        for path in ("/", f"/projects/{project}", "/static/earmark.js", f"/projects/{project}/tasks/5/sound"):
+            assert client.get(path).status_code == 401
+            assert client.get(path, auth=("earmark", "a-password")).status_code == 200
