@@ -100,7 +100,7 @@ def confusions(controls: Sequence[Control], outcomes: Sequence[VersionOutcome]) 
             sums[control, submitted, shown] += amount
     by_name = {control.name: control for control in controls}
     return [
-        Confusion(name, submitted, shown, amount, by_name[name].type.draws_regions)
+        Confusion(name, submitted, shown, amount, not by_name[name].type.of_clip)
         for (name, submitted, shown), amount in sorted(sums.items(), key=lambda item: -item[1])
         if name in by_name
     ]

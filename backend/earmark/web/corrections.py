@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from earmark.labelstudio.results import read_result
+from earmark.labelstudio.result_reader import read_result
 from earmark.learning.shown_results import stored_result
 from earmark.store.page_queries import count_unchanged, latest_corrections, seconds_open
 from earmark.web.results import Marks
@@ -35,10 +35,10 @@ def correction_rows(context: ListContext, limit: int) -> list[Row]:
     for correction in latest_corrections(context.session, context.key, limit):
         score, annotation = correction.score, correction.annotation
         controls, names = context.state.controls, context.state.names
-        after = context.colours.marks(read_result(annotation.result, controls, names))
+        after = context.colours.marks(read_result(annotation.result, controls, names, correction.data))
         stored = score.predicted
         if stored is None and annotation.shown:
-            stored = stored_result(read_result(annotation.shown["result"], controls, names))
+            stored = stored_result(read_result(annotation.shown["result"], controls, names, correction.data))
         before = context.colours.stored_marks(stored) if stored else None
         kept, suggested = (
             sum(distance.get(name, 0) for distance in score.distances.values())

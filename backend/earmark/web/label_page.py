@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from earmark.labelstudio.results import read_result
+from earmark.labelstudio.result_reader import read_result
 from earmark.monitoring.project_status import project_states
 from earmark.store.outcomes import latest_outcomes
 from earmark.store.page_queries import annotations_with_label
@@ -37,7 +37,9 @@ def label_page(pages: Pages, key: str, control: str, label: str) -> dict[str, An
         for annotation in found:
             if annotation.task_id is None:
                 continue
-            marks = context.colours.marks(read_result(annotation.result, state.controls, state.names))
+            stored = data.get(annotation.task_id)
+            read = read_result(annotation.result, state.controls, state.names, stored)
+            marks = context.colours.marks(read)
             rows.append(
                 Row(
                     id=f"annotation-{annotation.annotation_id}",
@@ -45,7 +47,7 @@ def label_page(pages: Pages, key: str, control: str, label: str) -> dict[str, An
                     when=annotation.updated_at,
                     stretch=Stretch.around(marks),
                     after=marks,
-                    **context.task_fields(annotation.task_id, data.get(annotation.task_id)),
+                    **context.task_fields(annotation.task_id, stored),
                 )
             )
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.labelstudio.results import read_result
+from earmark.labelstudio.result_reader import read_result
 from earmark.learning.shown_results import stored_result
 from earmark.monitoring.project_statements import task_address
 from earmark.monitoring.project_status import project_states
@@ -85,10 +85,12 @@ def task_page(
             lanes.append(Lane(f"shown by {score.version}", colours.stored_marks(score.predicted), True))
     for annotation in annotations:
         if not lanes and annotation.shown:
-            shown = stored_result(read_result(annotation.shown["result"], state.controls, state.names))
+            shown = stored_result(
+                read_result(annotation.shown["result"], state.controls, state.names, row.data)
+            )
             lanes.append(Lane(f"shown by {annotation.shown['version']}", colours.stored_marks(shown), True))
         who = people.get(str(annotation.completed_by), f"user {annotation.completed_by}")
-        marks = colours.marks(read_result(annotation.result, state.controls, state.names))
+        marks = colours.marks(read_result(annotation.result, state.controls, state.names, row.data))
         lanes.append(Lane(f"submitted by {who}", marks, False))
     located, name = media.locate(key, task, sound)
     window = Window.of(start, end, media.seconds(located, name))
