@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from rich.console import Console
 
 import earmark.cli
 from earmark.errors import SoundUnreadableError
-from earmark.monitoring.doctor import Finding, examine, print_report, projects
+from earmark.monitoring.doctor import Finding, examine, print_report, projects, recordings
 from earmark.services import Services
 from earmark.settings import Settings, load_settings
 from earmark.store.access import remember_access
-from earmark.store.models import Project
+from earmark.store.models import Project, Task
 from earmark.store.projects import known_projects, remember_project
 from earmark.store.sound_errors import remember_fault
 
@@ -167,3 +169,28 @@ def test_an_address_that_waits_for_confirmation_is_said_and_can_be_accepted(
 def projects_of(services: Services) -> list[Project]:
     with services.database.read() as session:
         return known_projects(session)
+
+
+def test_recordings_that_encoders_do_not_take_in_are_said(
+    settings: Settings, services: Services, tmp_path: Path
+) -> None:
+    config = (
+        '<View><Audio name="audio" value="$audio"/><Labels name="label" toName="audio">'
+        '<Label value="Bat"/></Labels></View>'
+    )
+    time = np.arange(38_400) / 384_000
+    for name, hertz in (("bat", 60_000), ("bird", 4_000)):
+        soundfile.write(tmp_path / f"{name}.wav", 0.5 * np.sin(2 * np.pi * hertz * time), 384_000)
+    with services.database.write() as session:
+        for number, name in ((1, "bat"), (2, "bird")):
+            key = f"{number}.5"
+            remember_project(session, key, label_config=config)
+            data = {"audio": str(tmp_path / f"{name}.wav")}
+            session.add(Task(project_key=key, task_id=number, data=data))
+            session.add(Task(project_key=key, task_id=10 + number, data={"audio": "/gone.wav"}))
+    for name in ("bat", "bird"):
+        services.extractor().extract_address(str(tmp_path / f"{name}.wav"), None)
+    (found,) = recordings.recordings(settings)
+    assert (found.level, found.subject) == ("note", "project 1 recordings")
+    assert "1 of the 1" in found.text
+    assert "--time-expansion" in found.remedy

@@ -53,6 +53,9 @@ or a part imported by someone else.
   Hour-long recordings, as tasks of 30 s each:
     earmark import field/ --project 3 --split 30
 
+  Bats at 384 kHz, played and learned ten times as slow, exported in their own time:
+    earmark import bats/ --project Bats --create --split 3 --time-expansion auto
+
   A bucket that Label Studio's own S3 storage signs addresses for:
     earmark import s3://sounds/2024/ --project 3
 
@@ -113,6 +116,14 @@ def import_(
         float | None,
         typer.Option(
             metavar="SECONDS", min=0.1, help="Tasks of this length from longer files", rich_help_panel=_SOURCE
+        ),
+    ] = None,
+    time_expansion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTOR|auto",
+            help="Tasks that play so many times as long, for ultrasound; auto: 10 from 192 kHz on",
+            rich_help_panel=_SOURCE,
         ),
     ] = None,
     labels_as: Annotated[
@@ -233,6 +244,7 @@ def import_(
         from earmark.importing.quality_rules import Rules, keep_of
         from earmark.importing.sources import Source
         from earmark.importing.table_columns import Columns
+        from earmark.importing.time_expansion import parse_expansion
 
     if curated and noisy:
         raise ConfigurationError("Labels are either --curated or --noisy; --trust-column tells them apart.")
@@ -266,7 +278,7 @@ def import_(
         labels_as,
         where,
         split,
-        Rules(silent_below, min_seconds, keep_of(keep)),
+        Rules(silent_below, min_seconds, keep_of(keep), parse_expansion(time_expansion)),
         dry_run,
         report,
     )

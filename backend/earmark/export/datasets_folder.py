@@ -21,7 +21,7 @@ from earmark.errors import TaskError
 from earmark.export.csv_table import DATA_PREFIX
 from earmark.export.field_types import field_value
 from earmark.export.formats import Add
-from earmark.export.records import ClipRecord
+from earmark.export.records import ClipRecord, expansion_of, scaled
 from earmark.export.writers import METADATA, FileNames, storable, writing_folder
 
 Locate = Callable[[str], Path]
@@ -60,6 +60,7 @@ def writing(path: Path, locate: Locate) -> Iterator[Add]:
 
 
 def _row(records: Sequence[ClipRecord]) -> dict[str, Any]:
+    records = [scaled(record, expansion_of(record.data)) for record in records]  # times of the copied file
     first = records[0]
     labels: dict[str, None] = {}
     events = []

@@ -26,7 +26,7 @@ from earmark.errors import ConfigurationError, TaskError
 from earmark.export.csv_table import DATA_PREFIX
 from earmark.export.field_types import field_kinds, field_value
 from earmark.export.formats import Add
-from earmark.export.records import ClipRecord, RegionRecord, stretch_of
+from earmark.export.records import ClipRecord, RegionRecord, expansion_of, stretch_of
 from earmark.export.rejoin_splits import in_recording
 from earmark.export.writers import explained_writing, storable
 from earmark.extras import require_extra
@@ -121,6 +121,7 @@ def _rows(record: ClipRecord, encoder: Encoder, extract: Extract, whole_times: b
         )
     sound = extract(record.sound.strip())
     stretch = stretch_of(record.data) if whole_times else None
+    expansion = expansion_of(record.data)
 
     def row(
         kind: str, control: str | None, labels: tuple[str, ...], region: RegionRecord, annotator: str | None
@@ -135,14 +136,16 @@ def _rows(record: ClipRecord, encoder: Encoder, extract: Extract, whole_times: b
     pairs = []
     for control, regions in record.regions.items():
         for span, labels in _group_labels(regions).items():
-            first, last = frames_between(span.start, span.end, encoder.frame_rate, len(sound.frames))
+            first, last = frames_between(
+                span.start * expansion, span.end * expansion, encoder.frame_rate, len(sound.frames)
+            )
             annotator = span.annotator or record.annotator
             vector = encoder.pool(sound.frames[first:last])
             pairs.append((row("region", control, labels, span, annotator), vector, record.data))
     clip = encoder.pool(sound.frames)
     for name, tags in record.tags.items() or [(None, ())]:
         score = record.tag_scores.get(name) if name else None
-        whole = RegionRecord(0.0, sound.duration, "", score)
+        whole = RegionRecord(0.0, sound.duration / expansion, "", score)
         pairs.append((row("clip", name, tags, whole, record.annotator), clip, record.data))
     return pairs
 

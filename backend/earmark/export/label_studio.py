@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from earmark.export.records import ClipRecord, RegionRecord, Source
+from earmark.export.records import ClipRecord, RegionRecord, Source, expansion_of, scaled
 from earmark.labels.controls import Control
 
 FILE_NAME_FIELD = "fname"
@@ -21,7 +21,7 @@ _UPLOAD = re.compile(r"/data/upload/.*/[0-9a-f]{8}-(?P<name>[^/]+)$")
 
 @dataclass
 class TaskReader:
-    """Converts the tasks of one project to records.
+    """Converts the tasks of one project to records, with times of the recording, not of an expanded sound.
 
     Only results of ``controls`` are read, with any labels; ``passed_over`` counts the others by their
     type (text areas, ratings, choices for a single region, controls of text).
@@ -61,7 +61,7 @@ class TaskReader:
         results = _objects(item.get("result"))
         annotator = None if source == "prediction" else self._annotator(item.get("completed_by"))
         regions, tags, scores = self._results(results, annotator)
-        return ClipRecord(
+        record = ClipRecord(
             file_name=file_name_of(data, address),
             sound=address,
             task_id=_whole(task.get("id")),
@@ -76,6 +76,7 @@ class TaskReader:
             ground_truth=item.get("ground_truth") is True,
             id=_whole(item.get("id")),
         )
+        return scaled(record, 1 / expansion_of(data))
 
     def _results(
         self, results: Iterable[Mapping[str, Any]], annotator: str | None

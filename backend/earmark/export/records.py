@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Source = Literal["annotation", "prediction"]
@@ -19,6 +19,9 @@ recordings of the same name."""
 
 SAMPLE_RATE_FIELD = "sample_rate"
 """Field with the samples a second of the imported file."""
+
+EXPANSION_FIELD = "time_expansion"
+"""Field with how many times as long a task's sound is as the recording that it was made of."""
 
 STRETCHES_FIELD = "source_stretches"
 """Field of a rejoined record's data: its stretches, in seconds of the whole."""
@@ -108,9 +111,34 @@ def stretch_of(data: Mapping[str, Any]) -> Stretch | None:
 
 
 def highest_frequency(data: Mapping[str, Any]) -> float | None:
-    """Return half of the sound's sample rate in Hz, where the task's data has that rate."""
+    """Return half of the recording's sample rate in Hz, where the task's data has that of its sound."""
     rate = _seconds(data.get(SAMPLE_RATE_FIELD))
-    return rate / 2 if rate and rate > 0 else None
+    return rate * expansion_of(data) / 2 if rate and rate > 0 else None
+
+
+def expansion_of(data: Mapping[str, Any]) -> float:
+    """Return how many times as long a task's sound is as its recording: 1 without such a field."""
+    factor = _seconds(data.get(EXPANSION_FIELD))
+    return factor if factor and factor > 0 else 1.0
+
+
+def scaled(record: ClipRecord, factor: float) -> ClipRecord:
+    """Return a record with all times multiplied by a factor."""
+    if factor == 1:
+        return record
+
+    def times(seconds: float) -> float:
+        return round(seconds * factor, 9)
+
+    return replace(
+        record,
+        duration=None if record.duration is None else times(record.duration),
+        regions={
+            control: tuple(replace(r, start=times(r.start), end=times(r.end)) for r in group)
+            for control, group in record.regions.items()
+        },
+        annotated=tuple(replace(s, start=times(s.start), end=times(s.end)) for s in record.annotated),
+    )
 
 
 def _seconds(value: object) -> float | None:

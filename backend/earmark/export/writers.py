@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from earmark.errors import ConfigurationError, FormatError
 from earmark.export.annotated import NAME as ANNOTATED
 from earmark.export.annotated import AnnotatedTable
-from earmark.export.records import ClipRecord
+from earmark.export.records import EXPANSION_FIELD, ClipRecord
 from earmark.storage.atomic_files import atomic_write
 
 INDEX = "sounds.csv"
@@ -28,7 +28,7 @@ METADATA = "metadata.csv"
 """Index of a folder for Hugging Face's ``datasets``."""
 INDEX_COLUMNS = (
     "label_file", "file_name", "sound", "task_id", "id", "source", "version", "annotator", "ground_truth",
-    "duration", "control",
+    "duration", "control", EXPANSION_FIELD,
 )  # fmt: skip
 _NAME_BYTES = 180
 """File systems allow 255 bytes; a suffix, an annotator and a number must fit, too."""
@@ -205,7 +205,8 @@ class LabelFiles:
         values: dict[str, Any] = {
             "label_file": path.relative_to(self._folder).as_posix(),
             "control": control,
-            **{name: getattr(record, name) for name in INDEX_COLUMNS[1:-1]},
+            EXPANSION_FIELD: record.data.get(EXPANSION_FIELD, ""),
+            **{name: getattr(record, name) for name in INDEX_COLUMNS[1:-2]},
             "duration": "" if record.duration is None else seconds_text(record.duration),
             "ground_truth": json.dumps(record.ground_truth),
         }
@@ -253,6 +254,7 @@ def _parse_entry(folder: Path, row: dict[str, str]) -> IndexEntry:
         row["file_name"],
         row["sound"],
         int(row["task_id"]) if row["task_id"] else None,
+        {EXPANSION_FIELD: float(expansion)} if (expansion := row.get(EXPANSION_FIELD)) else {},
         duration=float(row["duration"]) if row["duration"] else None,
         source="prediction" if row["source"] == "prediction" else "annotation",
         version=row["version"] or None,

@@ -13,6 +13,7 @@ from typing import Literal
 import httpx
 import numpy as np
 
+from earmark.audio.band_energy import BandEnergy
 from earmark.audio.decode import open_sound
 from earmark.errors import EarmarkError, SoundNotFoundError, SoundUnreachableError
 from earmark.importing.models import Facts, Listed
@@ -20,9 +21,9 @@ from earmark.importing.remote_sources import fetch_object, is_bucket, object_cop
 from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache, sha256_of
 
-Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond", "header"]
+Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond", "header", "band"]
 
-CHECKS_VERSION = 2
+CHECKS_VERSION = 3
 """Version of the cached facts: raise it when they are computed differently, to invalidate the cache."""
 DIGITAL_SILENCE_DBFS = -200.0
 FULL_SCALE = 0.9995
@@ -164,12 +165,14 @@ def read_facts(path: Path, shown: str) -> Facts:
     """
     sound = open_sound(path, name=shown)
     peak, clipped, count = 0.0, 0, 0
+    energy = BandEnergy(sound.rate)
     with closing(sound), closing(sound.blocks()) as blocks:
         for block in blocks:
             level = np.abs(block)
             peak = max(peak, float(level.max()))
             clipped += int(np.count_nonzero(level >= FULL_SCALE))
             count += block.size
+            energy.add(block)
     return Facts(
         sha256=sha256_of(path),
         size=path.stat().st_size,
@@ -179,4 +182,6 @@ def read_facts(path: Path, shown: str) -> Facts:
         peak_dbfs=round(20 * math.log10(peak), 2) if peak > 1e-10 else DIGITAL_SILENCE_DBFS,
         clipped=clipped / count,
         remark=sound.remark,
+        above_band=energy.outside().above,
+        below_band=energy.outside().below,
     )

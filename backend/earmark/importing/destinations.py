@@ -181,8 +181,8 @@ class LocalFiles:
 
     def refuses(self, sound: Sound) -> str | None:
         """Return why Label Studio would not serve the file, or None."""
-        if sound.stretch:
-            return "Stretches are cut into files of their own, which are uploaded: leave --local-files out."
+        if sound.is_cut:
+            return "Stretches and expanded sounds become files that are uploaded: leave --local-files out."
         path = sound.path.resolve()
         if not path.is_relative_to(self._root):
             return f"It is not below the document root {self._root}."
@@ -242,8 +242,8 @@ class Addresses:
 
     def refuses(self, sound: Sound) -> str | None:
         """Return why no task can point to the sound, or None."""
-        if sound.stretch:
-            return "Stretches are cut into files of their own, which are uploaded: leave --as-urls out."
+        if sound.is_cut:
+            return "Stretches and expanded sounds become files that are uploaded: leave --as-urls out."
         return None if sound.address else "It has no URL: give --base-url, or upload it."
 
     def prepare(self, sounds: Sequence[Sound]) -> None:

@@ -149,6 +149,12 @@ class _Session:
         others = sum(OTHER_LABELS in remarks for remarks in outcome.remarks.values())
         if others:
             say(f"  {others} sounds are there with other annotations, which stay; the report lists them")
+        outside = [verdict for verdict in verdicts if any(kind == "band" for kind, _ in verdict.faults)]
+        if outside:
+            say(
+                f"  ! {len(outside)} sounds have most of their energy above 16 kHz or below 50 Hz, which "
+                f"encoders do not take in, such as {outside[0].item.fname}; see the report"
+            )
         for sentence in self._passed_over:
             say(f"  ! {sentence}")
         folder = self._request.report or self._folder / f"report-{_slug(self._request.project)}"
@@ -238,6 +244,11 @@ def _check_options(request: Request, where: Where) -> None:
         raise ConfigurationError(
             "--split cuts recordings into files that are uploaded: leave --local-files and --as-urls out, "
             "and add --upload for sounds that are elsewhere."
+        )
+    if request.rules.expansion is not None and where != "uploads":
+        raise ConfigurationError(
+            "--time-expansion makes files that are uploaded: leave --local-files and --as-urls out, and add "
+            "--upload for sounds that are elsewhere."
         )
 
 

@@ -263,13 +263,13 @@ def _cut_batches() -> Iterator[Callable[[Sequence[Sound]], Any]]:
         @contextmanager
         def ready(batch: Sequence[Sound]) -> Iterator[list[Sound]]:
             cut_sounds = [
-                cutter.cut(sound, index) if sound.stretch else sound for index, sound in enumerate(batch)
+                cutter.cut(sound, index) if sound.is_cut else sound for index, sound in enumerate(batch)
             ]
             try:
                 yield cut_sounds
             finally:
                 for sound in cut_sounds:
-                    if sound.stretch:
+                    if sound.is_cut:
                         sound.path.unlink(missing_ok=True)
 
         yield ready

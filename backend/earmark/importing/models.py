@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from earmark.export.records import (
+    EXPANSION_FIELD,
     SAMPLE_RATE_FIELD,
     SOURCE_END_FIELD,
     SOURCE_FIELD,
@@ -65,8 +66,9 @@ class Facts:
     """Audio facts of a decoded file.
 
     ``size`` in bytes, ``duration`` in seconds, ``peak_dbfs`` of the mix of all channels (-200 for
-    digital silence), ``clipped`` the share of samples at full scale, from 0 to 1, ``remark`` a sentence
-    where the file does not hold what its header says.
+    digital silence), ``clipped`` the share of samples at full scale, ``remark`` a sentence where the file
+    does not hold what its header says, ``above_band`` and ``below_band`` the shares of the energy outside the
+    encoders' band, from 0 to 1.
     """
 
     sha256: str
@@ -77,6 +79,8 @@ class Facts:
     peak_dbfs: float = 0.0
     clipped: float = 0.0
     remark: str = ""
+    above_band: float = 0.0
+    below_band: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class Sound:
     """Whether an annotation is left out for that reason."""
     cut_sha256: str = ""
     """Digest of the file of a stretch, once it is cut; ``facts`` has that of the whole recording."""
+    expansion: float = 1.0
+    """How many times as long the task's sound is as the recording; ``facts`` and ``marks`` are expanded."""
 
     @property
     def part(self) -> Part:
@@ -121,15 +127,24 @@ class Sound:
         return self.listed_as or self.fname
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the imported file is made from the recording: a stretch of it, or expanded in time."""
+        return self.stretch is not None or self.expansion != 1
+
+    @property
+    def source_rate(self) -> int:
+        """Samples a second of the recording's own file."""
+        return round(self.facts.sample_rate * self.expansion)
+
+    @property
     def extension(self) -> str:
-        """Lower-case extension of the imported file, with its dot; stretches are cut as FLAC."""
-        return ".flac" if self.stretch else self.path.suffix.lower()
+        """Lower-case extension of the imported file, with its dot; what is cut is FLAC."""
+        return ".flac" if self.is_cut else self.path.suffix.lower()
 
     def data(self) -> dict[str, Any]:
         """Return the fields of the task's data except the address."""
         fields: dict[str, Any] = {**self.fields, NAME_FIELD: self.fname}
-        seconds = self.stretch.end - self.stretch.start if self.stretch else self.facts.duration
-        fields[DURATION_FIELD] = round(seconds, 3)
+        fields[DURATION_FIELD] = round(self.facts.duration, 3)
         fields[SAMPLE_RATE_FIELD] = self.facts.sample_rate
         if self.stretch:
             fields |= {
@@ -140,6 +155,8 @@ class Sound:
             }
         else:
             fields[DIGEST_FIELD] = self.facts.sha256
+        if self.expansion != 1:
+            fields[EXPANSION_FIELD] = self.expansion
         return fields | ({TRUST_FIELD: self.trust} if self.trust else {})
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from earmark.audio.band_energy import OutsideBand, outside_sentence
 from earmark.errors import ConfigurationError
 from earmark.export.records import ClipRecord
 from earmark.importing.audio_checks import Checked, Fault
 from earmark.importing.models import Listed, Sound
 from earmark.importing.splitting import annotated_whole, stretches
+from earmark.importing.time_expansion import Expansion, expanded, factor_of
 
 Excusable = Literal["silent", "short", "duplicate"]
 
@@ -19,18 +21,22 @@ CLIPPED_SHARE = 0.001
 """A sound with a larger share of samples at full scale is reported as clipped, and imported."""
 END_TOLERANCE_SECONDS = 0.1
 """A region may exceed its sound by this without a report: decoders and players differ by some frames."""
-_HARMLESS: frozenset[Fault] = frozenset({"clipped", "beyond", "header"})
+_HARMLESS: frozenset[Fault] = frozenset({"clipped", "beyond", "header", "band"})
 """Faults that are reported, but do not exclude a sound."""
 _TRUST_ORDER = {"curated": 0, None: 1, "noisy": 2}
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Thresholds for silent (peak in dBFS) and short (seconds) sounds, and the faults to import anyway."""
+    """Thresholds for silent (peak in dBFS) and short (seconds) sounds, and the faults to import anyway.
+
+    ``expansion``: how sounds are expanded in time; ultrasound is no fault of those.
+    """
 
     silent_below: float = -60.0
     min_seconds: float = 0.1
     keep: frozenset[Excusable] = frozenset()
+    expansion: Expansion | None = None
 
 
 @dataclass(frozen=True)
@@ -100,16 +106,17 @@ def judge(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
 
 
 def sounds_of(verdicts: Iterable[Verdict], rules: Rules, split_seconds: float | None = None) -> list[Sound]:
-    """Return the sounds to import; with ``split_seconds``, longer ones as stretches."""
+    """Return the sounds to import, expanded in time; with ``split_seconds``, longer ones as stretches."""
     sounds: list[Sound] = []
     for verdict in verdicts:
         facts, path, item = verdict.checked.facts, verdict.checked.path, verdict.item
         if not verdict.accepted or facts is None:
             continue
         whole = Sound(path or Path(), item.fname, facts, verdict.marks, item.fields, item.trust, item.address)
-        sounds += (
+        parts = (
             stretches(whole, split_seconds, rules.min_seconds) if split_seconds else [annotated_whole(whole)]
         )
+        sounds += [expanded(part, rules.expansion) for part in parts]
     return sounds
 
 
@@ -131,6 +138,9 @@ def _faults(sound: Checked, rules: Rules) -> list[tuple[Fault, str]]:
         faults.append(("clipped", f"{facts.clipped:.1%} of it is at full scale."))
     if facts.remark:
         faults.append(("header", facts.remark))
+    above = facts.above_band if factor_of(facts.sample_rate, rules.expansion) == 1 else 0.0
+    if sentence := outside_sentence(OutsideBand(above, facts.below_band)):
+        faults.append(("band", sentence))
     return faults
 
 

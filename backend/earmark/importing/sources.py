@@ -12,6 +12,7 @@ from urllib.parse import quote
 from earmark.errors import ConfigurationError
 from earmark.export.formats import FORMATS, FormatName
 from earmark.export.jsonl import VERSION_KEY
+from earmark.export.records import EXPANSION_FIELD, expansion_of, scaled
 from earmark.export.writers import INDEX
 from earmark.importing.export_sources import annotated_parts, list_label_studio_export, list_own_export
 from earmark.importing.field.pairing import with_labels
@@ -226,10 +227,13 @@ def _resolve(name: str, item: Listed, finder: PathFinder, dir_given: bool) -> Li
     found = finder.find(name)
     if item.origin and not dir_given and not (found.path and found.path.is_file()):
         address = item.origin if is_remote(item.origin) else ""
-        return replace(item, address=address)
+        # The task's own sound, which may be expanded in time; the labels have the recording's times.
+        factor = expansion_of(item.fields)
+        return replace(item, address=address, marks=tuple(scaled(record, factor) for record in item.marks))
     # A name that leads out of the folder gets neither path nor origin, which the audio check reports.
     marks = tuple(replace(record, file_name=found.name) for record in item.marks)
-    return replace(item, path=found.path, fname=found.name, marks=marks, origin="")
+    fields = {name: value for name, value in item.fields.items() if name != EXPANSION_FIELD}
+    return replace(item, path=found.path, fname=found.name, fields=fields, marks=marks, origin="")
 
 
 def _with_trust(item: Listed, trust: Trust | None) -> Listed:

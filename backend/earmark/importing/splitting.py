@@ -113,9 +113,9 @@ class Cutter:
         self._subtype = "PCM_24"
 
     def cut(self, sound: Sound, number: int) -> Sound:
-        """Write one stretch as file ``number`` of the folder; return it with its own digest and size.
+        """Write one sound as file ``number`` of the folder; return it with its own digest and size.
 
-        Its identity stays that of the stretch.
+        A stretch is cut, and an expanded sound gets its own sample rate. The identity stays the same.
 
         Raises
         ------
@@ -124,15 +124,15 @@ class Cutter:
         SoundNotFoundError
             The recording was deleted.
         """
-        assert sound.stretch is not None
-        rate = sound.facts.sample_rate
-        first, end = round(sound.stretch.start * rate), round(sound.stretch.end * rate)
+        rate, frames = sound.source_rate, round(sound.facts.duration * sound.facts.sample_rate)
+        first = round(sound.stretch.start * rate) if sound.stretch else 0
+        end = round(sound.stretch.end * rate) if sound.stretch else frames
         if sound.path != self._path or self._position > first:
             self._open(sound)
         path = self._folder / f"{number}.flac"
         self._copy_frames(first - self._position, None, sound)
         with soundfile.SoundFile(
-            path, "w", rate, self._block.shape[1], subtype=self._subtype, format="FLAC"
+            path, "w", sound.facts.sample_rate, self._block.shape[1], subtype=self._subtype, format="FLAC"
         ) as file:
             self._copy_frames(end - first, file, sound)
         facts = dataclasses.replace(sound.facts, size=path.stat().st_size)
@@ -158,7 +158,7 @@ class Cutter:
         block = next(self._blocks, None)
         if block is None:
             raise SoundUnreadableError(
-                f"{sound.listed_as} became shorter since it was checked: run this again."
+                f"{sound.listed_name} became shorter since it was checked: run this again."
             )
         return block
 
@@ -170,13 +170,13 @@ def _open_blocks(sound: Sound) -> tuple[str, Iterator[NDArray[Any]]]:
         handle = soundfile.SoundFile(os.open(sound.path, os.O_RDONLY), closefd=True)
     except OSError as error:
         raise SoundNotFoundError(
-            f"{sound.listed_as} cannot be opened any more ({error.strerror}): run this again."
+            f"{sound.listed_name} cannot be opened any more ({error.strerror}): run this again."
         ) from error
     except soundfile.LibsndfileError:
         handle = None
     if handle is None:
         return "PCM_24", _decoded_blocks(sound)
-    usable = handle.frames > 0 and handle.samplerate == sound.facts.sample_rate and not sound.facts.remark
+    usable = handle.frames > 0 and handle.samplerate == sound.source_rate and not sound.facts.remark
     if usable and handle.format not in _LOSSY and handle.channels <= FLAC_CHANNELS:
         return _FLAC_WIDTHS.get(handle.subtype, "PCM_16"), _blocks(handle, sound)
     width = _FLAC_WIDTHS.get(handle.subtype, "PCM_16")
@@ -186,7 +186,7 @@ def _open_blocks(sound: Sound) -> tuple[str, Iterator[NDArray[Any]]]:
 
 def _decoded_blocks(sound: Sound) -> Iterator[NDArray[Any]]:
     """Decode to float32 ``[n, channels]``, with as many channels as the first block has."""
-    decoding = open_sound(sound.path, name=sound.listed_as)
+    decoding = open_sound(sound.path, name=sound.listed_name)
     channels: int | None = None
     with closing(decoding), closing(decoding.channel_blocks()) as blocks:
         for block in blocks:
@@ -204,7 +204,7 @@ def _blocks(handle: soundfile.SoundFile, sound: Sound) -> Iterator[NDArray[Any]]
                 block = handle.read(BLOCK_FRAMES, dtype="int32" if integer else "float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 raise SoundUnreadableError(
-                    f"{sound.listed_as} is damaged since it was checked ({error}): run this again."
+                    f"{sound.listed_name} is damaged since it was checked ({error}): run this again."
                 ) from error
             if not len(block):
                 return

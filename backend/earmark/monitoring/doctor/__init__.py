@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from earmark import __version__
-from earmark.monitoring.doctor import heads, machine, projects
+from earmark.monitoring.doctor import heads, machine, projects, recordings
 from earmark.monitoring.doctor.finding import Finding
 from earmark.settings import Settings, without_password
 
@@ -31,6 +31,7 @@ def examine(settings: Settings) -> list[Finding]:
         machine.api,
         machine.access,
         projects.projects,
+        recordings.recordings,
         heads.heads,
     )
     return [finding for check in checks for finding in check(settings)]
