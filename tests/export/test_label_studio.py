@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from earmark.export import jsonl
 from earmark.export.export_run import RecordFilter
 from earmark.export.label_studio import TaskReader, file_name_of
-from earmark.export.records import RegionRecord
+from earmark.export.records import AnnotatedSpan, RegionRecord
 from earmark.labels.controls import parse_label_config
 
 CONFIG = """<View><Audio name="audio" value="$audio"/>
@@ -116,3 +117,39 @@ def test_what_is_no_region_is_passed_over(reader: TaskReader, item: Any) -> None
 )  # fmt: skip
 def test_sounds_are_called_what_people_call_them(data: dict[str, Any], address: str, name: str) -> None:
     assert file_name_of(data, address) == name
+
+
+VERIFIED = CONFIG.replace(
+    "<TextArea",
+    '<Choices name="ok" toName="audio" perRegion="true"><Choice value="Correct"/><Choice value="Wrong"/>'
+    "</Choices>"
+    '<Choices name="corrected" toName="audio" perRegion="true"><Choice value="Cat"/></Choices><TextArea',
+).replace('<Label value="Dog"/>', '<Label value="Dog"/><Label value="Cat"/>')
+
+
+def chosen(name: str, value: str) -> dict[str, Any]:
+    value_of_item = {"start": 1.0, "end": 2.0, "channel": 0, "choices": [value]}
+    return {"from_name": name, "to_name": "audio", "type": "choices", "id": "x", "value": value_of_item}
+
+
+@pytest.mark.parametrize(
+    ("judged", "labels", "annotated"),
+    [
+        ([chosen("ok", "Correct")], [("Dog", False)], ()),
+        ([chosen("ok", "Wrong")], [("not Dog", True)], (AnnotatedSpan(0, 1), AnnotatedSpan(2, 9.5))),
+        ([chosen("ok", "Wrong"), chosen("corrected", "Cat")], [("Cat", False), ("not Dog", True)], ()),
+    ],
+    ids=["correct", "wrong", "corrected"],
+)
+def test_judged_regions_are_exported_as_they_were_judged(
+    judged: list[dict[str, Any]], labels: list[tuple[str, bool]], annotated: tuple[AnnotatedSpan, ...]
+) -> None:
+    reader = TaskReader(parse_label_config(VERIFIED), "audio")
+    results = [region(1, 2, "Dog", original_length=9.5), *judged]
+    (record,) = reader.annotations(task(annotations=[{"id": 1, "completed_by": 1, "result": results}]))
+    assert [(r.label, r.is_denied) for r in record.regions["label"]] == labels
+    assert record.annotated == annotated
+    assert record.tags == {}
+    assert reader.passed_over == {"choices": len(judged)}
+    (again,) = jsonl.record_of_line(jsonl.line_of(record)).regions.values()
+    assert [r.label for r in again] == [label for label, _ in labels]

@@ -181,7 +181,13 @@ def _export(
         counting(f"exporting {record_filter.what}", total, "tasks") as seen,
     ):
         outcome = run(
-            (task for page in pages for task in page), reader, record_filter, add, seen, check_label
+            (task for page in pages for task in page),
+            reader,
+            record_filter,
+            add,
+            seen,
+            check_label,
+            form not in FORMATS or FORMATS[form].holds_denied,
         )
         if not outcome.tasks:
             raise ConfigurationError(

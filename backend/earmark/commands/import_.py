@@ -50,6 +50,9 @@ or a part imported by someone else.
   Recordings with Raven tables, Audacity tracks or BirdNET results beside them:
     earmark import survey/ --project "Survey" --create
 
+  Results of a detector, to be judged one by one (Correct, Incorrect, Unsure, or what it is):
+    earmark import birdnet.csv --audio-dir recordings/ --verify "BirdNET, verified"
+
   Hour-long recordings, as tasks of 30 s each:
     earmark import field/ --project 3 --split 30
 
@@ -73,7 +76,14 @@ _CHECKS, _CONNECTION = "Checks", "Label Studio"
 
 def import_(
     source: Annotated[str, typer.Argument(help="Folder, bucket, CSV, JSON Lines, list of URLs, or export")],
-    project: Annotated[str, typer.Option(help=ABOUT_PROJECT)],
+    project: Annotated[str | None, typer.Option(help=ABOUT_PROJECT)] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROJECT",
+            help="Make or extend a project in which annotators judge the labels, in place of --project",
+        ),
+    ] = None,
     create: Annotated[
         bool, typer.Option("--create", help="Make the project when there is none of that title")
     ] = False,
@@ -248,6 +258,8 @@ def import_(
 
     if curated and noisy:
         raise ConfigurationError("Labels are either --curated or --noisy; --trust-column tells them apart.")
+    if (project is None) == (verify is None):
+        raise ConfigurationError("Name the project by --project, or by --verify to have its labels judged.")
     where = _destination(upload, local_files, as_urls)
     import_source = Source(
         source,
@@ -272,15 +284,16 @@ def import_(
     )
     request = Request(
         import_source,
-        project,
-        create,
+        project or verify or "",
+        create or verify is not None,
         label_config,
-        labels_as,
+        labels_as if verify is None else "predictions",
         where,
         split,
         Rules(silent_below, min_seconds, keep_of(keep), parse_expansion(time_expansion)),
         dry_run,
         report,
+        verify is not None,
     )
     raise typer.Exit(run(request, _settings(url, api_key, document_root, data_dir)))
 

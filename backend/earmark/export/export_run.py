@@ -84,6 +84,7 @@ def run(
     add: Add,
     seen: Callable[[int], None],
     check_label: Callable[[str], None] = lambda label: None,
+    holds_denied: bool = True,
 ) -> Outcome:
     """Write the filtered records of all tasks.
 
@@ -94,6 +95,8 @@ def run(
     check_label
         Raises ``FormatError`` for a label that the format has no place for; such regions and tags are left
         out, and the rest of their sounds is written.
+    holds_denied
+        Whether the format has a place for labels that were denied.
     """
     outcome = Outcome()
 
@@ -106,7 +109,7 @@ def run(
             seen(number)
 
     for records in rejoin(filtered()) if record_filter.joined else filtered():
-        records = [_with_valid_labels(record, check_label, outcome) for record in records]
+        records = [_with_valid_labels(record, check_label, holds_denied, outcome) for record in records]
         try:
             outcome.rows += add(records)
         except EarmarkError as error:
@@ -124,7 +127,7 @@ def run(
 
 
 def _with_valid_labels(
-    record: ClipRecord, check_label: Callable[[str], None], outcome: Outcome
+    record: ClipRecord, check_label: Callable[[str], None], holds_denied: bool, outcome: Outcome
 ) -> ClipRecord:
     """Return the record without the labels that the format cannot hold, which are noted in the outcome.
 
@@ -140,7 +143,10 @@ def _with_valid_labels(
             return False
         return True
 
-    regions = {name: tuple(r for r in group if valid(r.label)) for name, group in record.regions.items()}
+    regions = {
+        name: tuple(r for r in group if (holds_denied or not r.is_denied) and valid(r.label))
+        for name, group in record.regions.items()
+    }
     tags = {name: tuple(tag for tag in group if valid(tag)) for name, group in record.tags.items()}
     lost = [r for name, group in record.regions.items() for r in group if r not in regions[name]]
     if not lost and tags == record.tags:

@@ -48,6 +48,7 @@ class Format:
     holds_regions: bool = True
     holds_tags: bool = True
     holds_annotators: bool = True
+    holds_denied: bool = False
     library: str = ""
 
     def load(self) -> FormatModule:
@@ -70,8 +71,13 @@ class Format:
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
-        Format("jsonl", "JSON Lines, one annotation a line, with everything", "jsonl"),
-        Format("csv", "a table with a row for each region and tag, and all fields of the task", "csv_table"),
+        Format("jsonl", "JSON Lines, one annotation a line, with everything", "jsonl", holds_denied=True),
+        Format(
+            "csv",
+            "a table with a row for each region and tag, and all fields of the task",
+            "csv_table",
+            holds_denied=True,
+        ),
         Format("jams", "a folder of JAMS files", "jams_files", is_folder=True, library="jams"),
         Format("raven", "a folder of Raven Pro selection tables", "raven", is_folder=True, holds_tags=False),
         Format("audacity", "a folder of Audacity label tracks", "audacity", is_folder=True, holds_tags=False),

@@ -71,8 +71,7 @@ def line_of(record: ClipRecord) -> str:
     """
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     values["regions"] = {
-        control: [_without_none(asdict(region)) for region in regions]
-        for control, regions in record.regions.items()
+        control: [_region_values(region) for region in regions] for control, regions in record.regions.items()
     }
     values["annotated"] = [_without_none(asdict(span)) for span in record.annotated] or None
     for name in ("data", "tags", "tag_scores"):
@@ -164,6 +163,11 @@ def _region(region: object, control: str) -> RegionRecord:
         raise FormatError(f'a region of "{control}" lacks start, end or label.')
     score, annotator = _number(region, "score"), _text(region, "annotator")
     return RegionRecord(start, end, label, score, annotator, _text(region, "id"))
+
+
+def _region_values(region: RegionRecord) -> dict[str, Any]:
+    """Return a region's fields; that its label is denied, the label says."""
+    return {name: value for name, value in _without_none(asdict(region)).items() if name != "is_denied"}
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from earmark.export.records import ClipRecord, RegionRecord, Source, expansion_of, scaled
-from earmark.labels.controls import Control
+from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord, Source, expansion_of, scaled
+from earmark.labels.control import Control
+from earmark.labels.denials import denial
+from earmark.labels.region import Region
+from earmark.labelstudio.region_judgement import judged_region, judgements
 
 FILE_NAME_FIELD = "fname"
 """Field of a task's data with the file name of the sound before its import."""
@@ -60,13 +63,14 @@ class TaskReader:
         address = address if isinstance(address, str) else ""
         results = _objects(item.get("result"))
         annotator = None if source == "prediction" else self._annotator(item.get("completed_by"))
-        regions, tags, scores = self._results(results, annotator)
+        regions, tags, scores, undecided = self._results(results, annotator)
+        duration = _duration(results, data)
         record = ClipRecord(
             file_name=file_name_of(data, address),
             sound=address,
             task_id=_whole(task.get("id")),
             data=data,
-            duration=_duration(results, data),
+            duration=duration,
             tags=tags,
             tag_scores=scores,
             regions=regions,
@@ -75,18 +79,25 @@ class TaskReader:
             annotator=annotator,
             ground_truth=item.get("ground_truth") is True,
             id=_whole(item.get("id")),
+            annotated=_without(undecided, duration or math.inf),
         )
         return scaled(record, 1 / expansion_of(data))
 
     def _results(
-        self, results: Iterable[Mapping[str, Any]], annotator: str | None
-    ) -> tuple[dict[str, tuple[RegionRecord, ...]], dict[str, tuple[str, ...]], dict[str, float]]:
-        by_name = {control.name: control for control in self.controls}
+        self, results: Sequence[Mapping[str, Any]], annotator: str | None
+    ) -> tuple[
+        dict[str, tuple[RegionRecord, ...]], dict[str, tuple[str, ...]], dict[str, float], list[Region]
+    ]:
+        """Return regions, tags and scores, and regions in which other labels were left open."""
+        by_name = {(c.from_name, c.to_name): c for c in self.controls if not c.type.per_region}
+        judged = judgements(results)
+        undecided: list[Region] = []
         regions: dict[str, list[RegionRecord]] = {c.name: [] for c in self.controls if c.type.draws_regions}
         tags: dict[str, dict[str, None]] = {}
         scores: dict[str, float] = {}
         for item in results:
-            control, value = by_name.get(str(item.get("from_name"))), item.get("value")
+            control = by_name.get((str(item.get("from_name")), str(item.get("to_name"))))
+            value = item.get("value")
             if control is None or item.get("type") != control.result_type or not isinstance(value, dict):
                 kind = str(item.get("type", "unknown"))
                 self.passed_over[kind] = self.passed_over.get(kind, 0) + 1
@@ -100,26 +111,51 @@ class TaskReader:
                 if score is not None:
                     scores[control.name] = score
                 continue
-            start, end = _finite(value.get("start")), _finite(value.get("end"))
+            start, end = _times(control, value)
             if start is None or end is None or end < start:
                 self.passed_over["region without times"] = self.passed_over.get("region without times", 0) + 1
                 continue
             region_id = _text(item.get("id"))
+            region = Region(max(0.0, start), max(0.0, end), frozenset(labels))
+            if region_id in judged:
+                region = judged_region(region, control, judged[region_id])
+                labels = labels if region.labels == frozenset(labels) else sorted(region.labels)
+            undecided += [region] if region.is_open else []
             regions[control.name] += [
-                RegionRecord(max(0.0, start), max(0.0, end), label, score, annotator, region_id)
-                for label in labels
+                RegionRecord(region.start, region.end, label, score, annotator, region_id) for label in labels
+            ]
+            regions[control.name] += [
+                RegionRecord(region.start, region.end, denial(label), score, annotator, region_id, True)
+                for label in sorted(region.absent)
             ]
         ordered = {
             name: tuple(sorted(group, key=lambda region: (region.start, region.end, region.label)))
             for name, group in regions.items()
         }
-        return ordered, {name: tuple(group) for name, group in tags.items()}, scores
+        return ordered, {name: tuple(group) for name, group in tags.items()}, scores, undecided
 
     def _annotator(self, completed_by: object) -> str | None:
         if isinstance(completed_by, dict):
             return _text(completed_by.get("email")) or _text(str(completed_by.get("id") or ""))
         user_id = _whole(completed_by)
         return None if user_id is None else self.annotators.get(user_id, str(user_id))
+
+
+def _times(control: Control, value: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return a region's onset and offset, which may be equal."""
+    span = control.read_span(value)
+    return span if span is not None else (_finite(value.get("start")), _finite(value.get("end")))
+
+
+def _without(undecided: Iterable[Region], duration: float) -> tuple[AnnotatedSpan, ...]:
+    """Return the spans in which everything was annotated; none where that is the whole sound."""
+    spans, reached = [], 0.0
+    regions = sorted(undecided, key=lambda region: region.start)
+    for region in regions:
+        spans += [AnnotatedSpan(reached, region.start)] if region.start > reached else []
+        reached = max(reached, region.end)
+    spans += [AnnotatedSpan(reached, duration)] if duration > reached else []
+    return tuple(spans) if regions else ()
 
 
 def file_name_of(data: Mapping[str, Any], address: str) -> str:

@@ -55,6 +55,8 @@ class RegionRecord:
     """Confidence from 0 to 1, if there is one."""
     annotator: str | None = None
     id: str | None = None
+    is_denied: bool = False
+    """Whether the label is "not …": an annotator denied it there, and said nothing of others."""
 
 
 @dataclass(frozen=True)

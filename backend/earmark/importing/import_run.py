@@ -23,6 +23,13 @@ from earmark.importing.parallel_checks import check_all
 from earmark.importing.quality_rules import Rules, Verdict, judge, sounds_of
 from earmark.importing.report import reasons_of, state_of, write_report
 from earmark.importing.sources import Source, kind_of, list_sounds
+from earmark.importing.verification import (
+    find_verdict,
+    has_denials,
+    labels_in,
+    region_labels,
+    with_denials,
+)
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.projects import audio_data_key, create_project, find_project, required_fields
 from earmark.settings import Settings
@@ -50,6 +57,8 @@ class Request:
     rules: Rules = field(default_factory=Rules)
     dry_run: bool = False
     report: Path | None = None
+    verify: bool = False
+    """Whether the labels are to be judged: they become predictions, all of them regions."""
 
 
 def run(request: Request, settings: Settings) -> int:
@@ -98,9 +107,11 @@ class _Session:
         if project is None and not sounds:  # faulty files matter more than the label config now
             return self._end(new, verdicts, Outcome())
         if project is None:
+            sounds = with_denials(sounds, labels_in(sounds), request.verify)
             config = self._new_config(sounds)
         else:
             config = project.label_config
+            sounds = with_denials(sounds, region_labels(config), request.verify)
             if request.label_config is not None:
                 say("The project is there already: its label config stays as it is.")
         marking, data_key = self._marking(config, sounds)
@@ -183,7 +194,7 @@ class _Session:
                 "A new project needs labels: give --label-config FILE, such as label_config.xml, "
                 "or a source with labels."
             )
-        return make_label_config(groups)
+        return make_label_config(groups, self._request.verify or has_denials(sounds))
 
     def _marking(self, config: str, sounds: Sequence[Sound]) -> tuple[Marking | None, str]:
         """Return the label conversion, None without labels, and the task field with the address."""
@@ -193,7 +204,10 @@ class _Session:
         if not any(group.files for group in groups.values()):  # annotated, but without any label
             return Marking({}, labels_as, self._accounts(sounds)), audio_data_key(config)
         controls = find_controls(config, groups)
-        marking = Marking(controls, labels_as, self._accounts(sounds))
+        verdict = None
+        if self._request.verify or has_denials(sounds):
+            verdict = find_verdict(config, region_labels(config))
+        marking = Marking(controls, labels_as, self._accounts(sounds), verdict)
         names = [record.annotator for sound in sounds for record in sound.marks if record.annotator]
         if labels_as != "predictions":
             self._passed_over += annotators.account_warnings(names, marking.accounts)

@@ -13,7 +13,9 @@ from earmark.errors import LabelConfigError
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.annotators import NO_ACCOUNTS, Accounts
 from earmark.importing.models import ANNOTATORS_FIELD, Sound
+from earmark.importing.verification import add_verification, unnamed_item, wrong_item
 from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.verification import Judge
 from earmark.labelstudio.results import choices_item, region_item
 
 LabelsAs = Literal["as-given", "annotations", "ground-truth", "predictions", "none"]
@@ -101,8 +103,11 @@ def find_controls(label_config: str, groups: Groups) -> dict[tuple[Part, str], C
     return matched
 
 
-def make_label_config(groups: Groups) -> str:
-    """Return a label config with one control for each group, its labels in alphabetical order."""
+def make_label_config(groups: Groups, verified: bool = False) -> str:
+    """Return a label config with one control for each group, its labels in alphabetical order.
+
+    ``verified``: with controls by which regions are judged.
+    """
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Audio", name="audio", value="$audio", hotkey="ctrl+enter")
     used: set[str] = {"audio"}
@@ -122,6 +127,9 @@ def make_label_config(groups: Groups) -> str:
             control = ElementTree.SubElement(view, "Labels", name=title, toName="audio")
         for label in sorted(group.files):
             ElementTree.SubElement(control, _TAG[part], value=label)
+    if verified:
+        of_regions = [group.files for (part, _), group in groups.items() if part == "regions"]
+        add_verification(view, "audio", set().union(*of_regions))
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode")
 
@@ -158,6 +166,8 @@ class Marking:
     labels_as: LabelsAs
     accounts: Accounts = NO_ACCOUNTS
     """Accounts of Label Studio: annotations by these annotators are attributed to them."""
+    verdict: Judge | None = None
+    """The control that judges regions, if any label is denied."""
 
     def part(self, sound: Sound) -> dict[str, Any]:
         """Return the task's ``annotations`` and ``predictions``; empty for a sound without records.
@@ -232,6 +242,10 @@ class Marking:
                 )
                 item["value"] |= control.value([region.label for region in same_region])
                 items.append(_set_score(item, first.score, predicted))
+                if first.is_denied and self.verdict is not None:
+                    items.append(wrong_item(control, items[-1], self.verdict))
+            if regions and all(region.is_denied for region in regions) and not record.annotated:
+                items.append(unnamed_item(control, items[-2], sound.facts.duration))
         return items
 
 

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from earmark.labels.control import Control
 from earmark.labels.region import Region
+
+
+def judgements(items: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """Return what was chosen for each region of a result, by the region's id and the control's name."""
+    by_region: dict[str, dict[str, list[str]]] = {}
+    for item in items:
+        value, item_id = item.get("value"), item.get("id")
+        if isinstance(item_id, str) and isinstance(value, dict) and (texts := chosen_texts(value)):
+            of_region = by_region.setdefault(item_id, {})
+            of_region.setdefault(str(item.get("from_name")), []).extend(texts)
+    return by_region
+
+
+def chosen_texts(value: Mapping[str, Any]) -> list[str]:
+    """Return the choices in a result item's value, of a path its last part."""
+    texts = []
+    for key in ("choices", "taxonomy"):
+        values = value.get(key)
+        for choice in values if isinstance(values, list) else []:
+            last = choice[-1] if isinstance(choice, list) and choice else choice
+            texts += [last] if isinstance(last, str) else []
+    return texts
 
 
 def judged_region(region: Region, control: Control, values: Mapping[str, Sequence[str]]) -> Region:

@@ -9,7 +9,7 @@ from typing import Any
 from earmark.labels.control import Control
 from earmark.labels.region import Region
 from earmark.labels.visibility import Chosen
-from earmark.labelstudio.region_judgement import judged_region
+from earmark.labelstudio.region_judgement import chosen_texts, judged_region, judgements
 
 ACCEPTED_WEIGHT = 0.5
 """Weight of a prediction that was submitted unchanged, relative to what an annotator drew or chose.
@@ -127,22 +127,11 @@ def _chosen(items: Iterable[Item], controls: Sequence[Control]) -> Chosen:
     chosen: dict[str, frozenset[str]] = {}
     for item in items:
         name = str(item.get("from_name"))
-        texts = frozenset(_texts(item["value"]))
+        texts = frozenset(chosen_texts(item["value"]))
         texts |= {shown[name][text] for text in texts if name in shown and text in shown[name]}
         if texts:
             chosen[name] = chosen.get(name, frozenset()) | texts
     return chosen
-
-
-def _texts(value: Mapping[str, Any]) -> list[str]:
-    """Choices in a value, of a path its last part."""
-    texts = []
-    for key in ("choices", "taxonomy"):
-        values = value.get(key)
-        for choice in values if isinstance(values, list) else []:
-            last = choice[-1] if isinstance(choice, list) and choice else choice
-            texts += [last] if isinstance(last, str) else []
-    return texts
 
 
 def _regions(
@@ -158,9 +147,7 @@ def _regions(
         item_id = item.get("id")
         groups.setdefault(item_id if isinstance(item_id, str) and item_id else place, []).append(item)
     for group in groups.values():
-        judging: dict[str, list[str]] = {}
-        for item in group:
-            judging.setdefault(str(item.get("from_name")), []).extend(_texts(item["value"]))
+        judging = next(iter(judgements(group).values()), {})
         labelled = False
         for item in group:
             control = by_item.control(item)

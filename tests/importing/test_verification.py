@@ -1,0 +1,89 @@
+"""Denied labels and verification projects of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from label_studio_sdk.label_interface.interface import LabelInterface
+
+from earmark.errors import LabelConfigError
+from earmark.export.records import ClipRecord, RegionRecord
+from earmark.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
+from earmark.importing.models import Sound
+from earmark.importing.verification import find_verdict, has_denials, labels_in, region_labels, with_denials
+from earmark.labels.controls import parse_label_config
+from earmark.labels.region import Region
+from earmark.labelstudio.result_reader import read_result
+
+MakeSound = Callable[..., Sound]
+
+
+def imported(sounds: list[Sound], verify: bool = False) -> tuple[str, Marking, list[Sound]]:
+    """A new project for sounds: its label config, and how their labels are written."""
+    sounds = with_denials(sounds, labels_in(sounds), verify)
+    config = make_label_config(groups_of(sounds), verify or has_denials(sounds))
+    verdict = find_verdict(config, region_labels(config))
+    labels_as: LabelsAs = "predictions" if verify else "as-given"
+    return config, Marking(find_controls(config, groups_of(sounds)), labels_as, verdict=verdict), sounds
+
+
+def test_a_denied_label_is_a_strong_negative(sound: MakeSound) -> None:
+    regions = (RegionRecord(0.1, 0.2, "Dog"), RegionRecord(0.2, 0.3, "not Dog"))
+    sounds = [
+        sound("1", marks=(ClipRecord("1", regions={"": regions}),)),
+        sound("2", marks=(ClipRecord("2", tags={"": ("not Dog",)}),)),
+    ]
+    config, marking, sounds = imported(sounds)
+    controls = parse_label_config(config)
+    both, whole = (marking.part(each)["annotations"][0]["result"] for each in sounds)
+    nothing = frozenset[str]()
+    assert read_result(both, controls).regions["label"] == (
+        Region(0.1, 0.2, frozenset({"Dog"})),
+        Region(0.2, 0.3, nothing, absent=frozenset({"Dog"}), is_open=True),
+    )
+    duration = sounds[1].facts.duration
+    assert read_result(whole, controls).regions["label"] == (
+        Region(0.0, duration, nothing, absent=frozenset({"Dog"}), is_open=True),
+        Region(0.0, duration, nothing, is_open=True),
+    )
+    for result in (both, whole):
+        assert LabelInterface(config).validate_prediction({"result": result}, return_errors=True) == []
+
+
+def test_predictions_are_to_be_judged(sound: MakeSound) -> None:
+    regions = (RegionRecord(0.1, 0.2, "Dog", 0.75),)
+    sounds = [
+        sound("1", marks=(ClipRecord("1", regions={"": regions}),)),
+        sound("2", marks=(ClipRecord("2", tags={"": ("Cat",)}, tag_scores={"": 0.5}),)),
+    ]
+    config, marking, sounds = imported(sounds, verify=True)
+    (label,) = parse_label_config(config)
+    assert label.labels == ("Cat", "Dog")
+    assert {judge.role for judge in label.judges} == {"verdict", "correction"}
+    predictions = [marking.part(each)["predictions"][0] for each in sounds]
+    assert [[item["value"]["labels"] for item in each["result"]] for each in predictions] == [
+        [["Dog"]],
+        [["Cat"]],
+    ]
+    assert [each["score"] for each in predictions] == [0.75, 0.5]
+    assert predictions[1]["result"][0]["value"]["end"] == pytest.approx(sounds[1].facts.duration)
+    for prediction in predictions:
+        assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
+
+
+def test_without_a_place_for_verdicts_the_lines_are_given(sound: MakeSound) -> None:
+    labels = '<Labels name="l" toName="a"><Label value="Dog"/></Labels>'
+    config = f'<View><Audio name="a" value="$audio"/>{labels}</View>'
+    with pytest.raises(LabelConfigError, match='earmark_role="verdict"') as raised:
+        find_verdict(config, {"Dog"})
+    lines = str(raised.value).partition("\n")[2]
+    verdict = find_verdict(config.replace("</View>", f"{lines}</View>"), {"Dog"})
+    assert verdict.wrong == {"Incorrect"}
+
+
+def test_a_label_of_that_name_is_a_label(sound: MakeSound) -> None:
+    texts = ("not sure", "Dog")
+    sounds = [sound("1", marks=(ClipRecord("1", tags={"": texts}),))]
+    assert labels_in(sounds) == set(texts)
+    assert with_denials(sounds, {*texts, "sure"}, verify=False)[0].marks[0].tags == {"": texts}
