@@ -11,6 +11,7 @@ these are installed. What is decoded otherwise is wrong: better refused than out
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import tempfile
 import time
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import librosa
 import numpy as np
+import structlog
 
 from benchmarks.common import progress, report
 from benchmarks.decode_corpus import OPUS_RATE, RATE, CorpusFile, clicks_in, corpus, encode, wave, written
@@ -69,7 +71,9 @@ class Isolated:
     def decode(self, path: Path) -> Decoded:
         """Decode a file; a death or a time-out is an error."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+            self._pool = ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn"), initializer=_log_warnings_alone
+            )
         try:
             return self._pool.submit(decoded, path).result(LIMIT_SECONDS)
         except BrokenProcessPool:
@@ -204,6 +208,10 @@ def _fastest(work: Callable[[], object]) -> float:
     return min(times)
 
 
+def _log_warnings_alone() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(
@@ -211,6 +219,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="shorter files for the speed")
     quick = parser.parse_args().quick
+    _log_warnings_alone()
     with tempfile.TemporaryDirectory() as folder:
         figures = compare(Path(folder))
         ratios = speed(Path(folder), QUICK_SPEED_SECONDS if quick else SPEED_SECONDS)

@@ -136,8 +136,10 @@ def encode(
 
 def written(format: str, subtype: str, samples: Wave, rate: int = RATE, **options: Any) -> bytes:
     """Encode with libsndfile; ``[n]`` or ``[n, channels]``."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=format, subtype=subtype, **options)
+    buffer, channels = io.BytesIO(), samples.shape[1] if samples.ndim > 1 else 1
+    with soundfile.SoundFile(buffer, "w", rate, channels, subtype, format=format, **options) as file:
+        for start in range(0, len(samples), rate):  # libsndfile crashes on minutes of Vorbis at once
+            file.write(samples[start : start + rate])
     return buffer.getvalue()
 
 

@@ -18,6 +18,7 @@ EXTRAS = {
     "sed_eval": "evaluate",
     "s3fs": "s3",
     "gcsfs": "gs",
+    "adlfs": "azure",
     "psycopg": "postgres",
 }
 """Module to the name of the extra in pyproject.toml that installs it."""

@@ -96,7 +96,8 @@ class Settings(BaseSettings):
     allowed_sound_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="names, addresses or networks in private networks that sounds may be fetched from, "
-        "separated by ','; Label Studio's own host is always allowed",
+        "separated by ','; Label Studio's own host is always allowed; a project's login for its task data "
+        "goes to these",
     )
 
     # Encoder

@@ -127,12 +127,13 @@ def test_no_way_out_of_the_root(
         ("/tmp/a\0.wav", "not the address"),
         ("http://h/\r\nX: y", "not the address"),
         ("\ud800.wav", "not the address"),
-        ("s3://bucket/a.wav", "pre-signed"),
+        ("ftp://server/a.wav", "cannot be read"),
         ("file://server/share/a.wav", "another machine"),
         ("http://", "not a usable address"),
         ("http://[::1/a.wav", "not a usable address"),
         ("http://h:99999/a.wav", "not a usable address"),
-        ("data:audio/wav;base64,AAAA", "neither a URL"),
+        ("data:audio/wav;base64,A!", "not in base64"),
+        ("data:audio/wav", "holds no data"),
     ],
 )
 def test_what_is_no_address(source: SoundSource, address: str, says: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from earmark.audio.sound_cache import SoundCache
 from earmark.audio.source import LocatedSound, SoundSource
 from tests.audio.sound_server import SOUND, Server, assert_is_sound, settings_in, sound
 
@@ -67,6 +68,24 @@ def test_the_least_recently_used_sounds_go(server: Server, tmp_path: Path) -> No
     assert {name for name in "abcd" if found[name].exists()} == {"a", "c", "d"}
     assert_is_sound(source.locate(f"{server.url}/b.wav", None), contents["b"])
     assert Counter(path for path, _ in server.requests)["/b.wav"] == 2
+
+
+def test_a_full_cache_is_not_scanned_for_each_sound(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans: list[SoundCache] = []
+    evict = SoundCache._evict
+
+    def counted(cache: SoundCache) -> None:
+        scans.append(cache)
+        evict(cache)
+
+    monkeypatch.setattr(SoundCache, "_evict", counted)
+    source = SoundSource(settings_in(tmp_path, sound_cache_megabytes=1))
+    for number in range(60):
+        server.answers[f"/{number}.wav"] = sound(bytes([number]) * 3000)
+        source.locate(f"{server.url}/{number}.wav", None)
+    assert len(scans) <= 60 * 3000 // 10_000
 
 
 def test_what_a_killed_process_left_is_removed(server: Server, source: SoundSource, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from earmark.errors import ConfigurationError, MissingExtraError
 from earmark.features.extractor import EncodedSound, FrameStore
 from earmark.features.shared_store import BucketFrames, frame_store
 from earmark.settings import Settings
+from tests.buckets import Bucket
 from tests.features.test_extractor import DIGEST, frames
-from tests.importing.test_buckets import Bucket
 
 
 class Broken:

@@ -97,3 +97,18 @@ def test_the_configured_key_never_goes_to_an_address_that_somebody_sent(settings
     assert access is not None
     assert LEGACY not in str(access.headers())
     assert AccessBook(key_alone).for_project(None) is None
+
+
+def test_a_login_for_task_data_belongs_to_its_project(settings: Settings) -> None:
+    known = settings.model_copy(update={"label_studio_url": "http://ls:8080"})
+    book = AccessBook(known)
+    book.remember_data_login("7.1", "reader", "secret")
+    access, other = book.for_project(Project(key="7.1")), book.for_project(Project(key="8.1"))
+    assert access is not None
+    assert other is not None
+    assert (access.project_number, access.data_login) == (7, ("reader", "secret"))
+    assert (other.project_number, other.data_login) == (8, None)
+    book.remember_data_login("7.1", None, None)
+    access = book.for_project(Project(key="7.1"))
+    assert access is not None
+    assert access.data_login is None

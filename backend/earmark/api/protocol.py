@@ -102,6 +102,9 @@ def protocol_router(
         are finished or were answered before.
         """
         deadline, key = Deadline(services.settings.predict_budget_seconds), project_key(request.project)
+        if isinstance(request.params, dict):
+            login, password = request.params.get("login"), request.params.get("password")
+            services.access.remember_data_login(key, login, password)
         label_config = request.label_config if isinstance(request.label_config, str) else ""
         context = interactive_context(request.params)
         if context is not None:

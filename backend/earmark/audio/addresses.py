@@ -1,9 +1,14 @@
-"""Sound addresses: redaction for messages, file name suffix, origin (RFC 6454)."""
+"""Sound addresses: redaction for messages, file name suffix, origin (RFC 6454), path traversal."""
 
 from __future__ import annotations
 
+import base64
+import posixpath
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from earmark.audio.data_uris import is_data_uri, shown_data_uri
+from earmark.errors import SoundNotFoundError
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?", re.DOTALL)
 
@@ -13,6 +18,8 @@ def shown(address: str) -> str:
 
     The query is kept where it names the file, in Label Studio's local files URLs.
     """
+    if is_data_uri(address):
+        return shown_data_uri(address)
     url = _URL.match(address)
     if url is None:
         return address.partition("?")[0] if address.startswith("/data/upload/") else address
@@ -53,3 +60,38 @@ def same_server(first: str, second: str) -> bool:
 
 def _path(url: str) -> str:
     return urlsplit(url).path.rstrip("/")
+
+
+def basic_authorization(user: str, password: str) -> dict[str, str]:
+    """Return the header of HTTP's Basic authentication (RFC 7617)."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def is_traversal(path: str) -> bool:
+    """Whether a relative path leads above its start (path traversal), or is not relative."""
+    flat = posixpath.normpath(path.replace("\\", "/"))
+    return flat.startswith("/") or flat == ".." or flat.startswith("../")
+
+
+def path_of_file_url(address: str) -> str:
+    """Return the path in a ``file://`` URL, or raise SoundNotFoundError if it names another machine."""
+    host, slash, rest = address[len("file://") :].partition("/")
+    if host.lower() not in ("", "localhost"):
+        raise SoundNotFoundError(
+            f"{quoted(address)} names another machine: use file:/// and an absolute path."
+        )
+    return slash + rest
+
+
+def suffix_of(url: str) -> str:
+    """Return the extension of the file that a URL names, in its path or in Label Studio's parameters."""
+    parts = urlsplit(url)
+    parameters = parse_qs(parts.query)
+    name = next((parameters[key][0] for key in ("d", "filepath") if key in parameters), parts.path)
+    return safe_suffix(unquote(name))
+
+
+def quoted(text: str) -> str:
+    """Format an address for messages: short, on one line, without a password or a signed query."""
+    spelled = "".join(letter if letter.isprintable() else "?" for letter in shown(text))
+    return f"'{spelled[:200]}…'" if len(spelled) > 200 else f"'{spelled}'"

@@ -68,6 +68,10 @@ class SoundHosts:
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = HostList(allowed)
 
+    def names(self, host: str) -> bool:
+        """Whether the operator has named a host, a name or an IP address."""
+        return self._allowed.has_host(host)
+
     def check_url(self, url: str, own_host: str = "") -> None:
         """Check a URL before it is requested, by the addresses that its host resolves to.
 

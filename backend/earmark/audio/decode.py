@@ -79,7 +79,7 @@ class Decoding:
         header = self.header_seconds
         if header is not None and abs(header - self.seconds) > HEADER_TOLERANCE_SECONDS:
             parts.append(f"Its header says {header:.1f} s, {self.seconds:.1f} s were decoded.")
-        if self.inserted_seconds:
+        if self.inserted_seconds >= HEADER_TOLERANCE_SECONDS:
             parts.append(f"{self.inserted_seconds:.1f} s are missing in it and are taken as silence.")
         return " ".join(parts)
 

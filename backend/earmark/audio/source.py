@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import posixpath
+import base64
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import structlog
 
-from earmark.audio.addresses import origin, safe_suffix, shown
+from earmark.audio.addresses import (
+    basic_authorization,
+    is_traversal,
+    origin,
+    path_of_file_url,
+    quoted,
+    safe_suffix,
+    suffix_of,
+)
 from earmark.audio.allowed_folders import AllowedFolders, is_special
 from earmark.audio.allowed_hosts import SoundHosts
+from earmark.audio.bucket_objects import bucket_name, is_bucket_address, object_pieces
+from earmark.audio.data_uris import decode_data_uri, is_data_uri, shown_data_uri
 from earmark.audio.downloads import Downloads
+from earmark.audio.sound_cache import SoundCache
 from earmark.concurrency.deadline import Deadline
 from earmark.concurrency.fair_pool import FairPool, Ticket
 from earmark.errors import (
     ConfigurationError,
+    MissingExtraError,
     SoundNotFetchedError,
     SoundNotFoundError,
     SoundUnreachableError,
 )
 from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache, sha256_of
+from earmark.storage.object_storage import BUCKETS
 
 _LABEL_STUDIO_PATH = re.compile(
     r"/(data/upload/|data/local-files/?\?|storage-data/|(tasks|projects)/\d+/(resolve|presign)/)"
@@ -44,12 +57,15 @@ class LabelStudioAccess:
     """Address and authorization of one Label Studio.
 
     ``url`` is its address as seen from this machine. ``headers()`` returns the Authorization header, or
-    an empty dict without a token, and may raise LabelStudioError.
+    an empty dict without a token, and may raise LabelStudioError. ``project_number`` is that of the project
+    in it; ``data_login`` user and password for the servers of the project's sounds.
     """
 
     url: str
     headers: Callable[[], dict[str, str]]
     has_token: bool = True
+    project_number: int | None = None
+    data_login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,14 +85,18 @@ class SoundSource:
         self._folders = AllowedFolders(settings)
         self._notes = JsonCache(folder / "local")
         self._pool: FairPool[LocatedSound] = FairPool(FETCH_THREADS, FETCH_THREADS_A_HOST, "fetch")
+        self._cache = SoundCache(
+            folder, max_megabytes=settings.max_sound_megabytes, cache_megabytes=settings.sound_cache_megabytes
+        )
+        self._hosts = SoundHosts(settings.allowed_sound_hosts)
+        self._deadline_seconds = settings.download_deadline_seconds
+        self._least_rate = settings.download_least_kilobytes_per_second * 1000
         self._downloads = Downloads(
-            folder,
+            self._cache,
             timeout_seconds=settings.download_timeout_seconds,
-            deadline_seconds=settings.download_deadline_seconds,
-            least_bytes_per_second=settings.download_least_kilobytes_per_second * 1000,
-            max_megabytes=settings.max_sound_megabytes,
-            cache_megabytes=settings.sound_cache_megabytes,
-            hosts=SoundHosts(settings.allowed_sound_hosts),
+            deadline_seconds=self._deadline_seconds,
+            least_bytes_per_second=self._least_rate,
+            hosts=self._hosts,
         )
 
     def request(self, address: str, access: LabelStudioAccess | None) -> Ticket[LocatedSound]:
@@ -114,8 +134,9 @@ class SoundSource:
         Parameters
         ----------
         address
-            From the task: a path that Label Studio serves, an http(s) URL, a file:// URL or an absolute
-            path on this machine.
+            From the task: a path that Label Studio serves, an http(s) URL, an object in a bucket
+            (``s3://``, ``gs://``, ``azure-blob://``), a ``data:`` URI, a file:// URL or an absolute path
+            on this machine.
         access
             The Label Studio that the task came from. Its token is sent to its own origin (scheme,
             host and port, RFC 6454) and to no other, redirects included.
@@ -132,9 +153,11 @@ class SoundSource:
             It was not downloaded or hashed yet, and ``fetch`` is False.
         """
         address = address.strip()
+        if is_data_uri(address):
+            return self._from_data_uri(address)
         if not address or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in address):
             raise SoundNotFoundError(
-                f"{_quoted(address)} is not the address of a sound: correct it in the task."
+                f"{quoted(address)} is not the address of a sound: correct it in the task."
             )
         base = urlsplit(access.url).path.rstrip("/") if access else ""
         if base and address.startswith(f"{base}/"):  # a Label Studio behind a path prefix
@@ -145,17 +168,54 @@ class SoundSource:
         if scheme in ("http", "https"):
             return self._from_url(address, access, fetch)
         if scheme == "file":
-            return self._from_disk(_path_of_file_url(address), fetch)
+            return self._from_disk(path_of_file_url(address), fetch)
         if address.startswith("/"):
             return self._from_disk(address, fetch)
+        if is_bucket_address(address):
+            return self._from_bucket(address, access, fetch)
         if scheme:
             raise SoundNotFoundError(
-                f"{scheme}:// addresses cannot be read directly: turn on pre-signed URLs in the settings of "
-                "Label Studio's storage."
+                f"{scheme}:// addresses cannot be read: point the task to an http(s) address, or to an "
+                f"object in a bucket ({', '.join(f'{kind}://' for kind in BUCKETS)})."
             )
         raise SoundNotFoundError(
-            f"{_quoted(address)} is neither a URL nor an absolute path: correct it in the task."
+            f"{quoted(address)} is neither a URL nor an absolute path: correct it in the task."
         )
+
+    def _from_data_uri(self, address: str) -> LocatedSound:
+        def store() -> tuple[Path, str]:
+            content, suffix = decode_data_uri(address)
+            return self._cache.store([content], shown_data_uri(address), suffix)
+
+        return LocatedSound(*self._cache.get_or_add(address, store))
+
+    def _from_bucket(self, address: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
+        """Read an object with this machine's credentials, or through the storage in Label Studio."""
+        cached = self._cache.get(address)
+        if cached is not None:
+            return LocatedSound(*cached)
+        if not fetch:
+            raise SoundNotFetchedError(f"{quoted(address)} was not fetched yet.")
+
+        def store() -> tuple[Path, str]:
+            pieces = object_pieces(address, self._deadline_seconds, self._least_rate)
+            return self._cache.store(pieces, address, safe_suffix(address))
+
+        try:
+            return LocatedSound(*self._cache.get_or_add(address, store))
+        except (MissingExtraError, SoundNotFoundError, SoundUnreachableError) as error:
+            if access is None or not access.has_token or access.project_number is None:
+                raise
+            reason = error
+        encoded = base64.urlsafe_b64encode(address.encode()).decode()
+        resolve = f"{access.url.rstrip('/')}/projects/{access.project_number}/resolve/?fileuri={encoded}"
+        try:
+            return self._fetch(resolve, access, fetch, address)
+        except (SoundNotFoundError, SoundUnreachableError) as error:
+            raise SoundUnreachableError(
+                f"{quoted(address)} cannot be read here ({reason}), nor through a storage of the project in "
+                f"Label Studio ({error})"
+            ) from error
 
     def _from_url(self, address: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
         if access and origin(address) is not None and origin(address) == origin(access.url):
@@ -170,18 +230,18 @@ class SoundSource:
         path, _, query = address.partition("?")
         if path.rstrip("/") == "/data/local-files":
             inside = parse_qs(query).get("d", [""])[0]
-            if not inside or "\0" in inside or _is_traversal(inside):
+            if not inside or "\0" in inside or is_traversal(inside):
                 raise SoundNotFoundError(
-                    f"{_quoted(inside)} is no path inside Label Studio's local files: correct the task."
+                    f"{quoted(inside)} is no path inside Label Studio's local files: correct the task."
                 )
             local = self._in_document_root(inside)
             if local is not None:
                 return self._hashed(local, fetch)
-        elif _is_traversal(unquote(path).lstrip("/")):
-            raise SoundNotFoundError(f"{_quoted(address)} leads out of its folder: correct it in the task.")
+        elif is_traversal(unquote(path).lstrip("/")):
+            raise SoundNotFoundError(f"{quoted(address)} leads out of its folder: correct it in the task.")
         if access is None:
             raise SoundUnreachableError(
-                f"{_quoted(address)} is served by a Label Studio not known here: set LABEL_STUDIO_URL."
+                f"{quoted(address)} is served by a Label Studio not known here: set LABEL_STUDIO_URL."
             )
         return self._fetch(access.url.rstrip("/") + address, access, fetch)
 
@@ -203,24 +263,24 @@ class SoundSource:
             try:
                 path = Path(spelling).resolve()
                 # The folders are checked first, so that errors do not reveal which files exist outside them.
-                self._folders.check(path, _quoted(name))
+                self._folders.check(path, quoted(name))
                 if path.is_file():
                     return self._hashed(path, fetch)
             except (OSError, ValueError, RuntimeError):  # too long, unencodable, or links in a circle
                 continue
         raise SoundNotFoundError(
-            f"There is no file {_quoted(name)} on this machine: check the path, and that it is mounted here."
+            f"There is no file {quoted(name)} on this machine: check the path, and that it is mounted here."
         )
 
     def _hashed(self, path: Path, fetch: bool) -> LocatedSound:
         try:
             digest = self._notes.known_digest_of(path)
             if digest is None and not fetch:
-                raise SoundNotFetchedError(f"{_quoted(path.name)} was not read yet.")
+                raise SoundNotFetchedError(f"{quoted(path.name)} was not read yet.")
             return LocatedSound(path, digest or self._digest_of(path))
         except OSError as error:
             raise SoundNotFoundError(
-                f"{_quoted(path.name)} cannot be read ({error.strerror or error}): check its permissions."
+                f"{quoted(path.name)} cannot be read ({error.strerror or error}): check its permissions."
             ) from error
 
     def _digest_of(self, path: Path) -> str:
@@ -232,54 +292,38 @@ class SoundSource:
             log.warning("digest of a file not stored", detail=str(error))
         return digest
 
-    def _fetch(self, url: str, access: LabelStudioAccess | None, fetch: bool) -> LocatedSound:
+    def _fetch(
+        self, url: str, access: LabelStudioAccess | None, fetch: bool, address: str = ""
+    ) -> LocatedSound:
+        """Download a URL, which is cached as ``address`` where that is given."""
         if origin(url) is None:
-            raise SoundNotFoundError(f"{_quoted(url)} is not a usable address: correct it in the task.")
-
-        def headers(target: str) -> Mapping[str, str]:
-            return access.headers() if access and origin(target) == origin(access.url) else {}
+            raise SoundNotFoundError(f"{quoted(url)} is not a usable address: correct it in the task.")
 
         url = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and non-ASCII letters; keeps escapes
         if not fetch:
-            cached = self._downloads.cached(url)
+            cached = self._cache.get(url)
             if cached is None:
-                raise SoundNotFetchedError(f"{_quoted(url)} was not fetched yet.")
+                raise SoundNotFetchedError(f"{quoted(url)} was not fetched yet.")
             return LocatedSound(*cached)
         own_host = (urlsplit(access.url).hostname or "") if access else ""
-        path, digest = self._downloads.fetch(url, headers, suffix=_suffix_of(url), own_host=own_host)
+
+        def headers(target: str) -> Mapping[str, str]:
+            if access is None or origin(target) == origin(access.url):
+                return access.headers() if access else {}
+            # Who may write tasks may name any server: the login goes to those alone that the operator names
+            trusted = origin(target) == origin(url) and self._hosts.names(urlsplit(target).hostname or "")
+            return basic_authorization(*access.data_login) if access.data_login and trusted else {}
+
+        path, digest = self._downloads.fetch(
+            url, headers, suffix=suffix_of(address or url), own_host=own_host, address=address
+        )
         return LocatedSound(path, digest)
 
 
 def _host(address: str, access: LabelStudioAccess | None) -> str:
     """Return ``host:port`` of a sound, its owner in the fetch pool; empty for local files."""
+    if is_bucket_address(address):
+        return bucket_name(address)
     served = _LABEL_STUDIO_PATH.match(address) or (not address.startswith("/") and "://" not in address)
     server = origin(access.url if access and served else address)
     return f"{server[1]}:{server[2]}" if server else _THIS_MACHINE
-
-
-def _is_traversal(path: str) -> bool:
-    """Whether a relative path leads above its start (path traversal), or is not relative."""
-    flat = posixpath.normpath(path.replace("\\", "/"))
-    return flat.startswith("/") or flat == ".." or flat.startswith("../")
-
-
-def _path_of_file_url(address: str) -> str:
-    host, slash, rest = address[len("file://") :].partition("/")
-    if host.lower() not in ("", "localhost"):
-        raise SoundNotFoundError(
-            f"{_quoted(address)} names another machine: use file:/// and an absolute path."
-        )
-    return slash + rest
-
-
-def _suffix_of(url: str) -> str:
-    parts = urlsplit(url)
-    parameters = parse_qs(parts.query)
-    name = next((parameters[key][0] for key in ("d", "filepath") if key in parameters), parts.path)
-    return safe_suffix(unquote(name))
-
-
-def _quoted(text: str) -> str:
-    """Format an address for messages: short, on one line, without a password or a signed query."""
-    spelled = "".join(letter if letter.isprintable() else "?" for letter in shown(text))
-    return f"'{spelled[:200]}…'" if len(spelled) > 200 else f"'{spelled}'"

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.data_uris import is_data_uri, shown_data_uri
 from earmark.audio.decode import open_sound
 from earmark.audio.resampling import resample_blocks
 from earmark.audio.source import LabelStudioAccess, LocatedSound, SoundSource
@@ -234,6 +235,8 @@ def _held(lock: threading.Lock, deadline: Deadline) -> Iterator[None]:
 
 def _name_in(address: str) -> str:
     """Return a sound's file name for messages; the local file may be named by its digest."""
+    if is_data_uri(address):
+        return shown_data_uri(address)
     parts = urlsplit(address)
     path = parts.query if parts.path.rstrip("/").endswith("/data/local-files") else parts.path
     return unquote(path).rpartition("/")[2] or address

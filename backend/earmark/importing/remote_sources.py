@@ -11,7 +11,7 @@ from earmark.errors import ConfigurationError, SoundNotFoundError, SoundUnreacha
 from earmark.importing.folders import wanted
 from earmark.importing.models import Listed
 from earmark.storage.atomic_files import atomic_write, key_of
-from earmark.storage.object_storage import BUCKETS, bucket_files
+from earmark.storage.object_storage import BUCKETS, bucket_files, bucket_path
 
 _CHUNK_BYTES = 1 << 20
 
@@ -76,7 +76,7 @@ def list_bucket(prefix: str, include: Sequence[str] = (), exclude: Sequence[str]
     base = prefix.rstrip("/") + "/"
     scheme = prefix.partition("://")[0]
     with _listing_errors(prefix):
-        files = bucket_files(scheme).find(base)
+        files = bucket_files(scheme).find(bucket_path(base))
     sounds = []
     for name in sorted(files):
         address = f"{scheme}://{name}"
@@ -100,7 +100,7 @@ def object_copy_path(address: str, folder: Path) -> Path:
         The library for this kind of bucket is missing.
     """
     with _fetching_errors(address):
-        info = bucket_files(address.partition("://")[0]).info(address)
+        info = bucket_files(address.partition("://")[0]).info(bucket_path(address))
         version = info.get("ETag") or info.get("etag") or info.get("mtime")
         name = key_of(f"{address} {version} {info.get('size')}")
         return folder / name[:2] / f"{name}{PurePosixPath(urlsplit(address).path).suffix}"
@@ -112,7 +112,7 @@ def fetch_object(address: str, path: Path) -> None:
     with (
         _fetching_errors(address),
         atomic_write(path) as part,
-        files.open(address, "rb") as source,
+        files.open(bucket_path(address), "rb") as source,
         part.open("wb") as copy,
     ):
         while piece := source.read(_CHUNK_BYTES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import structlog
@@ -107,6 +108,17 @@ class AccessBook:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._credentials: dict[tuple[str, str], Credentials] = {}
+        self._data_logins: dict[str, tuple[str, str]] = {}
+
+    def remember_data_login(self, key: str, login: object, password: object) -> None:
+        """Remember the login for the servers of a project's sounds, while this process runs.
+
+        Label Studio sends it with each request for predictions; it is kept in memory alone.
+        """
+        if isinstance(login, str) and isinstance(password, str) and login:
+            self._data_logins[key] = (login, password)
+        else:
+            self._data_logins.pop(key, None)
 
     def for_project(self, project: Project | None) -> LabelStudioAccess | None:
         """Return the access for a project, or None when no Label Studio is known."""
@@ -115,7 +127,17 @@ class AccessBook:
         except SecretKeyError as error:
             log.warning("token of Label Studio cannot be used", detail=str(error))
             url, token = self._settings.label_studio_url or "", ""
-        return self._access(url, token) if url else None
+        if not url:
+            return None
+        access = self._access(url, token)
+        if project is None:
+            return access
+        number = project.key.partition(".")[0]
+        return replace(
+            access,
+            project_number=int(number) if number.isdecimal() else None,
+            data_login=self._data_logins.get(project.key),
+        )
 
     def required(self, project: Project | None) -> LabelStudioAccess:
         """Return the access for a project.

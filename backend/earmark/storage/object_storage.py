@@ -1,4 +1,4 @@
-"""Object storage (S3, Google Cloud Storage) as fsspec file systems."""
+"""Object storage (S3, Google Cloud Storage, Azure Blob Storage) as fsspec file systems."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from earmark.errors import BucketError
+from earmark.errors import BucketError, EarmarkError
 from earmark.extras import require_extra
 
-BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
+BUCKETS = {"s3": "s3fs", "gs": "gcsfs", "azure-blob": "adlfs"}
 """URL schemes of buckets, and the library that fsspec needs for each."""
+_PROTOCOLS = {"azure-blob": "abfs"}
+"""Where fsspec has another name for it than Label Studio."""
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 10
 """Timeouts with ``fail_fast``."""
 
@@ -39,10 +41,19 @@ def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
         if fail_fast:
             limits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
             options["config_kwargs"] = {**limits, "retries": {"max_attempts": 0}}
-    files = fsspec.filesystem(scheme, **options)
+    if scheme == "azure-blob":  # Label Studio's own variables; the library reads AZURE_STORAGE_… itself
+        for option in ("account_name", "account_key"):
+            if value := os.environ.get(f"AZURE_BLOB_{option.upper()}"):
+                options[option] = value
+    files = fsspec.filesystem(_PROTOCOLS.get(scheme, scheme), **options)
     if fail_fast:
         files.retries = 1
     return files
+
+
+def bucket_path(address: str) -> str:
+    """Return bucket and path of an address, as all file systems take them."""
+    return address.partition("://")[2]
 
 
 @contextmanager
@@ -58,7 +69,7 @@ def bucket_faults(place: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, EarmarkError):
         raise
     except Exception as error:  # the libraries have no common base class of errors
         raise BucketError(
