@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from earmark.errors import ConfigurationError
-from earmark.settings import Settings, environment_of, load_settings
+from earmark.settings import Settings, environment_of, load_settings, misspelled
 
 
 def test_defaults_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +38,41 @@ def test_an_unusable_value_is_named(name: str, value: str, monkeypatch: pytest.M
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("REDIS_URL", url) for url in ("nonsense", "http://h", "redis://h/one", "redis://:p#ss@h:1/0")),
+        *(("FRAMES_URL", url) for url in ("frames", "http://h/frames", "s3://", "ftp://h")),
+        *(("TRAIN_DEBOUNCE_SECONDS", number) for number in ("inf", "nan", "-1", "soon")),
+        ("PREDICT_BUDGET_SECONDS", "inf"),
+        ("SECRET_KEY", "short"),
+    ],
+)
+def test_each_unusable_value_is_one_sentence_without_secrets(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+    assert "p#ss" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://me:p%23@h:6379/3?ssl_cert_reqs=none", "unix:///run/redis.sock?db=2"]
+)
+def test_addresses_of_redis(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert load_settings().redis_url == url
+
+
+def test_misspelled_names_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "settings.env").write_text("FRAME_URL=/frames\nLABEL_STUDIO_USERNAME=me\n")
+    monkeypatch.setenv("EARMARK_ENV_FILE", str(tmp_path / "settings.env"))
+    monkeypatch.setenv("LABEL_STUDIO_APIKEY", "token")
+    assert misspelled() == {"FRAME_URL": "FRAMES_URL", "LABEL_STUDIO_APIKEY": "LABEL_STUDIO_API_KEY"}
 
 
 @pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "TRUSTED_PROXIES", "ALLOWED_SOUND_HOSTS"])

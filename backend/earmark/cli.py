@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.markup import escape
 from earmark import __version__
 from earmark.commands import import_
 from earmark.commands.assist import assist
+from earmark.commands.backup import backup
 from earmark.commands.common import DataDir
 from earmark.commands.connect import connect
 from earmark.commands.evaluate import evaluate, report
@@ -79,8 +80,27 @@ def _run_or_exit(command_line: Callable[[], None]) -> None:
     try:
         command_line()
     except EarmarkError as error:
-        Console(stderr=True).print(f"[bold red]✗[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except Exception as error:
+        if not _is_database_error(error):
+            raise
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        _fail(
+            f"The database cannot be used ({reason[:300]}): check DATABASE_URL and that its server runs, or "
+            "DATA_DIR and its disk."
+        )
+
+
+def _fail(sentence: str) -> NoReturn:
+    sentence = sentence.encode(errors="replace").decode()  # arguments may hold bytes that are not UTF-8
+    Console(stderr=True).print(f"[bold red]✗[/] {escape(sentence)}", soft_wrap=True)
+    sys.exit(2)
+
+
+def _is_database_error(error: Exception) -> bool:
+    from sqlalchemy.exc import DBAPIError, TimeoutError
+
+    return isinstance(error, DBAPIError | TimeoutError)
 
 
 @app.command()
@@ -231,6 +251,7 @@ app.command()(evaluate)
 app.command()(report)
 app.command(help=EXPORT_HELP)(export)
 app.command()(connect)
+app.command()(backup)
 import_.register(app)
 
 
@@ -256,6 +277,10 @@ def _accept_host(name: str, data_dir: Path | None) -> None:
 
 
 def _settings(port: int | None, bind: str | None) -> Settings:
+    from earmark.settings import misspelled
+
+    for name, setting in misspelled().items():
+        Console(stderr=True).print(f"[yellow]![/] {name} is no setting: is {setting} meant?", highlight=False)
     changes = {name: value for name, value in (("port", port), ("bind", bind)) if value is not None}
     return get_settings().model_copy(update=changes)
 

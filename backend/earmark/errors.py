@@ -17,6 +17,12 @@ class ConfigurationError(EarmarkError):
     reason = "configuration"
 
 
+class NewerDatabaseError(ConfigurationError):
+    """The database was made by a newer release."""
+
+    reason = "newer_database"
+
+
 class EncoderPluginError(ConfigurationError):
     """An encoder of another package cannot be loaded, or does not do what an encoder must."""
 
@@ -99,6 +105,12 @@ class LabelStudioError(EarmarkError):
     """Label Studio cannot be reached, refuses the token, or answered something unusable."""
 
     reason = "label_studio"
+
+
+class ProjectGoneError(LabelStudioError):
+    """Label Studio has the project no longer, or another one under its number."""
+
+    reason = "project_gone"
 
 
 class SecretKeyError(LabelStudioError):

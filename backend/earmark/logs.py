@@ -8,9 +8,22 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Literal
 
 import structlog
+
+
+class _ForgivingLogger(structlog.WriteLogger):
+    """Writer of lines for which a full disk, or a closed terminal, is no reason for a request to fail."""
+
+    def msg(self, message: str) -> None:
+        """Write a line, or lose it."""
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def configure_logging(level: str, form: Literal["auto", "json", "pretty"] = "auto") -> None:
@@ -37,6 +50,6 @@ def configure_logging(level: str, form: Literal["auto", "json", "pretty"] = "aut
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         # Looked up for each line: standard error may be redirected after this.
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        logger_factory=lambda *_: _ForgivingLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )

@@ -28,9 +28,9 @@ from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.controls import Control
 from earmark.labelstudio.credentials import AccessBook
 from earmark.settings import Settings
-from earmark.storage.atomic_files import keep_private
+from earmark.storage.atomic_files import ensure_dir, keep_private
 from earmark.storage.token_cipher import TokenCipher
-from earmark.store.database import Database
+from earmark.store.database import ANSWER_SECONDS, BACKGROUND_ANSWER_SECONDS, Database
 from earmark.store.models import Version
 from earmark.store.registry import active_version, load_head, version_name
 from earmark.store.sound_errors import remember_fault
@@ -57,8 +57,13 @@ class Services:
     def __init__(self, settings: Settings, background: bool = False) -> None:
         self.settings, self._background = settings, background
         self.cipher = TokenCipher(settings)
-        self.database = Database(settings.sqlalchemy_url, encrypt=self.cipher.encrypt)
-        keep_private(settings.data_dir, 0o700)
+        self.database = Database(
+            settings.sqlalchemy_url,
+            encrypt=self.cipher.encrypt,
+            answer_seconds=BACKGROUND_ANSWER_SECONDS if background else ANSWER_SECONDS,
+        )
+        with ensure_dir(settings.data_dir):
+            keep_private(settings.data_dir, 0o700)
         self.access = AccessBook(settings)
         self._source = SoundSource(settings)
         self._frames = frame_store(settings)

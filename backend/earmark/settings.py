@@ -5,15 +5,19 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from earmark.errors import ConfigurationError
 
+CLOSE = 0.88
+"""Likeness of two names, as difflib measures it, from which on one counts as a misspelling of the other."""
 ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
 """Environment variable with the path of a settings file instead of ``.env``; if empty, no file is read."""
 
@@ -22,10 +26,15 @@ _HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 """A host name, ``*.domain`` for all names below a domain, or ``*``."""
 
 
+_REDIS_URL = re.compile(r"rediss?://[^#/?]*(/\d*)?(\?[^#]*)?|unix://[^#]+")
+
+
 class Settings(BaseSettings):
     """Settings and their defaults. The environment variable is the name in capitals."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     # Where
     data_dir: Path = Field(
@@ -241,6 +250,28 @@ class Settings(BaseSettings):
                 raise ValueError(f"'{host}' is no {kinds}: give it without scheme, port and path")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, value: str | None) -> str | None:
+        if value is not None and not _REDIS_URL.fullmatch(value):
+            raise ValueError(
+                "write redis://user:password@host:6379/0, rediss://… or unix:///path, with signs such as # "
+                "and / in the password as %23 and %2F"
+            )
+        return value
+
+    @field_validator("frames_url")
+    @classmethod
+    def _frames_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"(file://)?/|(s3|gs)://[^/?#]", value):
+            raise ValueError("give a folder by its whole path, s3://bucket/prefix or gs://bucket/prefix")
+        return value
+
+    @field_validator("bind")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        return value.strip("[]")
+
     @field_validator("label_studio_url")
     @classmethod
     def _without_slash(cls, value: str | None) -> str | None:
@@ -340,6 +371,18 @@ def load_settings(**given: Any) -> Settings:
             for e in error.errors()
         )
         raise ConfigurationError(f"Some settings cannot be used: {faults}.") from None
+
+
+def misspelled() -> dict[str, str]:
+    """Return variables of the environment and the ``.env`` file that are nearly a setting, and which one.
+
+    ``LABEL_STUDIO_APIKEY`` would otherwise be ignored without a word.
+    """
+    named = {name.upper() for name in Settings.model_fields}
+    path = os.environ.get(ENV_FILE_VARIABLE, ".env")
+    variables = {*os.environ, *(dotenv_values(path) if path else ())} - named
+    likely = {name: get_close_matches(name.upper(), named, 1, CLOSE) for name in variables}
+    return {name: matches[0] for name, matches in sorted(likely.items()) if matches}
 
 
 @lru_cache(maxsize=1)

@@ -13,13 +13,13 @@ from earmark.monitoring.prometheus import ApiMetrics
 from earmark.monitoring.readiness import Readiness
 
 HEALTH_THREADS = 4
-"""Separate from the protocol's threads, which a scrape must never occupy."""
+"""Of ``/ready`` and of ``/metrics``: apart from the protocol's, which a scrape must never occupy."""
 
 
 def health_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:
     """Return the routes, bound to the services of this process."""
     router = APIRouter()
-    threads = CapacityLimiter(HEALTH_THREADS)
+    threads, scrapes = CapacityLimiter(HEALTH_THREADS), CapacityLimiter(HEALTH_THREADS)
 
     @router.get("/health")
     async def health() -> HealthAnswer:
@@ -40,7 +40,7 @@ def health_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:
     @router.get("/metrics", response_class=Response)
     async def prometheus() -> Response:
         """Prometheus metrics."""
-        text = await to_thread.run_sync(metrics.exposition, limiter=threads)
+        text = await to_thread.run_sync(metrics.exposition, limiter=scrapes)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return router

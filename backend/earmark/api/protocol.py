@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, BackgroundTasks, Query
+from sqlalchemy.exc import SQLAlchemyError
 
 from earmark.api.event_writer import EventWriter
 from earmark.api.json_body import JsonRoute
@@ -26,7 +27,7 @@ from earmark.api.versions import read_versions
 from earmark.concurrency.deadline import Deadline
 from earmark.concurrency.fair_pool import FairPool
 from earmark.concurrency.single_flight import SingleFlight
-from earmark.errors import OutOfTimeError
+from earmark.errors import ConfigurationError, OutOfTimeError
 from earmark.jobs.dispatcher import Dispatcher
 from earmark.labels.config_changes import update_label_config
 from earmark.labelstudio.host_moves import confirm_offer
@@ -71,11 +72,17 @@ def protocol_router(
         def remember() -> str:
             key = project_key(request.project)
             if key != UNKNOWN_PROJECT:
-                with services.database.write() as session:
-                    offered = remember_access(
-                        session, key, request.hostname, request.access_token, services.cipher
+                try:
+                    with services.database.write() as session:
+                        offered = remember_access(
+                            session, key, request.hostname, request.access_token, services.cipher
+                        )
+                        update_label_config(session, key, request.schema_, time.time())
+                except (SQLAlchemyError, ConfigurationError) as error:  # asked for before each /predict
+                    log.warning(
+                        "what Label Studio says of a project not stored", project=key, error=str(error)
                     )
-                    update_label_config(session, key, request.schema_, time.time())
+                    offered = False
                 if offered:  # in the background: confirmation takes longer than Label Studio waits
                     moves.submit(key, key, lambda: confirm_offer(services.database, key, services.cipher))
             return services.version_name(key)
@@ -132,7 +139,10 @@ def protocol_router(
             flight.end(key, entered - taken)
         if answer.unreached:
             rest = [tasks[position] for position in answer.unreached]
-            await to_thread.run_sync(plan_remaining, services, key, answer.version, rest, limiter=small)
+            try:
+                await to_thread.run_sync(plan_remaining, services, key, answer.version, rest, limiter=small)
+            except SQLAlchemyError as error:  # Label Studio asks for them again
+                log.warning("rest of a request not planned", project=key, error=str(error))
         # After the response, so that it does not wait for the database; Label Studio stores it even later
         background.add_task(record_predictions, services, key, tasks, answer)
         count_tasks(metrics, answer)

@@ -51,11 +51,9 @@ class SoundCache:
         if not isinstance(digest, str) or not isinstance(name, str):
             return None
         path = self._files / digest[:2] / name
-        try:
+        with contextlib.suppress(OSError):  # on a read-only disk nothing is evicted
             os.utime(path)  # last use, for eviction
-        except OSError:
-            return None
-        return path, digest
+        return (path, digest) if path.is_file() else None
 
     def get_or_add(self, address: str, store: Callable[[], tuple[Path, str]]) -> tuple[Path, str]:
         """Return the file of an address and its sha256; where it is not cached, ``store`` calls `store`.

@@ -31,7 +31,7 @@ DataDir = Annotated[
 
 @contextmanager
 def opened(data_dir: Path | None = None) -> Iterator[Services]:
-    """Open the services of a command's backend, with the database migrated."""
+    """Open the services of a command's backend, whose database this release has made."""
     from earmark.logs import configure_logging
     from earmark.processes.discovery import command_settings
     from earmark.services import Services
@@ -39,7 +39,7 @@ def opened(data_dir: Path | None = None) -> Iterator[Services]:
     settings = command_settings(data_dir)
     configure_logging("ERROR")  # the command prints its results itself, and failures are exceptions
     with Services(settings) as services:
-        services.database.upgrade()
+        services.database.require_current()
         yield services
 
 

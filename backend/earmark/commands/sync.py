@@ -19,11 +19,13 @@ def sync(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from earmark.commands.tables import say
+    from earmark.labelstudio.health import check_label_studio
     from earmark.learning.synchronization import Difference
     from earmark.learning.synchronization import sync as compare_with_label_studio
 
     with opened(data_dir) as services:
         row = find(services, project)
+        check_label_studio(services.access.required(row).url)
         with Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),

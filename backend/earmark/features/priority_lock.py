@@ -39,8 +39,13 @@ class PriorityLock:
         if self._background:
             yield
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:  # one open file for each thread: a lock belongs to it
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("ab")  # one open file for each thread: a lock belongs to it
+        except OSError:  # a read-only disk: without the lock, trainings encode at the same time
+            yield
+            return
+        with file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 

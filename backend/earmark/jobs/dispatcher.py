@@ -109,7 +109,9 @@ def refresh_due(project: Project, version: Version | None, activation: Activatio
     A training has refreshed the next tasks already; the others wait until no new version has come for a
     moment. After a promotion or a rollback they are refreshed at once.
     """
-    if version is None or version.name == project.refreshed_version or now < project.refresh_after:
+    if project.gone_at or version is None:
+        return False
+    if version.name == project.refreshed_version or now < project.refresh_after:
         return False
     if activation is None or activation.cause != "trained":
         return True
@@ -158,7 +160,7 @@ def due_jobs_and_next_poll(
             refresh = refresh_due(project, active.get(project.key), activations.get(project.key), now)
             if refresh and activity(session, project.key, now).is_window(now):
                 jobs.append((JobRequest("refresh", project.key, REFRESH_TIMEOUT_SECONDS), 0.0))
-            if project.sounds_awaited and now >= project.fetch_after:
+            if project.sounds_awaited and not project.gone_at and now >= project.fetch_after:
                 jobs.append((JobRequest("fetch", project.key, FETCH_TIMEOUT_SECONDS), 0.0))
             if sync_due(project, settings, up_since, now):
                 jobs.append((JobRequest("sync", project.key, SYNC_TIMEOUT_SECONDS), 0.0))

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from earmark.errors import RedisUnavailableError
-from earmark.settings import Settings
+from earmark.settings import Settings, without_password
 
 SOCKET_PATH_BYTES = 100
 """Unix sockets take paths of at most 107 bytes (sun_path in unix(7)); some room is kept."""
@@ -40,13 +40,35 @@ def connect(settings: Settings, answer_seconds: float | None = None) -> redis.Re
 
 def answers(settings: Settings) -> bool:
     """Whether Redis replies to a ping."""
+    return not redis_fault(settings)
+
+
+def redis_fault(settings: Settings) -> str:
+    """Return one sentence on why Redis cannot be used, with the remedy; empty where it replies to a ping."""
+    url = without_password(redis_url(settings))
     client = connect(settings, answer_seconds=CONNECT_TIMEOUT_SECONDS)
     try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
+        client.ping()
+    except redis.AuthenticationError as error:
+        return f"Redis at {url} refuses user or password ({error}): correct them in REDIS_URL."
+    except redis.TimeoutError:
+        return f"Redis at {url} does not answer: see whether it hangs, or correct REDIS_URL."
+    except redis.MaxConnectionsError as error:
+        return f"Redis at {url} takes no more connections ({error}): raise its maxclients."
+    except redis.ConnectionError as error:
+        reason = " ".join(str(error).split())
+        if "certificate" in reason.lower() or "ssl" in reason.lower():
+            return f"Redis at {url} cannot be trusted ({reason}): correct its certificate, or REDIS_URL."
+        if "max number of clients" in reason:
+            return f"Redis at {url} takes no more connections ({reason}): raise its maxclients."
+        if settings.redis_url is None:
+            return "No Redis runs on this data folder: 'earmark up' starts one, or set REDIS_URL."
+        return f"Redis at {url} cannot be reached ({reason}): start it, or correct REDIS_URL."
+    except redis.RedisError as error:  # a database number that it has not, a command that it does not allow
+        return f"Redis at {url} refuses ({error}): correct user and database number in REDIS_URL."
     finally:
         client.close()
+    return ""
 
 
 def socket_path(data_dir: Path) -> Path:

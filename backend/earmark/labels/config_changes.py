@@ -37,7 +37,7 @@ def update_project(session: Session, event: Event) -> None:
     """Update a project's row from a webhook; a webhook older than the row's state changes nothing."""
     sent = event.payload.get("project")
     if isinstance(sent, dict) and event.project_key != UNKNOWN_PROJECT:
-        remember_project(session, event.project_key, title=sent.get("title"))
+        remember_project(session, event.project_key, title=sent.get("title")).returned()
         changed_at = epoch_seconds(sent.get("updated_at"))
         update_label_config(
             session, event.project_key, sent.get("label_config"), event.received_at, changed_at
@@ -59,6 +59,7 @@ def update_label_config(
         a delayed webhook may arrive after webhooks that were sent after it.
     """
     project = remember_project(session, key)
+    project.returned()
     lock_project(session, key)
     if (
         not (is_storable(label_config) and isinstance(label_config, str))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.credentials import address_and_token
@@ -51,8 +52,13 @@ def explained(url: str | None) -> Iterator[None]:
                 f"Label Studio at {url} refuses the token (HTTP {error.status_code}): make one under "
                 "Account & Settings and set LABEL_STUDIO_API_KEY."
             ) from error
+        is_page = str(error.body).lstrip().startswith("<")
+        body = "a web page" if is_page else " ".join(str(error.body).split())[:300]
+        raise LabelStudioError(f"Label Studio at {url} answered HTTP {error.status_code}: {body}") from error
+    except ValidationError as error:
         raise LabelStudioError(
-            f"Label Studio at {url} answered HTTP {error.status_code}: {str(error.body)[:300]}"
+            f"What answers at {url} does not answer as Label Studio does ({error.error_count()} values are "
+            "missing or of another kind): check LABEL_STUDIO_URL."
         ) from error
     except httpx.HTTPError as error:
         raise LabelStudioError(

@@ -9,6 +9,7 @@ from earmark.errors import ConfigurationError, LabelConfigError
 from earmark.labels.config_tree import parse_tree
 from earmark.labels.task_values import expression
 from earmark.labelstudio.client import explained
+from earmark.labelstudio.health import check_label_studio
 from earmark.labelstudio.non_idempotent_requests import PATIENT_ONCE, create_one
 from earmark.store.project_names import Named, folded, matching, only_one
 
@@ -65,6 +66,7 @@ def find_project(client: Any, url: str, wanted: str) -> Any | None:
         Label Studio cannot be reached or refuses.
     """
     number, _, created = wanted.strip().partition(".")
+    check_label_studio(url)
     with explained(url):
         if number.isdecimal() and (not created or created.isdecimal()):
             project = _project_or_none(client, int(number))
@@ -85,6 +87,7 @@ def current_title(client: Any, url: str, key: str) -> str | None:
     LabelStudioError
         Label Studio cannot be reached or refuses.
     """
+    check_label_studio(url)
     with explained(url):
         project = _project_or_none(client, int(key.partition(".")[0]))
     return project.title if project is not None and key_of_project(project) == key else None

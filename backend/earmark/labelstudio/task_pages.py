@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
+from earmark.audio.addresses import shown
 from earmark.audio.source import LabelStudioAccess
-from earmark.errors import LabelStudioError
+from earmark.errors import LabelStudioError, ProjectGoneError
 
 PAGE_TASKS = 200
 REQUEST_TIMEOUT_SECONDS = 100.0
@@ -35,9 +36,17 @@ class Listing:
         Raises
         ------
         LabelStudioError
-            Label Studio refuses, cannot be reached, or has no such project.
+            Label Studio refuses or cannot be reached.
+        ProjectGoneError
+            It has no such project.
         """
-        project = self._parse_json(self._get(f"/api/projects/{project_id}/", {}), "a project")
+        answer = self._get(f"/api/projects/{project_id}/", {}, allowed=404)
+        if answer.status_code == 404 and isinstance(self._parse_json(answer, "a project"), dict):
+            raise ProjectGoneError(
+                f"Label Studio at {shown(self._access.url)} has no project {project_id}, or does not show it "
+                "to this token: it was deleted, or LABEL_STUDIO_API_KEY is of a user without access."
+            )
+        project = self._parse_json(answer, "a project")
         if not isinstance(project, dict):
             raise self._unexpected_answer("a project")
         return project

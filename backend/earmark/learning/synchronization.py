@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from earmark.errors import LabelStudioError
+from earmark.errors import LabelStudioError, ProjectGoneError
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import ANNOTATED, SKIPPED, Listing
 from earmark.services import Services
@@ -32,6 +32,8 @@ REST_SHARE = 20
 SHORTEST_REST_SECONDS = 60.0
 REQUESTED_REST_SHARE, SHORTEST_REQUESTED_REST_SECONDS = 2, 5.0
 """The same for requested comparisons: a project can be set to request one with every annotation."""
+GONE_REST_SECONDS = 86_400.0
+"""Pause after Label Studio was seen to have the project no longer; a webhook of it ends the pause."""
 DELETED_AT_ONCE = 500
 
 
@@ -67,8 +69,10 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     Raises
     ------
     LabelStudioError
-        No Label Studio is configured for the project, it refuses or cannot be reached, or it has another
-        project under this number by now. Differences found until then are stored.
+        No Label Studio is configured for the project, it refuses or cannot be reached. Differences found
+        until then are stored.
+    ProjectGoneError
+        It has the project no longer, or another one under this number.
     """
     started_at = time.time()
     with services.database.read() as session:
@@ -77,16 +81,19 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     try:
         listing = Listing(services.access.required(project))
         difference = _compare(services, key, listing, known_ids, on_page or (lambda _: None))
-    except Exception:  # after an unexpected failure, too, the next attempt must wait
+    except Exception as error:  # after an unexpected failure, too, the next attempt must wait
         with services.database.write() as session:
             row = remember_project(session, key)
-            row.sync_after, row.sync_seconds = time.time() + services.settings.sync_retry_seconds, 0.0
+            gone = isinstance(error, ProjectGoneError)
+            rest = GONE_REST_SECONDS if gone else services.settings.sync_retry_seconds
+            row.sync_after, row.sync_seconds = time.time() + rest, 0.0
+            row.gone_at = (row.gone_at or time.time()) if gone else row.gone_at
         raise
     difference.seconds = time.time() - started_at
     with services.database.write() as session:
         row = remember_project(session, key)
         # Changes during the comparison are left to the next one
-        row.synced_at, row.sync_seconds = started_at, difference.seconds
+        row.synced_at, row.sync_seconds, row.gone_at = started_at, difference.seconds, 0.0
         row.sync_after = time.time() + max(SHORTEST_REST_SECONDS, REST_SHARE * difference.seconds)
     log.info(
         "compared with Label Studio",
@@ -139,7 +146,7 @@ def _compare(
     difference, number = Difference(), int(key.partition(".")[0])
     project = listing.project(number)
     if project_key(project) != key:
-        raise LabelStudioError(
+        raise ProjectGoneError(
             f"Project {number} in Label Studio is another one than {key}: it was made anew. Open its page "
             "Settings, Model once, and it is known here."
         )

@@ -17,7 +17,7 @@ from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
 from earmark.store.events import PendingWork
 
-Kind = Literal["waiting", "training", "labels", "renames", "disagreement"]
+Kind = Literal["gone", "waiting", "training", "labels", "renames", "disagreement"]
 Level = Literal["fine", "note", "fault"]
 
 STALE_WORK_SECONDS = 120.0
@@ -41,6 +41,7 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
     """Return a project's status messages, most urgent first (``now``: seconds since the epoch)."""
     now = time.time() if now is None else now
     return [
+        *_gone(state, now),
         *_waiting(state, settings, now),
         *_training(state),
         *_labels(state),
@@ -56,6 +57,18 @@ def task_address(state: ProjectState, settings: Settings, task: int) -> str:
     if not url.startswith(("http://", "https://")):
         return ""
     return f"{url}/projects/{state.project.project_id}/data?task={task}"
+
+
+def _gone(state: ProjectState, now: float) -> Iterator[Statement]:
+    """Yield that Label Studio has the project no longer."""
+    project = state.project
+    if project.gone_at:
+        text = (
+            "Label Studio no longer has this project, or does not show it to the token (for "
+            f"{(now - project.gone_at) / 3600:.0f} h): it is looked for once a day, and not refreshed."
+        )
+        remedy = f"If it is there: check LABEL_STUDIO_API_KEY, and run 'earmark sync {project.project_id}'."
+        yield Statement("gone", "note", text, remedy)
 
 
 def _waiting(state: ProjectState, settings: Settings, now: float) -> Iterator[Statement]:

@@ -47,6 +47,7 @@ class Readiness:
         self._pool = ThreadPoolExecutor(len(self._checks), thread_name_prefix="ready")
         self._running: dict[str, Future[str]] = {}
         self._faults: dict[str, str] = {}
+        self._unexpected: dict[str, str] = {}
         self._checked_at = -FRESH_SECONDS
         self._lock = threading.Lock()
 
@@ -71,7 +72,7 @@ class Readiness:
         deadline = time.monotonic() + ANSWER_SECONDS
         for name, check in self._checks.items():
             if name not in self._running:
-                self._running[name] = self._pool.submit(check)
+                self._running[name] = self._pool.submit(self._explained, name, check)
         faults = {}
         for name in self._checks:
             try:
@@ -84,6 +85,19 @@ class Readiness:
                 faults[name] = fault
         return faults
 
+    def _explained(self, name: str, check: Callable[[], str]) -> str:
+        """Run a check; an exception is a fault like any other, and logged once until it changes."""
+        try:
+            fault = check()
+        except Exception as error:
+            fault = f"The check failed ({type(error).__name__}: {error}): see the log."
+            if self._unexpected.get(name) != fault:
+                log.exception("readiness check failed", part=name)
+            self._unexpected[name] = fault
+        else:
+            self._unexpected.pop(name, None)
+        return fault
+
     def _database(self) -> str:
         try:
             with self._services.database.write() as session:
@@ -91,7 +105,10 @@ class Readiness:
         except (SQLAlchemyError, OSError) as error:
             log.warning("database not ready", error=str(error))
             return "The database cannot be written: check DATABASE_URL, or DATA_DIR and its disk."
-        free = shutil.disk_usage(self._services.settings.data_dir).free
+        try:
+            free = shutil.disk_usage(self._services.settings.data_dir).free
+        except OSError as error:
+            return f"DATA_DIR cannot be used ({error.strerror or error}): make the folder again, and restart."
         return "" if free >= LEAST_FREE_BYTES else "The disk of DATA_DIR is full: free some space."
 
     def _redis(self) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from earmark.encoders.registry import is_version_name
 from earmark.errors import LabelStudioError
@@ -46,10 +47,14 @@ def record_predictions(services: Services, key: str, tasks: Sequence[object], an
     if not answered:
         return
     superseding = {number for number in answered if _has_ours(answered[number])}
-    with services.database.write() as session:
-        if session.get(Project, key) is not None:
-            record_answers(session, key, answer.version, answered, superseding, scores)
-            add_unknown_tasks(session, key, {number: task.get("data") for number, task in answered.items()})
+    data = {number: task.get("data") for number, task in answered.items()}
+    try:
+        with services.database.write() as session:
+            if session.get(Project, key) is not None:
+                record_answers(session, key, answer.version, answered, superseding, scores)
+                add_unknown_tasks(session, key, data)
+    except SQLAlchemyError as error:  # the answer was sent; a task may get a second prediction
+        log.warning("answers of /predict not recorded", project=key, error=str(error))
 
 
 def task_number(task: object) -> int | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 
+from earmark.errors import RedisUnavailableError
 from earmark.jobs.queues import QueueKind
-from earmark.jobs.redis_server import answers, server_command
+from earmark.jobs.redis_server import answers, redis_fault, server_command
 from earmark.processes.ports import url_of
 from earmark.processes.supervisor import Child, Supervisor
 from earmark.settings import Settings, environment_of
@@ -51,6 +52,8 @@ def start_backend(
         command = [sys.executable, "-m", "earmark", *arguments]
         return Child(name, command, environment, log_dir / f"{name}.log" if log_dir else None)
 
+    if settings.redis_url is not None and (fault := redis_fault(settings)):
+        raise RedisUnavailableError(fault)
     if settings.redis_url is None:
         log = (log_dir or settings.data_dir / "logs") / "redis.log"
         redis = Child("redis", server_command(settings), environment, log, needed_by_others=True)

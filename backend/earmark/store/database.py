@@ -5,20 +5,28 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from earmark.extras import require_extra
+from earmark.errors import ConfigurationError, NewerDatabaseError
 from earmark.storage.atomic_files import ensure_dir, keep_private
 from earmark.storage.finite_json import dumps, loads
+from earmark.store.postgresql import connector
 
+POSTGRESQL = "postgresql+psycopg"
+ANSWER_SECONDS, BACKGROUND_ANSWER_SECONDS = 5.0, 60.0
+"""Longest silence of PostgreSQL, for requests and for trainings."""
+SchemaState = Literal["empty", "older", "current"]
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 """Longest wait for the write lock, which each writer holds for milliseconds."""
 SQLITE_POLL_SECONDS = 0.001
@@ -37,26 +45,30 @@ class Database:
         the caller calls ``checkpoint``.
     encrypt
         How ``upgrade`` encrypts the tokens of a release that stored them in plain text; None leaves them.
+    answer_seconds
+        Longest silence of PostgreSQL while a statement runs.
 
     Raises
     ------
     ConfigurationError
-        The folder cannot be created.
+        The folder cannot be created, or the URL is not usable.
     MissingExtraError
         The driver for PostgreSQL is not installed.
     """
 
     def __init__(
-        self, url: str, auto_checkpoint: bool = True, encrypt: Callable[[str], str] | None = None
+        self,
+        url: str,
+        auto_checkpoint: bool = True,
+        encrypt: Callable[[str], str] | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self.url, self._encrypt = make_url(url), encrypt
+        self.url, self._encrypt = parsed_url(url), encrypt
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite and self.url.database:
             with ensure_dir(Path(self.url.database).parent):
                 pass  # only created
             _restrict_to_owner(Path(self.url.database))
-        if self.url.drivername == "postgresql+psycopg":
-            require_extra("psycopg", "DATABASE_URL with PostgreSQL")
         options: dict[str, Any] = {
             "pool_pre_ping": True,
             # PostgreSQL refuses NaN, SQLite would store it, and responses made of it would be invalid JSON
@@ -65,6 +77,8 @@ class Database:
         }
         if self._sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+        else:
+            options |= {"creator": connector(self.url, answer_seconds), "pool_timeout": answer_seconds}
         self.engine: Engine = create_engine(self.url, **options)
         # By PostgreSQL's default each query has a snapshot of its own; read-only transactions cannot conflict
         self._reading = (
@@ -75,6 +89,11 @@ class Database:
             if not auto_checkpoint:
                 event.listen(self.engine, "connect", _disable_auto_checkpoint)
             event.listen(self.engine, "begin", _begin_sqlite)
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password, for messages."""
+        return self.url.render_as_string(hide_password=True)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -99,20 +118,107 @@ class Database:
         ------
         ConfigurationError
             The folder of an SQLite file cannot be written.
+        NewerDatabaseError
+            A newer release has made the database.
         """
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         if self._sqlite and self.url.database:
             path = Path(self.url.database)
             with ensure_dir(path.parent), FileLock(f"{path}.migration.lock"):
-                self._upgrade(config)
-        else:
-            self._upgrade(config)
+                self._upgrade(self.engine)
+        elif self._sqlite:
+            self._upgrade(self.engine)
+        else:  # a migration may take longer than any statement afterwards
+            patient = create_engine(self.url, creator=connector(self.url, None))
+            try:
+                self._upgrade(patient)
+            finally:
+                patient.dispose()
 
-    def _upgrade(self, config: Config) -> None:
-        with self.engine.connect().execution_options(earmark_write=True) as connection, connection.begin():
+    def _upgrade(self, engine: Engine) -> None:
+        with engine.connect().execution_options(earmark_write=True) as connection, connection.begin():
+            self._state(connection)
+            config = _migrations()
             config.attributes.update(connection=connection, encrypt=self._encrypt)
             command.upgrade(config, "head")
+
+    def schema_state(self) -> SchemaState:
+        """Compare the schema with this release's, without changing it or creating a file.
+
+        Raises
+        ------
+        NewerDatabaseError
+            A newer release has made the database.
+        """
+        if self._sqlite and self.url.database and not _is_filled(Path(self.url.database)):
+            return "empty"
+        with self.engine.connect() as connection:
+            return self._state(connection)
+
+    def require_current(self) -> None:
+        """Create the schema of an empty database; refuse one that another release has made.
+
+        For commands, which must not migrate what a backend of another release uses.
+
+        Raises
+        ------
+        ConfigurationError
+            An earlier release has made it.
+        NewerDatabaseError
+            A newer release has made it.
+        """
+        state = self.schema_state()
+        if state == "empty":
+            self.upgrade()
+        elif state == "older":
+            raise ConfigurationError(
+                f"The database {self.shown} is of an earlier release: make a copy of it ('earmark backup'), "
+                "then start the backend, which brings it up to date."
+            )
+
+    def _state(self, connection: Connection) -> SchemaState:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        if revision is None:
+            return "empty"
+        scripts = ScriptDirectory.from_config(_migrations())
+        if revision not in {script.revision for script in scripts.walk_revisions()}:
+            raise NewerDatabaseError(
+                f"The database {self.shown} was made by a newer release of Earmark (schema {revision}): "
+                "update this one, or bring back a copy of before that."
+            )
+        return "current" if revision == scripts.get_current_head() else "older"
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of an SQLite database to a new file, which only its owner may read.
+
+        Raises
+        ------
+        ConfigurationError
+            The database is not SQLite or empty, the file exists, or it cannot be written.
+        """
+        if not self._sqlite:
+            raise ConfigurationError(f"{self.shown} is not SQLite: copy it with PostgreSQL's pg_dump.")
+        if not _is_filled(Path(self.url.database or "")):
+            raise ConfigurationError(f"There is no database {self.shown}: check DATA_DIR and DATABASE_URL.")
+        try:
+            path.touch(mode=0o600, exist_ok=False)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be made ({error.strerror or error}): name a file that does not exist, in a "
+                "folder of yours."
+            ) from error
+        try:
+            with (
+                closing(
+                    sqlite3.connect(str(self.url.database), timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
+                ) as source,
+                closing(sqlite3.connect(path)) as target,
+            ):
+                source.backup(target)
+        except sqlite3.Error as error:
+            path.unlink()
+            raise ConfigurationError(
+                f"{path} cannot be written ({error}): see whether its disk has room."
+            ) from error
 
     def checkpoint(self) -> None:
         """Checkpoint SQLite's write-ahead log without blocking readers or writers (PASSIVE)."""
@@ -123,6 +229,42 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def parsed_url(url: str) -> URL:
+    """Parse a database URL; ``postgres://`` and ``postgresql://`` mean the driver that is used here.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no URL, or of another kind of database.
+    """
+    try:
+        parsed = make_url(url)
+        port_is_valid = parsed.port is None or 0 < parsed.port < 65536
+    except (ArgumentError, ValueError):
+        port_is_valid = False
+    if port_is_valid and parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername=POSTGRESQL)
+    if not port_is_valid or parsed.drivername not in ("sqlite", POSTGRESQL):
+        raise ConfigurationError(
+            "DATABASE_URL cannot be used: write postgresql+psycopg://user:password@host/database, with signs "
+            "such as # and @ in the password as %23 and %40, or leave it empty for SQLite in DATA_DIR."
+        )
+    return parsed
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _restrict_to_owner(database: Path) -> None:

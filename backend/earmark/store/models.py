@@ -78,6 +78,13 @@ class Project(Base):
     offered_at: Mapped[float] = mapped_column(default=0.0)
     offer_asked_at: Mapped[float] = mapped_column(default=0.0)
     """When the present Label Studio was last asked about it."""
+    gone_at: Mapped[float] = mapped_column(default=0.0)
+    """When Label Studio was first seen to have the project no longer; 0 while it has it."""
+
+    def returned(self) -> None:
+        """Label Studio has sent something of the project: it is not gone, and may be compared again."""
+        if self.gone_at:
+            self.gone_at = self.sync_after = 0.0
 
     @property
     def project_id(self) -> int:

@@ -21,7 +21,7 @@ from earmark.encoders.registry import spec_of
 from earmark.errors import RedisUnavailableError
 from earmark.jobs.queue import HEARTBEAT_SECONDS, job_queue
 from earmark.jobs.queues import QueueKind
-from earmark.jobs.redis_server import answers, connect, redis_url
+from earmark.jobs.redis_server import connect, redis_fault, redis_url
 from earmark.settings import Settings, get_settings, without_password
 
 log = structlog.get_logger(__name__)
@@ -114,11 +114,8 @@ def run_worker(
     RedisUnavailableError
         Redis does not answer.
     """
-    if not answers(settings):
-        raise RedisUnavailableError(
-            f"Redis at {without_password(redis_url(settings))} does not answer: start it with "
-            "'earmark up' or set REDIS_URL."
-        )
+    if fault := redis_fault(settings):
+        raise RedisUnavailableError(fault)
     lower_session_priority(settings.train_niceness)
     # Resolved once for all jobs: without network, each of them would search for the weights again.
     chosen = settled(settings)

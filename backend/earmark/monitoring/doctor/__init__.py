@@ -19,7 +19,9 @@ __all__ = ["Finding", "examine", "print_report"]
 
 def examine(settings: Settings) -> list[Finding]:
     """Run all checks; a fault in one never hides another's."""
+    projects.label_studio_fault.cache_clear()
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        machine.names,
         machine.disk,
         machine.frames,
         machine.database,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import takewhile
@@ -18,15 +19,20 @@ from earmark.errors import ConfigurationError, EarmarkError
 from earmark.features.shared_store import frame_store
 from earmark.jobs.queue import job_queue, live_workers
 from earmark.jobs.queues import QueueKind
-from earmark.jobs.redis_server import answers, connect, find_executable, redis_url
+from earmark.jobs.redis_server import connect, find_executable, redis_fault, redis_url
 from earmark.monitoring.doctor.finding import Finding
 from earmark.processes.stack import api_url
-from earmark.settings import Settings, without_password
-from earmark.storage.token_cipher import TokenCipher
+from earmark.settings import Settings, misspelled, without_password
 from earmark.store.database import Database
 
 TIMEOUT_SECONDS = 5.0
 LEAST_FREE_BYTES = 2 * 1024**3
+
+
+def names(_settings: Settings) -> Iterator[Finding]:
+    """Report variables that look like misspelled settings; no finding without any."""
+    for name, setting in misspelled().items():
+        yield Finding("note", "settings", f"{name} is no setting, so it is ignored", f"Is {setting} meant?")
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
@@ -65,36 +71,54 @@ def frames(settings: Settings) -> Iterator[Finding]:
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    """Check that the database answers; migrate its schema to this release."""
+    """Check that the database answers, and which release has made it; nothing is changed."""
     try:
-        database = Database(settings.sqlalchemy_url, encrypt=TokenCipher(settings).encrypt)
+        database = Database(settings.sqlalchemy_url)
     except ConfigurationError as error:
-        yield Finding("fault", "database", "its folder cannot be made", str(error))
+        yield Finding("fault", "database", "it cannot be used", str(error))
         return
     shown = database.url.render_as_string(hide_password=True)
     try:
-        database.upgrade()
+        state = database.schema_state()
     except ConfigurationError as error:
-        yield Finding("fault", "database", f"{shown}: its folder cannot be written", str(error))
+        yield Finding("fault", "database", shown, str(error))
     except (SQLAlchemyError, OSError) as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
         yield Finding(
-            "fault", "database", f"{shown}: {error}", "Check DATABASE_URL and that its server runs."
+            "fault", "database", f"{shown}: {reason}", "Check DATABASE_URL and that its server runs."
         )
     else:
-        yield Finding("fine", "database", shown)
+        if state == "older":
+            remedy = "Make a copy with 'earmark backup'; the start of the backend brings it up to date."
+            yield Finding("note", "database", f"{shown} is of an earlier release", remedy)
+        elif state == "empty" and not _may_be_made(database):
+            yield Finding(
+                "fault", "database", f"{shown} cannot be made", "Set DATA_DIR to a folder of yours."
+            )
+        else:
+            yield Finding("fine", "database", shown + " (empty)" * (state == "empty"))
     finally:
         database.close()
+
+
+def _may_be_made(database: Database) -> bool:
+    if database.url.get_backend_name() != "sqlite" or not database.url.database:
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=Path(database.url.database).parent):
+            return True
+    except OSError:
+        return False
 
 
 def redis_answers(settings: Settings) -> Iterator[Finding]:
     """Check that Redis answers, or that a private one can be started."""
     url = without_password(redis_url(settings))
-    if answers(settings):
+    fault = redis_fault(settings)
+    if not fault:
         yield Finding("fine", "Redis", f"answers at {url}")
     elif settings.redis_url:
-        yield Finding(
-            "fault", "Redis", f"{url} does not answer", "Start it, or unset REDIS_URL for a private one."
-        )
+        yield Finding("fault", "Redis", fault, "Correct REDIS_URL, or unset it for a private one.")
     else:
         try:
             binary = find_executable()
@@ -106,7 +130,7 @@ def redis_answers(settings: Settings) -> Iterator[Finding]:
 
 def workers(settings: Settings) -> Iterator[Finding]:
     """Check that each queue has a worker; no finding where Redis does not answer."""
-    connection = connect(settings)
+    connection = connect(settings, answer_seconds=TIMEOUT_SECONDS)
     try:
         counts = {kind: live_workers(job_queue(connection, kind)) for kind in QueueKind}
     except redis.RedisError:

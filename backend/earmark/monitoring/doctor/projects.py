@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,19 +17,30 @@ from earmark.labels.controls import Control, parse_label_config
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.connection import check_webhook
 from earmark.labelstudio.credentials import Credentials, is_personal_access_token
+from earmark.labelstudio.health import check_label_studio
 from earmark.monitoring.doctor.finding import Finding, Level
 from earmark.monitoring.project_statements import Statement, project_statements, task_address
 from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.settings import Settings
 from earmark.store.access import accept_hint
 from earmark.store.database import Database
-from earmark.store.models import Project
+from earmark.store.models import Project, SoundFault
 from earmark.store.sound_errors import latest_faults
 
 TIMEOUT_SECONDS = 5.0
 SHOWN_FAULTS = 5
 HEADLINES = ("waiting", "training")
 """Kinds of statements that are shown together with the version that answers."""
+
+
+@lru_cache
+def label_studio_fault(url: str) -> str:
+    """Return one sentence on why a Label Studio cannot be used, or an empty text; cached for one report."""
+    try:
+        check_label_studio(url)
+    except LabelStudioError as error:
+        return str(error)
+    return ""
 
 
 def label_studio(settings: Settings) -> Iterator[Finding]:
@@ -42,19 +54,10 @@ def label_studio(settings: Settings) -> Iterator[Finding]:
             "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY if sounds or predictions are refused.",
         )
         return
-    try:
-        health = httpx.get(f"{url}/health", timeout=TIMEOUT_SECONDS)
-    except httpx.HTTPError as error:
-        hint = (
-            "Inside Docker, localhost is the container: use the service's name. "
-            if "localhost" in url
-            else ""
-        )
-        yield Finding(
-            "fault", "Label Studio", f"{url} cannot be reached: {error}", f"{hint}Check LABEL_STUDIO_URL."
-        )
+    if fault := label_studio_fault(url):
+        yield Finding("fault", "Label Studio", fault, "Check LABEL_STUDIO_URL.")
         return
-    yield Finding("fine", "Label Studio", f"{url} answers HTTP {health.status_code}")
+    yield Finding("fine", "Label Studio", f"answers at {url}")
     if not key:
         yield Finding(
             "fault", "token", "LABEL_STUDIO_API_KEY is not set", f"Make one at {url}/user/account and set it."
@@ -69,7 +72,15 @@ def label_studio(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", "token", f"{kind}: {error}", f"Make a new one at {url}/user/account.")
         return
     if answer.status_code == httpx.codes.OK:
-        yield Finding("fine", "token", f"{kind} of {answer.json().get('email', 'an unnamed user')}")
+        try:
+            user = answer.json()
+        except ValueError:
+            user = None
+        if isinstance(user, dict):
+            yield Finding("fine", "token", f"{kind} of {user.get('email', 'an unnamed user')}")
+        else:
+            text = f"{kind}: what answers at {url} does not answer as Label Studio does"
+            yield Finding("fault", "token", text, "Check LABEL_STUDIO_URL.")
     else:
         legacy = " Legacy tokens are off by default in Label Studio: make a personal access token."
         yield Finding(
@@ -86,10 +97,15 @@ def projects(settings: Settings) -> Iterator[Finding]:
         database = Database(settings.sqlalchemy_url)
     except ConfigurationError:
         return  # reported by the database check
+    states: list[ProjectState] = []
+    faults: list[SoundFault] = []
     try:
-        with database.read() as session:
-            states = project_states(session, _identity(settings))
-            faults = latest_faults(session, SHOWN_FAULTS)
+        if database.schema_state() != "empty":
+            with database.read() as session:
+                states = project_states(session, _identity(settings))
+                faults = latest_faults(session, SHOWN_FAULTS)
+    except ConfigurationError:
+        return  # reported by the database check
     except SQLAlchemyError:
         return  # reported by the database check
     finally:
@@ -197,6 +213,10 @@ def _webhook(settings: Settings, project: Project) -> Iterator[Finding]:
     """Check the webhook: a backend shown as connected may have none (see check_webhook)."""
     subject = f"project {project.project_id}"
     url = settings.label_studio_url or project.hostname
+    if fault := label_studio_fault(url):
+        if not settings.label_studio_url:  # else reported by the check of Label Studio
+            yield Finding("fault", f"{subject} webhook", fault)
+        return
     try:
         client = client_for(settings, project)
         with explained(url):
