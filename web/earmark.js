@@ -2,7 +2,8 @@
 import { Idiomorph } from "idiomorph/dist/idiomorph.esm.js";
 import uPlot from "uplot";
 
-const LOST_AFTER_MS = 12_000; // the server says every 5 s that it is there
+const SILENT_MS = 12_000; // the server says every 5 s that it is there
+const BROKEN_MS = 3_000; // a stream that has ended is opened again after 1 s
 const HEIGHT = 200;
 const content = document.getElementById("content");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -199,6 +200,7 @@ document.addEventListener("click", async (event) => {
 
 const live = document.getElementById("live");
 let heardAt = Date.now();
+let brokenAt = Infinity;
 let fetching = false;
 let again = false;
 
@@ -224,8 +226,9 @@ async function refresh(token) {
     const answer = await fetch(location.href, { cache: "no-store" });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("content");
-    Idiomorph.morph(content, fresh, { morphStyle: "innerHTML", callbacks: keeping });
-    content.dataset.state = fresh.dataset.state || token;
+    const state = fresh.dataset.state || token;
+    Idiomorph.morph(content, fresh, { callbacks: keeping });
+    content.dataset.state = state;
     drawAllNew();
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // no connection: the next event tries again
@@ -255,8 +258,10 @@ if (live) {
   let source;
   const follow = () => {
     source = new EventSource(live.dataset.events);
+    source.addEventListener("error", () => (brokenAt = Math.min(brokenAt, Date.now())));
     source.addEventListener("state", ({ data }) => {
       heardAt = Date.now();
+      brokenAt = Infinity;
       say(false);
       if (!content.dataset.state) content.dataset.state = data;
       else if (content.dataset.state !== data) refresh(data);
@@ -264,10 +269,10 @@ if (live) {
   };
   follow();
   setInterval(() => {
-    say(Date.now() - heardAt > LOST_AFTER_MS);
+    say(Date.now() - heardAt > SILENT_MS || Date.now() - brokenAt > BROKEN_MS);
     // A browser gives up after some failures, such as a proxy's error page
     if (source.readyState === EventSource.CLOSED) follow();
-  }, 2000);
+  }, 1000);
 }
 
 drawAll();

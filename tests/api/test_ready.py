@@ -226,6 +226,7 @@ def test_several_processes_behind_one_port_count_together(tmp_path: Path) -> Non
     environment = {
         "DATA_DIR": str(tmp_path / "data"),
         "ENCODER": "logmel",
+        "ALLOWED_HOSTS": "testserver",
         "PROMETHEUS_MULTIPROC_DIR": str(shared),
     }
     texts = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from earmark.head.evaluation import MIN_GROUPS_PER_SIDE
@@ -27,12 +28,16 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of the summary. ``remedy``: what to do; ``links``: task numbers with addresses."""
+    """A sentence of the summary.
+
+    ``remedy``: what to do. ``links``: task numbers with addresses. ``number``: among those of its kind.
+    """
 
     kind: Kind
     text: str
     remedy: str = ""
     links: tuple[tuple[int, str], ...] = ()
+    number: int = 0
 
 
 def summary(
@@ -53,7 +58,7 @@ def summary(
         What is not ready in this backend, by part: see `Readiness`.
     """
     statements = project_statements(state, settings, time.time())
-    return [
+    return _numbered(
         *_good(state, rows),
         *_mixed(confusions),
         *_help(state, rows),
@@ -65,7 +70,17 @@ def summary(
             for statement in statements
             if statement.level != "fault" and statement.kind in ("training", "renames", "disagreement")
         ),
-    ]
+    )
+
+
+def _numbered(*sentences: Sentence) -> list[Sentence]:
+    """Number the sentences of each kind, which tells a live page the same ones before and after a change."""
+    numbers: Counter[str] = Counter()
+    numbered = []
+    for sentence in sentences:
+        numbers[sentence.kind] += 1
+        numbered.append(replace(sentence, number=numbers[sentence.kind]))
+    return numbered
 
 
 def _good(state: ProjectState, rows: Sequence[ClassRow]) -> list[Sentence]:

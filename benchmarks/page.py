@@ -1,0 +1,141 @@
+"""The page of a project with 50,000 tasks and 500 versions, as a browser loads it for the first time.
+
+``first_contentful_paint_ms`` and ``complete_ms`` (what is in view has arrived, with its spectrograms) are
+medians over fresh profiles, from the request on; ``bytes`` is what came over the wire. ``server_ms_p50`` is
+the time of the HTML alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import sync_playwright
+
+from benchmarks.common import environment_with, free_port, progress, report
+from benchmarks.page_data import KEY, seed_project
+from earmark.services import Services
+from earmark.settings import Settings
+
+TASKS, QUICK_TASKS, VERSIONS = 50_000, 10_000, 500
+ROUNDS, REQUESTS = 5, 40
+READY_SECONDS = 120
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--mute-audio",
+)
+MEASURED = """() => {
+    const [navigation] = performance.getEntriesByType('navigation');
+    const [paint] = performance.getEntriesByName('first-contentful-paint');
+    const resources = performance.getEntriesByType('resource').filter(r => !r.name.endsWith('/events'));
+    const all = [navigation, ...resources];
+    return {
+        first_contentful_paint_ms: paint.startTime,
+        complete_ms: Math.max(...all.map(entry => entry.responseEnd), navigation.loadEventEnd),
+        bytes: all.reduce((sum, entry) => sum + entry.transferSize, 0),
+    };
+}"""
+
+
+def main() -> None:
+    """Run the benchmark; the last line is one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="10,000 tasks; ends within 60 s")
+    tasks = QUICK_TASKS if parser.parse_args().quick else TASKS
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        sys.exit("Chromium is not installed (Debian: apt-get install chromium).")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = Settings(_env_file=None, data_dir=folder / "data", encoder="logmel")
+        progress(f"storing {tasks:,} tasks and {VERSIONS} versions")
+        with Services(settings) as services:
+            services.database.upgrade()
+            seed_project(services, folder / "made", tasks, VERSIONS)
+        port = free_port()
+        variables = {
+            "DATA_DIR": str(settings.data_dir),
+            "ENCODER": "logmel",
+            "LOG_LEVEL": "ERROR",
+            "EARMARK_ENV_FILE": "",
+            "AUDIO_ROOTS": str(folder),
+        }
+        server = subprocess.Popen(
+            [sys.executable, "-m", "earmark", "serve", "--port", str(port)],
+            env=environment_with({**variables, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}),
+        )
+        try:
+            measure(f"http://127.0.0.1:{port}", program, tasks)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def measure(url: str, program: str, tasks: int) -> None:
+    """Wait for the server, load the page again and again, and report."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(f"{url}/health", timeout=2)
+            break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    page_url = f"{url}/projects/{KEY}"
+    times = []
+    with httpx.Client(timeout=60) as client:
+        first = _milliseconds(client, page_url)
+        progress(f"the first page after the start: {first:.0f} ms")
+        times = [_milliseconds(client, page_url) for _ in range(REQUESTS)]
+    progress("loading it in a browser")
+    loads = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, headless=True, args=OPTIONS)
+        for _ in range(ROUNDS):
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            tab = context.new_page()
+            tab.goto(page_url, wait_until="load")
+            tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+            loads.append(_settled(tab))
+            context.close()
+        browser.close()
+    figures = {name: statistics.median(load[name] for load in loads) for name in loads[0]}
+    report(
+        **figures,
+        server_ms_p50=statistics.median(times),
+        server_ms_first=first,
+        tasks=tasks,
+        versions=VERSIONS,
+    )
+
+
+def _milliseconds(client: httpx.Client, url: str) -> float:
+    started = time.perf_counter()
+    client.get(url).raise_for_status()
+    return (time.perf_counter() - started) * 1000
+
+
+def _settled(tab: Any) -> dict[str, float]:
+    """Figures of a page once no picture has arrived for a moment."""
+    figures: dict[str, float] = tab.evaluate(MEASURED)
+    while True:
+        tab.wait_for_timeout(500)
+        before, figures = figures, tab.evaluate(MEASURED)
+        if figures["bytes"] == before["bytes"]:
+            return figures
+
+
+if __name__ == "__main__":
+    main()
