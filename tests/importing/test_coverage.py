@@ -58,7 +58,9 @@ def written(folder: Path, name: str, records: list[ClipRecord]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["jsonl", "jams", "csv", "raven", "audacity", "dcase"])
+@pytest.mark.parametrize(
+    "name", ["jsonl", "jams", "csv", "raven", "audacity", "textgrid", "elan", "dcase", "rttm"]
+)
 @pytest.mark.parametrize(
     ("split", "annotated_starts"),
     [(30.0, [0, 30, 120]), (20.0, [0, 20, 40, 120]), (60.0, [0]), (7.5, [*range(0, 8), *range(16, 20)])],
@@ -77,7 +79,9 @@ def test_only_annotated_stretches_come_back_as_annotated(
     assert (lost > 0) == (split == 60 or (FORMATS[name].holds_tags and (split != SPLIT or name == "csv")))
 
 
-@pytest.mark.parametrize("name", ["jsonl", "jams", "csv", "raven", "audacity", "dcase"])
+@pytest.mark.parametrize(
+    "name", ["jsonl", "jams", "csv", "raven", "audacity", "textgrid", "elan", "dcase", "rttm"]
+)
 def test_a_recording_annotated_in_part_comes_back_whole_without_an_annotation(
     tmp_path: Path, name: FormatName
 ) -> None:

@@ -159,11 +159,11 @@ def _aucs(
     true: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Area under the ROC curve for each of several weights ``[B, n]``, ties counting half: ``[B]``."""
-    _, steps = np.unique(scores, return_inverse=True)
-    count = int(steps.max()) + 1
-    onto_steps = np.zeros((len(scores), count))
-    onto_steps[np.arange(len(scores)), steps] = 1.0
-    hits, misses = (weights * true) @ onto_steps, (weights * ~true) @ onto_steps
+    order = np.argsort(scores, kind="stable")
+    values, mass, positive = scores[order], weights[:, order], true[order]
+    first_of_step = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
+    hits = np.add.reduceat(mass * positive, first_of_step, axis=1)
+    misses = np.add.reduceat(mass * ~positive, first_of_step, axis=1)
     below = np.cumsum(misses, axis=1) - misses
     return ratios((hits * (below + misses / 2)).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
 

@@ -148,6 +148,10 @@ def list_sounds(
             listed = _resolve_rows(
                 source, annotated_parts(path, list_csv(path, source.columns, say=say)), say
             )
+    if kind in ("folder", "bucket", "table", "labels"):
+        listed, dated = with_recorder_fields(listed)
+        if dated:
+            announce(f"{dated} recordings have their time in their names: fields site and recorded_at")
     if not listed:
         raise ConfigurationError(
             f"There is no sound in {source.name} that fits: check it, --include and --exclude."
@@ -187,12 +191,9 @@ def _list_folder(
     source: Source, folder: Path, say: Callable[[str], None], announce: Callable[[str], None]
 ) -> list[Listed]:
     sounds = list_folder(folder, source.include, source.exclude, labelled=source.folder_labels, say=say)
-    if source.format != "none":
-        sounds = with_labels(folder, sounds, source.columns, source.field_format, announce=announce, say=say)
-    sounds, dated = with_recorder_fields(sounds)
-    if dated:
-        announce(f"{dated} recordings have their time in their names: fields site and recorded_at")
-    return sounds
+    if source.format == "none" or source.folder_labels:
+        return sounds
+    return with_labels(folder, sounds, source.columns, source.field_format, announce=announce, say=say)
 
 
 def _resolve_rows(
@@ -213,7 +214,8 @@ def _resolve_rows(
     ]
     for sentence in finder.notes():
         say(sentence)
-    return listed
+    # Again by the names of the files: a format such as RTTM holds names without extension and spaces.
+    return [item for _, item in annotated_parts(Path(source.name), [(item.fname, item) for item in listed])]
 
 
 def _matches(source: Source, name: str) -> bool:

@@ -150,6 +150,14 @@ class Resolved:
     score_given: bool = False
 
     @property
+    def description(self) -> str:
+        """What the columns are used for, in words."""
+        parts = [f"{self.labels or 'no labels'} of {self.file or 'the recording beside'}"]
+        if self.start:
+            parts.append(f"from {self.start} {'to' if self.end else 'for'} {self.end or self.duration}")
+        return ", ".join([*parts, *([f"score {self.score}"] if self.score else [])])
+
+    @property
     def used(self) -> frozenset[str]:
         """Columns with a meaning, which do not become fields of the task under their own names."""
         columns = (self.file, self.labels, self.start, self.end, self.duration, self.trust, self.score)

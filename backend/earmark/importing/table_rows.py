@@ -31,7 +31,7 @@ class RowRules:
 
     ``label``: the label of a row's cell. ``source``: whether rows are of people or of a model, which
     ``version`` names. ``empty_is_annotated``: a row without label and times says that the sound was
-    annotated and holds nothing. ``one_label``: a cell is one label, whatever it contains.
+    annotated and holds nothing. ``one_label``: a cell is one label, unless an option gives a separator.
     ``file`` maps the cell with the file, and the row, to the file's name; ``folder`` a row to its folder.
     """
 
@@ -177,7 +177,7 @@ class RowReader:
         if value is None:
             return []
         parts = value if isinstance(value, list) else [value]
-        if isinstance(value, str) and not self._rules.one_label:
+        if isinstance(value, str) and (self._columns.separator or not self._rules.one_label):
             parts = value.split(self._separator)
         if not all(_is_label(part) for part in parts):
             raise ConfigurationError(

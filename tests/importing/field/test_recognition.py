@@ -343,3 +343,29 @@ def test_a_format_that_is_named_is_not_guessed(tmp_path: Path) -> None:
     (tmp_path / "b.rttm").write_text("no segments\n")
     with pytest.raises(ConfigurationError, match="--format"):
         list_sounds(Source(str(tmp_path / "b.rttm")))
+
+
+def test_two_tables_of_a_recording_are_one_annotation(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    for number, label in ((1, "Owl"), (2, "Wren")):
+        rows = f"Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n1\t{number}\t{number + 1}\t{label}\n"
+        (tmp_path / f"a.Table.{number}.selections.txt").write_text(rows)
+    (item,) = list_sounds(Source(str(tmp_path)))
+    assert [labels_of(item)] == [[(1.0, 2.0, "Owl"), (2.0, 3.0, "Wren")]]
+    assert len(item.marks) == 1
+
+
+def test_of_recordings_alike_a_table_means_the_one_beside_it(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.wav").touch()
+    shutil.copy(FIXTURES / "birdnet" / "a.BirdNET.results.csv", tmp_path / "y")
+    x, y = list_sounds(Source(str(tmp_path)))
+    assert (len(labels_of(x)), len(labels_of(y))) == (0, 2)
+
+
+def test_the_columns_of_a_table_are_said(tmp_path: Path) -> None:
+    announced: list[str] = []
+    calls = prepared(tmp_path, Case("plain/calls.csv", ("a.wav",), {}))
+    list_sounds(Source(str(calls)), announce=announced.append)
+    assert "label of fname, from start to end" in announced[0]

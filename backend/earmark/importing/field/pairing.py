@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from earmark.errors import EarmarkError
 from earmark.export.records import ClipRecord
@@ -16,6 +17,7 @@ from earmark.importing.models import Listed
 from earmark.importing.table_columns import Columns
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 SHOWN = 5
 _SKIPPED_NAMES = frozenset(
     {"readme.txt", "license.txt", "licence.txt", "config.txt", "sounds.csv", "annotated.csv"}
@@ -79,7 +81,7 @@ def with_labels(
     return [
         replace(
             item,
-            marks=(*item.marks, *marks[position]),
+            marks=(*item.marks, *merged(marks[position])),
             fields={**fields[position], **item.fields},
             trust=item.trust or (trust[position].trust if position in trust else None),
         )
@@ -87,6 +89,42 @@ def with_labels(
         else item
         for position, item in enumerate(sounds)
     ]
+
+
+def merged(records: Sequence[ClipRecord]) -> list[ClipRecord]:
+    """Join the records of one sound that have the same author, such as two selection tables of a recording.
+
+    As annotations of their own each would say that nothing of the other's labels sounds.
+    """
+    by_author: dict[tuple[str, str | None, str | None], ClipRecord] = {}
+    for record in records:
+        author = record.source, record.version, record.annotator
+        before = by_author.get(author)
+        if before is not None:
+            scores = {**before.tag_scores}
+            for control, score in record.tag_scores.items():
+                scores[control] = min(score, scores.get(control, score))
+            record = replace(
+                before,
+                regions=_joined(before.regions, record.regions),
+                tags={
+                    name: tuple(dict.fromkeys(tags))
+                    for name, tags in _joined(before.tags, record.tags).items()
+                },
+                tag_scores=scores,
+            )
+        by_author[author] = record
+    return list(by_author.values())
+
+
+def _joined(
+    first: Mapping[str, tuple[T, ...]], second: Mapping[str, tuple[T, ...]]
+) -> dict[str, tuple[T, ...]]:
+    return {name: (*first.get(name, ()), *second.get(name, ())) for name in {**first, **second}}
+
+
+def _unique(tags: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {control: tuple(dict.fromkeys(names)) for control, names in tags.items()}
 
 
 def _label_files(folder: Path, say: Say) -> list[Path]:
@@ -104,6 +142,8 @@ def _recording(index: AudioIndex, name: str, label_file: str, kind: LabelFile) -
     found = index.find(_in_folder(name, label_file)) if name else index.beside(label_file)
     if not found and name and not kind.names_sounds:
         found = index.beside(label_file)
+    if len(found) > 1 and (beside := set(index.beside(label_file)) & set(found)):
+        found = sorted(beside)
     if len(found) == 1:
         return found[0], ""
     if found:

@@ -182,10 +182,11 @@ def _table_of(path: Path, columns: Columns, given: bool) -> LabelFile | None:
         resolved = columns.resolved(names, path, file_needed=False)
     except ConfigurationError:
         return None
+    title = f"{_TITLES['table']} ({resolved.description})"
     if resolved.file and (resolved.labels or given):
-        return LabelFile(path, "table", _TITLES["table"], names_sounds=True)
+        return LabelFile(path, "table", title, names_sounds=True)
     if resolved.labels and resolved.start:
-        return LabelFile(path, "table", _TITLES["table"])
+        return LabelFile(path, "table", title)
     return None
 
 

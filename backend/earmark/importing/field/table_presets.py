@@ -189,6 +189,13 @@ PRESETS: tuple[TablePreset, ...] = (
         folders=True,
     ),
     TablePreset(
+        "fsdkaggle",
+        "FSDKaggle tables",
+        _needs("fname", "labels", "freesound_id"),
+        _named(file="fname", labels="labels", start=NONE),
+        folders=True,
+    ),
+    TablePreset(
         "audioset",
         "AudioSet tables",
         _needs("ytid", "start_seconds", "end_seconds", "positive_labels"),
