@@ -144,13 +144,18 @@ TAGS = {"sub/a b,c.wav": ["wind", "rain"]}
 
 def test_every_format_holds_what_was_put_in(label_studio: Any, project: Any, tmp_path: Path) -> None:
     for name, form in FORMATS.items():
-        if name == "fsdkaggle":
+        if name in ("fsdkaggle", "rttm"):  # without regions, and without spaces in names
             continue
         out = tmp_path / f"out.{name}"
         code, text = export(label_studio, tmp_path, project.id, "--format", name, "--out", out)
         assert code == 0, text
         found = [said(record) for record in form.load().read(out)]
-        assert {file_name: regions for file_name, regions, _ in found} == REGIONS, name
+        least = 0.001 if name == "elan" else 0.0  # seconds of a region in milliseconds
+        expected = {
+            file_name: [(start, max(end, start + least), label) for start, end, label in regions]
+            for file_name, regions in REGIONS.items()
+        }
+        assert {file_name: regions for file_name, regions, _ in found} == expected, name
         tags = {file_name: labels for file_name, _, labels in found if labels}
         assert tags == (TAGS if form.holds_tags else {}), name
         assert ("no place" in text) == (not form.holds_tags), text

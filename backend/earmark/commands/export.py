@@ -187,7 +187,7 @@ def _export(
             add,
             seen,
             check_label,
-            form not in FORMATS or FORMATS[form].holds_denied,
+            form == "embeddings" or (form in FORMATS and FORMATS[form].holds_denied),
         )
         if not outcome.tasks:
             raise ConfigurationError(

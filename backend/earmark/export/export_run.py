@@ -131,8 +131,8 @@ def _with_valid_labels(
 ) -> ClipRecord:
     """Return the record without the labels that the format cannot hold, which are noted in the outcome.
 
-    A control that loses all its labels is left out, and the time of a lost region is not annotated:
-    otherwise the export would say that nothing sounds there.
+    A control that loses a tag or all its regions is left out, and the time of a lost region is not
+    annotated: otherwise the export would say that the label is not there.
     """
 
     def valid(label: str) -> bool:
@@ -159,7 +159,7 @@ def _with_valid_labels(
     return replace(
         record,
         regions={name: group for name, group in regions.items() if group or not record.regions[name]},
-        tags={name: group for name, group in tags.items() if group or not record.tags[name]},
+        tags={name: group for name, group in tags.items() if group == record.tags[name]},
         annotated=tuple(spans) if lost else record.annotated,
     )
 

@@ -323,15 +323,16 @@ def test_a_name_that_fits_several_recordings_is_not_guessed(tmp_path: Path) -> N
     [
         ("plot7/20240517_043000.WAV", {"site": "plot7", "recorded_at": "2024-05-17T04:30:00"}),
         ("SMM01234_20240517_043000.wav", {"site": "SMM01234", "recorded_at": "2024-05-17T04:30:00"}),
-        ("5E90A4D4.WAV", {"recorded_at": "2020-04-10T16:54:44+00:00"}),
+        ("5E90A4D4.WAV", {"site": "pond", "recorded_at": "2020-04-10T16:54:44+00:00"}),
         ("20241799_043000.WAV", {}),
         ("take5.wav", {}),
     ],
 )
 def test_recorders_write_the_time_into_the_name(tmp_path: Path, name: str, fields: dict[str, str]) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).touch()
-    (item,) = list_sounds(Source(str(tmp_path)))
+    folder = tmp_path / "pond"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).touch()
+    (item,) = list_sounds(Source(str(folder)))
     assert item.fields == fields
 
 

@@ -24,9 +24,9 @@ _FIRST_YEAR, _LAST_YEAR = 2000, 2100
 def with_recorder_fields(sounds: Sequence[Listed]) -> tuple[list[Listed], int]:
     """Add the fields ``site`` and ``recorded_at`` where a name has a time; return how many have one.
 
-    The site is the name of the file's folder, else the recorder that the name begins with. Fields that a
-    table gives stay. Times are as the recorder has them, without a zone, except hexadecimal ones, which
-    are UTC.
+    The site is the name of the file's folder in the source, else the recorder that the file's name begins
+    with, else the name of the source's own folder. Fields that a table gives stay. Times are as the recorder
+    has them, without a zone, except hexadecimal ones, which are UTC.
     """
     result, dated = [], 0
     hexadecimal = bool(sounds) and all(_hexadecimal_time(item.fname) for item in sounds)
@@ -39,7 +39,7 @@ def with_recorder_fields(sounds: Sequence[Listed]) -> tuple[list[Listed], int]:
             result.append(item)
             continue
         dated += 1
-        site = path.parent.name or recorder
+        site = path.parent.name or recorder or (item.path.absolute().parent.name if item.path else "")
         fields = {TIME_FIELD: time, **({SITE_FIELD: site} if site else {}), **item.fields}
         result.append(replace(item, fields=fields))
     return result, dated
