@@ -202,6 +202,10 @@ class Annotator:
         self.page.keyboard.press("Backspace")
         expect(self._region_items()).to_have_count(before - 1)
 
+    def select_region(self, number: int) -> None:
+        """Select a region by its place in the list, from 0: what is asked of each region appears."""
+        self._region_items().nth(number).click()
+
     def relabel_region(self, number: int, label: str) -> None:
         """Give a region, by its place in the list from 0, another label."""
         self._region_items().nth(number).click()

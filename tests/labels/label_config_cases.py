@@ -34,7 +34,7 @@ class Case:
     hidden: set[str] = field(default_factory=set)
     left_alone: set[str] = field(default_factory=set)
     sdk_refuses: str = ""
-    """Why Label Studio's import validation refuses what its own editor writes, if it does."""
+    """Why the validation of Label Studio's SDK refuses what the editor writes, if it does."""
 
 
 def drawn(name: str, *labels: str, to: str = "audio", number: int = 1, **more: Any) -> Item:
@@ -159,6 +159,7 @@ TEMPLATES = [
         [drawn("label", "B")],
         {"label": [(1.0, 3.0, {"B"})]},
         predicted=A_PREDICTED,
+        data={"audio": "/a.wav", "text": [{"author": "A", "text": "hello"}]},
     ),
 ]
 
@@ -271,6 +272,7 @@ READING = [
         [drawn("label", "A")],
         A_DRAWN,
         predicted=A_PREDICTED,
+        data={"audio": "/a.wav", "picture": "/a.png"},
     ),
     Case(
         "video beside the sound",
