@@ -1,4 +1,4 @@
-"""``earmark evaluate`` and ``earmark report``: figures for a paper."""
+"""``earmark evaluate`` and ``earmark report``: figures for a paper, and the page of a project as a file."""
 
 from __future__ import annotations
 
@@ -71,15 +71,25 @@ def evaluate(
 
 def report(
     project: ProjectName,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder of the figures, or a file that ends in .html of the page"),
+    ],
     folds_by: FoldsBy = "recording",
     folds: Folds = 5,
     test: Test = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write the figures of 'evaluate' to a folder: as text, JSON, CSV and LaTeX, and the scores of sounds."""
+    """Write the figures of 'evaluate' to a folder: as text, JSON, CSV and LaTeX, and the scores of sounds.
+
+    With --out report.html, write the project's page as one file instead, to send to others: what the model
+    is good at, its learning curve, labels and corrections with spectrograms. No folds are measured then.
+    """
     from earmark.evaluation.reports import scores_csv
 
+    if out.suffix.lower() == ".html":
+        _save_page(project, out, data_dir)
+        return
     evaluation, rows = _evaluated(project, folds_by, folds, test, data_dir)
     for name, form in FILES.items():
         _save(out / name, _written(evaluation, form))
@@ -110,6 +120,15 @@ def _written(evaluation: Evaluation, form: str) -> str:
         "text": reports.as_text, "json": reports.as_json, "csv": reports.as_csv, "latex": reports.as_latex,
     }  # fmt: skip
     return writers[form](evaluation)
+
+
+def _save_page(project: str, out: Path, data_dir: Path | None) -> None:
+    with loading():
+        from earmark.web.report import project_report
+
+    with opened(data_dir) as services:
+        _save(out, project_report(services, find(services, project).key))
+    typer.echo(f"The page is in {out}")
 
 
 def _save(path: Path, text: str) -> None:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from earmark.audio.decode import read_blocks
 from earmark.errors import EarmarkError
 from earmark.importing.models import clip_labels
 from earmark.importing.quality_rules import Verdict
+from earmark.pages.spectrogram import Spectrogram, draw, loudest_level, measure
 
 EXAMPLES = 12
 SECONDS = 10.0
 """Maximum length shown, from the beginning of a sound."""
-RATE = 16_000
-_WINDOW, _COLUMNS = 256, 240
-_FLOOR_DB, _STEP_DB = -80.0, 4.0
-"""Coarse steps make the images a third of the size, without a visible difference."""
+WIDTH = 256
+"""Pixels."""
 
 Example = tuple[str, str]
 """Title, and the image as a ``data:`` URL."""
@@ -61,30 +54,7 @@ def _choose(verdicts: Sequence[Verdict]) -> list[tuple[str, Verdict]]:
 
 
 def _draw(path: Path, shown: str) -> str:
-    from matplotlib.image import imsave
-
-    image = io.BytesIO()
-    imsave(image, _decibels(_read_start(path, shown)), cmap="magma", vmin=_FLOOR_DB, vmax=0.0, origin="lower")
-    return f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode()}"
-
-
-def _read_start(path: Path, shown: str) -> NDArray[np.float32]:
-    """Return at least one window of samples, mono, at ``RATE``."""
-    parts: list[NDArray[np.float32]] = []
-    with closing(read_blocks(path, RATE, SECONDS, name=shown)) as blocks:  # type: ignore[type-var]
-        for block in blocks:
-            parts.append(block)
-            if sum(map(len, parts)) >= SECONDS * RATE:
-                break
-    samples = np.concatenate(parts)[: int(SECONDS * RATE)]
-    return np.pad(samples, (0, max(0, _WINDOW - len(samples))))
-
-
-def _decibels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the power in dB below its peak, ``[bands, columns]``, the lowest band first."""
-    hop = max(1, (len(samples) - _WINDOW) // _COLUMNS)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::hop]
-    power = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW), axis=1)) ** 2
-    level: NDArray[np.float64] = 10 * np.log10(np.maximum(power / max(power.max(), 1e-20), 1e-20)).T
-    level = np.round(level / _STEP_DB) * _STEP_DB
-    return level
+    levels = measure(path, shown, SECONDS)
+    spectrogram = Spectrogram(levels, loudest_level(levels))
+    png = draw(spectrogram, 0.0, min(SECONDS, spectrogram.seconds), WIDTH)
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -42,8 +43,8 @@ class Spectrogram:
         return len(self.levels) * HOP_SECONDS
 
 
-def measure(path: Path, name: str) -> NDArray[np.uint8]:
-    """Measure the levels of a sound, ``[T, BANDS]``, decoded as a stream.
+def measure(path: Path, name: str, seconds: float | None = None) -> NDArray[np.uint8]:
+    """Measure the levels of a sound, ``[T, BANDS]``, or of about its first ``seconds``, decoded as a stream.
 
     Raises
     ------
@@ -52,7 +53,16 @@ def measure(path: Path, name: str) -> NDArray[np.uint8]:
     """
     meter = BandLevelMeter(BANDS)
     with closing(read_blocks(path, meter.sample_rate, name=name)) as blocks:  # type: ignore[type-var]
-        return meter.frames(blocks)
+        return meter.frames(blocks if seconds is None else _first(blocks, round(seconds * meter.sample_rate)))
+
+
+def _first(blocks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the first samples of a stream of blocks."""
+    for block in blocks:
+        yield block[:samples]
+        samples -= len(block)
+        if samples <= 0:
+            return
 
 
 def loudest_level(levels: NDArray[np.uint8]) -> int:
