@@ -189,23 +189,26 @@ def speed(folder: Path, seconds: float) -> dict[str, float]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # librosa's, about formats that libsndfile does not read
             try:
-                theirs = _fastest(partial(librosa.load, path, sr=SPEED_RATE))
+                theirs, ours = _fastest(
+                    partial(librosa.load, path, sr=SPEED_RATE), partial(read, path, SPEED_RATE)
+                )
             except Exception as error:  # noqa: BLE001 of any of the libraries that it tries
                 progress(f"librosa cannot load {suffix} here: {error!r}")
                 continue
-        ours = _fastest(partial(read, path, SPEED_RATE))
         ratios[suffix] = round(theirs / ours, 2)
         progress(f"{suffix}: {theirs / ours:.2f} times as fast as librosa.load ({1000 * ours:.0f} ms)")
     return ratios
 
 
-def _fastest(work: Callable[[], object]) -> float:
-    times = []
+def _fastest(*works: Callable[[], object]) -> list[float]:
+    """Return the least seconds of each; they take turns, so that a busy machine slows all of them."""
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(ROUNDS):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
+        for work, of_work in zip(works, times, strict=True):
+            started = time.perf_counter()
+            work()
+            of_work.append(time.perf_counter() - started)
+    return [min(of_work) for of_work in times]
 
 
 def _log_warnings_alone() -> None:

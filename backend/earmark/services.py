@@ -111,12 +111,26 @@ class Services:
                 )
             return self._extractors[identity]
 
-    def extract(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> EncodedSound:
-        """Return the frames of a sound, and store its errors for the doctor; see ``FrameExtractor``."""
+    def extract(
+        self,
+        address: str,
+        access: LabelStudioAccess | None,
+        deadline: Deadline,
+        channel: int | None = None,
+    ) -> EncodedSound:
+        """Return the frames of a sound, or of one of its channels, and store its errors for the doctor.
+
+        See ``FrameExtractor``. A file with fewer channels gives its mix.
+        """
         with self.faults_of(address):
             located = self.extractor().locate(address, access, deadline)
             with self.compute_slot(deadline):
-                return self.extractor().extract(located, address, deadline)
+                extractor = self.extractor()
+                if channel is not None:
+                    channels = extractor.extract_channels(located, address, deadline)
+                    if channel < len(channels):
+                        return channels[channel]
+                return extractor.extract(located, address, deadline)
 
     def locate(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> LocatedSound:
         """Return a sound's local file, fetched if need be; no encoder is loaded."""

@@ -33,7 +33,7 @@ from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
-from earmark.prediction.predictor import result_items
+from earmark.prediction.sound_prediction import result_items
 
 RATE = 12.5
 FRAMES = 10

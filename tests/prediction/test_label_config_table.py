@@ -16,7 +16,8 @@ from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import read_result, visible_items
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import predict_clip
-from earmark.prediction.predictor import result_items, sound_address, sound_addresses, task_controls
+from earmark.prediction.predictor import sound_address, sound_addresses, task_controls
+from earmark.prediction.sound_prediction import result_items
 from tests.labels.label_config_cases import CASES, Case
 from tests.pooling import mean_pool as pool
 

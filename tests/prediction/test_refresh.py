@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from earmark.audio.source import LocatedSound
-from earmark.concurrency.deadline import Deadline
+from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.errors import EarmarkError, LabelStudioError, SoundUnreachableError
 from earmark.features.extractor import EncodedSound, FrameExtractor
 from earmark.labelstudio.credentials import Credentials
@@ -25,11 +25,11 @@ def fail_to_hear(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     extract = FrameExtractor.extract
 
     def sometimes(
-        self: FrameExtractor, located: LocatedSound, address: str, *deadline: Deadline
+        self: FrameExtractor, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE
     ) -> EncodedSound:
         if address.rpartition("/")[2] in names:
             raise SoundUnreachableError("The sound cannot be reached just now.")
-        return extract(self, located, address, *deadline)
+        return extract(self, located, address, deadline)
 
     monkeypatch.setattr(FrameExtractor, "extract", sometimes)
 

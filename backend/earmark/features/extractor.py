@@ -36,6 +36,8 @@ __all__ = ["EncodedSound", "FrameExtractor", "FrameStore"]
 YIELD_EVERY_SECONDS = 30
 """Of sound; an encoder takes a minute or so at a time."""
 _LOCKS = 64
+MOST_CHANNELS = 8
+"""Files with more channels are recordings of arrays: their channels hold the same sounds."""
 
 
 class FrameExtractor:
@@ -114,27 +116,56 @@ class FrameExtractor:
         """Give up a ticket; see ``FairPool.release``."""
         self._source.pool.release(ticket)
 
-    def extract(self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE) -> EncodedSound:
-        """Return the frames of a file, stored or fresh; ``address`` names it in messages."""
-        stored = self._load(located.digest)
+    def extract(
+        self,
+        located: LocatedSound,
+        address: str,
+        deadline: Deadline = NO_DEADLINE,
+        channel: int | None = None,
+    ) -> EncodedSound:
+        """Return the frames of a file, stored or fresh.
+
+        Parameters
+        ----------
+        address
+            Names the file in messages.
+        channel
+            Which channel of it, from 0; None for the mix of all.
+        """
+        stored = self._load(located.digest, channel)
         if stored is not None:
             return stored
         with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
-            return self._encode_absent(located, _name_in(address), deadline)
+            return self._encode_absent(located, _name_in(address), deadline, channel)
+
+    def extract_channels(
+        self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE
+    ) -> tuple[EncodedSound, ...]:
+        """Return the frames of each channel of a file.
+
+        None where it has one channel, more than `MOST_CHANNELS`, or channels that are all the same.
+        """
+        with closing(open_sound(located.path, name=_name_in(address))) as sound:
+            count = sound.channels
+        if not 1 < count <= MOST_CHANNELS:
+            return ()
+        sounds = tuple(self.extract(located, address, deadline, channel) for channel in range(count))
+        first = sounds[0].frames
+        return () if all(np.array_equal(first, other.frames) for other in sounds[1:]) else sounds
 
     def holds(self, located: LocatedSound) -> bool:
         """Whether the frames of a file are stored on this machine."""
         return all(self._store.holds(located.digest, identity) for identity in self._stored_as)
 
-    def _load(self, digest: str) -> EncodedSound | None:
+    def _load(self, digest: str, channel: int | None) -> EncodedSound | None:
         """Load the stored sound; None if frames of an encoder, or band levels, are missing."""
         sounds: list[EncodedSound] = []
         for identity in self._stored_as:
-            sound = self._store.load(digest, identity)
+            sound = self._store.load(digest, _of_channel(identity, channel))
             if sound is None:
                 return None
             sounds.append(sound)
-        return self._joined(sounds)
+        return replace(self._joined(sounds), channel=channel)
 
     def _joined(self, sounds: Sequence[EncodedSound]) -> EncodedSound:
         """Assemble one sound from those of all members; the highest sample rate counts its duration."""
@@ -146,19 +177,25 @@ class FrameExtractor:
         duration = encoded[rates.index(max(rates))].duration
         return EncodedSound(encoded[0].digest, duration, frames, levels.frames)
 
-    def _encode_absent(self, located: LocatedSound, name: str, deadline: Deadline) -> EncodedSound:
+    def _encode_absent(
+        self, located: LocatedSound, name: str, deadline: Deadline, channel: int | None
+    ) -> EncodedSound:
         """Encode with those encoders whose frames are missing, measure missing levels, and store all that."""
         # Another thread may have been first, with all of them or with some
-        sounds = {identity: self._store.load(located.digest, identity) for identity in self._stored_as}
+        sounds = {
+            identity: self._store.load(located.digest, _of_channel(identity, channel))
+            for identity in self._stored_as
+        }
         members: list[Encoder | BandLevelMeter] = [self._meter]
         if any(sounds[identity] is None for identity in self._stored_as[:-1]):
             members += self._members()  # not for levels alone: an encoder takes seconds to build
         absent = [member for member in members if sounds[member.identity] is None]
-        encoded = self._encode(located, absent, name, deadline) if absent else []
+        encoded = self._encode(located, absent, name, deadline, channel) if absent else []
         for member, sound in zip(absent, encoded, strict=True):
-            self._store.keep(sound, member.identity)
+            self._store.keep(sound, _of_channel(member.identity, channel))
             sounds[member.identity] = sound
-        return self._joined([sound for sound in sounds.values() if sound is not None])
+        joined = self._joined([sound for sound in sounds.values() if sound is not None])
+        return replace(joined, channel=channel)
 
     def _members(self) -> Sequence[Encoder]:
         """Return the encoder, or the members of the combination.
@@ -182,6 +219,7 @@ class FrameExtractor:
         encoders: Sequence[Encoder | BandLevelMeter],
         name: str,
         deadline: Deadline,
+        channel: int | None,
     ) -> list[EncodedSound]:
         """Decode a file once, and encode it with each encoder, or measure it, at its own sample rate."""
 
@@ -198,7 +236,7 @@ class FrameExtractor:
             frames = encoder.frames(counted())
             return EncodedSound(located.digest, samples / encoder.sample_rate, frames)
 
-        sound = open_sound(located.path, name=name)
+        sound = open_sound(located.path, name=name, channel=channel)
         rate, native = sound.rate, sound.blocks()
         with (
             closing(sound),
@@ -231,6 +269,11 @@ def _held(lock: threading.Lock, deadline: Deadline) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _of_channel(identity: str, channel: int | None) -> str:
+    """Return what the frames of one channel are stored as; those of the mix bear the identity alone."""
+    return identity if channel is None else f"{identity}.channel{channel}"
 
 
 def _name_in(address: str) -> str:

@@ -36,6 +36,8 @@ class EncodedSound:
         Seconds, counted in decoded samples, so that a header cannot be wrong about it.
     frames
         float16 ``[T, D]``; their rate is the encoder's ``frame_rate``.
+    channel
+        Which channel of the file it is, from 0; None for the mix of all.
     levels
         uint8 ``[L, BANDS]``, see ``earmark.features.band_levels``; None where they were not measured.
     """
@@ -44,6 +46,7 @@ class EncodedSound:
     duration: float
     frames: NDArray[Any]
     levels: NDArray[np.uint8] | None = None
+    channel: int | None = None
 
 
 class FrameStore:

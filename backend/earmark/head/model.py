@@ -105,11 +105,15 @@ class ControlHead:
 
 
 class Head:
-    """A project's model: one `ControlHead` for each control, for one encoder identity."""
+    """A project's model: one `ControlHead` for each control, for one encoder identity.
 
-    def __init__(self, identity: str, controls: Mapping[str, ControlHead]) -> None:
+    ``per_channel``: whether it was fitted on annotations that tell the channels of a sound apart.
+    """
+
+    def __init__(self, identity: str, controls: Mapping[str, ControlHead], per_channel: bool = False) -> None:
         self.identity = identity
         self.controls = dict(controls)
+        self.per_channel = per_channel
 
     def to_bytes(self) -> bytes:
         """Serialise as safetensors: arrays, and one JSON text in the metadata. Equal heads, equal bytes."""
@@ -145,7 +149,10 @@ class Head:
             for name in _ARRAYS:
                 values = np.ascontiguousarray(getattr(control, name), dtype=np.float32)
                 arrays[f"{index}.{name}"] = values
-        text = json.dumps({"format": version, "identity": self.identity, "controls": entries})
+        described = {"format": version, "identity": self.identity, "controls": entries}
+        if self.per_channel:  # absent otherwise, as in heads of former releases
+            described["per_channel"] = True
+        text = json.dumps(described)
         return bytes(save(arrays, metadata={"earmark": text}))
 
     @classmethod
@@ -176,7 +183,11 @@ class Head:
                 )
                 for index, entry in enumerate(metadata["controls"])
             ]
-            return cls(str(metadata["identity"]), {control.control: control for control in controls})
+            return cls(
+                str(metadata["identity"]),
+                {control.control: control for control in controls},
+                metadata.get("per_channel") is True,
+            )
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise HeadDamagedError(
                 f"The stored head cannot be read ({error}): train the project again."

@@ -11,7 +11,8 @@ class Region:
 
     ``weight``: how far the region is trusted, from 0 (not at all) to 1, relative to its annotation.
     ``absent``: labels that an annotator denied there. ``is_open``: which other labels sound there was
-    not said, as in a region without a label: it is evidence neither for nor against them.
+    not said, as in a region without a label: it is evidence neither for nor against them. ``channel``: the
+    one that it was drawn on, from 0; where the editor shows the channels as one, they are channel 0.
     """
 
     start: float
@@ -20,3 +21,4 @@ class Region:
     weight: float = 1.0
     absent: frozenset[str] = frozenset()
     is_open: bool = False
+    channel: int = 0

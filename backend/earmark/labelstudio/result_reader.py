@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from earmark.labels.control import Control
@@ -161,9 +161,9 @@ def _regions(
             if not labels or span is None:
                 continue
             region = Region(*span, control.with_ancestors(labels), _weight(item))
-            regions[control.name].append(
-                judged_region(region, control, judging) if control.type.draws_regions else region
-            )
+            if control.type.draws_regions:
+                region = judged_region(region, control, judging)
+            regions[control.name].append(replace(region, channel=_channel_of(group)))
         if not labelled:
             _add_unnamed(regions, group, controls)
     return {name: tuple(spans) for name, spans in regions.items()}
@@ -175,7 +175,8 @@ def _add_unnamed(
     """Add a region without a label to the controls that could have named it: something sounds there."""
     for control in controls:
         if control.type.draws_regions and (span := _span_of(group, [control], control.to_name)):
-            regions[control.name].append(Region(*span, frozenset(), is_open=True))
+            channel = _channel_of(group)
+            regions[control.name].append(Region(*span, frozenset(), is_open=True, channel=channel))
 
 
 def _span_of(
@@ -190,6 +191,12 @@ def _span_of(
         if item.get("to_name") == to_name
     )
     return next((span for span in spans if span is not None), None)
+
+
+def _channel_of(group: Sequence[Item]) -> int:
+    """Channel that a region was drawn on, from any item of it; 0 where none names one."""
+    channels = (item["value"].get("channel") for item in group)
+    return next((channel for channel in channels if type(channel) is int and channel > 0), 0)
 
 
 def _weight(item: Item) -> float:

@@ -10,17 +10,28 @@ from earmark.labels.control import Control
 
 
 def region_item(
-    control: Control, start: float, end: float, label: str, score: float, duration: float, seed: str
+    control: Control,
+    start: float,
+    end: float,
+    label: str,
+    score: float,
+    duration: float,
+    seed: str,
+    channel: int = 0,
 ) -> dict[str, Any]:
     """Return the result item of one region; times in seconds, score in [0, 1]."""
+    of_channel = (channel,) if channel else ()
+    value = {**control.span_value(start, end), **control.value([label])}
+    if "channel" in value:
+        value["channel"] = channel
     return {
-        "id": _item_id(seed, control.name, label, start, end),
+        "id": _item_id(seed, control.name, label, start, end, *of_channel),
         "from_name": control.from_name,
         "to_name": control.to_name,
         "type": control.result_type,
         "original_length": round(duration, 6),
         "score": round(score, 6),
-        "value": {**control.span_value(start, end), **control.value([label])},
+        "value": value,
     }
 
 

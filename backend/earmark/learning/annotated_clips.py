@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -24,6 +24,8 @@ from earmark.store.renames import Names
 log = structlog.get_logger(__name__)
 
 Value = TypeVar("Value")
+_OfTasks = dict[int, dict[str, Value]]
+"""By task and data key."""
 
 AWAITED = frozenset({"too_slow", "unreachable", "label_studio"})
 """Error reasons after which a sound is fetched again later."""
@@ -37,12 +39,16 @@ TRUST_WEIGHTS = {"curated": 1.5, "noisy": 0.5}
 
 @dataclass(frozen=True)
 class AnnotatedSound:
-    """One annotation, parsed, and its sounds by data key; sounds that could not be loaded are missing."""
+    """One annotation, parsed, and its sounds by data key; sounds that could not be loaded are missing.
+
+    ``channels``: likewise the channels of each sound, where annotations tell them apart and they differ.
+    """
 
     annotation: Annotation
     task: Task
     read: ReadResult
     sounds: dict[str, EncodedSound] = field(default_factory=dict)
+    channels: dict[str, tuple[EncodedSound, ...]] = field(default_factory=dict)
 
 
 def load_annotated_sounds(
@@ -59,40 +65,69 @@ def load_annotated_sounds(
     The annotations; and by task the reason why a sound is not available now and may be later.
     """
     tasks = list({task.task_id: task for _, task in annotations}.values())
-    sounds, awaited = _sounds(services, project, tasks, controls)
+    read = [read_result(annotation.result, controls, names, task.data) for annotation, task in annotations]
+    sounds, channels, awaited = _sounds(services, project, tasks, controls, keys_per_channel(controls, read))
     annotated = [
-        AnnotatedSound(
-            annotation, task, read_result(annotation.result, controls, names, task.data), sounds[task.task_id]
-        )
-        for annotation, task in annotations
+        AnnotatedSound(annotation, task, result, sounds[task.task_id], channels[task.task_id])
+        for (annotation, task), result in zip(annotations, read, strict=True)
     ]
     return annotated, awaited
+
+
+def keys_per_channel(controls: Sequence[Control], read: Iterable[ReadResult]) -> frozenset[str]:
+    """Return the data keys of sounds whose channels a project's annotations tell apart.
+
+    They do if the label config shows the channels one by one, or if any region is on another than the
+    first: then the regions on the first one are of that channel alone as well.
+    """
+    drawing = [control for control in controls if control.type.draws_regions]
+    used = {
+        name
+        for result in read
+        for name, regions in result.regions.items()
+        if any(region.channel for region in regions)
+    }
+    return frozenset(control.data_key for control in drawing if control.per_channel or control.name in used)
 
 
 def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Control]) -> list[AnnotatedClip]:
     """One clip for each annotation and sound, weighted by how far the annotation is trusted.
 
-    The annotators of one sound share the weight of one, which `build_examples` applies.
+    Where annotations tell channels apart, there is one for each channel, with the regions on it, and one
+    for the mix with what was said of the whole sound. The annotators of one sound share the weight of one,
+    which `build_examples` applies.
     """
     clips = []
     for annotated_sound in annotated:
         for data_key, sound in annotated_sound.sounds.items():
             heads = {control.name: control.head_name for control in controls if control.data_key == data_key}
             read = annotated_sound.read
-            clips.append(
-                AnnotatedClip(
-                    frames=sound.frames,
-                    duration=sound.duration,
-                    group=_recording_key(annotated_sound.task, sound),
-                    weight=_weight(annotated_sound.annotation, annotated_sound.task),
-                    regions=_by_head(heads, read.regions),
-                    tags=_by_head(heads, read.tags),
-                    tag_weights=_by_head(heads, read.tag_weights),
-                    open_tags=_by_head(heads, read.open_tags),
-                    levels=sound.levels,
-                )
+            clip = AnnotatedClip(
+                frames=sound.frames,
+                duration=sound.duration,
+                group=_recording_key(annotated_sound.task, sound),
+                weight=_weight(annotated_sound.annotation, annotated_sound.task),
+                regions=_by_head(heads, read.regions),
+                tags=_by_head(heads, read.tags),
+                tag_weights=_by_head(heads, read.tag_weights),
+                open_tags=_by_head(heads, read.open_tags),
+                levels=sound.levels,
             )
+            channels = annotated_sound.channels.get(data_key, ())
+            clips += [_clip_of_channel(clip, channel) for channel in channels]
+            if clip.tags or not channels:
+                clips.append(replace(clip, regions={}) if channels else clip)
     return clips
+
+
+def _clip_of_channel(clip: AnnotatedClip, channel: EncodedSound) -> AnnotatedClip:
+    """Return the clip of one channel: its frames, and the regions that were drawn on it."""
+    regions = {
+        name: tuple(region for region in regions if region.channel == channel.channel)
+        for name, regions in clip.regions.items()
+    }
+    of_regions = replace(clip, regions=regions, tags={}, tag_weights={}, open_tags={})
+    return replace(of_regions, frames=channel.frames, levels=channel.levels)
 
 
 def _by_head(heads: Mapping[str, str], values: Mapping[str, Value]) -> dict[str, Value]:
@@ -120,13 +155,21 @@ def _recording_key(task: Task, sound: EncodedSound) -> str:
 
 
 def _sounds(
-    services: Services, project: Project, tasks: Sequence[Task], controls: Sequence[Control]
-) -> tuple[dict[int, dict[str, EncodedSound]], dict[int, str]]:
-    """Sounds by task and data key, and by task the reason why one is not available yet."""
-    sounds: dict[int, dict[str, EncodedSound]] = {task.task_id: {} for task in tasks}
+    services: Services,
+    project: Project,
+    tasks: Sequence[Task],
+    controls: Sequence[Control],
+    per_channel: frozenset[str],
+) -> tuple[_OfTasks[EncodedSound], _OfTasks[tuple[EncodedSound, ...]], dict[int, str]]:
+    """Sounds and their channels by task and data key, and by task the reason why one is not available yet.
+
+    ``per_channel``: data keys of the sounds whose channels are wanted.
+    """
+    sounds: _OfTasks[EncodedSound] = {task.task_id: {} for task in tasks}
+    channels: _OfTasks[tuple[EncodedSound, ...]] = {task.task_id: {} for task in tasks}
     awaited: dict[int, str] = {}
     if not tasks or not controls:
-        return sounds, awaited
+        return sounds, channels, awaited
     extractor, access = services.extractor(), services.access.for_project(project)
     addresses = [sound_addresses({"data": task.data}, controls) for task in tasks]
     wait_seconds, missing = services.settings.train_fetch_seconds, set(range(len(tasks)))
@@ -136,7 +179,10 @@ def _sounds(
         for data_key, address in addresses[position].items():
             try:
                 with services.faults_of(address, project.key, task.task_id):
-                    sound = extractor.extract(locate(address), address)
+                    found = locate(address)
+                    sound = extractor.extract(found, address)
+                    if data_key in per_channel:
+                        channels[task.task_id][data_key] = extractor.extract_channels(found, address)
             except EarmarkError as error:
                 log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
                 if error.reason in AWAITED:
@@ -159,4 +205,4 @@ def _sounds(
             missing.discard(position)
     for position in sorted(missing):
         encode(position, located)
-    return sounds, awaited
+    return sounds, channels, awaited

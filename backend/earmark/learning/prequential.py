@@ -27,8 +27,8 @@ from earmark.learning.correction_figures import (
 from earmark.learning.segment_metrics import measure
 from earmark.learning.shown_results import confusions, is_changed, seconds_open, stored_result
 from earmark.prediction.label_mapping import as_configured
-from earmark.prediction.postprocessing import predict_clip
-from earmark.prediction.predictor import result_items, task_controls
+from earmark.prediction.predictor import task_controls
+from earmark.prediction.sound_prediction import predict_sound
 from earmark.services import Services
 from earmark.store.models import PredictionScore, Version
 from earmark.store.registry import active_at
@@ -137,16 +137,10 @@ class Scorer:
         for data_key, sound in annotated_sound.sounds.items():
             controls = task_controls(self._controls, data_key, annotated_sound.task.data)
             if head is not None:
-                prediction = predict_clip(
-                    as_configured(head, controls, {}),
-                    controls,
-                    encoder.pool,
-                    encoder.frame_rate,
-                    sound.frames,
-                    sound.duration,
-                    sound.levels,
-                )
-                items += result_items(prediction, controls, sound.duration, seed="")
+                channels = annotated_sound.channels.get(data_key, ())
+                configured = as_configured(head, controls, {})
+                prediction = predict_sound(configured, controls, encoder, sound, channels, seed="")
+                items += prediction.items
                 probabilities.update(prediction.probabilities)
         items = visible_items(items, self._controls)
         return name, read_result(items, self._controls, data=annotated_sound.task.data), probabilities

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from earmark.errors import HeadDamagedError
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.fit import FitReport, fit_head
+from earmark.head.model import Head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
 from earmark.labels.config_changes import current_label_names
 from earmark.labels.control import Control, with_options
@@ -104,6 +105,9 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
         examples,
     )
     fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
+    if any(sound.channels for sound in training_set.annotated):
+        head = Head(fitted.head.identity, fitted.head.controls, per_channel=True)
+        fitted = replace(fitted, head=head)
     metrics: dict[str, Any] = {
         name: {**_finite(control.metrics), "per_class": {k: _finite(v) for k, v in control.per_class.items()}}
         for name, control in report.controls.items()

@@ -15,6 +15,7 @@ from earmark.labels.controls import Control, suggestion_tools
 from earmark.prediction.drawn_regions import DrawnRegion, drawn_regions
 from earmark.prediction.edge_refinement import DRAWN_REACH_SECONDS, EdgeRefiner
 from earmark.prediction.predictor import Model, Predictions, Predictor, sound_address
+from earmark.prediction.sound_prediction import tells_channels_apart
 from earmark.services import Services
 from earmark.store.models import Project
 from earmark.store.projects import project_key
@@ -132,7 +133,9 @@ class Assistant:
         results, scores = [], []
         tools = suggestion_tools(model.label_config)
         for region in drawn_regions(context, task, model.controls, tools):
-            suggestion = self._suggestion(model, task, region.control, region.start, region.end, deadline)
+            suggestion = self._suggestion(
+                model, task, region.control, region.start, region.end, deadline, region.channel
+            )
             if suggestion and suggestion.labels:
                 results.append(_result(region, suggestion))
                 scores.append(suggestion.labels[0][1])
@@ -146,6 +149,7 @@ class Assistant:
         start: float,
         end: float,
         deadline: Deadline,
+        channel: int = 0,
     ) -> Suggestion | None:
         """Return labels and edges; None where the head has no such control, or the sound ends before."""
         fitted = model.head.controls.get(control.head_name) if model.head else None
@@ -155,7 +159,9 @@ class Assistant:
             sound_address(task, control.data_key),
             self._services.access.for_project(model.project),
         )
-        sound, encoder = self._services.extract(address, access, deadline), self._services.encoder()
+        apart = tells_channels_apart(model.head, [control])
+        sound = self._services.extract(address, access, deadline, channel if apart else None)
+        encoder = self._services.encoder()
         start, end = max(0.0, start), min(end, sound.duration)
         if end - start < SHORTEST_SECONDS:
             return None

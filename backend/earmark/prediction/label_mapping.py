@@ -36,7 +36,7 @@ def as_configured(head: Head, controls: Sequence[Control], names: Names) -> Head
             changed[name] = configured
     if changed.keys() == head.controls.keys() and all(changed[n] is head.controls[n] for n in changed):
         return head
-    return Head(head.identity, changed)
+    return Head(head.identity, changed, head.per_channel)
 
 
 def fitted_as_configured(fitted: Fitted, controls: Sequence[Control], names: Names) -> Fitted:

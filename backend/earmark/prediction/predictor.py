@@ -24,9 +24,8 @@ from earmark.labels.config_changes import current_label_names
 from earmark.labels.controls import Control, parse_label_config
 from earmark.labels.task_values import resolve_address
 from earmark.labelstudio.result_reader import visible_items
-from earmark.labelstudio.results import choices_item, region_choices_item, region_item
 from earmark.prediction.label_mapping import as_configured
-from earmark.prediction.postprocessing import ClipPrediction, predict_clip
+from earmark.prediction.sound_prediction import predict_sound, tells_channels_apart
 from earmark.services import Services
 from earmark.storage.finite_json import is_finite
 from earmark.store.models import Project, Version
@@ -223,17 +222,19 @@ class Predictor:
             with self._services.faults_of(address, project.key if project else None, _stored_id(task)):
                 located = prefetch.locate(address)
                 with self._services.compute_slot(deadline):
-                    sound = self._services.extractor().extract(located, address, deadline)
-                    prediction = predict_clip(
+                    extractor = self._services.extractor()
+                    sound = extractor.extract(located, address, deadline)
+                    apart = tells_channels_apart(head, same_sound)
+                    channels = extractor.extract_channels(located, address, deadline) if apart else ()
+                    prediction = predict_sound(
                         as_configured(head, same_sound, {}),
                         same_sound,
-                        encoder.pool,
-                        encoder.frame_rate,
-                        sound.frames,
-                        sound.duration,
-                        sound.levels,
+                        encoder,
+                        sound,
+                        channels,
+                        seed=f"{_task_id(task)}",
                     )
-            results += result_items(prediction, same_sound, sound.duration, seed=f"{_task_id(task)}")
+            results += prediction.items
             probabilities.update(prediction.probabilities)
             scores.append(prediction.score)
         results = visible_items(results, controls)
@@ -281,28 +282,6 @@ def sound_address(task: object, data_key: str) -> str:
 def task_controls(controls: Sequence[Control], data_key: str, data: object) -> tuple[Control, ...]:
     """Return the controls of one sound as a task with this data shows them."""
     return tuple(control.for_task(data) for control in controls if control.data_key == data_key)
-
-
-def result_items(
-    prediction: ClipPrediction, controls: tuple[Control, ...], duration: float, seed: str
-) -> list[dict[str, Any]]:
-    """Return a prediction in Label Studio's format; ``seed`` makes item ids differ between tasks."""
-    by_name = {control.name: control for control in controls}
-    items = []
-    for r in prediction.regions:
-        item = region_item(by_name[r.control], r.start, r.end, r.label, r.score, duration, seed)
-        items.append(item)
-        items += [
-            region_choices_item(by_name[each.control], by_name[r.control], item, each.tags)
-            for each in prediction.region_tags
-            if each.region is r and by_name[each.control].value([label for label, _ in each.tags])
-        ]
-    for name, tags in prediction.tags.items():
-        if tags:
-            labels = [label for label, _ in tags]
-            if by_name[name].value(labels):
-                items.append(choices_item(by_name[name], labels, min(score for _, score in tags), seed))
-    return items
 
 
 def _empty_item() -> dict[str, Any]:
