@@ -263,8 +263,10 @@ class Settings(BaseSettings):
     @field_validator("frames_url")
     @classmethod
     def _frames_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"(file://)?/|(s3|gs)://[^/?#]", value):
-            raise ValueError("give a folder by its whole path, s3://bucket/prefix or gs://bucket/prefix")
+        if value is not None and not re.match(r"(file://)?/|(s3|gs|azure-blob)://[^/?#]", value):
+            raise ValueError(
+                "give a folder by its whole path, or a bucket: s3://, gs:// or azure-blob://name/prefix"
+            )
         return value
 
     @field_validator("bind")

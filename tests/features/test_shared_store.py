@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from earmark.errors import ConfigurationError, MissingExtraError
+from earmark.errors import MissingExtraError
 from earmark.features.extractor import EncodedSound, FrameStore
 from earmark.features.shared_store import BucketFrames, frame_store
 from earmark.settings import Settings
@@ -127,7 +127,7 @@ def test_frames_url_names_a_folder_or_says_what_it_can_be(tmp_path: Path) -> Non
     assert store(f"file://{tmp_path}/mount").load(DIGEST, "e-1") is not None
     assert not (tmp_path / "data").exists()
     for wrong in ("ftp://host/x", "relative/folder"):
-        with pytest.raises(ConfigurationError, match="whole path"):
+        with pytest.raises(ValueError, match="whole path"):
             store(wrong)
     with pytest.raises(MissingExtraError, match="gcsfs"):
         store("gs://bucket")
