@@ -35,6 +35,8 @@ from earmark.head.model import Head
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
+from earmark.learning.cooccurrence import learn_cooccurrence
+from earmark.learning.region_scoring import learn_region_scoring
 from earmark.prediction.overlap import runs
 from earmark.prediction.postprocessing import frame_probabilities, predict_clip
 from earmark.settings import Settings
@@ -72,17 +74,25 @@ def encode(encoder: Encoder, mixes: Sequence[Mix]) -> list[Encoded]:
 
 def learn(encoder: Encoder, labels: Sequence[str], mixes: Sequence[Encoded]) -> Head:
     """Fit a head on annotated mixes, as a training does."""
-    clips = [
+    clips = annotated_clips(mixes)
+    controls = [control(labels)]
+    fitted, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, controls, clips)
+    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, clips, fitted)
+    return learn_region_scoring(encoder.pool, encoder.frame_rate, controls, clips, fitted).head
+
+
+def annotated_clips(mixes: Sequence[Encoded]) -> list[AnnotatedClip]:
+    """Mixes with their events as annotations."""
+    return [
         AnnotatedClip(
             one.frames,
             one.mix.seconds,
             one.mix.name,
             regions={CONTROL: tuple(Region(e.onset, e.offset, frozenset([e.label])) for e in one.mix.events)},
+            levels=one.levels,
         )
         for one in mixes
     ]
-    fitted, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, [control(labels)], clips)
-    return fitted.head
 
 
 def control(labels: Sequence[str]) -> Control:
@@ -177,7 +187,7 @@ def main(quick: bool = False) -> None:
     if not SHARED_AUDIO.is_dir():
         sys.exit(f"{SHARED_AUDIO} is not here: this benchmark needs the shared audio beside the project.")
     rng = np.random.default_rng(SEED)
-    sources = load_sources(SHARED_AUDIO, _animal_calls(), rng)
+    sources = load_sources(SHARED_AUDIO, animal_calls(), rng)
     count = 12 if quick else 30
     annotated = [ANNOTATED[0], count] if quick else list(ANNOTATED)
     train = make_mixes(sources.train, sources.labels, count, "train", rng)
@@ -213,7 +223,8 @@ def main(quick: bool = False) -> None:
     print(json.dumps(_rounded(headline | results)), flush=True)
 
 
-def _animal_calls() -> dict[str, Calls]:
+def animal_calls() -> dict[str, Calls]:
+    """The demo's animals; none where they cannot be had."""
     with TemporaryDirectory() as folder:
         try:
             return load_calls(fetch_recordings(Path(folder)))

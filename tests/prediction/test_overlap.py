@@ -20,7 +20,7 @@ from earmark.prediction.overlap import (
     learn_overlap_factors,
     suppress_overlaps,
 )
-from earmark.prediction.postprocessing import find_stretches
+from earmark.prediction.stretches import find_stretches
 
 RATE = 10.0
 

@@ -23,13 +23,11 @@ from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import (
-    MIN_REGION_SECONDS,
     DetectedRegion,
-    find_stretches,
     frame_probabilities,
     predict_clip,
-    span_seconds,
 )
+from earmark.prediction.stretches import MIN_REGION_SECONDS, find_stretches, span_seconds
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5

@@ -17,7 +17,8 @@ from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control, parse_label_config
-from earmark.prediction.postprocessing import MIN_REGION_SECONDS, ClipPrediction, predict_clip
+from earmark.prediction.postprocessing import ClipPrediction, predict_clip
+from earmark.prediction.stretches import MIN_REGION_SECONDS
 from earmark.prediction.tag_agreement import linked_controls, shared_labels
 from tests.pooling import mean_pool as pool
 

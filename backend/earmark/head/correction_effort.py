@@ -52,7 +52,7 @@ def region_effort(shown: Sequence[Event], true: Sequence[Event]) -> float:
         return DELETE * len(shown) + DRAW * len(true)
     size = len(shown) + len(true)
     costs = np.zeros((size, size))
-    costs[: len(shown), : len(true)] = _change_costs(shown, true)
+    costs[: len(shown), : len(true)] = change_efforts(shown, true)
     costs[: len(shown), len(true) :] = DELETE
     costs[len(shown) :, : len(true)] = DRAW
     rows, columns = linear_sum_assignment(costs)
@@ -128,8 +128,11 @@ def edge_errors(shown: Sequence[Event], true: Sequence[Event]) -> tuple[list[flo
     return onsets, offsets
 
 
-def _change_costs(shown: Sequence[Event], true: Sequence[Event]) -> NDArray[np.float64]:
-    """Return the effort of turning each shown event into each true one, ``[shown, true]``."""
+def change_efforts(shown: Sequence[Event], true: Sequence[Event]) -> NDArray[np.float64]:
+    """Return the effort of turning each shown event into each true one, ``[shown, true]``.
+
+    Above that of deleting and drawing for events that do not overlap.
+    """
     starts, ends = _distances(shown, true)
     dragged = (starts > RIGHT_SECONDS).astype(np.float64) + (ends > RIGHT_SECONDS)
     costs = RELABEL * ~_same_label(shown, true) + DRAG * dragged

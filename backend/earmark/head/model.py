@@ -16,6 +16,7 @@ from safetensors.numpy import load, save
 from earmark.errors import HeadDamagedError
 from earmark.head.rbf_features import Landmarks
 from earmark.head.region_evidence import RegionEvidence
+from earmark.head.region_scorer import RegionScorer
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.registry import type_named
 
@@ -25,6 +26,7 @@ _FORMAT_OF_LANDMARKS = 2
 _ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
 _LANDMARK_ARRAYS = ("mean", "directions", "points")
 _EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet")
+_SCORER_ARRAYS = ("weights", "cuts", "offsets", "lengths", "least")
 _LENGTH_BYTES = 8
 
 
@@ -44,6 +46,7 @@ class ControlHead:
     Statistics of labels that occur together, for post-processing; absent in heads of former releases:
     ``overlap_factors`` (float32 ``[C, C]``, of regions): see `prediction.overlap.learn_overlap_factors`.
     ``evidence`` (of tags): one `RegionEvidence` for each regions control that shares names with this one.
+    ``scorer`` (of regions): which candidate regions are worth showing.
     """
 
     control: str
@@ -58,6 +61,7 @@ class ControlHead:
     landmarks: Landmarks | None = None
     overlap_factors: NDArray[np.float32] | None = None
     evidence: tuple[RegionEvidence, ...] = ()
+    scorer: RegionScorer | None = None
 
     def is_finite(self) -> bool:
         """Whether every number is finite and every scale positive, so that it can give probabilities."""
@@ -89,6 +93,7 @@ class ControlHead:
             columns=tuple(self.columns[index] for index in indices) if self.columns else (),
             overlap_factors=None if factors is None else factors[np.ix_(list(indices), list(indices))],
             evidence=tuple(each.picked(indices) for each in self.evidence),
+            scorer=None if self.scorer is None else self.scorer.picked(indices),
         )
 
     def spans(self) -> list[slice]:
@@ -139,6 +144,11 @@ class Head:
                 arrays[f"{index}.overlap_factors"] = np.ascontiguousarray(
                     control.overlap_factors, dtype=np.float32
                 )
+            if control.scorer is not None:
+                entry["scorer"] = True
+                for name in _SCORER_ARRAYS:
+                    values = np.ascontiguousarray(getattr(control.scorer, name), dtype=np.float32)
+                    arrays[f"{index}.scorer.{name}"] = values
             if control.evidence:
                 entry["evidence"] = [each.regions for each in control.evidence]
                 for number, each in enumerate(control.evidence):
@@ -180,6 +190,7 @@ class Head:
                     _landmarks(entry, index, arrays),
                     arrays[f"{index}.overlap_factors"] if "overlap_factors" in entry else None,
                     _evidence(entry, index, arrays),
+                    _scorer(entry, index, arrays),
                 )
                 for index, entry in enumerate(metadata["controls"])
             ]
@@ -228,12 +239,28 @@ def _evidence(
     )
 
 
+def _scorer(
+    described: dict[str, object], index: int, arrays: dict[str, NDArray[np.float32]]
+) -> RegionScorer | None:
+    """A control's region scorer; None in heads of former releases.
+
+    Errors: as `_landmarks`.
+    """
+    labels = described["labels"]
+    if "scorer" not in described or not isinstance(labels, list):
+        return None
+    return RegionScorer.checked(
+        len(labels), **{name: arrays[f"{index}.scorer.{name}"] for name in _SCORER_ARRAYS}
+    )
+
+
 def _control_head(
     described: dict[str, object],
     arrays: dict[str, NDArray[np.float32]],
     landmarks: Landmarks | None,
     overlap_factors: NDArray[np.float32] | None,
     evidence: tuple[RegionEvidence, ...],
+    scorer: RegionScorer | None,
 ) -> ControlHead:
     """One control from its description and arrays; ValueError where they contradict each other."""
     labels = described["labels"]
@@ -266,6 +293,7 @@ def _control_head(
         landmarks=landmarks,
         overlap_factors=overlap_factors,
         evidence=evidence,
+        scorer=scorer,
     )
     if not control.is_finite():
         raise ValueError("it holds numbers that are not finite, or a scale that is not positive")

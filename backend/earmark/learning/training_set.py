@@ -22,6 +22,7 @@ from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, lo
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.implicit_negatives import with_implicit_negatives
+from earmark.learning.region_scoring import learn_region_scoring
 from earmark.learning.suggestion_check import Corrections, out_of_fold_corrections, with_suggestions
 from earmark.prediction.label_mapping import as_configured, fitted_as_configured
 from earmark.services import Services
@@ -105,6 +106,7 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
         examples,
     )
     fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
+    fitted = learn_region_scoring(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
     if any(sound.channels for sound in training_set.annotated):
         head = Head(fitted.head.identity, fitted.head.controls, per_channel=True)
         fitted = replace(fitted, head=head)

@@ -7,7 +7,6 @@ stands above the background in them, so that another sound's edges count less.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,22 +80,16 @@ class EdgeRefiner:
         onset, offset = max(0.0, onset), min(offset, self._duration)
         return (onset, offset) if offset - onset >= min(SHORTEST_SECONDS, end - start) else span
 
-    def refine_all(self, spans: Sequence[Span]) -> list[Span]:
-        """Refine detected regions, without background at their ends.
+    def refine_detected(self, span: Span) -> Span:
+        """Return the span without the background at its ends, and with refined edges."""
+        return self.refine(self._trimmed(span))
 
-        Two of them that did not overlap do not overlap afterwards.
-        """
-        refined = [self.refine(self._trimmed(span)) for span in spans]
-        order = sorted(range(len(spans)), key=lambda index: spans[index])
-        for position, earlier in enumerate(order):
-            for later in order[position + 1 :]:
-                if spans[later][0] - spans[earlier][1] > 2 * DETECTED_REACH_SECONDS:
-                    break
-                if spans[earlier][1] <= spans[later][0] and refined[earlier][1] > refined[later][0]:
-                    _part(spans, refined, earlier, later)
-        return refined
+    @property
+    def hops(self) -> int:
+        """Hops of the sound."""
+        return len(self._levels)
 
-    def _excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
+    def excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
         """Levels above the background in dB, ``[len(hops), B]``."""
         return self._measured_excess(hops) if self._whole is None else self._whole[hops]
 
@@ -117,7 +110,7 @@ class EdgeRefiner:
     def _weights(self, first: int, last: int) -> NDArray[np.floating[Any]]:
         """Return weights of the bands ``[B]``, sum 1, by how far the sound stands above the background."""
         hops = np.arange(first, last, 1 + (last - first) // MOST_HOPS)
-        weights = np.minimum(self._excess(hops).mean(axis=0), LARGEST_WEIGHT_DB) + SMALLEST_WEIGHT_DB
+        weights = np.minimum(self.excess(hops).mean(axis=0), LARGEST_WEIGHT_DB) + SMALLEST_WEIGHT_DB
         return np.asarray(weights / weights.sum())
 
     def _trimmed(self, span: Span) -> Span:
@@ -128,7 +121,7 @@ class EdgeRefiner:
         weights, count = self._weights(first, last), min(last - first, TRIMMED_HOPS)
         kernel = np.full(MEAN_HOPS, 1 / MEAN_HOPS)
         loudness = [
-            np.convolve(self._excess(hops) @ weights, kernel, "same")
+            np.convolve(self.excess(hops) @ weights, kernel, "same")
             for hops in (np.arange(first, first + count), np.arange(last - count, last))
         ]
         audible = max(AUDIBLE_DB, AUDIBLE_SHARE * float(np.percentile(np.concatenate(loudness), 90)))
@@ -154,7 +147,7 @@ class EdgeRefiner:
         last = min(len(self._levels) - compared, int((at + reach) / HOP_SECONDS))
         if first > last:
             return at
-        excess = self._excess(np.arange(first - compared, last + compared))
+        excess = self.excess(np.arange(first - compared, last + compared))
         sums = np.concatenate([np.zeros((1, excess.shape[1])), np.cumsum(excess, axis=0, dtype=np.float64)])
         hops = np.arange(first, last + 1)
         here = hops - first + compared
@@ -164,16 +157,6 @@ class EdgeRefiner:
         nearness = np.exp(-0.5 * ((times - at) / LIKELY_MOVE_SECONDS) ** 2)
         clearest = int((changes * nearness).argmax())
         return float(times[clearest]) if changes[clearest] >= smallest_db else at
-
-
-def _part(spans: Sequence[Span], refined: list[Span], earlier: int, later: int) -> None:
-    """Let the earlier region end where the later one starts; onsets are found more exactly than offsets."""
-    boundary = refined[later][0]
-    if boundary - refined[earlier][0] < SHORTEST_SECONDS:
-        boundary = spans[later][0]
-        refined[later] = (boundary, max(refined[later][1], spans[later][1]))
-    start = refined[earlier][0] if boundary - refined[earlier][0] >= SHORTEST_SECONDS else spans[earlier][0]
-    refined[earlier] = (start, min(refined[earlier][1], boundary))
 
 
 def _background_blocks(levels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -7,13 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
+from earmark.head.region_scorer import RegionScorer
 from earmark.head.windows import Pool, frames_between, pool_windows, window_length, window_starts
 from earmark.labels.control import Control
-from earmark.prediction.edge_refinement import EdgeRefiner
-from earmark.prediction.overlap import runs, suppress_overlaps
+from earmark.prediction.overlap import suppress_overlaps
+from earmark.prediction.region_candidates import (
+    LEAST_GAIN_SHOWN,
+    Candidates,
+    choose,
+    find_candidates,
+)
+from earmark.prediction.stretches import find_stretches, span_seconds
 from earmark.prediction.tag_agreement import (
     RegionStrengths,
     TagProbabilities,
@@ -22,20 +30,20 @@ from earmark.prediction.tag_agreement import (
     doubted_labels,
 )
 
+log = structlog.get_logger(__name__)
+
 WINDOWS_AT_ONCE = 2048
 """Windows in a batch: their embeddings take 16 MB for CNN14, whatever the recording's length."""
-KEEP_SHARE_OF_THRESHOLD = 0.8
-"""Hysteresis: a region must reach its label's threshold, and extends down to this share of it."""
 CHOICE_MARGIN = 0.1
 """Share of the way from chance to certainty that a single choice's probability must reach to be shown.
 
 A guess costs more than an empty choice: it looks like an answer, tends to be submitted unchanged, and is
 then trained on. An empty one takes the same one click as a wrong one.
 """
+MOST_REGIONS = 1000
+"""Of one control in one task, those that save most: Label Studio's editor is slow to draw more."""
 SURE_SCORE = 0.5
 """Mean probability from which a region is shown whatever its tag's: a clip's tags miss short sounds."""
-MERGE_GAP_SECONDS = 0.2
-MIN_REGION_SECONDS = 0.15
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def predict_clip(
     duration
         Length of the recording in seconds; no region ends later.
     levels
-        Band levels of the recording, by which edges of regions are refined; without them they lie on frames.
+        Band levels of the recording, by which edges of regions are found; without them they lie on frames.
     """
     regions: list[DetectedRegion] = []
     tags: dict[str, tuple[tuple[str, float], ...]] = {}
@@ -121,9 +129,14 @@ def predict_clip(
     for (control, fitted), output in zip(heads, outputs, strict=True):
         if control.type.draws_regions:
             doubted = doubted_labels(control, tag_probabilities)
-            detected, by_label = _regions(control, fitted, output, doubted, frame_rate, duration)
-            if levels is not None and detected:
-                detected = _refined(detected, EdgeRefiner(levels, duration))
+            if levels is None:
+                detected = _regions_on_frames(control, fitted, output, doubted, frame_rate, duration)
+            else:
+                configured = fitted.picked(_columns(control, fitted), _labels(control, fitted))
+                curves = output[:, _columns(control, fitted)]
+                candidates = find_candidates(configured, curves, pool, frame_rate, frames, levels, duration)
+                detected = _regions_of(control, configured, candidates, doubted, duration)
+            by_label = _by_label(control, fitted, output.max(axis=0))
             regions += detected
             probabilities[control.name] = by_label
             region_strengths.append(RegionStrengths(control, frozenset(by_label), _strengths(detected)))
@@ -183,15 +196,50 @@ def _all_region_tags(
     return region_tags
 
 
-def _regions(
+def _regions_of(
+    control: Control,
+    fitted: ControlHead,
+    candidates: Candidates,
+    doubted: frozenset[str],
+    duration: float,
+) -> list[DetectedRegion]:
+    """Return the candidates that are worth showing.
+
+    ``doubted``: labels whose regions must reach `SURE_SCORE`.
+    """
+    scorer = fitted.scorer or RegionScorer.default(len(fitted.labels))
+    gains = scorer.expected_gains(candidates.features, candidates.columns)
+    unlikely = np.array([label in doubted for label in fitted.labels])[candidates.columns]
+    least = np.where(unlikely, SURE_SCORE, scorer.least)
+    gains = np.where(candidates.probabilities < least, -np.inf, gains)
+    if control.threshold is not None:
+        shown = candidates.probabilities >= control.threshold
+        gains = np.where(shown, np.maximum(gains, LEAST_GAIN_SHOWN + candidates.probabilities), -np.inf)
+    chosen = choose(gains, candidates.spans, candidates.columns, fitted.overlap_factors)
+    if len(chosen) > MOST_REGIONS:
+        log.warning("regions left out", control=control.name, left_out=len(chosen) - MOST_REGIONS)
+    return [
+        DetectedRegion(
+            control.name,
+            float(candidates.spans[place, 0]),
+            min(float(candidates.spans[place, 1]), duration),
+            fitted.labels[candidates.columns[place]],
+            float(candidates.probabilities[place]),
+        )
+        for place in chosen[:MOST_REGIONS]
+        if candidates.spans[place, 0] < duration
+    ]
+
+
+def _regions_on_frames(
     control: Control,
     fitted: ControlHead,
     frame_output: NDArray[np.float32],
     doubted: frozenset[str],
     frame_rate: float,
     duration: float,
-) -> tuple[list[DetectedRegion], dict[str, float]]:
-    """Return one control's regions, and each label's maximum probability.
+) -> list[DetectedRegion]:
+    """Return the regions of a recording without band levels, with edges between frames.
 
     ``frame_output``: probabilities ``[T, C]``. ``doubted``: labels whose regions must reach `SURE_SCORE`.
     """
@@ -210,19 +258,11 @@ def _regions(
             if labels[column] not in doubted or curve[first:last].mean() >= SURE_SCORE
         ],
     )
-    detected = [
+    return [
         DetectedRegion(control.name, *span, labels[column], float(curves[first:last, column].mean()))
         for column, first, last in stretches
         if (span := span_seconds(first, last, len(curves), frame_rate, duration))
         and curves[first:last, column].mean() >= (control.threshold or 0.0)
-    ]
-    return detected, dict(zip(labels, curves.max(axis=0).tolist(), strict=True))
-
-
-def _refined(regions: Sequence[DetectedRegion], refiner: EdgeRefiner) -> list[DetectedRegion]:
-    spans = refiner.refine_all([(region.start, region.end) for region in regions])
-    return [
-        replace(region, start=start, end=end) for region, (start, end) in zip(regions, spans, strict=True)
     ]
 
 
@@ -254,6 +294,10 @@ def _tags(
 def _columns(control: Control, fitted: ControlHead) -> list[int]:
     """Return the columns of the head's labels that are still in the label config."""
     return [column for column, label in enumerate(fitted.labels) if label in control.labels]
+
+
+def _labels(control: Control, fitted: ControlHead) -> tuple[str, ...]:
+    return tuple(fitted.labels[column] for column in _columns(control, fitted))
 
 
 def _by_label(control: Control, fitted: ControlHead, clip: NDArray[np.float32]) -> dict[str, float]:
@@ -308,38 +352,6 @@ def frame_probabilities(
     windows = np.cumsum(covered, axis=0)[:-1]
     means = [np.cumsum(sum_of_head, axis=0)[:-1] / windows for sum_of_head in sums]
     return [np.clip(mean, 0.0, 1.0).astype(np.float32) for mean in means]
-
-
-def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: float) -> list[tuple[int, int]]:
-    """Return ``(first, last + 1)`` frames of each region of one label.
-
-    Parameters
-    ----------
-    curve
-        Probabilities ``[T]``.
-    threshold
-        Probability that a region must reach in some frame.
-    """
-    candidates = runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
-    merged: list[tuple[int, int]] = []
-    for first, last in candidates:
-        if curve[first:last].max() < threshold:
-            continue
-        if merged and (first - merged[-1][1]) / frame_rate <= MERGE_GAP_SECONDS:
-            merged[-1] = (merged[-1][0], last)
-        else:
-            merged.append((first, last))
-    return merged
-
-
-def span_seconds(
-    first: int, last: int, count: int, frame_rate: float, duration: float
-) -> tuple[float, float] | None:
-    """Return onset and offset in seconds of frames of ``count``; None where too short to be shown."""
-    start = first / frame_rate
-    # The last frame may reach past the end, or its rounded-down count end before it
-    end = duration if last == count else min(last / frame_rate, duration)
-    return (start, end) if end - start >= min(MIN_REGION_SECONDS, duration) and end > start else None
 
 
 def _above_chance(

@@ -1,0 +1,129 @@
+"""Regions of sounds with known edges: from a head that is right about each frame, and from levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from earmark.features.band_levels import BandLevelMeter
+from earmark.head.model import ControlHead, Head
+from earmark.labels.control_types.labels import REGION_LABELS
+from earmark.labels.controls import Control
+from earmark.prediction.postprocessing import DetectedRegion, predict_clip
+from earmark.prediction.region_candidates import LEAST_GAIN_SHOWN, choose
+from tests.pooling import mean_pool as pool
+
+RATE = 12.5
+SECONDS = 12.0
+NAMES = ("low", "high")
+HERTZ = {"low": 400.0, "high": 4000.0}
+CONTROL = Control("label", "audio", REGION_LABELS, NAMES, "audio")
+
+Sound = tuple[float, float, str]
+
+
+def levels_of(sounds: Sequence[Sound], seconds: float = SECONDS) -> NDArray[np.uint8]:
+    """Band levels of tones in quiet noise."""
+    rate = BandLevelMeter.sample_rate
+    time = np.arange(int(seconds * rate)) / rate
+    wave = 0.001 * np.random.default_rng(1).standard_normal(time.size)
+    for start, end, label in sounds:
+        wave += 0.1 * np.sin(2 * np.pi * HERTZ[label] * time) * ((time >= start) & (time < end))
+    return BandLevelMeter().frames([wave.astype(np.float32)])
+
+
+def head(factors: NDArray[np.float32] | None = None) -> Head:
+    """A head that reads each label's presence off a dimension of its own."""
+    control = ControlHead(
+        "label",
+        REGION_LABELS,
+        NAMES,
+        np.zeros(2, dtype=np.float32),
+        np.ones(2, dtype=np.float32),
+        12 * np.eye(2, dtype=np.float32),
+        np.full(2, -6, dtype=np.float32),
+        np.full(2, 0.5, dtype=np.float32),
+        overlap_factors=factors,
+    )
+    return Head("e-1", {"label": control})
+
+
+def found(
+    sounds: Sequence[Sound], seconds: float = SECONDS, likely: float = 1.0
+) -> tuple[DetectedRegion, ...]:
+    """What is predicted; the frames show each sound, a little blurred."""
+    frames = np.zeros((int(seconds * RATE), 2), dtype=np.float32)
+    for start, end, label in sounds:
+        first, last = round(start * RATE), round(end * RATE)
+        column = NAMES.index(label)
+        frames[max(0, first - 2) : last + 2, column] = np.maximum(
+            frames[max(0, first - 2) : last + 2, column], likely / 2
+        )
+        frames[first:last, column] = likely
+    return predict_clip(head(), [CONTROL], pool, RATE, frames, seconds, levels_of(sounds, seconds)).regions
+
+
+@pytest.mark.parametrize(
+    "sounds",
+    [
+        [(2.0, 3.5, "low")],
+        [(2.0, 3.5, "low"), (6.03, 6.57, "high")],
+        [(2.0, 3.5, "low"), (4.0, 5.2, "low")],
+        [(1.0, 11.0, "low")],
+        [(0.0, 2.0, "high"), (10.0, 12.0, "low")],
+        [(2.0, 4.0, "low"), (4.0, 6.0, "high")],
+    ],
+    ids=["one", "two", "short gap", "long", "at the ends", "neighbours"],
+)
+def test_edges_are_found_exactly_and_events_stay_as_they_are(sounds: list[Sound]) -> None:
+    regions = found(sounds)
+    assert [region.label for region in regions] == [label for _, _, label in sounds]
+    for region, (start, end, _) in zip(regions, sounds, strict=True):
+        assert region.start == pytest.approx(start, abs=0.03)
+        assert region.end == pytest.approx(end, abs=0.03)
+        assert region.score > 0.5
+
+
+def test_silence_and_labels_that_are_unlikely_show_nothing() -> None:
+    assert found([]) == ()
+    assert found([(2.0, 2.3, "low")], likely=0.0) == ()
+
+
+def test_sounds_of_different_labels_may_overlap() -> None:
+    sounds: list[Sound] = [(2.0, 5.0, "low"), (4.0, 8.0, "high")]
+    assert {region.label for region in found(sounds)} == {"low", "high"}
+
+
+spans = st.tuples(st.integers(0, 50), st.integers(1, 30), st.integers(0, 1), st.integers(-10, 30))
+
+
+@given(drawn=st.lists(spans, max_size=25))
+def test_regions_of_one_label_never_overlap_and_all_save_work(
+    drawn: list[tuple[int, int, int, int]],
+) -> None:
+    edges = np.array([(start / 10, (start + length) / 10) for start, length, _, _ in drawn]).reshape(-1, 2)
+    columns = np.array([column for _, _, column, _ in drawn], dtype=np.intp)
+    gains = np.array([gain / 10 for _, _, _, gain in drawn])
+    kept = choose(gains, edges, columns, np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert all(gains[place] > LEAST_GAIN_SHOWN for place in kept)
+    assert kept == sorted(kept, key=lambda place: -gains[place])
+    for place in kept:
+        for other in kept:
+            common = min(edges[place, 1], edges[other, 1]) - max(edges[place, 0], edges[other, 0])
+            shorter = min(edges[place, 1] - edges[place, 0], edges[other, 1] - edges[other, 0])
+            if other != place and common > 0:
+                assert columns[place] != columns[other]
+                assert common <= 0.1 * shorter + 1e-9, "these labels never overlap"
+    if (gains > LEAST_GAIN_SHOWN).any():
+        assert kept[0] == int(gains.argmax())
+
+
+def test_an_hour_of_alternating_sounds_keeps_memory_small_and_events_apart() -> None:
+    sounds: list[Sound] = [(float(t), t + 1.0, NAMES[(t // 3) % 2]) for t in range(1, 118, 3)]
+    regions = found(sounds, 120.0)
+    assert [region.label for region in regions] == [label for _, _, label in sounds]
