@@ -9,8 +9,12 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 
 # Before the code, so that a change of the code does not install everything again.
-COPY requirements.txt ./
-RUN pip install -r requirements.txt
+COPY requirements.txt requirements-no-deps.txt ./
+# PyTorch for processors alone: the build on the default index brings 3 GB of libraries for GPUs. On a machine with a GPU:
+#   docker compose build --build-arg TORCH_INDEX=
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.txt \
+    && pip install --no-deps -r requirements-no-deps.txt
 
 # The data folder belongs to the user before a volume is mounted there: a new volume takes this over.
 RUN useradd --create-home --uid 1000 earmark \

@@ -43,8 +43,8 @@ unit: setup .venv-label-studio/.ready
 
 setup: .venv/.ready
 
-.venv/.ready: requirements-dev.txt requirements.txt pyproject.toml
-	@$(PYTHON) scripts/make_environment.py .venv $< "the backend, about 2 GB"
+.venv/.ready: requirements-dev.txt requirements.txt requirements-no-deps.txt pyproject.toml
+	@$(PYTHON) scripts/make_environment.py .venv $< "the backend, about 2 GB" requirements-no-deps.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/earmark weights yamnet || echo "  Set-up goes on: the weights are fetched on first use."
 	@touch $@

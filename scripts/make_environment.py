@@ -1,6 +1,8 @@
 """Make a virtual environment from a requirements file, with visible progress. Standard library only.
 
-Usage: python scripts/make_environment.py FOLDER REQUIREMENTS "what it is for"
+Usage: python scripts/make_environment.py FOLDER REQUIREMENTS "what it is for" [ALONE]
+
+ALONE names a second file of requirements, which are installed afterwards, without what they ask for.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ KEPT_LINES = 15
 SHOWN_STARTS = ("Collecting ", "Downloading ", "Building ", "Installing ", "Using cached ")
 
 
-def main(folder: Path, requirements: Path, purpose: str) -> int:
+def main(folder: Path, requirements: Path, purpose: str, alone: Path | None = None) -> int:
     """Build the environment; returns the exit code. A half-built one is completed by the next call."""
     if not (3, 11) <= sys.version_info < (3, 13):
         version = sys.version.split()[0]
@@ -34,30 +36,48 @@ def main(folder: Path, requirements: Path, purpose: str) -> int:
         except subprocess.CalledProcessError:
             print("Python's venv module is incomplete here (Debian, Ubuntu: apt-get install python3-venv).")
             return 2
+    packages = 0
+    for options in (["-r", str(requirements)], *([["--no-deps", "-r", str(alone)]] if alone else [])):
+        installed = install(folder, options, started, packages)
+        if installed is None:
+            return 1
+        packages += installed
+    for name, script in OWN_COMMANDS.items():
+        install_command(folder, name, Path(__file__).with_name(script))
+    print(f"  ready after {time.monotonic() - started:.0f} s, {packages} new packages", flush=True)
+    return 0
+
+
+def install(folder: Path, options: list[str], started: float, packages: int) -> int | None:
+    """Run pip; returns how many packages it collected, or None where it failed, after its last lines.
+
+    Parameters
+    ----------
+    started, packages
+        When the set-up began (monotonic clock), and packages so far, for the display.
+    """
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
     pip = subprocess.Popen(
-        [*command, "--disable-pip-version-check", "-r", str(requirements)],
+        [*command, "--disable-pip-version-check", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     assert pip.stdout is not None
     last: deque[str] = deque(maxlen=KEPT_LINES)
-    packages = 0
+    collected = 0
     for line in pip.stdout:
         last.append(line)
-        packages += line.startswith("Collecting ")
+        collected += line.startswith("Collecting ")
         if line.startswith(SHOWN_STARTS):
-            show(f"  {time.monotonic() - started:4.0f} s  {packages:3d} packages  {line.strip()}")
+            count = packages + collected
+            show(f"  {time.monotonic() - started:4.0f} s  {count:3d} packages  {line.strip()}")
     clear()
-    if pip.wait() != 0:
-        print("".join(last), end="")
-        print(f"{folder} could not be set up: see pip's last lines above; run make again when it is mended.")
-        return 1
-    for name, script in OWN_COMMANDS.items():
-        install_command(folder, name, Path(__file__).with_name(script))
-    print(f"  ready after {time.monotonic() - started:.0f} s, {packages} new packages", flush=True)
-    return 0
+    if pip.wait() == 0:
+        return collected
+    print("".join(last), end="")
+    print(f"{folder} could not be set up: see pip's last lines above; run make again when it is mended.")
+    return None
 
 
 def install_command(folder: Path, name: str, script: Path) -> None:
@@ -84,4 +104,4 @@ def clear() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(Path, sys.argv[4:5])))

@@ -12,7 +12,7 @@ import pytest
 from earmark.services import Services
 from earmark.settings import Settings
 from tests.postgres import postgres_cluster
-from tests.running import RunningBackend, RunningLabelStudio, label_studio
+from tests.running import ALLOWED_IN_TESTS, RunningBackend, RunningLabelStudio, label_studio
 from tests.scene import scene
 
 __all__ = ["label_studio", "postgres_cluster", "scene"]
@@ -29,12 +29,6 @@ SHARED = PROJECT_ROOT.parent / "shared"
 LOG_CHARACTERS = 4000
 """The end of a server's log that says why a test failed."""
 
-ALLOWED_IN_TESTS = {
-    "ALLOWED_HOSTS": "testserver",
-    "ALLOWED_SOUND_HOSTS": "localhost,127.0.0.1",
-    "AUDIO_ROOTS": "/",
-}
-"""Starlette's test client, servers of sounds on this machine, and sounds in temporary folders."""
 _NAMES = [name.upper() for name in Settings.model_fields]
 
 

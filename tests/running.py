@@ -22,6 +22,12 @@ from earmark.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 240.0
 ADDRESS = "127.0.0.1"
+ALLOWED_IN_TESTS = {
+    "ALLOWED_HOSTS": "testserver",
+    "ALLOWED_SOUND_HOSTS": "localhost,127.0.0.1",
+    "AUDIO_ROOTS": "/",
+}
+"""Starlette's test client, servers of sounds on this machine, and sounds in temporary folders."""
 
 
 @dataclass(frozen=True)

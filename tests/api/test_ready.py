@@ -35,6 +35,7 @@ from earmark.store.models import Training
 from earmark.store.registry import register_version
 from earmark.store.sound_errors import remember_fault
 from tests.encoders.zenodo import closed_port, source_at
+from tests.running import ALLOWED_IN_TESTS
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -224,6 +225,7 @@ def test_several_processes_behind_one_port_count_together(tmp_path: Path) -> Non
         "c.get('/versions'); print(c.get('/metrics').text)"
     )
     environment = {
+        **ALLOWED_IN_TESTS,
         "DATA_DIR": str(tmp_path / "data"),
         "ENCODER": "logmel",
         "ALLOWED_HOSTS": "testserver",

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.running import ALLOWED_IN_TESTS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,7 +35,7 @@ def machine(folder: Path, environment: dict[str, str], *command: str) -> Iterato
         process = psutil.Popen(
             [sys.executable, "-m", "earmark", *command],
             cwd=ROOT,
-            env=own | environment,
+            env=ALLOWED_IN_TESTS | own | environment,
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -13,6 +13,7 @@ from typing import Any
 import redis
 import structlog
 from rq import Worker, worker_registration
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -47,7 +48,7 @@ class ResilientWorker(Worker):
         worker_registration.register(self, pipeline)
         super().heartbeat(timeout, pipeline)
 
-    def maintain_heartbeats(self, job: Job) -> None:
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Send the job's heartbeat; kill its process where the job was given to another worker.
 
         The dispatcher reassigns a job when a training has not renewed its lease: it hangs, and RQ would wait
@@ -56,7 +57,7 @@ class ResilientWorker(Worker):
         try:
             worker_name = self.connection.hget(job.key, "worker_name")
             if worker_name in (None, self.name.encode()):
-                super().maintain_heartbeats(job)
+                super().maintain_heartbeats(job, execution)
                 return
         except redis.RedisError as error:
             log.warning("Redis does not answer: the job goes on", job=job.id, error=str(error))
