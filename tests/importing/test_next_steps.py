@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.simulated_label_studio import SimulatedLabelStudio, studio
 from earmark.errors import LabelConfigError
-from earmark.importing import import_run
+from earmark.importing.import_checks import check_required_fields
 from earmark.importing.import_run import Request, run
 from earmark.importing.models import Sound
 from earmark.importing.next_steps import next_steps
@@ -102,4 +102,4 @@ def test_a_second_field_that_no_column_fills_is_named(
 
 def test_a_column_fills_the_second_field(sound: Callable[..., Sound]) -> None:
     filled: Any = sound("a.wav", fields={"second": "/b.wav"})
-    import_run._check_required_fields(TWO_SOUNDS, "local-files", [filled], "audio")
+    check_required_fields(TWO_SOUNDS, "local-files", [filled], "audio")

@@ -7,17 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock
 
-from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, ProjectNameError
+from earmark.errors import ConfigurationError, EarmarkError, ProjectNameError
 from earmark.importing import annotators
 from earmark.importing.console import counting, say, summary
 from earmark.importing.destinations import Addresses, Destination, LocalFiles, Uploads
+from earmark.importing.import_checks import (
+    Where,
+    check_options,
+    check_required_fields,
+    check_reserved_fields,
+    check_uploads_allowed,
+)
 from earmark.importing.importer import OTHER_LABELS, Importer, Outcome
 from earmark.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
-from earmark.importing.models import STRETCH_FIELDS, Sound
+from earmark.importing.models import Sound
 from earmark.importing.next_steps import next_steps
 from earmark.importing.parallel_checks import check_all
 from earmark.importing.quality_rules import Rules, Verdict, judge, sounds_of
@@ -31,7 +38,7 @@ from earmark.importing.verification import (
     with_denials,
 )
 from earmark.labelstudio.client import client_for, explained
-from earmark.labelstudio.projects import audio_data_key, create_project, find_project, required_fields
+from earmark.labelstudio.projects import audio_data_key, create_project, find_project
 from earmark.settings import Settings
 from earmark.storage.atomic_files import key_of
 
@@ -40,7 +47,6 @@ IN_PARTS = (
     "It was annotated in other parts than it comes in now: what was annotated only in part has no "
     "annotation, and a tag of a longer part is left out. Give the --split that it was annotated with."
 )
-Where = Literal["uploads", "local-files", "urls"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class _Session:
     def run(self, should_stop: Callable[[], bool]) -> int:
         request = self._request
         where = request.where or _default_destination(request.source)
-        _check_options(request, where)
+        check_options(request.split_seconds, request.rules.expansion, where)
         with explained(self._url):  # an expired token fails here already
             self._client = client_for(self._settings)
         # The project first: a wrong token fails at once, not after a thousand files were read.
@@ -94,7 +100,7 @@ class _Session:
                 f"Label Studio at {self._url} has no project '{request.project}': check, or add --create."
             )
         if project is not None:
-            _check_uploads_allowed(project.label_config or "<View/>", where)
+            check_uploads_allowed(project.label_config or "<View/>", where)
         listed = list_sounds(request.source, self._passed_over.append, lambda line: say(f"  {line}"))
         with counting("checking", len(listed)) as count:
             checked = check_all(listed, self._settings, count, should_stop, where == "uploads")
@@ -115,8 +121,8 @@ class _Session:
             if request.label_config is not None:
                 say("The project is there already: its label config stays as it is.")
         marking, data_key = self._marking(config, sounds)
-        _check_reserved_fields(sounds, data_key)
-        _check_required_fields(config, where, sounds, data_key)
+        check_reserved_fields(sounds, data_key)
+        check_required_fields(config, where, sounds, data_key)
         if project is None and not request.dry_run:
             project = self._create_project(config)
         project_id = project.id if project else None
@@ -253,62 +259,12 @@ def _default_destination(source: Source) -> Where:
     return "urls" if source.base_url or kind_of(source.name) in ("bucket", "urls") else "uploads"
 
 
-def _check_options(request: Request, where: Where) -> None:
-    if request.split_seconds is not None and where != "uploads":
-        raise ConfigurationError(
-            "--split cuts recordings into files that are uploaded: leave --local-files and --as-urls out, "
-            "and add --upload for sounds that are elsewhere."
-        )
-    if request.rules.expansion is not None and where != "uploads":
-        raise ConfigurationError(
-            "--time-expansion makes files that are uploaded: leave --local-files and --as-urls out, and add "
-            "--upload for sounds that are elsewhere."
-        )
-
-
-def _check_reserved_fields(sounds: Iterable[Sound], data_key: str) -> None:
-    """Refuse extra columns that have the name of a field that the import writes."""
-    for sound in sounds:
-        taken = sound.fields.keys() & ({data_key} | (STRETCH_FIELDS if sound.stretch else frozenset()))
-        if taken:
-            raise ConfigurationError(
-                f"The column {' and '.join(sorted(taken))} of {sound.listed_name} has the name of a field "
-                "that the import writes itself: rename it; nothing was imported."
-            )
-
-
 def _remark_parts(sounds: Iterable[Sound], outcome: Outcome) -> None:
     """Add a remark to sounds that lose an annotation because it covers only a part of them."""
     for sound in sounds:
         if sound.partly and outcome.states.get(sound.listed_name) in ("to import", "to complete"):
             outcome.labels_lost += sound.lost
             outcome.remark(sound, IN_PARTS)
-
-
-def _check_required_fields(config: str, where: Where, sounds: Sequence[Sound], data_key: str) -> None:
-    """Refuse sounds without a field that the label config shows: Label Studio would refuse the tasks."""
-    _check_uploads_allowed(config, where)
-    for name, tag in required_fields(config).items():
-        lacking = [sound for sound in sounds if name != data_key and name not in sound.data()]
-        if lacking:
-            raise LabelConfigError(
-                f"The project's label config shows a second field, ${name} ({tag}), beside the sound in "
-                f"${data_key}, and {len(lacking)} of {len(sounds)} sounds have none, such as "
-                f"{lacking[0].listed_name}: import a table with a column {name}, or take that tag out of "
-                "the label config; nothing was imported."
-            )
-
-
-def _check_uploads_allowed(config: str, where: Where) -> None:
-    """Refuse uploads to a project with several fields: Label Studio accepts files only for a single one."""
-    fields = [f"${name} ({tag})" for name, tag in required_fields(config).items()]
-    if where == "uploads" and len(fields) > 1:
-        raise LabelConfigError(
-            f"The project's label config shows {len(fields)} fields of each task, {', '.join(fields)}, and "
-            "Label Studio takes uploaded files only where there is one: import a table with a column for "
-            "each of the others by --local-files or --as-urls, or take their tags out of the label config; "
-            "nothing was imported."
-        )
 
 
 def _slug(project: str) -> str:
