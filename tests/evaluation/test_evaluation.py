@@ -121,7 +121,7 @@ def test_the_commands_write_what_they_measure(
     assert names == {"evaluation.txt", "evaluation.json", "evaluation.csv", "evaluation.tex", "scores.csv"}
     run = CliRunner().invoke(app, ["evaluate", KEY, "--json", "--test", "split=test"])
     assert run.exit_code == 0, run.output
-    assert json.loads(run.output.splitlines()[-1])["splits"] == ["test"]
+    assert json.loads(run.stdout)["splits"] == ["test"]
 
 
 def test_an_evaluation_is_the_same_each_time(

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.simulated_label_studio import SimulatedLabelStudio, studio
 from earmark.errors import LabelConfigError
+from earmark.importing import import_run
 from earmark.importing.import_checks import check_required_fields
 from earmark.importing.import_run import Request, run
 from earmark.importing.models import Sound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -103,14 +104,19 @@ def _evaluated(
     with loading():
         from earmark.evaluation.evaluation import evaluate as evaluate_project
         from earmark.evaluation.splits import SplitRules
-        from earmark.importing.console import counting
+        from earmark.importing.console import console, counting
 
     with opened(data_dir) as services:
         row = find(services, project)
-        with counting("measuring", folds, "splits") as count:
+        shown = counting("measuring", folds, "splits") if console.is_terminal else nullcontext(_ignore)
+        with shown as count:
             return evaluate_project(
                 services, row, SplitRules(folds_by, folds, test), lambda done, total: count(done)
             )
+
+
+def _ignore(done: int) -> None:
+    """Show no progress: the output is the figures alone, for scripts."""
 
 
 def _written(evaluation: Evaluation, form: str) -> str:

@@ -7,8 +7,11 @@ in DCASE; segments last 1 s.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -95,8 +98,7 @@ def _counts(
     labels: list[str], control: Control, sound: Measured
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Found, annotated and shown events, and segments, of each label: ``[C, 3]`` each, by sed_eval."""
-    import sed_eval
-
+    sed_eval, _ = _libraries()
     events = sed_eval.sound_event.EventBasedMetrics(
         labels, t_collar=COLLAR_SECONDS, percentage_of_length=OFFSET_SHARE
     )
@@ -108,6 +110,15 @@ def _counts(
     return _class_counts(events, labels), _class_counts(segments, labels)
 
 
+@lru_cache(maxsize=1)
+def _libraries() -> tuple[Any, Any]:
+    """Import sed_eval and dcase_util's containers, without a warning about the former's setuptools."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        sed_eval = import_module("sed_eval")
+        return sed_eval, import_module("dcase_util.containers")
+
+
 def _class_counts(metrics: Any, labels: Sequence[str]) -> NDArray[np.float64]:
     names = ("Ntp", "Nref", "Nsys")
     return np.array(
@@ -116,9 +127,8 @@ def _class_counts(metrics: Any, labels: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _event_list(regions: Sequence[Region], labels: Sequence[str]) -> Any:
-    from dcase_util.containers import MetaDataContainer
-
-    return MetaDataContainer(
+    _, containers = _libraries()
+    return containers.MetaDataContainer(
         [
             {"filename": "sound", "onset": region.start, "offset": region.end, "event_label": label}
             for region in regions

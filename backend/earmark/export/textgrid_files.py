@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import textgrid
+from textgrid.exceptions import TextGridError
 
 from earmark.errors import FormatError
 from earmark.export.formats import Add
@@ -52,7 +53,7 @@ def read_tiers(path: Path) -> Iterator[tuple[str, RegionRecord | None]]:
     grid = textgrid.TextGrid()
     try:
         grid.read(str(path), round_digits=_DIGITS)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, textgrid.TextGridError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, TextGridError) as error:
         raise FormatError(f"{path} cannot be read as a TextGrid: {error}.") from error
     for tier in grid.tiers:
         name = str(tier.name)

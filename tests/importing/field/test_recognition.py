@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from earmark.errors import ConfigurationError, FormatError
+from earmark.errors import ConfigurationError, EarmarkError, FormatError
+from earmark.importing.field.recognition import LABEL_SUFFIXES
 from earmark.importing.models import Listed
 from earmark.importing.sources import Source, list_sounds
 from earmark.importing.table_columns import Columns
@@ -370,3 +374,43 @@ def test_the_columns_of_a_table_are_said(tmp_path: Path) -> None:
     calls = prepared(tmp_path, Case("plain/calls.csv", ("a.wav",), {}))
     list_sounds(Source(str(calls)), announce=announced.append)
     assert "label of fname, from start to end" in announced[0]
+
+
+HEADS = [
+    "",
+    "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tAnnotation\n",
+    "0.5\t1.0\t",
+    "\\\t100\t200\n",
+    "Start (s),End (s),Scientific name,Common name,Confidence\n",
+    "INDIR,FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID\n",
+    "a.wav\t0.5\t1.0\tOwl\n",
+    "SPEAKER a 1 0.5 1.0 <NA> <NA> ",
+    'File type = "ooTextFile"\nObject class = "TextGrid"\n\n',
+    '<?xml version="1.0"?><ANNOTATION_DOCUMENT VERSION="3.0">',
+    '{"file_metadata": {"duration": 1.0}, "annotations": ',
+    '"annotation_id","annotator","audio","label","lead_time","updated_at"\n',
+    "# YTID, start_seconds, end_seconds, positive_labels\n",
+]
+
+
+@settings(max_examples=200)
+@given(
+    head=st.sampled_from(HEADS),
+    body=st.text(max_size=60) | st.text('0123456789.\t,;\n"[]{}<>/ax-', max_size=60),
+    suffix=st.sampled_from(sorted(LABEL_SUFFIXES)),
+    binary=st.binary(max_size=20),
+)
+def test_no_content_of_a_label_file_is_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, head: str, body: str, suffix: str, binary: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("survey")
+    (folder / "a.wav").touch()
+    table = folder / f"a{suffix}"
+    table.write_bytes(head.encode() + body.encode("utf-8", "surrogatepass") + binary)
+    listed = list_sounds(Source(str(folder)))
+    assert [item.fname for item in listed] == ["a.wav"]
+    for record in listed[0].marks:
+        for region in (region for group in record.regions.values() for region in group):
+            assert 0 <= region.start <= region.end
+    with contextlib.suppress(EarmarkError):
+        list_sounds(Source(str(table)))
