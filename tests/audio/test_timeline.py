@@ -61,8 +61,16 @@ def test_slowly_drifting_time_stamps_are_ignored() -> None:
     assert placed([index * 22 for index in range(200)]) == [0] * 200
 
 
+def test_jitter_adds_up_to_no_more_than_its_extent() -> None:
+    timeline = Timeline(RATE, 0, "a.webm")
+    for index in range(1000):
+        timeline.place(index * FRAME + (30 if index % 7 == 3 else 0), FRAME)
+    assert timeline.inserted <= 30
+
+
 def test_an_appended_file_follows() -> None:
-    assert placed([0, 20, 40, 0, 20, 60]) == [0, 0, 0, 0, 0, 20]
+    frames = [*range(0, 600, FRAME), 0, 20, 60]
+    assert placed(list(frames)) == [*[0] * (len(frames) - 1), 20]
 
 
 def test_a_new_part_follows_whatever_its_time_stamp() -> None:

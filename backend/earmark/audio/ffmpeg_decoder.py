@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import av
 import numpy as np
@@ -269,7 +268,8 @@ def _to_samples(frame: av.AudioFrame) -> NDArray[np.float32]:
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128.0) / 128.0
     if np.issubdtype(samples.dtype, np.integer):
-        scale: Literal[1] | float = 2.0 ** -(8 * samples.itemsize - 1)
-        return samples.astype(np.float32) * np.float32(scale)
+        scale = np.float32(2.0 ** -(8 * samples.itemsize - 1))
+        level: NDArray[np.float32] = np.multiply(samples, scale, dtype=np.float32, casting="unsafe")
+        return level
     with np.errstate(over="ignore"):
         return samples.astype(np.float32, copy=False)

@@ -12,6 +12,8 @@ from earmark.audio.faults import time_stamps_leap
 
 GAP_SECONDS = 0.015
 """Smallest leap between two frames that counts: more than time stamps in whole milliseconds deviate."""
+JITTER_SECONDS = 0.25
+"""Time stamps may go back by this between two frames; by more, another part begins."""
 LONGEST_SILENCE_SECONDS = 3600.0
 """Longest silence that is inserted at once; larger time stamps are times of the day, or damaged."""
 
@@ -79,7 +81,7 @@ class Timeline:
                 return 0
             return late if late >= GAP_SECONDS * self._rate else 0
         assert self._origin is not None
-        if stamp < self._before:  # a file that others were appended to
+        if stamp < self._before - JITTER_SECONDS * self._rate:  # a file that others were appended to
             self._origin = stamp - self.position
             return 0
         leap = stamp - (self._end or 0)
@@ -88,4 +90,6 @@ class Timeline:
             return 0
         if leap > longest:
             raise time_stamps_leap(self._shown, leap / self._rate, self.position / self._rate)
-        return max(0, stamp - self._origin - self.position)
+        # What jittering time stamps, as of browsers' recorders, leaped before is not inserted again
+        silence = stamp - self._origin - self.position
+        return silence if silence >= slack else 0
