@@ -20,7 +20,7 @@ from earmark.learning.training import learn
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.events import KNOWN_ACTIONS, pending_work
-from earmark.store.models import VersionHead
+from earmark.store.models import Project, VersionHead
 from earmark.store.projects import known_projects
 
 TRAFFIC = Path(__file__).parents[1] / "fixtures" / "label_studio_traffic.jsonl"
@@ -278,3 +278,28 @@ def test_the_server_never_imports_flask_nor_loads_torch(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_login_for_task_data_is_kept_encrypted(client: TestClient, settings: Settings) -> None:
+    """Label Studio sends it with each request; trainings in other processes need it, too."""
+
+    def predict(**params: object) -> str:
+        client.post("/predict", json={"tasks": [], "project": KEY, "label_config": CONFIG, "params": params})
+        with Services(settings) as services, services.database.read() as session:
+            project = session.get(Project, KEY)
+            stored = project.data_login if project else ""
+            access = services.access.for_project(project)
+            assert access is not None
+            known = (access.data_login or ("",))[0]
+        assert "secret" not in stored
+        return known
+
+    client.post(
+        "/setup", json={"project": KEY, "schema": CONFIG, "hostname": "http://ls:8080", "access_token": "t0"}
+    )
+    assert predict(login=None, password=None, context=None) == ""
+    assert predict(login="reader", password="secret") == "reader"
+    assert predict(login="other", password="secret") == "other"
+    assert predict(login="x\0", password=["no"]) == ""
+    assert predict(login="other", password="secret") == "other"
+    assert predict() == ""

@@ -171,6 +171,23 @@ class Annotator:
 
     # Annotating
 
+    def draw(self, label: str, start: float, end: float, height: float = 0.6) -> None:
+        """Draw a region with a label over the waveform.
+
+        Parameters
+        ----------
+        start, end, height
+            Places on the waveform, from 0, the start of the clip and the top, to 1, its end and the bottom.
+        """
+        self.page.locator(".lsf-label").get_by_text(label, exact=True).first.click()
+        box = self.page.locator(".lsf-audio-tag canvas").first.bounding_box()
+        assert box is not None
+        y = box["y"] + box["height"] * height
+        self.page.mouse.move(box["x"] + box["width"] * start, y)
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + box["width"] * end, y, steps=10)
+        self.page.mouse.up()
+
     def play(self) -> None:
         """Play the clip, and wait until it really plays."""
         now = self.page.get_by_test_id("timebox-current-time").locator("input")

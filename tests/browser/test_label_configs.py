@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.labels import groups_of, make_label_config
@@ -32,6 +34,8 @@ VERIFIED = """<View><Audio name="audio" value="$audio"/>
 <Choice value="Correct"/><Choice value="Incorrect"/></Choices>
 <Choices name="corrected" toName="audio" perRegion="true" visibleWhen="choice-selected" whenTagName="correct"
  whenChoiceValue="Incorrect"><Choice value="Rasp"/><Choice value="other"/></Choices></View>"""
+STEREO = """<View><Labels name="label" toName="audio"><Label value="Owl"/><Label value="Frog"/></Labels>
+<Audio name="audio" value="$audio" splitChannels="true"/></View>"""
 NESTED = """<View><Audio name="audio" value="$audio"/>
 <Choices name="kind" toName="audio" choice="multiple" allowNested="true">
 <Choice value="Animal"><Choice value="Dog"/><Choice value="Cat"/></Choice>
@@ -125,3 +129,32 @@ def test_nested_choices_are_shown_and_read(annotator: Annotator, make_shown: Cal
     assert read.tags == {"kind": {"Animal", "Animal / Dog", "Weather", "Weather / Rain"}}
     (item,) = submission.answer["result"]
     assert item["value"]["choices"] == [["Animal", "Dog"], ["Weather", "Rain"]]
+
+
+def test_regions_are_on_the_channel_that_they_are_of(
+    annotator: Annotator, label_studio: RunningLabelStudio, tmp_path: Path
+) -> None:
+    """Two are shown as we write them; one is drawn on the lower waveform, which is channel 1."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (32_000, 2))
+    soundfile.write(tmp_path / "stereo.wav", noise, 8000)
+    client = label_studio.client
+    project = client.projects.create(title=f"Stereo {uuid.uuid4().hex[:8]}", label_config=STEREO)
+    clip = DemoClip("stereo.wav", 4.0, ())
+    (task,) = import_clips(client, label_studio.url, label_studio.token, project.id, tmp_path, [clip])
+    controls = parse_label_config(STEREO)
+    items = [region_item(controls[0], 0.5, 1.0, "Owl", 0.9, 4.0, "1", channel) for channel in (0, 1)]
+    client.predictions.create(task=task, result=items, score=0.5, model_version=VERSION)
+    client.projects.update(id=project.id, model_version=VERSION)
+    annotator.open_label_stream(project.id)
+    annotator.wait_for_regions(2)
+    annotator.draw("Frog", 0.5, 0.75, height=0.85)
+    annotator.wait_for_regions(3)
+    annotator.screenshot("stereo")
+    submission = annotator.submit()
+    assert submission.status == httpx.codes.CREATED
+    (regions,) = read_result(submission.answer["result"], controls).regions.values()
+    assert sorted((*region.labels, region.channel) for region in regions) == [
+        ("Frog", 1),
+        ("Owl", 0),
+        ("Owl", 1),
+    ]

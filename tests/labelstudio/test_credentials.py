@@ -12,6 +12,7 @@ import pytest
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.credentials import AccessBook, Credentials, is_personal_access_token
 from earmark.settings import Settings
+from earmark.storage.token_cipher import TokenCipher
 from earmark.store.models import Project
 
 PERSONAL = "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2lnbmF0dXJl"
@@ -101,14 +102,10 @@ def test_the_configured_key_never_goes_to_an_address_that_somebody_sent(settings
 
 def test_a_login_for_task_data_belongs_to_its_project(settings: Settings) -> None:
     known = settings.model_copy(update={"label_studio_url": "http://ls:8080"})
-    book = AccessBook(known)
-    book.remember_data_login("7.1", "reader", "secret")
-    access, other = book.for_project(Project(key="7.1")), book.for_project(Project(key="8.1"))
+    login = TokenCipher(known).encrypt('["reader", "secret"]')
+    access = AccessBook(known).for_project(Project(key="7.1", data_login=login))
+    other = AccessBook(known).for_project(Project(key="8.1", data_login=""))
     assert access is not None
     assert other is not None
     assert (access.project_number, access.data_login) == (7, ("reader", "secret"))
     assert (other.project_number, other.data_login) == (8, None)
-    book.remember_data_login("7.1", None, None)
-    access = book.for_project(Project(key="7.1"))
-    assert access is not None
-    assert access.data_login is None

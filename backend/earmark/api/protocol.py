@@ -38,9 +38,9 @@ from earmark.prediction.deduplication import record_predictions, task_number
 from earmark.prediction.drawn_regions import interactive_context
 from earmark.prediction.predictor import Predictions, Predictor
 from earmark.services import Services
-from earmark.store.access import remember_access
+from earmark.store.access import remember_access, remember_data_login
 from earmark.store.events import KNOWN_ACTIONS
-from earmark.store.projects import UNKNOWN_PROJECT, project_key
+from earmark.store.projects import UNKNOWN_PROJECT, is_storable, project_key
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +64,7 @@ def protocol_router(
     moves: FairPool[bool] = FairPool(MOVE_THREADS, 1, "move")
     small = CapacityLimiter(SMALL_THREADS)
     flight = SingleFlight()
+    logins: dict[str, tuple[str, str] | None] = {}  # by project, as stored by this process
 
     @router.post("/setup")
     async def setup(request: SetupRequest) -> SetupAnswer:
@@ -100,6 +101,14 @@ def protocol_router(
             log.warning("request cut short", project=key)
             return await to_thread.run_sync(otherwise, limiter=small)
 
+    def keep_login(key: str, login: tuple[str, str] | None) -> None:
+        logins[key] = login
+        try:
+            with services.database.write() as session:
+                remember_data_login(session, key, login, services.cipher)
+        except SQLAlchemyError as error:  # a full disk: predictions go on without it
+            log.warning("login for task data not stored", project=key, detail=str(error))
+
     @router.post("/predict")
     async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
         """Predict tasks: one item for each, in order, even where some of them fail.
@@ -109,9 +118,9 @@ def protocol_router(
         are finished or were answered before.
         """
         deadline, key = Deadline(services.settings.predict_budget_seconds), project_key(request.project)
-        if isinstance(request.params, dict):
-            login, password = request.params.get("login"), request.params.get("password")
-            services.access.remember_data_login(key, login, password)
+        login = data_login(request.params)
+        if logins.get(key) != login and key != UNKNOWN_PROJECT:
+            await to_thread.run_sync(keep_login, key, login, limiter=small)
         label_config = request.label_config if isinstance(request.label_config, str) else ""
         context = interactive_context(request.params)
         if context is not None:
@@ -174,6 +183,15 @@ def protocol_router(
         return await to_thread.run_sync(read_versions, services, project, limiter=small)
 
     return router
+
+
+def data_login(params: object) -> tuple[str, str] | None:
+    """Return the user and password for a project's task data that Label Studio sends along, if it has any."""
+    login, password = (
+        (params.get("login"), params.get("password")) if isinstance(params, dict) else (None, None)
+    )
+    usable = is_storable(login) and is_storable(password)
+    return (login, password) if usable and isinstance(login, str) and isinstance(password, str) else None
 
 
 def count_tasks(metrics: ApiMetrics, answer: Predictions) -> None:

@@ -14,6 +14,7 @@ from earmark.audio.source import LabelStudioAccess
 from earmark.errors import LabelStudioError, SecretKeyError
 from earmark.settings import Settings
 from earmark.storage.token_cipher import TokenCipher
+from earmark.store.access import data_login_of
 from earmark.store.models import Project
 
 log = structlog.get_logger(__name__)
@@ -108,17 +109,6 @@ class AccessBook:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._credentials: dict[tuple[str, str], Credentials] = {}
-        self._data_logins: dict[str, tuple[str, str]] = {}
-
-    def remember_data_login(self, key: str, login: object, password: object) -> None:
-        """Remember the login for the servers of a project's sounds, while this process runs.
-
-        Label Studio sends it with each request for predictions; it is kept in memory alone.
-        """
-        if isinstance(login, str) and isinstance(password, str) and login:
-            self._data_logins[key] = (login, password)
-        else:
-            self._data_logins.pop(key, None)
 
     def for_project(self, project: Project | None) -> LabelStudioAccess | None:
         """Return the access for a project, or None when no Label Studio is known."""
@@ -136,7 +126,7 @@ class AccessBook:
         return replace(
             access,
             project_number=int(number) if number.isdecimal() else None,
-            data_login=self._data_logins.get(project.key),
+            data_login=data_login_of(project, TokenCipher(self._settings)),
         )
 
     def required(self, project: Project | None) -> LabelStudioAccess:

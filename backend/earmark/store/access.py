@@ -7,6 +7,7 @@ and to no other; an unverified address is stored beside the present pair, as an 
 from __future__ import annotations
 
 import hmac
+import json
 import time
 
 import structlog
@@ -59,6 +60,24 @@ def remember_access(session: Session, key: str, hostname: object, token: object,
             help=accept_hint(project),
         )
     return True
+
+
+def remember_data_login(
+    session: Session, key: str, login: tuple[str, str] | None, cipher: TokenCipher
+) -> None:
+    """Store the user and password for the servers of a project's sounds, or that it has none."""
+    project = remember_project(session, key)
+    if data_login_of(project, cipher) != login:
+        project.data_login = cipher.encrypt(json.dumps(login)) if login else ""
+
+
+def data_login_of(project: Project, cipher: TokenCipher) -> tuple[str, str] | None:
+    """Return the stored user and password for the servers of a project's sounds, or None without any."""
+    stored = _decrypted(cipher, project.data_login) if project.data_login else ""
+    if not stored:
+        return None
+    user, password = json.loads(stored)
+    return str(user), str(password)
 
 
 def accept_offer(session: Session, key: str, offered: tuple[str, str] | None = None) -> str:

@@ -45,6 +45,8 @@ class Project(Base):
     title: Mapped[str] = mapped_column(Text, default="")
     hostname: Mapped[str] = mapped_column(Text, default="")
     access_token: Mapped[str] = mapped_column(Text, default="")
+    data_login: Mapped[str] = mapped_column(Text, default="")
+    """User and password for the servers of its sounds, encrypted; see `earmark.store.access`."""
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[float] = mapped_column(default=0.0)
     failures: Mapped[int] = mapped_column(default=0)
