@@ -258,6 +258,7 @@ def screen(loop: Loop, url: str, tab: int, login: Login, version: str, source: D
     """Where the demo is and what to try, at most ``WIDTH`` columns wide."""
     places = Table.grid(padding=(0, 2))
     places.add_row("[bold]Label Studio[/]", f"{url}/projects/{loop.project_id}/data?tab={tab}")
+    places.add_row("[bold]Page[/]", f"{loop.api_url}/projects/{loop.project_key}")
     places.add_row("[bold]Login[/]", f"{USERNAME}   password [bold]{login.password}[/]")
     places.add_row("[bold]Backend[/]", f"{loop.api_url}   answering: [bold]{version}[/]")
     if source.fallback:
@@ -275,7 +276,7 @@ def screen(loop: Loop, url: str, tab: int, login: Login, version: str, source: D
         "3.",
         "Go on. A few seconds after a correction a new version is trained, and the clips after the next "
         "one show its suggestions, each region with its score in the list beside the waveform. The "
-        "backend's page shows how good each version is.",
+        "page named above shows the model learn: what it is good at, and what would help most.",
     )
     steps.add_row(
         "4.",

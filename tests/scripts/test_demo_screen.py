@@ -24,7 +24,9 @@ def source(fallback: str = "") -> DemoSource:
 def shown(width: int, source: DemoSource, monkeypatch: pytest.MonkeyPatch) -> str:
     console = Console(file=io.StringIO(), width=width)
     monkeypatch.setattr(demo, "console", console)
-    loop: Any = SimpleNamespace(project_id=12345, api_url="http://127.0.0.1:59391")
+    loop: Any = SimpleNamespace(
+        project_id=12345, project_key="12345.1795198673", api_url="http://127.0.0.1:59391"
+    )
     login = demo.Login("a-password12", "token")
     console.print(demo.screen(loop, "http://127.0.0.1:58391", 12345, login, "yamnet+logmel-v12345", source))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -37,7 +39,7 @@ def test_the_screen_fits_80_columns(width: int, monkeypatch: pytest.MonkeyPatch)
     assert max(map(len, text.splitlines())) == 80
     for whole in (
         "http://127.0.0.1:58391/projects/12345/data?tab=12345",
-        "http://127.0.0.1:59391",
+        "http://127.0.0.1:59391/projects/12345.1795198673",
         "a-password12",
         ".venv/bin/earmark progress 'Earmark demo, animals'",
         "press q",

@@ -9,7 +9,7 @@ from earmark.labelstudio.result_reader import read_result
 from earmark.learning.shown_results import stored_result
 from earmark.store.page_queries import count_unchanged, latest_corrections, seconds_open
 from earmark.web.results import Marks
-from earmark.web.rows import ListContext, Row, Stretch
+from earmark.web.rows import ListContext, Row, Stretch, sound_length
 
 LEAST_TIMES = 5
 """Tasks of each kind that a comparison of times needs."""
@@ -50,7 +50,7 @@ def correction_rows(context: ListContext, limit: int) -> list[Row]:
                 title=f"{kept} of {suggested} suggestions kept" if suggested else "Nothing was suggested",
                 detail=f"shown by {score.version}" if score.version else "",
                 when=annotation.updated_at,
-                stretch=Stretch.around(before or Marks(), after),
+                stretch=Stretch.around(before or Marks(), after, length=sound_length(annotation.result)),
                 before=before,
                 after=after,
                 **context.task_fields(score.task_id, correction.data),
@@ -60,8 +60,8 @@ def correction_rows(context: ListContext, limit: int) -> list[Row]:
 
 
 def time_saved(context: ListContext) -> TimeSaved | None:
-    """Return the time that right suggestions save; None where too few times are known."""
+    """Return the time that right suggestions save; None where it is not known, or there is none."""
     accepted, corrected = (seconds_open(context.session, context.key, changed) for changed in (False, True))
-    if min(len(accepted), len(corrected)) < LEAST_TIMES:
+    if min(len(accepted), len(corrected)) < LEAST_TIMES or median(corrected) <= median(accepted):
         return None
     return TimeSaved(median(accepted), median(corrected), count_unchanged(context.session, context.key))

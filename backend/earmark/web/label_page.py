@@ -11,7 +11,7 @@ from earmark.store.outcomes import latest_outcomes
 from earmark.store.page_queries import annotations_with_label
 from earmark.web.classes import class_rows
 from earmark.web.project_page import RECENT_OUTCOMES, Pages, colours_of, title_of
-from earmark.web.rows import ListContext, Row, Stretch
+from earmark.web.rows import ListContext, Row, Stretch, sound_length
 
 ROWS = 40
 
@@ -45,7 +45,7 @@ def label_page(pages: Pages, key: str, control: str, label: str) -> dict[str, An
                     id=f"annotation-{annotation.annotation_id}",
                     title=marks.text,
                     when=annotation.updated_at,
-                    stretch=Stretch.around(marks),
+                    stretch=Stretch.around(marks, length=sound_length(annotation.result)),
                     after=marks,
                     **context.task_fields(annotation.task_id, stored),
                 )

@@ -26,7 +26,6 @@ WIDTHS = (256, 512)
 """Widths of pictures, in pixels: small ones of lists, and tiles."""
 TILE_SECONDS = 5.12
 """Length of the shortest tile; each level doubles it."""
-LONGEST_SECONDS = 86_400.0
 CURVES_AT_MOST = 6
 """Labels whose curves are drawn, the likeliest ones."""
 CURVE_POINTS = 800

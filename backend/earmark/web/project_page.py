@@ -125,7 +125,8 @@ def headline_figures(
         edges.update(outcome.edges)
     edge = median_edge(edges)
     quality = active.measured.quality if active else None
-    return [
+    effort = active.measured.effort if active else None
+    figures = [
         (
             f"{state.annotations:,}",
             "annotations",
@@ -148,6 +149,10 @@ def headline_figures(
             "everything and nothing else.",
         ),
     ]
+    if effort is not None:
+        meaning = "Effort of correcting its suggestions, on recordings left out; annotating by hand is 100 %."
+        figures.append((percent(effort), "work left", meaning))
+    return figures
 
 
 def colours_of(state: ProjectState) -> Colours:

@@ -9,8 +9,8 @@ from typing import Any
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.pages.environment import clock
 
-COLOURS = 8
-"""Classes ``c0`` to ``c7`` of the style sheet, in turn for a project's labels."""
+COLOURS = 12
+"""Classes ``c0`` to ``c11`` of the style sheet, in turn for a project's labels."""
 NAMED = 4
 """Regions that a line of text lists."""
 

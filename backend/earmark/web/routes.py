@@ -17,9 +17,10 @@ from earmark.services import Services
 from earmark.web.actions import actions_router
 from earmark.web.changes import ChangeStreams
 from earmark.web.label_page import label_page
-from earmark.web.media import LONGEST_SECONDS, WIDTHS, Media
+from earmark.web.media import WIDTHS, Media
 from earmark.web.project_page import Pages
 from earmark.web.responses import FILE_HEADERS, page
+from earmark.web.rows import LONGEST_SOUND_SECONDS as LONGEST_SECONDS
 from earmark.web.task_page import task_page
 
 PAGE_THREADS, MEDIA_THREADS = 4, 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ SHOWN_SECONDS = 10.0
 """Length of the stretch that a small spectrogram shows, where regions do not ask for more."""
 MARGIN_SECONDS = 1.0
 LONGEST_SHOWN_SECONDS = 60.0
+LONGEST_SOUND_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,28 @@ class Stretch:
     end: float
 
     @classmethod
-    def around(cls, *results: Marks) -> Stretch:
-        """Return the stretch with all regions of some results, as far as it can be shown."""
+    def around(cls, *results: Marks, length: float = 0.0) -> Stretch:
+        """Return the stretch with all regions of some results, as far as it can be shown.
+
+        ``length``: of the sound, in seconds; 0 where it is not known.
+        """
+        longest = length or LONGEST_SOUND_SECONDS
         times = [time for marks in results for mark in marks.regions for time in (mark.start, mark.end)]
         if not times or max(times) <= SHOWN_SECONDS:
-            return cls(0.0, SHOWN_SECONDS)
+            return cls(0.0, min(SHOWN_SECONDS, longest))
         start = max(0.0, float(int(min(times) - MARGIN_SECONDS)))
         end = float(int(max(times) + MARGIN_SECONDS) + 1)
-        return cls(start, min(max(end, start + SHOWN_SECONDS), start + LONGEST_SHOWN_SECONDS))
+        end = min(max(end, start + SHOWN_SECONDS), start + LONGEST_SHOWN_SECONDS, longest)
+        return cls(start, max(end, start + MARGIN_SECONDS))
+
+
+def sound_length(result: Iterable[Any]) -> float:
+    """Return the length in seconds that an annotation's regions say of their sound; 0 where none does."""
+    for item in result:
+        length = item.get("original_length") if isinstance(item, dict) else None
+        if isinstance(length, int | float) and 0 < length <= LONGEST_SOUND_SECONDS:
+            return round(float(length), 2)
+    return 0.0
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,13 @@ class Measured:
     """Figures of a version on recordings left out; the empty ones were not measured.
 
     ``quality``: mean of the controls' F1, or of the share of clips that was right where one label is
-    chosen. ``classes``: F1 by control and label.
+    chosen. ``classes``: F1 by control and label. ``effort``: of correcting its suggestions over that of
+    annotating by hand, below 1 where they save work.
     """
 
     quality: float | None
     classes: Mapping[tuple[str, str], float]
+    effort: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ class VersionPoints:
         missing = [number for number in ids if number not in known]
         for start in range(0, len(missing), _AT_ONCE):
             batch = missing[start : start + _AT_ONCE]
-            query = select(Version.id, Version.metrics).where(Version.id.in_(batch))
-            known.update((number, measured(metrics)) for number, metrics in session.execute(query))
+            query = select(Version.id, Version.metrics, Version.correction).where(Version.id.in_(batch))
+            known.update((row.id, measured(row.metrics, row.correction)) for row in session.execute(query))
         with self._lock:
             self._measured.update((number, known[number]) for number in missing)
             while len(self._measured) > CACHED_VERSIONS:
@@ -129,8 +131,8 @@ class VersionPoints:
         return known
 
 
-def measured(metrics: Mapping[str, Any]) -> Measured:
-    """Return the figures that the page shows of a version's metrics, which may lack any of them."""
+def measured(metrics: Mapping[str, Any], correction: Mapping[str, Any] | None = None) -> Measured:
+    """Return the figures that the page shows of a version's metrics and corrections, which may lack any."""
     qualities: list[float] = []
     classes: dict[tuple[str, str], float] = {}
     for control, figures in metrics.items():
@@ -144,7 +146,16 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         for label, values in (figures.get("per_class") or {}).items():
             if (value := _share(values.get("f1"))) is not None:
                 classes[control, label] = value
-    return Measured(sum(qualities) / len(qualities) if qualities else None, classes)
+    efforts = [
+        value
+        for figures in (correction or {}).values()
+        if isinstance(figures, dict) and (value := _share(figures.get("effort_ratio"))) is not None
+    ]
+    return Measured(_mean(qualities), classes, _mean(efforts))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _share(value: object) -> float | None:
