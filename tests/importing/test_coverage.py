@@ -172,3 +172,21 @@ def test_spans_survive_json_lines() -> None:
     spans = (AnnotatedSpan(0.0, 30.0, "anna@example.com", {"tags": ("Rain",)}), AnnotatedSpan(60.0, 90.5))
     record = ClipRecord("night.wav", annotated=spans)
     assert record_of_line(line_of(record)) == record
+
+
+@pytest.mark.parametrize(
+    "name", ["jsonl", "jams", "csv", "raven", "audacity", "textgrid", "elan", "dcase", "rttm"]
+)
+def test_a_sound_in_which_nothing_was_found_comes_back_as_annotated(tmp_path: Path, name: FormatName) -> None:
+    quiet = ClipRecord("quiet night.wav", duration=4.0, regions={"label": ()})
+    owl = ClipRecord("owl.wav", duration=4.0, regions={"label": (RegionRecord(1.0, 2.0, "Owl"),)})
+    path = tmp_path / ("out" if FORMATS[name].is_folder else f"out.{'tsv' if name == 'dcase' else name}")
+    with FORMATS[name].load().writing(path) as add:
+        add([quiet])
+        add([owl])
+    for record in (quiet, owl):
+        (tmp_path / record.file_name).touch()
+    listed = list_sounds(Source(str(path), audio_dir=tmp_path, format=name))
+    empty = {item.fname: [list(r.regions.values()) for r in item.marks] for item in listed}
+    assert empty["quiet night.wav"] == [[()]]
+    assert len(empty) == 2

@@ -1,7 +1,8 @@
 """RTTM: ``SPEAKER file 1 onset duration <NA> <NA> label score <NA>``, a line for each region.
 
-Cells are separated by spaces, so white space in names and labels is written as an underscore. Annotators,
-tags and controls are lost. Source: NIST, "Rich Transcription 2009 evaluation plan", appendix A.
+Cells are separated by spaces, so white space in names and labels is written as an underscore. A sound that
+was annotated without a region has no line, and is in ``annotated.csv`` alone. Annotators, tags and controls
+are lost. Source: NIST, "Rich Transcription 2009 evaluation plan", appendix A.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def writing(path: Path) -> Iterator[Add]:
             with_regions = [record for record in records if record.regions]
             if not with_regions:
                 return 0
-            name = _cell(str(PurePosixPath(with_regions[0].file_name).with_suffix("")), "The file name")
+            name = name_of(with_regions[0].file_name)
             regions = [r for record in with_regions for group in record.regions.values() for r in group]
             lines = [_line(name, region) for region in sorted(regions, key=lambda region: region.start)]
             names.add(name)
@@ -41,6 +42,11 @@ def writing(path: Path) -> Iterator[Add]:
             return len(lines)
 
         yield add
+
+
+def name_of(file_name: str) -> str:
+    """Return a sound's name in RTTM: without extension, with underscores for spaces."""
+    return _cell(str(PurePosixPath(file_name).with_suffix("")), "The file name")
 
 
 def check_label(label: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from earmark.audio.addresses import safe_suffix
 from earmark.errors import ConfigurationError
-from earmark.export import annotated
+from earmark.export import annotated, rttm
 from earmark.export.formats import FORMATS, FormatName
 from earmark.export.label_studio import TaskReader, file_name_of
 from earmark.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
@@ -63,6 +63,22 @@ def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[st
     if not spans:
         return rows
     return [(name, replace(listed, marks=annotated.with_spans(listed.marks, spans))) for name, listed in rows]
+
+
+def annotated_without_a_line(path: Path, rows: Sequence[tuple[str, Listed]]) -> list[tuple[str, Listed]]:
+    """Return the sounds of an RTTM export that were annotated and hold nothing: ``annotated.csv`` has them.
+
+    Raises
+    ------
+    FormatError
+        ``annotated.csv`` is damaged.
+    """
+    names = {name for name, _ in rows}
+    return [
+        (sound, Listed(None, sound, (ClipRecord(sound, regions={"": ()}, annotated=tuple(spans)),)))
+        for sound, spans in annotated.read(annotated.path_beside(path, is_folder=False)).items()
+        if rttm.name_of(sound) not in names
+    ]
 
 
 def _with_spans(record: ClipRecord) -> ClipRecord:

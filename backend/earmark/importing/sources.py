@@ -14,7 +14,12 @@ from earmark.export.formats import FORMATS, FormatName
 from earmark.export.jsonl import VERSION_KEY
 from earmark.export.records import EXPANSION_FIELD, expansion_of, scaled
 from earmark.export.writers import INDEX
-from earmark.importing.export_sources import annotated_parts, list_label_studio_export, list_own_export
+from earmark.importing.export_sources import (
+    annotated_parts,
+    annotated_without_a_line,
+    list_label_studio_export,
+    list_own_export,
+)
 from earmark.importing.field.pairing import with_labels
 from earmark.importing.field.recognition import LABEL_SUFFIXES, FieldFormatName, LabelFile, recognise
 from earmark.importing.field.recorder_names import with_recorder_fields
@@ -136,6 +141,8 @@ def list_sounds(
         label_file = recognise(path, source.columns, source.field_format)
         if label_file is not None:
             rows = annotated_parts(path, label_file.listed(source.columns, say))
+            if label_file.format == "rttm":
+                rows += annotated_without_a_line(path, rows)
             listed = _resolve_rows(source, rows, say, label_file)
             announce(f"{path.name} is read as one of the {label_file.title}; --format names another format")
         elif kind == "urls":
