@@ -268,7 +268,16 @@ if (live) {
     });
   };
   follow();
+  // A browser opens six connections to a server at most: tabs in the background must not hold them
+  document.addEventListener("visibilitychange", () => {
+    source.close();
+    if (document.hidden) return;
+    heardAt = Date.now();
+    brokenAt = Infinity;
+    follow();
+  });
   setInterval(() => {
+    if (document.hidden) return;
     say(Date.now() - heardAt > SILENT_MS || Date.now() - brokenAt > BROKEN_MS);
     // A browser gives up after some failures, such as a proxy's error page
     if (source.readyState === EventSource.CLOSED) follow();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from earmark.store.database import Database
 from earmark.store.models import PredictionScore, VersionOutcome
 from earmark.store.outcomes import latest_outcomes, list_outcomes, median_edge
 from earmark.store.scores import add_scores
+from tests.postgres import SUPERUSER, make_database
 from tests.store.test_migrations import migrate
 
 KEY = "1.1795198673"
@@ -63,34 +65,41 @@ def test_sums_grow_with_each_score(services: Services) -> None:
     assert figures["logmel-v1"].edge_error_seconds == outcome.edge_error_seconds == pytest.approx(0.02)
 
 
-def test_scores_of_earlier_releases_are_added_up(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'earmark.db'}")
-    migrate(database, "0014")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without any table."""
+    url = f"sqlite:///{tmp_path / 'earmark.db'}"
+    if request.param == "postgresql":
+        port = request.getfixturevalue("postgres_cluster")
+        url = f"postgresql+psycopg://{SUPERUSER}@127.0.0.1:{port}/{make_database(port)}"
+    database = Database(url)
+    yield database
+    database.close()
+
+
+def test_scores_of_earlier_releases_are_added_up(empty: Database) -> None:
+    migrate(empty, "0014")
     stored = [(1, 1, "v1", distance(2.0, 1.0, 0.02)), (2, 2, "v1", distance(1.0, 0.0, accepted=1))]
-    with database.engine.begin() as connection:
+    sums = "CAST(:sums AS JSON)" if empty.url.get_backend_name() == "postgresql" else ":sums"
+    with empty.engine.begin() as connection:
         for annotation, task, version, figures in [*stored, (3, 2, "v2", distance(9.0, 9.0))]:
+            row = {"key": KEY, "id": annotation, "task": task, "version": version}
             connection.execute(
                 text(
                     "INSERT INTO prediction_scores (project_key, annotation_id, task_id, version, source,"
                     " shown_at, scored_at, distances)"
-                    " VALUES (:key, :id, :task, :version, 'task', :id, 1, :sums)"
+                    f" VALUES (:key, :id, :task, :version, 'task', :at, 1, {sums})"
                 ),
-                {
-                    "key": KEY,
-                    "id": annotation,
-                    "task": task,
-                    "version": version,
-                    "sums": dumps({"label": figures}),
-                },
+                {**row, "at": float(annotation), "sums": dumps({"label": figures})},
             )
-    database.upgrade()
-    (outcome,) = outcomes(database).values()
+    empty.upgrade()
+    (outcome,) = outcomes(empty).values()
     assert (outcome.version, outcome.annotations, outcome.accepted) == ("v1", 2, 1)
     assert outcome.labels["label"]["Owl"] == {"found": 3.0, "missed": 0.0, "extra": 1.0}
-    with database.read() as session:
+    assert outcome.edge_error_seconds == pytest.approx(0.02)
+    with empty.read() as session:
         scores = session.query(PredictionScore).order_by(PredictionScore.annotation_id)
         assert [row.changed for row in scores] == [True, False, True]
-    database.close()
 
 
 def test_median_of_no_edges() -> None:

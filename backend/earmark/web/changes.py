@@ -79,10 +79,16 @@ class ChangeStreams:
         """End all streams, so that the server can stop."""
         self._closed = True
 
-    async def events(self, key: str | None) -> AsyncIterator[str]:
-        """Yield a stream of ``state`` events for one page."""
+    async def events(self, key: str | None, once: bool = False) -> AsyncIterator[str]:
+        """Yield a stream of ``state`` events for one page.
+
+        ``once``: one event, after which the browser asks again: where a stream would occupy a worker.
+        """
         yield "retry: 1000\n\n"
         sent, sent_at, started = "", 0.0, time.monotonic()
+        if once:
+            yield f"event: state\ndata: {await self._token(key)}\n\n"
+            return
         while not self._closed and time.monotonic() - started < STREAM_SECONDS:
             token = await self._token(key)
             if token and (token != sent or time.monotonic() - sent_at >= ALIVE_SECONDS):

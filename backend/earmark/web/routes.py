@@ -57,12 +57,12 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         return page(request, "project.html", done=done, **values)
 
     @router.get("/projects/{key}/events")
-    async def events(key: str) -> Response:
-        return stream(key)
+    async def events(request: Request, key: str) -> Response:
+        return stream(request, key)
 
     @router.get("/events")
-    async def all_events() -> Response:
-        return stream(None)
+    async def all_events(request: Request) -> Response:
+        return stream(request, None)
 
     @router.get("/projects/{key}/label")
     async def label(request: Request, key: str, control: str, label: str) -> Response:
@@ -137,9 +137,10 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
             headers={"Cache-Control": YEAR, "X-Content-Type-Options": "nosniff"},
         )
 
-    def stream(key: str | None) -> StreamingResponse:
+    def stream(request: Request, key: str | None) -> StreamingResponse:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(streams.events(key), media_type="text/event-stream", headers=headers)
+        events = streams.events(key, once="wsgi_environ" in request.scope)  # see _wsgi.py
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     async def fetch(work: Callable[[], _Result]) -> _Result:
         """Run what needs a sound; a failure is a 404 with its sentence."""

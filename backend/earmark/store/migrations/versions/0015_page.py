@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from earmark.storage.finite_json import dumps, loads
+from earmark.storage.finite_json import loads
 
 revision = "0015"
 down_revision = "0014"
@@ -94,21 +94,23 @@ def _sum_up(connection: sa.Connection) -> None:
     )
     for start in range(0, len(changed), ROWS_AT_ONCE):
         connection.execute(mark, [{**row, "yes": True} for row in changed[start : start + ROWS_AT_ONCE]])
-    insert = sa.text(
-        "INSERT INTO version_outcomes (project_key, version, annotations, suggested, accepted,"
-        " edge_error_seconds, last_shown_at, edges, labels, confused) VALUES (:key, :version, :annotations,"
-        " :suggested, :accepted, :edge_error, :last_shown_at, :edges, :labels, '[]')"
+    # Typed, as PostgreSQL takes no text for JSON
+    names = ("project_key", "version", "annotations", "suggested", "accepted", "edge_error_seconds")
+    outcomes = sa.table(
+        "version_outcomes",
+        *(sa.column(name) for name in (*names, "last_shown_at")),
+        *(sa.column(name, sa.JSON()) for name in ("edges", "labels", "confused")),
     )
     for (key, version), total in sums.items():
+        edge_error = _median(total["edges"])
         row = {
-            **{name: total[name] for name in ("annotations", "suggested", "accepted", "last_shown_at")},
-            "key": key,
+            **total,
+            "project_key": key,
             "version": version,
-            "edge_error": _median(total["edges"]),
-            "edges": dumps(total["edges"]),
-            "labels": dumps(total["labels"]),
+            "edge_error_seconds": edge_error,
+            "confused": [],
         }
-        connection.execute(insert, row)
+        connection.execute(sa.insert(outcomes).values(row))
 
 
 def _empty() -> dict[str, Any]:
