@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.errors import ConfigurationError, EarmarkError, FormatError
+from earmark.export import datasets_folder
+from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.field.recognition import LABEL_SUFFIXES
 from earmark.importing.models import Listed
 from earmark.importing.sources import Source, list_sounds
@@ -151,6 +153,29 @@ CASES = [
             "XC123456 - Tawny Owl - Strix aluco.mp3": [("Tawny Owl",)],
         },
         fields={"XC694038-wren.mp3": {"lat": 51.5, "alt": 160, "q": "A"}},
+    ),
+    Case(
+        "esc50",
+        ("audio/1-100032-A-0.wav", "audio/2-100038-A-14.wav"),
+        {"audio/1-100032-A-0.wav": [("dog",)], "audio/2-100038-A-14.wav": [("chirping_birds",)]},
+        fields={"audio/2-100038-A-14.wav": {"fold": 2}},
+    ),
+    Case(
+        "urbansound8k",
+        ("audio/fold5/100032-3-0-0.wav", "audio/fold3/100263-2-0-117.wav"),
+        {
+            "audio/fold5/100032-3-0-0.wav": [("dog_bark",)],
+            "audio/fold3/100263-2-0-117.wav": [("children_playing",)],
+        },
+        fields={"audio/fold3/100263-2-0-117.wav": {"fold": 3}},
+    ),
+    Case(
+        "fsd50k",
+        ("FSD50K.dev_audio/64760.wav", "FSD50K.dev_audio/16399.wav"),
+        {
+            "FSD50K.dev_audio/64760.wav": [("Electric_guitar",), ("Guitar",)],
+            "FSD50K.dev_audio/16399.wav": [("Bark",)],
+        },
     ),
     Case(
         "plain/calls.csv",
@@ -414,3 +439,21 @@ def test_no_content_of_a_label_file_is_a_crash(
             assert 0 <= region.start <= region.end
     with contextlib.suppress(EarmarkError):
         list_sounds(Source(str(table)))
+
+
+def test_a_folder_for_datasets_comes_back(tmp_path: Path) -> None:
+    sound = tmp_path / "a.wav"
+    sound.touch()
+    regions = {"label": (RegionRecord(0.5, 1.0, "Owl, far", 0.5), RegionRecord(1.0, 2.0, "Wren"))}
+    data = {"audio": "/data/a.wav", "depth": 7, "note": "x"}
+    owl = ClipRecord("a.wav", "/data/a.wav", 1, data, 4.0, {"tags": ("rain",)}, {}, regions)
+    quiet = ClipRecord("b.wav", "/data/b.wav", 2, {"depth": 13.5}, regions={"label": ()})
+    with datasets_folder.writing(tmp_path / "out", lambda address: sound) as add:
+        add([owl])
+        add([quiet])
+    for source in (tmp_path / "out", tmp_path / "out" / "metadata.csv"):
+        a, b = list_sounds(Source(str(source)))
+        assert labels_of(a) == [(0.5, 1.0, "Owl, far", 0.5), (1.0, 2.0, "Wren"), ("rain",)]
+        assert (a.fields, b.fields) == ({"depth": 7.0, "note": "x"}, {"depth": 13.5})
+        assert [dict(record.regions) for record in b.marks] == [{"": ()}]
+        assert all(item.path and item.path.is_file() for item in (a, b))

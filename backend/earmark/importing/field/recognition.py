@@ -10,7 +10,7 @@ from typing import Literal
 
 from earmark.errors import ConfigurationError
 from earmark.export.records import Source
-from earmark.importing.field import label_studio_tables, text_formats, tier_formats
+from earmark.importing.field import datasets_tables, label_studio_tables, text_formats, tier_formats
 from earmark.importing.field.label_rows import LabelRow, grouped, number_or_none
 from earmark.importing.field.table_presets import BIRDNET, TablePreset, presets_of
 from earmark.importing.models import Listed
@@ -87,6 +87,8 @@ class LabelFile:
         return grouped(rows, source, version)
 
     def _table(self, columns: Columns, say: Say) -> list[tuple[str, Listed]]:
+        if datasets_tables.has_columns(_header(self.path)):
+            return datasets_tables.list_table(self.path)
         if label_studio_tables.matches(self.path):
             return label_studio_tables.list_table(self.path, columns, say)
         result: list[tuple[str, Listed]] = []
@@ -171,6 +173,8 @@ def _table_of(path: Path, columns: Columns, given: bool) -> LabelFile | None:
         names = _header(path)
     except ConfigurationError:
         return None
+    if datasets_tables.has_columns(names):
+        return LabelFile(path, "table", "tables of a folder for datasets", names_sounds=True)
     if label_studio_tables.has_columns(names):
         return LabelFile(path, "table", "tables of Label Studio", names_sounds=True)
     presets = presets_of(names)

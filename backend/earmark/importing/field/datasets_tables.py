@@ -1,0 +1,60 @@
+"""``metadata.csv`` of an export for Hugging Face's ``datasets``: labels and events as JSON in cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from earmark.errors import FormatError
+from earmark.export.datasets_folder import COLUMNS
+from earmark.importing.field.label_rows import LabelRow, grouped
+from earmark.importing.models import OWN_FIELDS, Listed
+from earmark.importing.table_files import csv_rows
+from earmark.importing.table_rows import numeric_fields
+
+
+def has_columns(names: Iterable[str]) -> bool:
+    """Whether these are columns of such a table."""
+    return set(names) >= set(COLUMNS)
+
+
+def list_table(path: Path) -> list[tuple[str, Listed]]:
+    """List the sounds of an export: events are regions, the labels without an event tags.
+
+    Raises
+    ------
+    FormatError
+        A cell does not hold what the export writes.
+    """
+    with csv_rows(path) as reader:
+        rows = [{name: value or "" for name, value in row.items() if isinstance(name, str)} for row in reader]
+    numeric = numeric_fields({name: value for name, value in row.items() if value} for row in rows)
+    listed = []
+    for line, row in enumerate(rows, 2):
+        name = row["file_name"]
+        try:
+            labels = list(_label_rows(name, json.loads(row["labels"]), json.loads(row["events"])))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise FormatError(
+                f"{path}, line {line}: the labels or events are damaged ({error!r})."
+            ) from error
+        fields = {
+            key: numeric[key](value) if key in numeric else value
+            for key, value in row.items()
+            if value and key not in {*COLUMNS, *OWN_FIELDS}
+        }
+        ((_, item),) = grouped(labels or [LabelRow(None, file=name)])
+        listed.append((name, Listed(None, name, item.marks, fields)))
+    return listed
+
+
+def _label_rows(name: str, labels: list[str], events: list[dict[str, Any]]) -> Iterable[LabelRow]:
+    timed = {event["label"] for event in events}
+    for event in events:
+        yield LabelRow(
+            str(event["label"]), float(event["start"]), float(event["end"]), name, event.get("score"),
+            event.get("annotator"),
+        )  # fmt: skip
+    yield from (LabelRow(str(label), file=name) for label in labels if label not in timed)
