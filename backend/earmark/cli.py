@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from earmark import __version__
 from earmark.commands import import_
+from earmark.commands.agreement import agreement
 from earmark.commands.assist import assist
 from earmark.commands.backup import backup
 from earmark.commands.common import DataDir
@@ -241,6 +242,7 @@ def doctor(
 
 app.command()(versions)
 app.command()(progress)
+app.command()(agreement)
 app.command()(assist)
 app.command()(promote)
 app.command()(rollback)

@@ -151,6 +151,35 @@ def _versions_table(rows: Sequence[VersionDetail]) -> Table:
     return table
 
 
+def print_agreement(answer: Mapping[str, Any]) -> None:
+    """Print agreement of annotators: of each label, of each pair, and where they differ."""
+    console = _console()
+    table = _table("control", "label", "alpha")
+    for control, alphas in answer["labels"].items():
+        for label, alpha in sorted(alphas.items(), key=lambda pair: pair[1]):
+            table.add_row(escape(control), escape(label), f"{alpha:.2f}")
+    if answer["labels"]:
+        console.print(table)
+        say("alpha: Krippendorff's; 1 is perfect agreement, 0 that of chance.")
+    table = _table("control", "annotators", "tasks", "agree", "settled", "least agreed labels")
+    for pair in answer["pairs"]:
+        least = sorted(pair["labels"].items(), key=lambda item: item[1])[:4]
+        table.add_row(
+            escape(pair["control"]),
+            escape(" and ".join(pair["annotators"])),
+            str(pair["shared"]),
+            f"{pair['agree']:.0%}",
+            str(pair.get("settled", 0)),
+            escape(", ".join(f"{label} {share:.0%}" for label, share in least)),
+        )
+    console.print(table)
+    for pair in answer["pairs"]:
+        if pair["links"]:
+            say(f"{pair['control']}, {' and '.join(pair['annotators'])} differ on:")
+            for link in pair["links"]:
+                say(f"  {link}")
+
+
 def _print_corrections(console: Console, rows: Sequence[VersionDetail]) -> None:
     """Print what correcting the suggestions of each version costs, where that was measured."""
     table = _table("control", "version", *CORRECTION_FIGURES.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,8 @@ class AnnotatedClip:
     ``tags`` likewise for controls of the whole clip. For controls of each region, ``regions`` holds the
     regions with what was chosen for them. ``weight`` is that of the whole annotation; a region's own
     weight and ``tag_weights`` (of each tags control, 1 by default) multiply it. ``open_tags``: labels of
-    which nothing was said. ``levels``: the sound's band levels, where they were measured.
+    which nothing was said. ``label_weights``: of each control, how far labels are trusted that other
+    annotators of the sound contradict. ``levels``: the sound's band levels, where they were measured.
     """
 
     frames: NDArray[np.floating[Any]]
@@ -52,6 +53,7 @@ class AnnotatedClip:
     tag_weights: dict[str, float] = field(default_factory=dict)
     levels: NDArray[np.uint8] | None = None
     open_tags: dict[str, frozenset[str]] = field(default_factory=dict)
+    label_weights: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,9 @@ def build_examples(
         else:
             trust = clip.tag_weights.get(name, 1.0)
             parts.append(_tag_row(control, clip, weight * trust))
+    for clip, (_, _, row_weights, _) in zip(submitted, parts, strict=True):
+        if contested := clip.label_weights.get(name):
+            row_weights *= [contested.get(label, 1.0) for label in control.labels]
     targets, weights, is_unit = (np.concatenate([part[k] for part in parts]) for k in (1, 2, 3))
     embeddings = pool_stretches(pool, [clip.frames for clip in submitted], [part[0] for part in parts])
     groups = np.repeat([clip.group for clip in submitted], [len(part[0]) for part in parts])

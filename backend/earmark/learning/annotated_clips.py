@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 Value = TypeVar("Value")
 _OfTasks = dict[int, dict[str, Value]]
 """By task and data key."""
+LabelWeights = Mapping[int, Mapping[str, Mapping[str, float]]]
+"""Weights of labels, by annotation, control and label; 1 where none is given."""
 
 AWAITED = frozenset({"too_slow", "unreachable", "label_studio"})
 """Error reasons after which a sound is fetched again later."""
@@ -90,7 +92,11 @@ def keys_per_channel(controls: Sequence[Control], read: Iterable[ReadResult]) ->
     return frozenset(control.data_key for control in drawing if control.per_channel or control.name in used)
 
 
-def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Control]) -> list[AnnotatedClip]:
+def annotated_clips(
+    annotated: Sequence[AnnotatedSound],
+    controls: Sequence[Control],
+    label_weights: LabelWeights | None = None,
+) -> list[AnnotatedClip]:
     """One clip for each annotation and sound, weighted by how far the annotation is trusted.
 
     Where annotations tell channels apart, there is one for each channel, with the regions on it, and one
@@ -111,6 +117,9 @@ def annotated_clips(annotated: Sequence[AnnotatedSound], controls: Sequence[Cont
                 tags=_by_head(heads, read.tags),
                 tag_weights=_by_head(heads, read.tag_weights),
                 open_tags=_by_head(heads, read.open_tags),
+                label_weights=_by_head(
+                    heads, (label_weights or {}).get(annotated_sound.annotation.annotation_id, {})
+                ),
                 levels=sound.levels,
             )
             channels = annotated_sound.channels.get(data_key, ())

@@ -13,9 +13,11 @@ from typing import Any
 
 from earmark.labels.controls import Control
 from earmark.learning.annotated_clips import AnnotatedSound
-from earmark.learning.annotator_agreement import disagreements
+from earmark.learning.annotator_agreement import annotator_pairs, disagreements, label_agreement
 from earmark.learning.training_set import TrainingSet
 from earmark.store.models import Event
+
+PAIRS_STORED = 100
 
 
 def summarized(
@@ -34,7 +36,8 @@ def summarized(
     -------
     ``labels``: for each control the number of annotations with each of its labels, in a sound that can be
     decoded. ``removed``: the same of labels that the label config does not have any more. ``disagreements``:
-    see `Disagreement`. ``annotators``: number in Label Studio, as text, to name.
+    see `Disagreement`. ``pairs``: the same of all pairs, at most `PAIRS_STORED`. ``agreement``:
+    Krippendorff's alpha by control and label. ``annotators``: number in Label Studio, as text, to name.
     """
     labels: dict[str, Counter[str]] = {control.name: Counter() for control in training_set.controls}
     removed: dict[str, Counter[str]] = {control.name: Counter() for control in training_set.controls}
@@ -51,6 +54,11 @@ def summarized(
         "disagreements": [
             asdict(pair) for pair in disagreements(training_set.controls, training_set.annotated)
         ],
+        "pairs": [
+            asdict(pair)
+            for pair in annotator_pairs(training_set.controls, training_set.annotated)[:PAIRS_STORED]
+        ],
+        "agreement": label_agreement(training_set.controls, training_set.annotated),
         "annotators": {**(before or {}).get("annotators", {}), **_annotator_names(events)},
     }
 

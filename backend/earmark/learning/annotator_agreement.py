@@ -41,19 +41,33 @@ class Disagreement:
     differing: int = 0
     tasks: list[int] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
+    settled: int = 0
+    """On how many further tasks they differ that a ground-truth or reviewed annotation settles."""
 
 
 def disagreements(controls: Sequence[Control], annotated: Sequence[AnnotatedSound]) -> list[Disagreement]:
-    """Pairs of annotators who differ on tasks that both annotated, those who differ most often first.
+    """Pairs of annotators who differ on tasks that both annotated, those who differ most often first."""
+    pairs = annotator_pairs(controls, annotated)
+    return [pair for pair in pairs[:PAIRS_LISTED] if pair.differing]
+
+
+def settling(annotators: Sequence[AnnotatedSound]) -> list[AnnotatedSound]:
+    """Return the annotations of a task that decide its conflicts: ground truth, else reviewed ones."""
+    ground_truth = [each for each in annotators if each.annotation.ground_truth]
+    return ground_truth or [each for each in annotators if each.annotation.reviewed]
+
+
+def annotator_pairs(controls: Sequence[Control], annotated: Sequence[AnnotatedSound]) -> list[Disagreement]:
+    """Pairs of annotators with tasks that both annotated, those who differ most often first.
 
     Tags differ where other ones were chosen, regions where less than `LEAST_COMMON` of the marked seconds
     and labels is common to both.
     """
     pairs: dict[tuple[str, int | None, int | None], Disagreement] = {}
-    for task, annotators in sorted(_by_task(annotated).items()):
+    for task, annotators in sorted(by_task(annotated).items()):
         for control in controls:
             for first, second in combinations(sorted(annotators, key=_annotator_order), 2):
-                labels = _differing_labels(control, first, second)
+                labels = differing_labels(control, first, second)
                 if labels is None:
                     continue
                 annotators_of_pair = first.annotation.completed_by, second.annotation.completed_by
@@ -61,13 +75,14 @@ def disagreements(controls: Sequence[Control], annotated: Sequence[AnnotatedSoun
                     (control.name, *annotators_of_pair), Disagreement(control.name, annotators_of_pair)
                 )
                 pair.shared += 1
-                if labels:
+                if labels and settling(annotators):
+                    pair.settled += 1
+                elif labels:
                     pair.differing += 1
                     pair.labels.update({label: pair.labels.get(label, 0) + 1 for label in labels})
                     if len(pair.tasks) < TASKS_LISTED:
                         pair.tasks.append(task)
-    by_frequency = sorted(pairs.values(), key=lambda pair: -pair.differing)
-    return [pair for pair in by_frequency[:PAIRS_LISTED] if pair.differing]
+    return sorted(pairs.values(), key=lambda pair: -pair.differing)
 
 
 def label_agreement(
@@ -84,7 +99,7 @@ def label_agreement(
     Alpha by control and label; labels on which it is not defined, because all values are the same
     or nothing was annotated twice, are left out.
     """
-    shared = list(_by_task(annotated).values())
+    shared = list(by_task(annotated).values())
     alphas_by_control = {}
     for control in controls:
         counts = [_counts(control, annotators) for annotators in shared]
@@ -94,7 +109,7 @@ def label_agreement(
     return {name: alphas for name, alphas in alphas_by_control.items() if alphas}
 
 
-def _by_task(annotated: Sequence[AnnotatedSound]) -> dict[int, list[AnnotatedSound]]:
+def by_task(annotated: Sequence[AnnotatedSound]) -> dict[int, list[AnnotatedSound]]:
     """The latest annotation of each annotator, of tasks that have several annotators."""
     tasks: dict[int, dict[object, AnnotatedSound]] = defaultdict(dict)
     for annotated_sound in annotated:
@@ -109,7 +124,7 @@ def _annotator_order(annotated_sound: AnnotatedSound) -> tuple[int, int]:
     return (-1 if annotator is None else annotator, annotated_sound.annotation.annotation_id)
 
 
-def _differing_labels(control: Control, first: AnnotatedSound, second: AnnotatedSound) -> list[str] | None:
+def differing_labels(control: Control, first: AnnotatedSound, second: AnnotatedSound) -> list[str] | None:
     """Labels about which two annotators of a task disagree; None where they cannot be compared."""
     counts = _counts(control, [first, second])
     if counts is None:

@@ -20,6 +20,7 @@ from earmark.labels.control import Control, with_options
 from earmark.labels.controls import parse_label_config, read_label_config
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
 from earmark.learning.annotator_agreement import label_agreement
+from earmark.learning.conflicts import label_weights
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.implicit_negatives import with_implicit_negatives
 from earmark.learning.region_scoring import learn_region_scoring
@@ -80,7 +81,8 @@ def load_training_set(services: Services, project: Project) -> TrainingSet:
     alone = not config.left_alone and not config.judges
     annotated, awaited = load_annotated_sounds(services, project, controls, names, annotations)
     annotated = with_implicit_negatives(services, project.key, controls, names, annotated, alone)
-    return TrainingSet(controls, names, annotated, annotated_clips(annotated, controls), awaited)
+    clips = annotated_clips(annotated, controls, label_weights(controls, annotated))
+    return TrainingSet(controls, names, annotated, clips, awaited)
 
 
 def fit_candidate(services: Services, training_set: TrainingSet, active: Version | None) -> Candidate:

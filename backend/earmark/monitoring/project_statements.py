@@ -195,7 +195,7 @@ def _disagreements(state: ProjectState) -> Iterator[Statement]:
     for pair in summary.get("disagreements", []):
         if pair["control"] not in controls:
             continue
-        first, second = (_annotator(number, names) for number in pair["annotators"])
+        first, second = (annotator_name(number, names) for number in pair["annotators"])
         tasks, count = pair["tasks"], pair["differing"]
         labels = sorted(pair["labels"], key=lambda label: -pair["labels"][label])
         listed = ", ".join(str(task) for task in tasks[:NAMED_AT_MOST])
@@ -225,7 +225,8 @@ def weights_awaited(settings: Settings) -> str:
     )
 
 
-def _annotator(number: int | None, names: dict[str, str]) -> str:
+def annotator_name(number: int | None, names: dict[str, str]) -> str:
+    """Return an annotator's name and user id in Label Studio, as far as known."""
     if number is None:
         return "an annotator without a number"
     name = names.get(str(number))
