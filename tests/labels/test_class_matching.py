@@ -200,3 +200,13 @@ def test_labels_are_matched_to_the_names_of_the_encoder() -> None:
     match = match_labels(control("Dog"), yamnet_labels())
     assert match.names("Dog") == ("Dog",)
     assert match.classes["Dog"] == (yamnet_labels().index("Dog"),)
+
+
+def test_ratings_and_paths() -> None:
+    stars, kinds = parse_label_config(
+        '<View><Audio name="a" value="$a"/><Rating name="stars"/><Taxonomy name="kinds">'
+        '<Choice value="Things"><Choice value="Dog"/></Choice></Taxonomy></View>'
+    )
+    assert match_labels(stars).unmatched == ()
+    found = match_labels(kinds)
+    assert (found.names("Things / Dog"), found.unmatched) == (("Dog",), ("Things",))

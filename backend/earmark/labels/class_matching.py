@@ -76,6 +76,8 @@ def match_labels(control: Control, class_names: Names | None = None) -> Match:
     """
     names = audioset_labels() if class_names is None else class_names
     classes: dict[str, tuple[int, ...]] = {}
+    if not control.type.names_sounds:
+        return Match(classes, (), names)
     for label in control.labels:
         candidates = [match_name(label, names), *_match_parts(control.hints.get(label, ()), names)]
         indices = sorted({index for index in candidates if index is not None})

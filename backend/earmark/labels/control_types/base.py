@@ -39,6 +39,8 @@ class ControlType(ABC):
     label_tag: ClassVar[str]
     """Tag of its labels in the label config."""
     draws_regions: ClassVar[bool] = False
+    names_sounds: ClassVar[bool] = True
+    """Whether its labels may be names of sounds, by which an encoder's classes can match."""
 
     def __init__(self, name: str, exclusive: bool = False, per_region: bool = False) -> None:
         self.name, self.exclusive, self.per_region = name, exclusive, per_region

@@ -20,6 +20,7 @@ class Rating(ControlType):
 
     result_type = "rating"
     label_tag = "Rating"
+    names_sounds = False
 
     @classmethod
     def of_tag(cls, tag: Tag) -> ControlType | None:
