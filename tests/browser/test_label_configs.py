@@ -131,19 +131,21 @@ def test_nested_choices_are_shown_and_read(annotator: Annotator, make_shown: Cal
     assert item["value"]["choices"] == [["Animal", "Dog"], ["Weather", "Rain"]]
 
 
-def test_regions_are_on_the_channel_that_they_are_of(
+def test_channels_of_regions_are_kept_and_what_is_drawn_is_on_all_of_them(
     annotator: Annotator, label_studio: RunningLabelStudio, tmp_path: Path
 ) -> None:
-    """Two are shown as we write them; one is drawn on the lower waveform, which is channel 1."""
+    """The editor draws over both waveforms, wherever the drawing begins, and writes channel 0."""
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (32_000, 2))
-    soundfile.write(tmp_path / "stereo.wav", noise, 8000)
+    clips = [DemoClip(f"stereo{number}.wav", 4.0, ()) for number in range(2)]  # after a Submit comes the next
+    for number, clip in enumerate(clips):
+        soundfile.write(tmp_path / clip.name, noise / (1 + number), 8000)
     client = label_studio.client
     project = client.projects.create(title=f"Stereo {uuid.uuid4().hex[:8]}", label_config=STEREO)
-    clip = DemoClip("stereo.wav", 4.0, ())
-    (task,) = import_clips(client, label_studio.url, label_studio.token, project.id, tmp_path, [clip])
+    tasks = import_clips(client, label_studio.url, label_studio.token, project.id, tmp_path, clips)
     controls = parse_label_config(STEREO)
     items = [region_item(controls[0], 0.5, 1.0, "Owl", 0.9, 4.0, "1", channel) for channel in (0, 1)]
-    client.predictions.create(task=task, result=items, score=0.5, model_version=VERSION)
+    for task in tasks:
+        client.predictions.create(task=task, result=items, score=0.5, model_version=VERSION)
     client.projects.update(id=project.id, model_version=VERSION)
     annotator.open_label_stream(project.id)
     annotator.wait_for_regions(2)
@@ -154,7 +156,7 @@ def test_regions_are_on_the_channel_that_they_are_of(
     assert submission.status == httpx.codes.CREATED
     (regions,) = read_result(submission.answer["result"], controls).regions.values()
     assert sorted((*region.labels, region.channel) for region in regions) == [
-        ("Frog", 1),
+        ("Frog", 0),
         ("Owl", 0),
         ("Owl", 1),
     ]

@@ -20,8 +20,8 @@ from earmark.services import Services
 from earmark.store.registry import list_versions, load_head
 from tests.lessons import HERTZ, KEY, RATE, SECONDS, config, receive, webhook
 
-PLAIN = config("Low", "High")
-SPLIT = PLAIN.replace('name="audio" value', 'name="audio" splitChannels="true" value')
+CONFIG = config("Low", "High")
+SPLIT = CONFIG.replace('name="audio" value', 'name="audio" splitChannels="true" value')
 
 
 def stereo(folder: Path, number: int, left: str, right: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def teach(services: Services, tasks: list[dict[str, Any]], label_config: str) ->
     assert training.version
 
 
-@pytest.mark.parametrize("label_config", [PLAIN, SPLIT])
+@pytest.mark.parametrize("label_config", [CONFIG, SPLIT])
 def test_each_channel_is_learned_and_predicted_for_itself(
     services: Services, tasks: list[dict[str, Any]], tmp_path: Path, label_config: str
 ) -> None:
@@ -86,7 +86,7 @@ def test_each_channel_is_learned_and_predicted_for_itself(
 def test_a_version_knows_whether_it_tells_channels_apart(
     services: Services, tasks: list[dict[str, Any]]
 ) -> None:
-    teach(services, tasks, PLAIN)
+    teach(services, tasks, CONFIG)
     with services.database.read() as session:
         (version,) = list_versions(session, KEY)
         assert Head.from_bytes(load_head(session, version.id)).per_channel
@@ -95,9 +95,9 @@ def test_a_version_knows_whether_it_tells_channels_apart(
 def test_where_no_region_is_on_another_channel_the_mix_is_predicted(
     services: Services, tasks: list[dict[str, Any]]
 ) -> None:
-    receive(services, *(webhook(task, PLAIN, result=regions_of(task)[:1]) for task in tasks))
+    receive(services, *(webhook(task, CONFIG, result=regions_of(task)[:1]) for task in tasks))
     assert learn(services, KEY)
-    (item,) = Predictor(services).predict([tasks[0]], KEY, PLAIN).items
+    (item,) = Predictor(services).predict([tasks[0]], KEY, CONFIG).items
     assert {each["value"].get("channel", 0) for each in item["result"]} <= {0}
     assert not list((services.settings.data_dir / "frames").glob("*.channel*"))
 
@@ -129,13 +129,14 @@ def test_channels_that_are_alike_are_one(services: Services, tmp_path: Path, cha
     assert services.extractor().extract_channels(located, address) == ()
 
 
-def test_annotations_tell_channels_apart_if_the_config_or_any_region_does() -> None:
+def test_annotations_tell_channels_apart_if_any_region_is_on_another_than_the_first() -> None:
+    """The editor writes channel 0 for what is drawn over both waveforms of ``splitChannels``."""
     on_one = [{**regions_of({"labels": ("Low", "High")})[1]}]
     on_none = regions_of({"labels": ("Low",)})
     for label_config, result, expected in (
-        (PLAIN, on_none, frozenset()),
-        (PLAIN, on_one, {"audio"}),
-        (SPLIT, on_none, {"audio"}),
+        (CONFIG, on_none, frozenset()),
+        (CONFIG, on_one, {"audio"}),
+        (SPLIT, on_none, frozenset()),
     ):
         controls = parse_label_config(label_config)
         assert keys_per_channel(controls, [read_result(result, controls)]) == expected

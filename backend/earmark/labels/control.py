@@ -52,8 +52,6 @@ class Control:
     threshold: float | None = None
     """Probability from which a label is shown, if the config sets it (``model_score_threshold``)."""
     trainable: bool = True
-    per_channel: bool = False
-    """Whether the editor shows the sound's channels one by one (``splitchannels``), to be drawn on alone."""
     optional: bool = False
     """Whether a task may lack the sound: copies of a ``Repeater`` are as many as its data has."""
 

@@ -79,17 +79,17 @@ def load_annotated_sounds(
 def keys_per_channel(controls: Sequence[Control], read: Iterable[ReadResult]) -> frozenset[str]:
     """Return the data keys of sounds whose channels a project's annotations tell apart.
 
-    They do if the label config shows the channels one by one, or if any region is on another than the
-    first: then the regions on the first one are of that channel alone as well.
+    They do if any region is on another channel than the first: then the regions on the first one are of
+    that channel alone as well. Otherwise channel 0 is all that the editor writes, also where its label
+    config shows the channels one by one (``splitChannels``).
     """
-    drawing = [control for control in controls if control.type.draws_regions]
     used = {
         name
         for result in read
         for name, regions in result.regions.items()
         if any(region.channel for region in regions)
     }
-    return frozenset(control.data_key for control in drawing if control.per_channel or control.name in used)
+    return frozenset(control.data_key for control in controls if control.name in used)
 
 
 def annotated_clips(

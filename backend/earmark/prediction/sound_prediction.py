@@ -25,8 +25,7 @@ class SoundPrediction:
 
 def tells_channels_apart(head: Head, controls: Sequence[Control]) -> bool:
     """Whether regions of a sound are predicted for each channel: where annotations are made so."""
-    drawing = [control for control in controls if control.type.draws_regions]
-    return bool(drawing) and (head.per_channel or any(control.per_channel for control in drawing))
+    return head.per_channel and any(control.type.draws_regions for control in controls)
 
 
 def predict_sound(
