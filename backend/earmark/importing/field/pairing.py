@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -54,7 +54,7 @@ def with_labels(
     titles: Counter[str] = Counter()
     left_out: dict[str, list[str]] = defaultdict(list)
     unknown = []
-    for path in sorted(_label_files(folder, say)):
+    for path in sorted(_label_files(folder)):
         relative = path.relative_to(folder).as_posix()
         label_file = recognise(path, columns, given)
         if label_file is None:
@@ -76,8 +76,12 @@ def with_labels(
             fields[position] |= item.fields
             if item.trust:
                 trust[position] = item
-    for sentence in _sentences(titles, len(marks), len(sounds), left_out, unknown):
-        (announce if sentence.startswith("  ") else say)(sentence.strip())
+    if titles:
+        kinds = ", ".join(f"{count} {title}" for title, count in titles.most_common())
+        labelled = sum(map(bool, marks.values()))
+        announce(f"{kinds} beside {len(sounds)} recordings; {labelled} recordings have labels")
+    for sentence in _left_out_sentences(left_out, unknown):
+        say(sentence)
     return [
         replace(
             item,
@@ -127,10 +131,11 @@ def _unique(tags: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return {control: tuple(dict.fromkeys(names)) for control, names in tags.items()}
 
 
-def _label_files(folder: Path, say: Say) -> list[Path]:
+def _label_files(folder: Path) -> list[Path]:
+    """Return the files that may hold labels; the list of the sounds has named the folders that are closed."""
     return [
         path
-        for path in walk(folder, say)
+        for path in walk(folder, lambda sentence: None)
         if path.suffix.lower() in LABEL_SUFFIXES
         and path.name.lower() not in _SKIPPED_NAMES
         and path.is_file()
@@ -158,20 +163,11 @@ def _in_folder(name: str, label_file: str) -> str:
     return str(parent / name) if bare else name
 
 
-def _sentences(
-    titles: Counter[str], labelled: int, sounds: int, left_out: dict[str, list[str]], unknown: list[str]
-) -> list[str]:
-    lines = []
-    if titles:
-        kinds = ", ".join(f"{count} {title}" for title, count in titles.most_common())
-        lines.append(f"  {kinds} beside {sounds} recordings; {labelled} recordings have labels")
+def _left_out_sentences(left_out: Mapping[str, Sequence[str]], unknown: Sequence[str]) -> Iterator[str]:
     for why, names in left_out.items():
-        lines.append(f"{_some(names)} left out: {why}".rstrip(".") + ".")
+        yield f"{_some(names)} left out: {why}".rstrip(".") + "."
     if unknown:
-        lines.append(
-            f"{_some(unknown)} are not recognised as labels, and are not imported; --format names the format."
-        )
-    return lines
+        yield f"{_some(unknown)} are not recognised as labels and not imported; --format names the format."
 
 
 def _some(names: Sequence[str]) -> str:
