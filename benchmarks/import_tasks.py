@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from label_studio_sdk import LabelStudio
+from sqlalchemy import make_url
 
 from benchmarks.common import free_port, progress, report
 from earmark.labels.controls import parse_label_config
@@ -65,18 +66,39 @@ def main() -> None:
 
 
 @contextmanager
-def label_studio(folder: Path) -> Iterator[tuple[str, Any, Path]]:
-    """A Label Studio of its own: its address, a client, and the folder that it serves."""
+def label_studio(folder: Path, postgresql: str | None = None) -> Iterator[tuple[str, Any, Path]]:
+    """A Label Studio of its own: its address, a client, and the folder that it serves.
+
+    ``postgresql``: address of an empty database for it, such as ``postgresql://user@127.0.0.1:5432/name``;
+    without one it has SQLite.
+    """
     executable = ROOT / ".venv-label-studio" / "bin" / "label-studio"
     if not executable.is_file():
         raise SystemExit("Label Studio is not here: run 'make .venv-label-studio'.")
     port = free_port()
     root = folder / "served"
     with supervised(folder / "run") as supervisor:
-        server = LabelStudioServer(executable, folder / "label-studio", port, *ACCOUNT, root, supervisor)
+        server = LabelStudioServer(
+            executable, folder / "label-studio", port, *ACCOUNT, root, supervisor, _variables(postgresql)
+        )
         server.wait_until_ready(READY_SECONDS)
         progress("Label Studio is ready")
         yield server.url, LabelStudio(base_url=server.url, api_key=ACCOUNT[2]), root
+
+
+def _variables(postgresql: str | None) -> dict[str, str]:
+    """Environment variables that name a database to Label Studio."""
+    if postgresql is None:
+        return {}
+    address = make_url(postgresql)
+    return {
+        "DJANGO_DB": "default",
+        "POSTGRE_USER": address.username or "",
+        "POSTGRE_PASSWORD": address.password or "",
+        "POSTGRE_NAME": address.database or "",
+        "POSTGRE_HOST": address.host or "",
+        "POSTGRE_PORT": str(address.port or 5432),
+    }
 
 
 def make_rows(folder: Path, count: int) -> Path:

@@ -1,4 +1,4 @@
-"""Data integrity of imports into a busy Label Studio (SQLite), and their throughput.
+"""Data integrity of imports into a busy Label Studio, and their throughput.
 
 Label Studio runs the whole time under writes of others: three threads submit annotations to another
 project, and one thread imports and patches predictions as a refresh of predictions does. Meanwhile the
@@ -58,12 +58,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two imports of 60 clips, within 60 s")
     parser.add_argument("--imports", type=int, help="number of imports, instead of 20")
     parser.add_argument("--seconds", type=float, default=3600.0, help="no further imports begin after them")
+    parser.add_argument(
+        "--postgresql", help="address of an empty database for Label Studio, instead of SQLite"
+    )
     options = parser.parse_args()
     imports, clips = (QUICK_IMPORTS, QUICK_CLIPS) if options.quick else (IMPORTS, CLIPS)
     imports = options.imports or imports
     faults: Counter[str] = Counter()
     seconds, done = 0.0, 0
-    with tempfile.TemporaryDirectory() as name, label_studio(Path(name)) as (url, client, _):
+    with (
+        tempfile.TemporaryDirectory() as name,
+        label_studio(Path(name), options.postgresql) as (url, client, _),
+    ):
         folder = Path(name)
         (folder / "label-config.xml").write_text(CONFIG)
         sources = [make_source(folder / f"source{n}", clips, seed=n) for n in range(imports)]
