@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from earmark.encoders.base import Encoder
+from earmark.encoders.combined import embedding_parts
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import ControlHead, Head
@@ -100,7 +101,15 @@ class Instruments:
             for clip, label in zip(train, classes, strict=True)
         ]
         encoder = self.encoder
-        fitted, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, [control], taught, start)
+        fitted, _ = fit_head(
+            encoder.pool,
+            encoder.frame_rate,
+            encoder.identity,
+            [control],
+            taught,
+            start,
+            parts=embedding_parts(encoder),
+        )
         return self._columns(fitted.head.controls[control.name], self.embeddings[test])
 
     def _columns(self, head: ControlHead, embeddings: NDArray[np.float32]) -> Scores:

@@ -105,3 +105,9 @@ class CombinedEncoder:
 
     def _encoding(self, member: Encoder) -> _Encoding:
         return lambda blocks: member.frames(resample(blocks, self.sample_rate, member.sample_rate))
+
+
+def embedding_parts(encoder: Encoder) -> tuple[int, ...]:
+    """Widths of a combination's members in its embedding; empty for any other encoder."""
+    members = encoder.members if isinstance(encoder, CombinedEncoder) else ()
+    return tuple(member.embedding_dim for member in members)

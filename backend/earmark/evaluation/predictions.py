@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from earmark.encoders.combined import embedding_parts
 from earmark.errors import NotEnoughAnnotationsError
 from earmark.evaluation.splits import Placed, SplitRules, splits_of
 from earmark.export.label_studio import file_name_of
@@ -150,7 +151,7 @@ def _fitted(
     encoder = services.encoder()
     pool, rate = encoder.pool, encoder.frame_rate
     prior = services.zero_shot_head(tuple(controls))
-    fitted, _ = fit_head(pool, rate, encoder.identity, controls, clips, prior)
+    fitted, _ = fit_head(pool, rate, encoder.identity, controls, clips, prior, parts=embedding_parts(encoder))
     head = learn_cooccurrence(pool, rate, controls, clips, fitted).head
     learned = {name: control.labels for name, control in head.controls.items()}
 

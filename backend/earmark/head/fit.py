@@ -66,6 +66,7 @@ def fit_head(
     prior: Head | None = None,
     active: Fitted | None = None,
     built: Mapping[str, Examples | None] | None = None,
+    parts: Sequence[int] = (),
 ) -> tuple[Fitted, FitReport]:
     """Fit a head, with every control that has enough examples.
 
@@ -84,6 +85,8 @@ def fit_head(
         on the same ones.
     built
         `build_all` of the same arguments, where the caller has it already.
+    parts
+        Widths of the embedding's parts, one for each of several encoders; see `embedding_parts`.
 
     Raises
     ------
@@ -105,7 +108,7 @@ def fit_head(
         try:
             if not control.trainable:
                 raise NotEnoughAnnotationsError(f'“{control.name}” is not trained: model_trainable="false".')
-            fitted = fit_examples(control, built[control.name], before, assignment)
+            fitted = fit_examples(control, built[control.name], before, assignment, parts)
         except NotEnoughAnnotationsError as error:
             skipped[control.name] = str(error)
             if before is not None:
@@ -180,6 +183,7 @@ def fit_examples(
     examples: Examples | None,
     prior: ControlHead | None = None,
     assignment: dict[str, int] | None = None,
+    parts: Sequence[int] = (),
 ) -> ControlFit:
     """Fit and measure one control on its examples.
 
@@ -189,6 +193,8 @@ def fit_examples(
     ----------
     assignment
         Fold of each recording; assigned anew by default.
+    parts
+        See `fit_head`.
 
     Raises
     ------
@@ -204,11 +210,16 @@ def fit_examples(
     # Hundreds of small products: BLAS threads that wait for busy cores made them 18 times slower,
     # and one thread gives the same bits on every machine with the same BLAS kernel
     with threadpool_limits(limits=1, user_api="blas"):
-        return _fit(control, examples, learned, before, assignment)
+        return _fit(control, examples, learned, before, assignment, parts)
 
 
 def _fit(
-    control: Control, examples: Examples, learned: tuple[str, ...], prior: Prior, assignment: dict[str, int]
+    control: Control,
+    examples: Examples,
+    learned: tuple[str, ...],
+    prior: Prior,
+    assignment: dict[str, int],
+    parts: Sequence[int],
 ) -> ControlFit:
     count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
     folds = np.array([assignment[str(group)] for group in examples.groups])
@@ -227,7 +238,7 @@ def _fit(
     )
     groups = len(np.unique(examples.groups))
     choice = select_model(
-        data, examples.embeddings, prior, fitted, fitted == learned, groups >= MIN_GROUPS_TO_MEASURE
+        data, examples.embeddings, prior, fitted, fitted == learned, groups >= MIN_GROUPS_TO_MEASURE, parts
     )
     prior = choice.prior
     calibration, limits = choice.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.head.averaged_parts import MAX_ROWS, average, spans
 from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left_out_bias
 from earmark.head.evaluation import Data, ranking_score
 from earmark.head.kernel_selection import choose_landmarks, is_clearly_better, is_worth_trying
 from earmark.head.lda import Discriminant
 from earmark.head.logistic import CLEARLY_BETTER, PRIOR_STRENGTHS, Logistic
+from earmark.head.model_choice import ModelChoice
 from earmark.head.prior import Prior
-from earmark.head.rbf_features import Landmarks
+from earmark.head.prior_share import BesidePrior, fill_absent
 from earmark.head.solver import Array, Basis, Linear
 
 MIN_RECORDINGS = 2
 MAX_LOGISTIC_CELLS = 40_000
 """With more rows times labels and no prior, the discriminant alone is fitted, in seconds: it uses all
 dimensions, where the logistic regression has a basis of 256."""
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A learner with its hyperparameters.
-
-    ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
-    those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: if set,
-    the fits use their RBF features instead of the embeddings.
-    """
-
-    name: str
-    prior: Prior
-    fit: Callable[[int | None, NDArray[np.bool_], NDArray[np.bool_]], tuple[Basis, Linear]]
-    logits: Array | None
-    calibration: Calibration
-    prior_strength: float | None = None
-    noise: float = 0.0
-    landmarks: Landmarks | None = None
 
 
 def select_model(
@@ -49,6 +32,7 @@ def select_model(
     labels: tuple[str, ...],
     allow_dropping_prior: bool,
     measured: bool,
+    parts: Sequence[int] = (),
 ) -> ModelChoice:
     """Fit with every learner that suits the data, and return the best.
 
@@ -60,11 +44,37 @@ def select_model(
         Whether every label has an example, so that the prior may be dropped.
     measured
         Whether there are enough recordings to measure; otherwise a default logistic regression is taken.
+    parts
+        Widths of the embedding's parts, one for each encoder; empty for a single encoder.
     """
-    anchored = bool(data.anchored.any())
+    repeated = _has_repeated_labels(data)
+    best = _linear(data, embeddings, prior, labels, allow_dropping_prior, measured)
+    if parts and measured and allow_dropping_prior and data.exclusive and len(embeddings) <= MAX_ROWS:
+        mean = _mean_of_parts(data, embeddings, prior, labels, parts)
+        # Without a second recording of a label nothing tells them apart; the mean is then the better guess
+        # where there is no prior.
+        preferred = repeated or data.offset is None
+        if mean is not None and preferred and _score(data, best) <= _score(data, mean) + CLEARLY_BETTER:
+            return mean
+    discriminated = measured and allow_dropping_prior and repeated and not data.anchored.any()
+    if discriminated and is_worth_trying(data, prior, _score(data, best)):
+        best = _with_rbf_features(data, embeddings, prior, best)
+    return best
+
+
+def _linear(
+    data: Data,
+    embeddings: NDArray[np.float32],
+    prior: Prior,
+    labels: tuple[str, ...],
+    allow_dropping_prior: bool,
+    measured: bool,
+) -> ModelChoice:
+    """The best of a discriminant and a logistic regression."""
     choices = []
-    discriminated = measured and allow_dropping_prior and not anchored and _has_repeated_labels(data)
-    if discriminated:
+    # Beside a prior of several tags the logistic regression holds and drops it label by label.
+    suited = data.exclusive or not data.anchored.any()
+    if suited and measured and allow_dropping_prior and _has_repeated_labels(data):
         choices.append(_discriminant(data, embeddings, prior))
     if not choices or data.targets.size <= MAX_LOGISTIC_CELLS:
         choices.append(_logistic(data, embeddings, prior, labels, allow_dropping_prior, measured))
@@ -72,9 +82,22 @@ def select_model(
     for choice in choices[1:]:
         if _score(data, choice) > _score(data, best) + CLEARLY_BETTER:
             best = choice
-    if discriminated and is_worth_trying(data, prior, _score(data, best)):
-        best = _with_rbf_features(data, embeddings, prior, best)
     return best
+
+
+def _mean_of_parts(
+    data: Data,
+    embeddings: NDArray[np.float32],
+    prior: Prior,
+    labels: tuple[str, ...],
+    parts: Sequence[int],
+) -> ModelChoice | None:
+    """The mean of fits on each part without the prior, beside a share of the prior."""
+    alone = replace(data, offset=None, anchored=np.zeros_like(data.anchored))
+    none = Prior(prior.control, None)
+    each = [embeddings[:, span] for span in spans(parts)]
+    fits = [_linear(alone, part, none, labels, True, True) for part in each]
+    return average(data, prior, each, fits)
 
 
 def _has_repeated_labels(data: Data) -> bool:
@@ -133,13 +156,21 @@ def _logistic(
 
 
 def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> ModelChoice:
+    """A discriminant, beside a share of the prior."""
     discriminant = Discriminant.chosen(data, embeddings)
+    beside = BesidePrior.chosen(data, discriminant.logits, left_out_bias(data, None), discriminant.noise)
 
     def fit(fold: int | None, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> tuple[Basis, Linear]:
-        linear = discriminant.fit(fold)
-        return discriminant.basis, Linear(linear.weights[:, columns], linear.bias[columns])
+        linear, basis = discriminant.fit(fold), discriminant.basis
+        linear = Linear(linear.weights[:, columns], linear.bias[columns])
+        return basis, linear if beside.share is None else fill_absent(basis, linear, embeddings[rows])
 
-    calibration = calibrate(
-        data, discriminant.logits, left_out_bias(data, None), discriminant.noise, OUTLIER_RATES
+    return ModelChoice(
+        beside.named("discriminant"),
+        beside.weighted(prior),
+        fit,
+        beside.logits,
+        beside.calibration,
+        beside.share,
+        discriminant.noise,
     )
-    return ModelChoice("discriminant", prior, fit, discriminant.logits, calibration, None, discriminant.noise)

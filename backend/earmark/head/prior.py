@@ -15,10 +15,14 @@ from earmark.labels.control import Control
 
 @dataclass(frozen=True)
 class Prior:
-    """The prior of one control: ``head`` is None where there is none, and then it adds nothing."""
+    """The prior of one control: ``head`` is None where there is none, and then it adds nothing.
+
+    ``share``: factor of its logits in the sum with what is fitted.
+    """
 
     control: Control
     head: ControlHead | None
+    share: float = 1.0
 
     @classmethod
     def of(cls, head: ControlHead | None, control: Control) -> Prior:
@@ -60,7 +64,7 @@ class Prior:
         logits[:, covered] = head_logits[
             :, [self._index(label) for label in labels if self._index(label) >= 0]
         ]
-        return logits
+        return self.share * logits
 
     def thresholds(self, labels: tuple[str, ...], default: float) -> Array:
         """Its thresholds ``[C]``, and the default for labels that it does not cover."""
@@ -68,16 +72,20 @@ class Prior:
         return np.array([by_label.get(label, default) for label in labels], dtype=np.float64)
 
     def columns(self, label: str, labels: tuple[str, ...], basis: Basis) -> tuple[Array, Array]:
-        """Weights ``[E, k]`` and bias ``[k]`` of one of ``labels``, for standardised embeddings."""
+        """Weights ``[E, k]`` and bias ``[k]`` of one label, for standardised embeddings.
+
+        Those of the fitted ``labels`` are multiplied by ``share``; any other keeps its predictions.
+        """
         index = self._index(label)
+        share = self.share if label in labels else 1.0
         if self.head is None or index < 0:
-            return np.zeros((len(basis.mean), 1)), np.array([self._unknown(labels)])
+            return np.zeros((len(basis.mean), 1)), np.array([share * self._unknown(labels)])
         if self.head.landmarks is not None:
             raise ValueError("a head with landmarks cannot be folded into a linear one")
         span = self.head.spans()[index]
         weights = self.head.weights[:, span].astype(np.float64) / self.head.scale[:, None]
         bias = self.head.bias[span] + (basis.mean - self.head.mean) @ weights
-        return weights * basis.scale[:, None], bias
+        return share * weights * basis.scale[:, None], share * bias
 
     def _index(self, label: str) -> int:
         return self.head.labels.index(label) if self.head and label in self.head.labels else -1

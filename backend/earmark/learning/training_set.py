@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from earmark.encoders.combined import embedding_parts
 from earmark.errors import HeadDamagedError
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip, Examples, build_all
@@ -106,6 +107,7 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
         services.zero_shot_head(controls),
         _fitted_or_none(services, training_set, active),
         examples,
+        embedding_parts(encoder),
     )
     fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
     fitted = learn_region_scoring(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
