@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
+from earmark.labels.controls import Control, read_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ACCEPTED_WEIGHT, read_result
 from earmark.labelstudio.results import choices_item, region_item
+from tests.labels.label_config_cases import CASES, Case
 
 REGIONS = Control("label", "audio", REGION_LABELS, ("Flute", "Cello"), "audio")
 TAGS = Control("tags", "audio", MULTIPLE_CHOICE, ("music", "noise"), "audio")
@@ -104,6 +105,21 @@ def test_nothing_that_is_sent_breaks_reading(result: list[Any]) -> None:
         assert 0 <= region.start < region.end < math.inf
         assert region.labels <= set(REGIONS.labels)
     assert all(labels <= set(TAGS.labels) for labels in read.tags.values())
+
+
+@given(st.sampled_from(CASES), st.lists(junk, max_size=4), junk, st.randoms(use_true_random=False))
+def test_nothing_breaks_reading_of_any_control(case: Case, result: list[Any], data: Any, random: Any) -> None:
+    controls = read_label_config(case.config).controls
+    mixed: list[Any] = [*result]
+    for item in case.result:  # as the editor writes it, with one thing wrong
+        wrong = {**item, "value": {**item["value"]}}
+        key = random.choice([*wrong["value"], *wrong])
+        (wrong["value"] if key in wrong["value"] else wrong)[key] = random.choice([data, None, 1e300, [[]]])
+        mixed.append(wrong)
+    read = read_result(mixed, controls, data=random.choice([data, case.data]))
+    for regions in read.regions.values():
+        assert all(0 <= region.start < region.end < math.inf for region in regions)
+    assert read.tags.keys() <= {control.name for control in controls}
 
 
 def _with(item: dict[str, Any], origin: str | None) -> dict[str, Any]:

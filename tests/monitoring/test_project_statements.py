@@ -237,7 +237,8 @@ def test_an_address_that_is_none_is_no_link(
 
 def test_what_is_left_alone_is_reported(services: Services) -> None:
     label_config = (
-        '<View><Audio name="audio" value="$audio"/><Labels name="label"><Label value="A"/></Labels>'
+        '<View><Audio name="audio" value="$audio"/><Labels name="label" model_encoder="birdnet">'
+        '<Label value="A"/></Labels>'
         '<Number name="level"/>'
         '<Choices name="q" perRegion="true"><Choice value="Yes"/><Choice value="No"/></Choices>'
         '<Choices name="correct" perRegion="true"><Choice value="Correct"/><Choice value="Wrong"/></Choices>'
@@ -249,5 +250,6 @@ def test_what_is_left_alone_is_reported(services: Services) -> None:
         for statement in statements(services, "labels")
     }
     assert by_name["level"].level == "note"
+    assert "ENCODER=birdnet" in by_name["label"].remedy
     assert "earmark_role" in by_name["q"].remedy
     assert by_name["correct"].level == "fine"

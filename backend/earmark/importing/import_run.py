@@ -38,7 +38,7 @@ from earmark.importing.verification import (
     with_denials,
 )
 from earmark.labelstudio.client import client_for, explained
-from earmark.labelstudio.projects import audio_data_key, create_project, find_project
+from earmark.labelstudio.projects import audio_data_key, create_project, find_project, writable_key
 from earmark.settings import Settings
 from earmark.storage.atomic_files import key_of
 
@@ -217,7 +217,7 @@ class _Session:
         names = [record.annotator for sound in sounds for record in sound.marks if record.annotator]
         if labels_as != "predictions":
             self._passed_over += annotators.account_warnings(names, marking.accounts)
-        return marking, next(iter(controls.values())).data_key
+        return marking, writable_key(next(iter(controls.values())).data_key)
 
     def _accounts(self, sounds: Sequence[Sound]) -> annotators.Accounts:
         named = any(record.annotator for sound in sounds for record in sound.marks)

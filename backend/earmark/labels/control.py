@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from earmark.labels.control_types.base import ControlType
@@ -52,6 +53,8 @@ class Control:
     threshold: float | None = None
     """Probability from which a label is shown, if the config sets it (``model_score_threshold``)."""
     trainable: bool = True
+    encoder: str = ""
+    """Encoder that the config asks for (``model_encoder``); a backend has one for all controls."""
     optional: bool = False
     """Whether a task may lack the sound: copies of a ``Repeater`` are as many as its data has."""
 
@@ -87,9 +90,8 @@ class Control:
         """Return the part of a result item's value that holds labels; empty where none can be chosen."""
         paths = [self.paths.get(label, (label,)) for label in labels]
         above = {path[:depth] for path in paths for depth in range(1, len(path))}
-        chosen = [
-            path for path in paths if path not in above and not (self.leaves_only and self._inner(path))
-        ]
+        inner = self._inner_labels if self.leaves_only else frozenset[str]()
+        chosen = [path for path in paths if path not in above and self.type.joined(path) not in inner]
         return self.type.value(chosen) if chosen else {}
 
     def span_value(self, start: float, end: float) -> dict[str, Any]:
@@ -111,9 +113,9 @@ class Control:
         for path in self.type.read_paths(value):
             label = self.type.joined(path)
             label = names.get(label, label)
-            if label not in self.labels:
+            if label not in self._label_set:
                 label = self._by_leaf(path[-1])
-            if label in self.labels:
+            if label in self._label_set:
                 labels.add(label)
         return frozenset(labels)
 
@@ -123,24 +125,30 @@ class Control:
             above
             for label in labels
             for above in (label, *self._above(label))
-            if above == label or above in self.labels
+            if above == label or above in self._label_set
         )
 
     def undecided_below(self, labels: frozenset[str]) -> frozenset[str]:
         """Return the labels below a chosen one of which none is chosen: they are left open."""
-        if not self.paths:
-            return frozenset()
         deepest = labels - {above for label in labels for above in self._above(label)}
+        if not deepest & self._inner_labels:
+            return frozenset()
         return frozenset(
             label for label in self.labels if label not in labels and set(self._above(label)) & deepest
         )
 
+    @cached_property
+    def _label_set(self) -> frozenset[str]:
+        return frozenset(self.labels)
+
+    @cached_property
+    def _inner_labels(self) -> frozenset[str]:
+        """Labels with others below them."""
+        return frozenset(above for label in self.paths for above in self._above(label))
+
     def _above(self, label: str) -> tuple[str, ...]:
         path = self.paths.get(label, (label,))
         return tuple(self.type.joined(path[:depth]) for depth in range(1, len(path)))
-
-    def _inner(self, path: tuple[str, ...]) -> bool:
-        return any(other[: len(path)] == path and other != path for other in self.paths.values())
 
     def _by_leaf(self, leaf: str) -> str:
         """Return the one label whose last part is ``leaf``; empty where none or several have it."""

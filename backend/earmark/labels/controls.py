@@ -168,6 +168,7 @@ def _control(tag: Tag, control_type: ControlType, sound: Tag, place: int, judges
         judges=tuple(judges) if control_type.draws_regions else (),
         threshold=_share(tag.get("model_score_threshold")),
         trainable=tag.flag("model_trainable", default=True),
+        encoder=tag.get("model_encoder").strip(),
         optional=tag.repeated,
     )
 

@@ -24,11 +24,27 @@ def audio_data_key(label_config: str) -> str:
     """
     for tag in parse_tree(label_config).walk():
         if tag.name in ("audio", "audioplus", "video") and "$" in tag.get("value"):
-            return expression(tag.get("value"))
+            return writable_key(expression(tag.get("value")))
     raise LabelConfigError(
         "The project's label config has no Audio tag: set it up under Settings, Labeling Interface, "
         "as label_config.xml shows."
     )
+
+
+def writable_key(key: str) -> str:
+    """Return the field into which an import writes a sound's address.
+
+    Raises
+    ------
+    LabelConfigError
+        The address is part of a longer value, or is in an object or a list.
+    """
+    if not re.fullmatch(r"\w+", key):
+        raise LabelConfigError(
+            f"The label config takes a sound's address from '{key}', and an import writes it to one field: "
+            'use value="$audio" or another name in the Audio tag.'
+        )
+    return key
 
 
 def required_fields(label_config: str) -> dict[str, str]:

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from earmark.encoders import encoder_identity
 from earmark.encoders.background_fetch import awaited_weights
-from earmark.errors import LabelConfigError
+from earmark.errors import EarmarkError, LabelConfigError
 from earmark.jobs.dispatcher import is_due
 from earmark.labels.controls import read_label_config
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
@@ -45,7 +46,7 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
         *_waiting(state, settings, now),
         *_training(state),
         *_labels(state),
-        *_left_alone(state),
+        *_left_alone(state, settings),
         *_renames(state),
         *_disagreements(state),
     ]
@@ -151,7 +152,7 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 
 
-def _left_alone(state: ProjectState) -> Iterator[Statement]:
+def _left_alone(state: ProjectState, settings: Settings) -> Iterator[Statement]:
     """Yield the controls on sound that are not learned, and those that judge regions."""
     try:
         config = read_label_config(state.project.label_config)
@@ -160,6 +161,12 @@ def _left_alone(state: ProjectState) -> Iterator[Statement]:
     for left in config.left_alone:
         text = f"“{left.name}” ({left.tag}) is neither learned nor predicted: {left.reason}."
         yield Statement("labels", "note", text)
+    for control in config.controls:
+        if control.encoder and not _uses(settings, control.encoder):
+            text = (
+                f"“{control.name}” asks for the encoder {control.encoder}, and another one is in use."
+            )
+            yield Statement("labels", "note", text, f"ENCODER={control.encoder} takes it, for all controls.")
     for judge in config.judges:
         if judge.role == "doubt":
             text = f"“{judge.name}”: it may judge the label of a region, or ask about its sound."
@@ -172,6 +179,14 @@ def _left_alone(state: ProjectState) -> Iterator[Statement]:
             what = "says whether a region's label is right" if judge.role == "verdict" else "corrects it"
             text = f"“{judge.name}” {what}: it is learned from and not predicted."
             yield Statement("labels", "fine", text)
+
+
+def _uses(settings: Settings, encoder: str) -> bool:
+    """Whether the backend has an encoder; true where it is not known which one it has."""
+    try:
+        return encoder_identity(settings).startswith(f"{encoder}-")
+    except EarmarkError:
+        return True
 
 
 def _renames(state: ProjectState) -> Iterator[Statement]:
