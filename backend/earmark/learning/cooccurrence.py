@@ -20,6 +20,7 @@ from earmark.head.region_evidence import (
 )
 from earmark.head.windows import Pool
 from earmark.labels.control import Control, learned_controls
+from earmark.learning.even_sample import even_sample
 from earmark.prediction.overlap import learn_overlap_factors
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.tag_agreement import shared_labels
@@ -123,7 +124,7 @@ def _predicted(
         sum(clips[position].duration for position in usable) / MOST_SECONDS,
     )
     by_position = {}
-    for position in (usable[int(place)] for place in np.arange(0, len(usable), step)):
+    for position in even_sample(usable, step):
         clip = clips[position]
         head = fitted.out_of_fold_head(clip.group)
         if head is None or clip.duration > MOST_SECONDS:

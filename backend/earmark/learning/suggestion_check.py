@@ -25,6 +25,7 @@ from earmark.learning.correction_figures import (
     summed,
     tag_correction,
 )
+from earmark.learning.even_sample import even_sample
 from earmark.prediction.postprocessing import predict_clip
 
 MOST_CLIPS = 60
@@ -125,7 +126,7 @@ def evenly_spread(clips: Sequence[AnnotatedClip]) -> list[int]:
     ]
     seconds = sum(clips[position].duration for position in usable)
     step = max(1.0, len(usable) / MOST_CLIPS, seconds / MOST_SECONDS)
-    return [usable[int(place)] for place in np.arange(0, len(usable), step)]
+    return even_sample(usable, step)
 
 
 def with_suggestions(
