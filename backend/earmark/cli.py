@@ -222,11 +222,19 @@ def doctor(
             metavar="PROJECT", help="Confirm that this project's Label Studio moved to the address it gave"
         ),
     ] = None,
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--self-test",
+            help="Try decoding, training, predicting, database, Redis and shared frames, on generated clips",
+        ),
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Say what is configured, what is reachable, and what to do about each fault.
 
-    Exit code 1 when something needs doing.
+    With --self-test, try what is installed, in a temporary folder; no project is touched. It says what is
+    slow or missing. Exit code 1 when something needs doing.
     """
     from earmark.monitoring.doctor import examine, print_report
 
@@ -234,7 +242,14 @@ def doctor(
         _accept_host(accept_host, data_dir)
         return
     settings = command_settings(data_dir)
-    findings = examine(settings)
+    if test:
+        from earmark.logs import configure_logging
+        from earmark.monitoring.doctor.self_test import self_test
+
+        configure_logging("ERROR")
+        findings = list(self_test(settings))
+    else:
+        findings = examine(settings)
     print_report(console, settings, findings)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)

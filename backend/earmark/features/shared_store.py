@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,6 +103,19 @@ class BucketFrames(FrameStore):
             super().save(sound, identity)
         finally:
             self._send(sound, identity)
+
+    def remove(self, digest: str, identity: str) -> None:
+        """Delete from the folder and from the bucket.
+
+        Raises
+        ------
+        BucketError
+            The bucket refuses, or cannot be reached.
+        """
+        super().remove(digest, identity)
+        place = f"{self._prefix}/{frames_path(digest, identity)}"
+        with suppress(FileNotFoundError), bucket_faults(place):
+            self._files.rm_file(place)
 
     def _send(self, sound: EncodedSound, identity: str) -> None:
         if self._resting():

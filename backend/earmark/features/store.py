@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,14 @@ class FrameStore:
         path, content = self._path(sound.digest, identity), frames_to_bytes(sound, identity)
         with atomic_write(path) as part:
             part.write_bytes(content)
+
+    def remove(self, digest: str, identity: str) -> None:
+        """Delete a stored sound, and its encoder's folder where it was the last one."""
+        path = self._path(digest, identity)
+        path.unlink(missing_ok=True)
+        for folder in (path.parent, path.parent.parent):
+            with suppress(OSError):  # others are in it
+                folder.rmdir()
 
     def _path(self, digest: str, identity: str) -> Path:
         return self._folder / frames_path(digest, identity)
