@@ -56,12 +56,12 @@ class Backend:
     Attributes
     ----------
     settings
-        Those of its processes, to read its database with.
+        Those of its processes, to read its database with; ``more`` are further variables.
     blows
         How often each kind of blow fell; ``flush`` is the one that kills nothing.
     """
 
-    def __init__(self, folder: Path, label_studio_url: str, token: str) -> None:
+    def __init__(self, folder: Path, label_studio_url: str, token: str, **more: str) -> None:
         port = free_port()
         ours = {
             "DATA_DIR": str(folder / "data"),
@@ -72,12 +72,13 @@ class Backend:
             "LABEL_STUDIO_URL": label_studio_url,
             "LABEL_STUDIO_API_KEY": token,
             **HURRIED,
+            **more,
         }
         # Nothing of this machine's own settings: its Redis above all is not ours to flush
-        self._environment = environment_with({**ours, "PYTHONPATH": str(ROOT)})
+        self.environment = environment_with({**ours, "PYTHONPATH": str(ROOT)})
         fields: dict[str, Any] = {name.lower(): value for name, value in ours.items()}
         self.settings = Settings(**{"_env_file": None, "redis_url": None, "database_url": None, **fields})
-        self._folder, self.log = folder, folder / "backend.log"
+        self.folder, self.log = folder, folder / "backend.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._orphans: set[psutil.Process] = set()
         self.blows: Counter[str] = Counter()
@@ -88,8 +89,8 @@ class Backend:
             # In its own folder, where there is no .env
             self._process = subprocess.Popen(
                 command,
-                env=self._environment,
-                cwd=self._folder,
+                env=self.environment,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -150,9 +151,22 @@ class Backend:
             fell = self._kill_training(later * INTO_TRAINING_SECONDS)
         else:
             names = NAMES[blow]
-            victim = self._child(names[int(which * len(names))])
+            victim = self.child(names[int(which * len(names))])
             fell = victim is not None and self._kill(victim)
         self.blows[blow] += fell
+
+    def has_ended(self) -> bool:
+        """Whether ``up`` itself has ended, so that it would have to be started again."""
+        return self._process is None or self._process.poll() is not None
+
+    def pause(self, name: str, seconds: float) -> None:
+        """Stop one of its processes for a while (SIGSTOP), as if it hung."""
+        victim = self.child(name)
+        if victim is not None:
+            with contextlib.suppress(psutil.Error):
+                victim.suspend()
+                time.sleep(seconds)
+                victim.resume()
 
     def last_lines(self, count: int = 40) -> str:
         """The end of its log."""
@@ -174,7 +188,7 @@ class Backend:
         found = list[psutil.Process]()
 
         def looked() -> bool:
-            worker = self._child("worker-learn")
+            worker = self.child("worker-learn")
             with contextlib.suppress(psutil.Error):
                 found.extend(worker.children() if worker else [])
             return bool(found)
@@ -186,7 +200,7 @@ class Backend:
             return False  # it ended before its time
         return self._kill(found[0])
 
-    def _child(self, name: str) -> psutil.Process | None:
+    def child(self, name: str) -> psutil.Process | None:
         """One of the processes that it keeps running, by its pid file; None while there is none."""
         assert self._process is not None
         with contextlib.suppress(OSError, ValueError, psutil.Error):
