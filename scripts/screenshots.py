@@ -32,7 +32,7 @@ from scripts.demo_truth import true_result
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
-CLIPS, FIRST, AT_ONCE = 60, 10, 2
+CLIPS, FIRST, AT_ONCE = 60, 10, 4
 """Clips in all, annotated before the first training, and between further ones."""
 LEFT_OPEN = 12
 OPEN_SECONDS = 8.0
@@ -94,7 +94,7 @@ def _annotate(
     key = studio.project_uid(project)
     last = len(clips) - LEFT_OPEN
     for first in (0, *range(FIRST, last, AT_ONCE)):
-        count = AT_ONCE if first else FIRST
+        count = min(AT_ONCE, last - first) if first else FIRST
         for place in range(first, first + count):
             result = true_result(clips[place], controls)
             studio.create_annotation(

@@ -326,6 +326,6 @@ def _print_screen(settings: Settings, url: str, asked: str) -> None:
         )
     console.print(
         "  In Label Studio: your project, Settings, Model, Connect Model, and give it that address.\n"
-        "  API: /docs   metrics: /metrics   Ctrl-C stops everything.\n",
+        "  Pages of the projects: /   API: /docs   metrics: /metrics   Ctrl-C stops everything.\n",
         highlight=False,
     )

@@ -84,7 +84,8 @@ def test_what_a_project_shows(client: TestClient, services: Services) -> None:
 def test_one_task_and_no_version(client: TestClient, services: Services, tmp_path: Path) -> None:
     seed_project(services, tmp_path / "made", tasks=1, versions=0)
     text = client.get(f"/projects/{KEY}").text
-    assert "No version is trained yet" in text
+    assert "<b>logmel-v0</b> answers, by the labels" in text
+    assert "data-curve=" in text, "what was suggested before any training is on the curve, too"
 
 
 def test_a_spectrogram_and_a_sound(client: TestClient, project: str) -> None:

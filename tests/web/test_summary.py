@@ -87,4 +87,4 @@ def test_what_runs_and_what_is_wrong(settings: Settings) -> None:
 
 
 def test_before_the_first_version(settings: Settings) -> None:
-    assert of("good", sentences(settings, [], active=None)) == "Nothing is learnt yet."
+    assert of("good", sentences(settings, [], active=None)) == "No trained version answers yet."

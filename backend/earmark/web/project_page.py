@@ -60,6 +60,7 @@ class Pages:
                 return None
             (state,) = states
             points = self.points.read(session, key, identity)
+            trained = [point for point in reversed(points) if point.number]
             outcomes = latest_outcomes(session, key, RECENT_OUTCOMES)
             rows = class_rows(state, points, outcomes)
             runs = {run.id: run_progress(session, run.id) for run in unfinished_runs(session, key)}
@@ -77,10 +78,11 @@ class Pages:
                 "classes": rows,
                 "curve": curve_data(points),
                 "curve_sentence": curve_sentence(points),
-                "versions": points[: -VERSIONS_SHOWN - 1 : -1],
-                "older_versions": points[-VERSIONS_SHOWN - 1 : -VERSIONS_SHOWN - OLDER_SHOWN - 1 : -1],
+                "answering": answering_name(state, points),
+                "versions": trained[:VERSIONS_SHOWN],
+                "older_versions": trained[VERSIONS_SHOWN : VERSIONS_SHOWN + OLDER_SHOWN],
                 "promotable": {p.id for p in points if p.id in with_heads and identity in (None, p.encoder)},
-                "version_count": len(points),
+                "version_count": len(trained),
                 "activations": latest_activations(session, key, ACTIVATIONS_SHOWN),
                 "corrections": correction_rows(context, CORRECTIONS_SHOWN),
                 "time_saved": time_saved(context),
@@ -106,12 +108,19 @@ class Pages:
                     {
                         "key": state.project.key,
                         "title": title_of(state),
-                        "state": state,
+                        "answering": answering_name(state, points),
                         "summary": summary(state, services.settings, rows, confused, runs, {}),
                         "figures": headline_figures(state, points, outcomes),
                     }
                 )
             return projects
+
+
+def answering_name(state: ProjectState, points: Sequence[VersionPoint]) -> str:
+    """Return the name of the version that answers: of the untrained one if it was shown; else empty."""
+    if state.active is not None:
+        return state.active.name
+    return next((point.name for point in points if not point.number), "")
 
 
 def headline_figures(

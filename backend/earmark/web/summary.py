@@ -94,7 +94,7 @@ def _good(state: ProjectState, rows: Sequence[ClassRow]) -> list[Sentence]:
         more = f" and {count(rest, 'other label')}" if rest else ""
         return [Sentence("good", f"{', '.join(names) if more else listed(names)}{more}.")]
     if state.active is None:
-        return [Sentence("good", "Nothing is learnt yet.")]
+        return [Sentence("good", "No trained version answers yet.")]
     if all(row.quality is None for row in rows):
         return [Sentence("good", "Too few recordings are annotated to measure what it is good at.")]
     return [Sentence("good", f"No label reaches {100 * GOOD_QUALITY:.0f} % yet.")]

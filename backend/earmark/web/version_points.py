@@ -13,7 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from earmark.store.models import Version
-from earmark.store.outcomes import list_outcomes
+from earmark.store.outcomes import OutcomeFigures, list_outcomes
+from earmark.store.registry import version_name
 
 CACHED_VERSIONS = 20_000
 _AT_ONCE = 500
@@ -67,7 +68,7 @@ class VersionPoints:
         self._lock = threading.Lock()
 
     def read(self, session: Session, key: str, encoder_identity: str | None) -> list[VersionPoint]:
-        """Return all versions of a project, oldest first.
+        """Return all versions of a project, oldest first, and before them the untrained one if it was shown.
 
         ``encoder_identity``: of the encoder in use, whose active version answers; None where it is unknown.
         """
@@ -89,7 +90,7 @@ class VersionPoints:
         rows = session.execute(query).all()
         measured = self._figures(session, [row.id for row in rows])
         outcomes = list_outcomes(session, key)
-        points = []
+        points = _untrained(outcomes, is_active=not any(row.active for row in rows))
         for row in rows:
             state: State = "rejected" if row.status == "rejected" else "served"
             if row.active and encoder_identity in (None, row.encoder):
@@ -105,15 +106,8 @@ class VersionPoints:
                 row.reason,
                 measured[row.id],
             )
-            if outcome := outcomes.get(row.name):
-                point = replace(
-                    point,
-                    shown=outcome.annotations,
-                    suggested=outcome.suggested,
-                    accepted=outcome.accepted,
-                    edge_error=outcome.edge_error_seconds,
-                )
-            points.append(point)
+            outcome = outcomes.get(row.name)
+            points.append(point if outcome is None else _with_outcome(point, outcome))
         return points
 
     def _figures(self, session: Session, ids: Sequence[int]) -> dict[int, Measured]:
@@ -129,6 +123,28 @@ class VersionPoints:
             while len(self._measured) > CACHED_VERSIONS:
                 self._measured.popitem(last=False)
         return known
+
+
+def _untrained(outcomes: Mapping[str, OutcomeFigures], is_active: bool) -> list[VersionPoint]:
+    """Return a point for what answered before any training, where annotators saw its predictions."""
+    return [
+        _with_outcome(
+            VersionPoint(0, 0, name, "", 0, 0.0, "active" if is_active else "served", "", Measured(None, {})),
+            outcome,
+        )
+        for name, outcome in outcomes.items()
+        if name.endswith(version_name("", 0)) and outcome.suggested
+    ]
+
+
+def _with_outcome(point: VersionPoint, outcome: OutcomeFigures) -> VersionPoint:
+    return replace(
+        point,
+        shown=outcome.annotations,
+        suggested=outcome.suggested,
+        accepted=outcome.accepted,
+        edge_error=outcome.edge_error_seconds,
+    )
 
 
 def measured(metrics: Mapping[str, Any], correction: Mapping[str, Any] | None = None) -> Measured:
