@@ -123,13 +123,41 @@ def check_versions_with_folds(database: Database) -> None:
         assert {version.digest for version in versions.values()} == {""}
 
 
-def test_migrations_end_where_the_tables_are(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'earmark.db'}")
-    database.upgrade()
-    with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-    database.close()
+def test_migrations_end_where_a_new_database_begins(tmp_path: Path) -> None:
+    migrated, new = (Database(f"sqlite:///{tmp_path / name}") for name in ("migrated.db", "new.db"))
+    migrate(migrated, "0001")
+    schemas = []
+    for database in (migrated, new):
+        database.upgrade()
+        assert database.schema_state() == "current"
+        with database.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, Base.metadata) == []
+            schemas.append(schema_of(connection))
+        database.close()
+    assert schemas[0] == schemas[1]
+
+
+def schema_of(connection: Connection) -> dict[str, object]:
+    """Columns, in any order, and indexes of each table, as SQLite itself describes them."""
+    tables = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars()
+    return {
+        table: (
+            {
+                (row.name, row.type, row.notnull, row.pk)
+                for row in connection.execute(text(f"PRAGMA table_info('{table}')"))
+            },
+            {
+                (row.unique, row.partial, columns_of(connection, row.name))
+                for row in connection.execute(text(f"PRAGMA index_list('{table}')"))
+            },
+        )
+        for table in tables
+    }
+
+
+def columns_of(connection: Connection, index: str) -> tuple[str, ...]:
+    return tuple(row.name for row in connection.execute(text(f"PRAGMA index_info('{index}')")))
 
 
 def test_versions_that_were_called_kept_are_rejected(tmp_path: Path) -> None:

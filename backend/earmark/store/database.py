@@ -21,8 +21,11 @@ from sqlalchemy.orm import Session
 from earmark.errors import ConfigurationError, NewerDatabaseError
 from earmark.storage.atomic_files import ensure_dir, keep_private
 from earmark.storage.finite_json import dumps, loads
+from earmark.store.models import Base
 from earmark.store.postgresql import connector
 
+_MIGRATION_LOCK = 728463517
+"""Number of PostgreSQL's advisory lock."""
 POSTGRESQL = "postgresql+psycopg"
 ANSWER_SECONDS, BACKGROUND_ANSWER_SECONDS = 5.0, 60.0
 """Longest silence of PostgreSQL, for requests and for trainings."""
@@ -136,10 +139,17 @@ class Database:
 
     def _upgrade(self, engine: Engine) -> None:
         with engine.connect().execution_options(earmark_write=True) as connection, connection.begin():
-            self._state(connection)
+            if not self._sqlite:
+                # One migration at a time, whichever machine it starts on; released with the transaction.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+            state = self._state(connection)
             config = _migrations()
             config.attributes.update(connection=connection, encrypt=self._encrypt)
-            command.upgrade(config, "head")
+            if state == "empty":  # what all migrations end in, a quarter of a second sooner
+                Base.metadata.create_all(connection)
+                command.stamp(config, "head")
+            else:
+                command.upgrade(config, "head")
 
     def schema_state(self) -> SchemaState:
         """Compare the schema with this release's, without changing it or creating a file.
