@@ -129,6 +129,8 @@ def test_the_installed_command_is_the_wheels(installed: Installed, tmp_path: Pat
     ("extra", "command", "variables"),
     [
         ("jams", ["export", "1", "--format", "jams", "--out", "out"], {}),
+        ("textgrid", ["export", "1", "--format", "textgrid", "--out", "out"], {}),
+        ("elan", ["export", "1", "--format", "elan", "--out", "out"], {}),
         ("parquet", ["export", "1", "--format", "embeddings", "--out", "out.parquet"], {}),
         ("postgres", ["versions"], {"DATABASE_URL": "postgresql+psycopg://127.0.0.1:1/none"}),
         ("s3", ["versions"], {"FRAMES_URL": "s3://bucket/frames"}),

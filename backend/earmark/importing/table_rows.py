@@ -63,7 +63,8 @@ class RowReader:
     """Collects the rows of one table by file.
 
     A row with times is a region with the row's labels; the labels of any other row are tags of the whole
-    sound. An extra column becomes a field of the task where all rows of a file agree.
+    sound. An extra column becomes a field of the task where all rows of a file agree; in a table with times,
+    where the rows of each file do.
     """
 
     def __init__(self, columns: Resolved, table: Path, rules: RowRules = PLAIN) -> None:
@@ -117,7 +118,7 @@ class RowReader:
             yield (
                 f"Labels in {name} are separated at '{self._separator}'; --label-separator gives another one."
             )
-        varying = sorted(set().union(*(file.varying for file in self._files.values())))
+        varying = sorted(self._varying())
         if varying:
             yield (
                 f"{', '.join(varying)} in {name} differ between the rows of one sound, so they are no fields "
@@ -136,7 +137,14 @@ class RowReader:
     def listed(self) -> list[tuple[str, Listed]]:
         """Return each file's name in the table and its sound, whose path is not resolved yet."""
         numeric = numeric_fields(file.fields for file in self._files.values())
+        if self._columns.start:  # columns of events, also for sounds with a single one
+            of_events = self._varying() | set(self._columns.ignored)
+            for file in self._files.values():
+                file.varying |= of_events
         return [(fname, self._listed(fname, file, numeric)) for fname, file in self._files.items()]
+
+    def _varying(self) -> set[str]:
+        return set().union(*(file.varying for file in self._files.values()))
 
     def _listed(self, fname: str, file: _File, numeric: Mapping[str, type[int] | type[float]]) -> Listed:
         tags = {"": tuple(file.tags)} if file.tags else {}

@@ -287,6 +287,10 @@ def test_columns_of_events_are_no_fields_of_the_sound(tmp_path: Path) -> None:
     (a,) = list_sounds(Source(str(calls)), said.append)
     assert a.fields == {"depth": 3}
     assert any("SNR" in sentence for sentence in said)
+    with calls.open("a") as file:
+        file.write("b.wav,0.5,1.0,Owl,20,7\n")
+    _, b = list_sounds(Source(str(calls)))
+    assert b.fields == {"depth": 7}, "also of a sound with one event"
 
 
 def test_scores_and_separators_are_what_options_say(tmp_path: Path) -> None:
