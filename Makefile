@@ -26,8 +26,8 @@ run: setup ## The backend alone, for any Label Studio
 
 test: lint types unit ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
 
-quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(QUICK)
+quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment, no slow ones
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow" $(QUICK)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -25,6 +25,8 @@ from earmark.extras import EXTRAS
 from tests.running import free_port
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "backend" / "earmark"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")

@@ -24,6 +24,8 @@ from earmark.processes.discovery import command_settings
 from earmark.settings import get_settings
 from scripts.make_environment import install_command
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60
 

@@ -16,6 +16,8 @@ from earmark.services import Services
 from earmark.store.projects import remember_project
 from tests.lessons import KEY, config, make_tones, receive, webhook
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CONFIG = config("Low", "High")
 

@@ -24,6 +24,8 @@ from earmark.encoders.engines import Plan, plans
 from earmark.errors import WeightsError
 from earmark.storage.atomic_files import sha256_of
 
+pytestmark = pytest.mark.slow
+
 PROJECT_ROOT = Path(__file__).parents[2]
 SHARED_CSV = PROJECT_ROOT.parent / "shared/audio/reference/class_labels_indices.csv"
 REFERENCE_WAV = SHARED_CSV.with_name("R9_ZSCveAHg_7s.wav")

@@ -27,6 +27,8 @@ from earmark.monitoring.doctor.machine import encoder as doctor_on_encoder
 from earmark.settings import Settings
 from tests.encoders.no_network import can_forbid
 
+pytestmark = pytest.mark.slow
+
 PROJECT_ROOT = Path(__file__).parents[2]
 NOISE = (0.1 * np.random.default_rng(1).standard_normal(32_000)).astype(np.float32)
 

@@ -22,6 +22,8 @@ from earmark.monitoring.doctor.machine import plugins as plugin_findings
 from earmark.settings import Settings
 from tests.encoders.plugin_packages import SOURCE, add_encoder, add_package
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PROJECT_ROOT = Path(__file__).parents[2]
 
 # faulthandler gives the main thread a stack for signals, as pytest does, and Python's handlers run on it.

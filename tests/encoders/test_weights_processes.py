@@ -25,6 +25,8 @@ from earmark.errors import WeightsError
 from earmark.settings import Settings
 from tests.encoders.zenodo import CONTENT, Server, Zenodo, closed_port, impatient, source_at, stalled
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HALF = len(CONTENT) // 2
 FETCH = """

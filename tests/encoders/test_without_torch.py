@@ -13,6 +13,8 @@ from earmark.encoders.custom_checkpoint import is_validated
 from earmark.errors import MissingExtraError
 from earmark.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 YAMNET = "yamnet+logmel"
 
 

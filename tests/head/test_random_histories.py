@@ -35,6 +35,8 @@ from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.sound_prediction import result_items
 
+pytestmark = pytest.mark.slow
+
 RATE = 12.5
 FRAMES = 10
 SECONDS = FRAMES / RATE

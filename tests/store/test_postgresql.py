@@ -17,6 +17,8 @@ from sqlalchemy.exc import OperationalError
 from earmark.store.database import Database
 from tests.postgres import SUPERUSER, make_database
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 0.5
 
 

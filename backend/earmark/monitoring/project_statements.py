@@ -163,9 +163,7 @@ def _left_alone(state: ProjectState, settings: Settings) -> Iterator[Statement]:
         yield Statement("labels", "note", text)
     for control in config.controls:
         if control.encoder and not _uses(settings, control.encoder):
-            text = (
-                f"“{control.name}” asks for the encoder {control.encoder}, and another one is in use."
-            )
+            text = f"“{control.name}” asks for the encoder {control.encoder}, and another one is in use."
             yield Statement("labels", "note", text, f"ENCODER={control.encoder} takes it, for all controls.")
     for judge in config.judges:
         if judge.role == "doubt":
