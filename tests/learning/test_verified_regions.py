@@ -12,6 +12,7 @@ from earmark.head.fit import fit_head
 from earmark.labels.controls import parse_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import read_result
+from earmark.learning.correction_figures import region_correction
 from tests.labels.label_config_cases import WHOOT, drawn, of_region
 from tests.pooling import mean_pool as pool
 
@@ -54,6 +55,15 @@ def test_a_rejected_label_is_unlearned() -> None:
     before = predicted(confirmed + [clip(n, RASP, accepted) for n in range(6, 9)], RASP)
     after = predicted(confirmed + [clip(n, RASP, REJECTED) for n in range(6, 9)], RASP)
     assert after["twitter"] < 0.2 < before["twitter"]
+
+
+def test_a_suggestion_where_all_was_left_open_is_neither_right_nor_wrong() -> None:
+    unnamed = Region(1, 3, frozenset(), is_open=True)
+    denied = Region(1, 3, frozenset(), absent=frozenset({"twitter"}), is_open=True)
+    suggested = Region(1.2, 2.9, frozenset({"twitter"}))
+    assert region_correction([unnamed], [suggested], 6.0).shown == 0
+    assert region_correction([denied], [suggested], 6.0).shown == 1
+    assert region_correction([unnamed], [Region(2.5, 5, frozenset({"twitter"}))], 6.0).shown == 1
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def region_correction(
     """Return one annotation's regions against what was suggested (``duration`` of the sound in seconds)."""
     annotated = list(annotated)
     true = events_of(annotated)
-    shown = events_of(region for region in suggested if not _is_undecided(region, annotated))
+    shown = events_of(region for region in suggested if not is_undecided(region, annotated))
     onsets, offsets = ([round(error, 3) for error in errors] for errors in edge_errors(shown, true))
     return Correction(
         effort=region_effort(shown, true),
@@ -117,8 +117,8 @@ def region_tags_correction(
     return total
 
 
-def _is_undecided(suggested: Region, annotated: Iterable[Region]) -> bool:
-    """Whether a suggested region lies mostly in one of which the annotator left open what sounds there."""
+def is_undecided(suggested: Region, annotated: Iterable[Region]) -> bool:
+    """Return whether a suggested region lies mostly where the annotator left open what sounds."""
     seconds = suggested.end - suggested.start
     return any(
         region.is_open and not suggested.labels & region.absent and 2 * _common(suggested, region) > seconds

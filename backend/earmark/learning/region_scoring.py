@@ -21,10 +21,12 @@ from earmark.head.examples import AnnotatedClip
 from earmark.head.model import ControlHead, Head
 from earmark.head.region_scorer import DEFAULT_LENGTHS, FEATURES, GAINS, RegionScorer
 from earmark.head.windows import Pool
-from earmark.labels.controls import Control
+from earmark.labels.control import Control, learned_controls
+from earmark.labels.region import Region
+from earmark.learning.correction_figures import is_undecided
 from earmark.learning.suggestion_check import evenly_spread
 from earmark.prediction.postprocessing import frame_probabilities
-from earmark.prediction.region_candidates import Candidates, find_candidates
+from earmark.prediction.region_candidates import find_candidates
 
 PRIOR_STRENGTH = 100.0
 """Precision of the weights around the defaults: measured best of 3 to 1000 on soundscapes."""
@@ -52,7 +54,7 @@ def learn_region_scoring(
 ) -> Fitted:
     """Return the fitted heads with region scorers; each fold's is learned without the fold's recordings."""
     heads = [fitted.head, *fitted.folds]
-    for control in controls:
+    for control in learned_controls(controls):
         served = fitted.head.controls.get(control.name)
         if not control.type.draws_regions or served is None or not served.type.draws_regions:
             continue
@@ -90,7 +92,7 @@ def scored_candidates(
 
     ``labels``: those that columns refer to.
     """
-    parts: list[tuple[Candidates, NDArray[np.intp], NDArray[np.float64], str]] = []
+    parts: list[tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], str]] = []
     for position in evenly_spread(clips):
         clip = clips[position]
         head = fitted.out_of_fold_head(clip.group)
@@ -104,11 +106,20 @@ def scored_candidates(
             Event(start, end, labels[column])
             for (start, end), column in zip(found.spans.tolist(), columns.tolist(), strict=True)
         ]
-        parts.append((found, columns, _gains(events, events_of(clip.regions[control.name])), clip.group))
+        gains = _gains(events, events_of(clip.regions[control.name]))
+        # Where an annotator left open what sounds, a candidate is neither right nor wrong
+        decided = np.array(
+            [
+                not is_undecided(Region(*event[:2], frozenset([event.label])), clip.regions[control.name])
+                for event in events
+            ],
+            dtype=bool,
+        )
+        parts.append((found.features[decided], columns[decided], gains[decided], clip.group))
     if not parts:
         return None
     return ScoredCandidates(
-        np.concatenate([part[0].features for part in parts]),
+        np.concatenate([part[0] for part in parts]),
         np.concatenate([part[1] for part in parts]),
         np.concatenate([part[2] for part in parts]),
         np.repeat([part[3] for part in parts], [len(part[1]) for part in parts]),
