@@ -36,7 +36,7 @@ from earmark.errors import EarmarkError
 LIMIT_SECONDS = 60.0
 """A small file that takes longer hangs."""
 SPEED_RATE = 32_000
-SPEED_SECONDS, QUICK_SPEED_SECONDS = 180.0, 40.0
+SPEED_SECONDS, QUICK_SPEED_SECONDS = 180.0, 20.0
 ROUNDS = 5
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 RATE = 32_000
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_TO_MONO = ("-ac", "1", "-ar", str(RATE), "-f", "f32le", "-")
 _OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--mute-audio")
 _DECODE = """async (address) => {
   const content = await (await fetch(address)).arrayBuffer();
@@ -44,27 +46,18 @@ def ffmpeg_decoded(folder: Path, names: Sequence[str]) -> Sounds | None:
     program = shutil.which("ffmpeg")
     if program is None:
         return None
-    sounds: Sounds = {}
-    for name in names:
-        command = [
-            program,
-            "-v",
-            "quiet",
-            "-nostdin",
-            "-i",
-            name,
-            "-ac",
-            "1",
-            "-ar",
-            str(RATE),
-            "-f",
-            "f32le",
-            "-",
-        ]
-        output = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=False, timeout=60).stdout
-        if output:
-            sounds[name] = np.frombuffer(output[: len(output) // 4 * 4], np.float32), RATE
-    return sounds
+
+    def decode(name: str) -> bytes:
+        command = [program, "-v", "quiet", "-nostdin", "-i", name, *_TO_MONO]
+        return subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=False, timeout=60).stdout
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outputs = list(pool.map(decode, names))
+    return {
+        name: (np.frombuffer(output[: len(output) // 4 * 4], np.float32), RATE)
+        for name, output in zip(names, outputs, strict=True)
+        if output
+    }
 
 
 def chromium_decoded(folder: Path, names: Sequence[str]) -> Sounds | None:

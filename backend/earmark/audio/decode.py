@@ -23,7 +23,7 @@ from earmark.audio.resampling import resample_blocks
 from earmark.audio.soundfile_decoder import SoundfileDecoder
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
 
-BLOCK_SECONDS = 10.0
+BLOCK_SECONDS = 2.0
 """Length of a decoded block; bounds memory, does not change the samples."""
 HEADER_TOLERANCE_SECONDS = 0.1
 """A header whose duration differs by more from what was decoded is reported."""

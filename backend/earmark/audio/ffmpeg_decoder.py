@@ -205,8 +205,8 @@ class FfmpegDecoder:
                 fifo = av.AudioFifo()
                 fifo.write(frame)
             self._fifo_channels = channels  # the FIFO itself does not look at their number
-            if fifo.samples >= size:
-                yield from _drain(fifo)
+            while fifo.samples >= size:
+                yield from _drain(fifo, size)
         if fifo is not None:
             yield from _drain(fifo)
 
@@ -250,10 +250,10 @@ def _has_length(path: Path) -> bool:
     return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
-def _drain(fifo: av.AudioFifo) -> Iterator[NDArray[np.float32]]:
-    if fifo.samples:
-        frame = fifo.read(fifo.samples)
-        assert frame is not None
+def _drain(fifo: av.AudioFifo, samples: int = 0) -> Iterator[NDArray[np.float32]]:
+    """Yield so many samples, or all there are."""
+    frame = fifo.read(samples)
+    if frame is not None:
         yield _to_samples(frame)
 
 
@@ -269,7 +269,9 @@ def _to_samples(frame: av.AudioFrame) -> NDArray[np.float32]:
         return (samples.astype(np.float32) - 128.0) / 128.0
     if np.issubdtype(samples.dtype, np.integer):
         scale = np.float32(2.0 ** -(8 * samples.itemsize - 1))
-        level: NDArray[np.float32] = np.multiply(samples, scale, dtype=np.float32, casting="unsafe")
-        return level
+        levels = np.empty(samples.shape[::-1], np.float32)  # by channel, which mixing is fastest with
+        for column, level in zip(samples.T, levels, strict=True):
+            np.multiply(column, scale, out=level, casting="unsafe")
+        return levels.T
     with np.errstate(over="ignore"):
         return samples.astype(np.float32, copy=False)

@@ -63,6 +63,10 @@ class Timeline:
         SoundUnreadableError
             The time stamps leap by more than ``LONGEST_SILENCE_SECONDS`` within the sound.
         """
+        if stamp is not None and stamp == self._end:  # nearly all frames
+            self._before, self._end = stamp, stamp + samples
+            self.position += samples
+            return 0
         silence = 0 if stamp is None else self._silence(stamp, samples)
         if stamp is not None:
             self._before = stamp
