@@ -24,6 +24,8 @@ from earmark.audio.faults import (
 from earmark.audio.timeline import Timeline
 from earmark.errors import EarmarkError, SoundUnreadableError
 
+_BUFFER_BYTES = 1 << 18
+"""Read at a time: each read is a call of Python."""
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 """Container whose index tells every packet's time."""
 _ABSOLUTE_TIMES = ("matroska,webm", _INDEXED)
@@ -224,7 +226,13 @@ class FfmpegDecoder:
 def _container(file: LimitedFile, shown: str) -> av.container.InputContainer:
     with library_errors(lambda: not_sound(shown)):
         # An open file and no protocols: a playlist must not make FFmpeg open other files or URLs.
-        return av.open(file, mode="r", options={"protocol_whitelist": "none"}, metadata_errors="replace")
+        return av.open(
+            file,
+            mode="r",
+            options={"protocol_whitelist": "none"},
+            metadata_errors="replace",
+            buffer_size=_BUFFER_BYTES,
+        )
 
 
 def _codec_tag(path: Path) -> str:
@@ -270,8 +278,8 @@ def _to_samples(frame: av.AudioFrame) -> NDArray[np.float32]:
     if np.issubdtype(samples.dtype, np.integer):
         scale = np.float32(2.0 ** -(8 * samples.itemsize - 1))
         levels = np.empty(samples.shape[::-1], np.float32)  # by channel, which mixing is fastest with
-        for column, level in zip(samples.T, levels, strict=True):
-            np.multiply(column, scale, out=level, casting="unsafe")
+        levels[:] = samples.T
+        levels *= scale
         return levels.T
     with np.errstate(over="ignore"):
         return samples.astype(np.float32, copy=False)
