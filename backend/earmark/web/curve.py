@@ -41,18 +41,20 @@ def curve_sentence(points: Sequence[VersionPoint]) -> str:
     return "; ".join(parts)
 
 
+def accepted_lately(points: Sequence[VersionPoint]) -> float | None:
+    """Return the share that was accepted of the last `TREND_SUGGESTIONS` or more; None without any."""
+    suggested = accepted = 0
+    for point in reversed(points):
+        suggested += point.suggested
+        accepted += point.accepted
+        if suggested >= TREND_SUGGESTIONS:
+            break
+    return accepted / suggested if suggested else None
+
+
 def _trend(points: Sequence[VersionPoint]) -> list[float | None]:
-    """Share of accepted suggestions among the last `TREND_SUGGESTIONS` or more, up to each version."""
-    trend: list[float | None] = []
-    for place in range(len(points)):
-        suggested = accepted = 0
-        for point in reversed(points[: place + 1]):
-            suggested += point.suggested
-            accepted += point.accepted
-            if suggested >= TREND_SUGGESTIONS:
-                break
-        trend.append(accepted / suggested if suggested else None)
-    return trend
+    """Return `accepted_lately` up to each version."""
+    return [accepted_lately(points[: place + 1]) for place in range(len(points))]
 
 
 def _rounded(value: float | None) -> float | None:

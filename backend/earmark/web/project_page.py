@@ -20,7 +20,7 @@ from earmark.store.registry import versions_with_heads
 from earmark.web.changes import change_token
 from earmark.web.classes import class_rows, confusions
 from earmark.web.corrections import correction_rows, time_saved
-from earmark.web.curve import curve_data, curve_sentence
+from earmark.web.curve import accepted_lately, curve_data, curve_sentence
 from earmark.web.results import Colours
 from earmark.web.rows import ListContext
 from earmark.web.summary import summary
@@ -128,7 +128,6 @@ def headline_figures(
 ) -> list[tuple[str, str, str]]:
     """Return the figures at the top: value, name, and what the name means."""
     active = next((point for point in points if point.state == "active"), None)
-    trend = curve_data(points)["trend"]
     edges: Counter[str] = Counter()
     for outcome in outcomes:
         edges.update(outcome.edges)
@@ -142,7 +141,7 @@ def headline_figures(
             "Submitted in Label Studio, without those that were skipped.",
         ),
         (
-            percent(trend[-1] if trend else None),
+            percent(accepted_lately(points)),
             "accepted as suggested",
             "Share of the last suggestions, regions and tags, that annotators submitted unchanged.",
         ),
