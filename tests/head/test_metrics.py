@@ -16,7 +16,15 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from earmark.head.metrics import auc, average_precision, best_f1, calibration_error, f1, lwlrap
+from earmark.head.metrics import (
+    auc,
+    average_precision,
+    best_f1,
+    calibration_error,
+    f1,
+    fewest_errors,
+    lwlrap,
+)
 
 
 @st.composite
@@ -67,6 +75,23 @@ def test_average_precision_is_sklearns(case: tuple[NDArray[Any], NDArray[Any], N
         return
     expected = average_precision_score(truth, scores, sample_weight=weights)
     assert average_precision(truth, scores, weights) == pytest.approx(expected, abs=1e-12)
+
+
+@given(weighted_scores())
+def test_no_threshold_decides_fewer_rows_wrongly(
+    case: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+) -> None:
+    truth, scores, weights = case
+    threshold = fewest_errors(truth, scores, weights)
+    if not truth[weights > 0].any():
+        assert math.isnan(threshold)
+        return
+
+    def errors(limit: float) -> float:
+        return float((weights * (truth != (scores >= limit))).sum())
+
+    fewest = min(errors(limit) for limit in (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, *scores.tolist()))
+    assert errors(threshold) <= fewest + 1e-9
 
 
 @given(weighted_scores())

@@ -15,6 +15,7 @@ from earmark.head.metrics import (
     best_f1,
     calibration_error,
     f1,
+    fewest_errors,
     label_precisions,
     lwlrap,
 )
@@ -119,7 +120,10 @@ def has_enough_recordings(data: Data, column: int) -> bool:
 
 
 def thresholds(data: Data, predicted: Array, defaults: Array, default: float) -> Array:
-    """Decision thresholds ``[C]``: for each label the probability with the best out-of-fold F1.
+    """Decision thresholds ``[C]``: for each label the best out-of-fold probability.
+
+    Of tags that is where an annotator corrects the fewest, as ticking a missing one costs as much as
+    unticking a wrong one; of regions the best F1, as `prediction.region_candidates` weighs them afterwards.
 
     With too few recordings, a label gets its own default or, without one, a threshold chosen in the same way
     on all labels together. A label's own threshold is blended with that one, weighing more the more
@@ -135,17 +139,22 @@ def thresholds(data: Data, predicted: Array, defaults: Array, default: float) ->
         Used when no label is annotated as present.
     """
     annotated = data.is_unit[:, None] & (data.weights > 0)
-    best, _ = best_f1(data.targets[annotated], predicted[annotated], data.weights[annotated])
+    choose = _best_f1_threshold if data.type.draws_regions else fewest_errors
+    best = choose(data.targets[annotated], predicted[annotated], data.weights[annotated])
     shared = float(np.clip(best, *THRESHOLD_RANGE)) if np.isfinite(best) else default
     chosen = np.where(np.isfinite(defaults), defaults, shared)
     for column in range(len(chosen)):
         if has_enough_recordings(data, column):
             rows, truth = annotated[:, column], data.targets[:, column]
-            own, _ = best_f1(truth[rows], predicted[rows, column], data.weights[rows, column])
+            own = choose(truth[rows], predicted[rows, column], data.weights[rows, column])
             recordings = len(np.unique(data.groups[rows & truth]))
             share = recordings / (recordings + MIN_GROUPS_PER_SIDE)
             chosen[column] = share * np.clip(own, *THRESHOLD_RANGE) + (1 - share) * chosen[column]
     return np.asarray(chosen)
+
+
+def _best_f1_threshold(truth: NDArray[np.bool_], scores: Array, weights: Array) -> float:
+    return best_f1(truth, scores, weights)[0]
 
 
 def metrics(data: Data, predicted: Array, limits: Array) -> dict[str, float]:

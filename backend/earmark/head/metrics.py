@@ -104,6 +104,27 @@ def best_f1(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = Non
     return float((values[best] + below) / 2), float(f1[best])
 
 
+def fewest_errors(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Threshold at which the fewest rows are decided wrongly; of equal ones the nearest to 1/2.
+
+    Above the highest score, where showing any costs more than it saves. Parameters are those of
+    `average_precision`; ``nan`` without a true row.
+    """
+    wanted, values = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=np.float64)
+    mass = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not (mass * wanted).any():
+        return float("nan")
+    order = np.argsort(-values, kind="stable")
+    descending = values[order]
+    errors = np.concatenate([[0.0], np.cumsum(np.where(wanted, -mass, mass)[order])])
+    bounds = np.concatenate([[1.0], descending, descending[-1:]])
+    thresholds = (bounds[:-1] + bounds[1:]) / 2
+    possible = bounds[:-1] > bounds[1:]  # equal scores are decided alike
+    possible[[0, -1]] = True
+    best = possible & (errors <= errors[possible].min() + 1e-9)
+    return float(min(thresholds[best].tolist(), key=lambda threshold: abs(threshold - 0.5)))
+
+
 def auc(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Area under one label's ROC curve: how likely a true row scores above a false one, ties count half.
 

@@ -36,8 +36,8 @@ MEAN_HOPS = 5
 AUDIBLE_DB, AUDIBLE_SHARE = 2.0, 0.15
 """From this level above the background on, a mean over bands by weight, the region's sound is there; and from
 this share of its loudest tenth on, as noise is a few dB above its own percentile now and then."""
-WHOLE_HOPS = 6000
-"""Of a sound whose levels above the background are computed once for all regions; longer ones take memory."""
+KEPT_HOPS = 6000
+"""Hops whose levels above the background are kept, as regions near each other need the same ones."""
 TRIMMED_HOPS = 1000
 """Longest background that is cut off at either end of a detected region."""
 MOST_HOPS = 3000
@@ -64,8 +64,7 @@ class EdgeRefiner:
     def __init__(self, levels: NDArray[np.uint8], duration: float) -> None:
         self._levels, self._duration = levels, duration
         self._background = _background_blocks(levels)
-        short = len(levels) <= WHOLE_HOPS
-        self._whole = self._measured_excess(np.arange(len(levels))) if short else None
+        self._kept: tuple[int, NDArray[np.float32]] = 0, np.zeros((0, levels.shape[1]), dtype=np.float32)
 
     def refine(self, span: Span, reach_seconds: float = DETECTED_REACH_SECONDS) -> Span:
         """Return the span with each edge moved to the clearest change near it, if there is one."""
@@ -90,8 +89,16 @@ class EdgeRefiner:
         return len(self._levels)
 
     def excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Levels above the background in dB, ``[len(hops), B]``."""
-        return self._measured_excess(hops) if self._whole is None else self._whole[hops]
+        """Levels above the background in dB, ``[len(hops), B]``; ``hops`` ascend."""
+        first, last = int(hops[0]), int(hops[-1])
+        start, kept = self._kept
+        if not start <= first <= last < start + len(kept):
+            if last - first >= KEPT_HOPS // 2:
+                return self._measured_excess(hops)
+            start = max(0, min(first - KEPT_HOPS // 4, len(self._levels) - KEPT_HOPS))
+            kept = self._measured_excess(np.arange(start, min(start + KEPT_HOPS, len(self._levels))))
+            self._kept = start, kept
+        return kept[hops - start]
 
     def _measured_excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
         place = np.clip(hops / BLOCK_HOPS - 0.5, 0.0, len(self._background) - 1.0)

@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 WINDOWS_AT_ONCE = 2048
 """Windows in a batch: their embeddings take 16 MB for CNN14, whatever the recording's length."""
+WINDOW_HOP_SECONDS = 0.16
+"""Windows are four times as long, so that starts at each frame of 80 ms tell no more."""
 CHOICE_MARGIN = 0.1
 """Share of the way from chance to certainty that a single choice's probability must reach to be shown.
 
@@ -336,7 +338,7 @@ def frame_probabilities(
     """
     count = len(frames)
     length = window_length(frame_rate, count)
-    starts = window_starts(frame_rate, count)
+    starts = _spread(window_starts(frame_rate, count), frame_rate)
     sums = [np.zeros((count + 1, len(head.labels))) for head in heads]
     covered = np.zeros((count + 1, 1))
     for first in range(0, len(starts), WINDOWS_AT_ONCE):
@@ -352,6 +354,12 @@ def frame_probabilities(
     windows = np.cumsum(covered, axis=0)[:-1]
     means = [np.cumsum(sum_of_head, axis=0)[:-1] / windows for sum_of_head in sums]
     return [np.clip(mean, 0.0, 1.0).astype(np.float32) for mean in means]
+
+
+def _spread(starts: NDArray[np.intp], frame_rate: float) -> NDArray[np.intp]:
+    """Return window starts at least about `WINDOW_HOP_SECONDS` apart, the last one included."""
+    hop = max(1, int(WINDOW_HOP_SECONDS * frame_rate + 1e-6))
+    return starts if hop == 1 else np.union1d(starts[::hop], starts[-1:])
 
 
 def _above_chance(
