@@ -17,6 +17,8 @@ from earmark.settings import Settings, without_password
 SOCKET_PATH_BYTES = 100
 """Unix sockets take paths of at most 107 bytes (sun_path in unix(7)); some room is kept."""
 CONNECT_TIMEOUT_SECONDS = 2.0
+_REFUSED_CONNECTIONS = ("max number of clients", "Broken pipe", "reset by peer", "Connection closed")
+"""Signs of a server that accepts a connection and closes it: its answer may come too late to be read."""
 
 
 def redis_url(settings: Settings) -> str:
@@ -53,14 +55,15 @@ def redis_fault(settings: Settings) -> str:
         return f"Redis at {url} refuses user or password ({error}): correct them in REDIS_URL."
     except redis.TimeoutError:
         return f"Redis at {url} does not answer: see whether it hangs, or correct REDIS_URL."
-    except redis.MaxConnectionsError as error:
-        return f"Redis at {url} takes no more connections ({error}): raise its maxclients."
     except redis.ConnectionError as error:
         reason = " ".join(str(error).split())
         if "certificate" in reason.lower() or "ssl" in reason.lower():
             return f"Redis at {url} cannot be trusted ({reason}): correct its certificate, or REDIS_URL."
-        if "max number of clients" in reason:
-            return f"Redis at {url} takes no more connections ({reason}): raise its maxclients."
+        if any(sign in reason for sign in _REFUSED_CONNECTIONS):
+            return (
+                f"Redis at {url} closes the connection ({reason}): perhaps it takes no more clients; raise its "
+                "maxclients, and see its log."
+            )
         if settings.redis_url is None:
             return "No Redis runs on this data folder: 'earmark up' starts one, or set REDIS_URL."
         return f"Redis at {url} cannot be reached ({reason}): start it, or correct REDIS_URL."
