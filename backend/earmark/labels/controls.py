@@ -71,7 +71,8 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
         reasons = "; ".join(f"<{left.tag}> '{left.name}': {left.reason}" for left in config.left_alone)
         raise LabelConfigError(
             "The label config has no Labels or Choices with at least one label for an Audio tag: "
-            "add one, as label_config.xml shows." + (f" ({reasons}.)" if reasons else "")
+            'add one, such as <Labels name="label" toName="audio"><Label value="Dog"/></Labels>.'
+            + (f" ({reasons}.)" if reasons else "")
         )
     return config.controls
 

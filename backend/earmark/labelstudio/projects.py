@@ -27,7 +27,7 @@ def audio_data_key(label_config: str) -> str:
             return writable_key(expression(tag.get("value")))
     raise LabelConfigError(
         "The project's label config has no Audio tag: set it up under Settings, Labeling Interface, "
-        "as label_config.xml shows."
+        'such as <Audio name="audio" value="$audio"/>.'
     )
 
 

@@ -118,7 +118,7 @@ class Assistant:
         if control is None:
             raise LabelConfigError(
                 "The label config has no Labels on an Audio tag, so it has no regions: "
-                "add some, as label_config.xml shows."
+                'add some, such as <Labels name="label" toName="audio"><Label value="Dog"/></Labels>.'
             )
         task = {"data": {control.data_key: audio}}
         suggestion = self._suggestion(model, task, control, start, end, deadline)
