@@ -61,8 +61,8 @@ def redis_fault(settings: Settings) -> str:
             return f"Redis at {url} cannot be trusted ({reason}): correct its certificate, or REDIS_URL."
         if any(sign in reason for sign in _REFUSED_CONNECTIONS):
             return (
-                f"Redis at {url} closes the connection ({reason}): perhaps it takes no more clients; raise its "
-                "maxclients, and see its log."
+                f"Redis at {url} closes the connection ({reason}): perhaps it takes no more clients; raise "
+                "its maxclients, and see its log."
             )
         if settings.redis_url is None:
             return "No Redis runs on this data folder: 'earmark up' starts one, or set REDIS_URL."
