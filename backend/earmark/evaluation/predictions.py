@@ -17,6 +17,7 @@ from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips
 from earmark.learning.cooccurrence import learn_cooccurrence
+from earmark.learning.correction_figures import is_undecided
 from earmark.learning.training_set import TrainingSet
 from earmark.prediction.postprocessing import ClipPrediction, predict_clip
 from earmark.services import Services
@@ -41,12 +42,14 @@ class Measured:
         return frozenset(label for label, _ in self.prediction.tags.get(control.name, ()))
 
     def shown_regions(self, control: Control) -> list[Region]:
-        """Return the regions that are shown."""
-        return [
+        """Return the regions that are shown, without those where the annotator left open what sounds."""
+        annotated = self.clip.regions.get(control.name, ())
+        regions = (
             Region(region.start, region.end, frozenset([region.label]))
             for region in self.prediction.regions
             if region.control == control.name
-        ]
+        )
+        return [region for region in regions if not is_undecided(region, annotated)]
 
     def true_labels(self, control: Control) -> frozenset[str] | None:
         """Return the annotated labels of the whole sound; None where the control was not answered."""
