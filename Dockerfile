@@ -10,9 +10,10 @@ WORKDIR /app
 
 # Before the code, so that a change of the code does not install everything again.
 COPY requirements.txt requirements-no-deps.txt ./
-# PyTorch for processors alone: the build on the default index brings 3 GB of libraries for GPUs. On a machine with a GPU:
-#   docker compose build --build-arg TORCH_INDEX=
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# The default index has PyTorch with 3 GB of libraries for GPUs. Without a GPU, give the index of builds for
+# processors alone, which https://pytorch.org/get-started/locally names under "CPU":
+#   docker compose build --build-arg TORCH_INDEX=…
+ARG TORCH_INDEX=
 RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.txt \
     && pip install --no-deps -r requirements-no-deps.txt
 
