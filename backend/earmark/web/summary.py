@@ -68,9 +68,12 @@ def summary(
         *(
             _said(state, settings, statement)
             for statement in statements
-            if statement.level != "fault" and statement.kind in ("training", "renames", "disagreement")
+            if statement.level != "fault" and statement.kind in _SAID_KINDS
         ),
     )
+
+
+_SAID_KINDS = ("training", "labels", "renames", "disagreement")
 
 
 def _numbered(*sentences: Sentence) -> list[Sentence]:
