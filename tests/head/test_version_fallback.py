@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import earmark.head.fit
-import earmark.prediction.predictor
+import earmark.prediction.sound_prediction
 from earmark.api.versions import read_versions
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.model import ControlHead
@@ -170,7 +170,7 @@ def test_a_prediction_that_is_not_finite_becomes_an_empty_item_with_the_reason(
         return replace(found, score=float("nan")) if len(asked) == 1 else found
 
     predict(trained, tones[6:8])  # stored frames keep the order of the tasks
-    monkeypatch.setattr(earmark.prediction.predictor, "predict_clip", broken)
+    monkeypatch.setattr(earmark.prediction.sound_prediction, "predict_clip", broken)
     answer = predict(trained, tones[6:8])
     assert answer.failures == {"not_finite": 1}
     assert answer.items[0] == {

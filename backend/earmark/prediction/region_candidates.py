@@ -79,7 +79,7 @@ def find_candidates(
     refiner = EdgeRefiner(levels, duration)
     changes = level_changes(refiner)
     stretches = _Stretches(changes)
-    detected = _detected(fitted, curves, frame_rate, refiner)
+    detected = _detected(fitted, curves, frame_rate, refiner, duration)
     spans = np.concatenate([detected, _between_changes(changes), *_moved(detected, changes)])
     spans, first = np.unique(spans, axis=0, return_index=True)
     if not len(spans):
@@ -111,7 +111,11 @@ def find_candidates(
 
 
 def _detected(
-    fitted: ControlHead, curves: NDArray[np.float32], frame_rate: float, refiner: EdgeRefiner
+    fitted: ControlHead,
+    curves: NDArray[np.float32],
+    frame_rate: float,
+    refiner: EdgeRefiner,
+    duration: float,
 ) -> Hops:
     """Return the stretches that the head detects on its frames, with refined edges."""
     found = {
@@ -120,7 +124,11 @@ def _detected(
         for stretch in find_stretches(curve, DETECTED_SHARE * threshold, frame_rate)
     }
     spans = [
-        refiner.refine_detected((first / frame_rate, last / frame_rate)) for first, last in sorted(found)
+        # The last frame stands for the rest of the recording as well, which is shorter than a frame.
+        refiner.refine_detected(
+            (first / frame_rate, duration if last == len(curves) else min(last / frame_rate, duration))
+        )
+        for first, last in sorted(found)
     ]
     hops = np.round(np.array(spans).reshape(-1, 2) / HOP_SECONDS).astype(np.intp)
     return _long_enough(np.clip(hops, 0, refiner.hops))

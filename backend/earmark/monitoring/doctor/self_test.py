@@ -95,8 +95,8 @@ def _temporary_settings(settings: Settings, folder: Path) -> tuple[Settings, str
     except EarmarkError as error:
         missing = str(error)
     if missing:
-        changes["encoder"] = "logmel"
-        note = f"tested with logmel, because weights are missing: {missing}"
+        changes["encoder"] = registry.auto_order()[-1].name  # which needs none
+        note = f"tested with {changes['encoder']}, because weights are missing: {missing}"
     return settings.model_copy(update=changes), note
 
 
