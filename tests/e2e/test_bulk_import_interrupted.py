@@ -146,7 +146,7 @@ def test_300_files_with_12_bad_ones_killed_three_times_end_as_288_tasks(
     assert len(tasks) == 288, killed_at
     assert len({task.data["sha256"] for task in tasks}) == 288
     assert {task.data["fname"]: task.data["number"] for task in tasks} == {
-        name: str(n) for n, name in enumerate(names)
+        name: n for n, name in enumerate(names)
     }
     with (report / "report.csv").open(newline="") as file:
         found = {row["file"]: row for row in csv.DictReader(file)}
