@@ -16,7 +16,7 @@ from benchmarks import chaos_annotators
 from benchmarks.chaos_annotators import Wire
 from benchmarks.simulated_label_studio import Notice, SimulatedLabelStudio, studio
 from earmark.audio.source import LabelStudioAccess
-from earmark.errors import LabelStudioError
+from earmark.errors import LabelStudioError, ProjectGoneError
 from earmark.labelstudio.task_pages import ANNOTATED, OPEN, SKIPPED, Listing
 
 TRAFFIC = Path(__file__).parents[1] / "fixtures" / "label_studio_traffic.jsonl"
@@ -106,7 +106,7 @@ def test_what_the_backend_asks_for(label_studio: SimulatedLabelStudio) -> None:
     assert not listing.page(1, OPEN, number=2), "a page behind the last one is a 404"
     assert listing.annotation_exists(1)
     assert not listing.annotation_exists(99)
-    with pytest.raises(LabelStudioError, match="404"):
+    with pytest.raises(ProjectGoneError):
         listing.project(2)
     with pytest.raises(LabelStudioError, match="refuses the token"):
         Listing(_access(label_studio, "another")).project(1)
