@@ -46,6 +46,7 @@ def _fault(file: CorpusFile, folder: Path) -> str:
     return "" if lacks or abs(measured - seconds) < 0.35 else f"{file.name}: probed {measured:.3f} s"
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_any_damage_is_sound_or_a_clear_error(files: list[CorpusFile], data: st.DataObject) -> None:

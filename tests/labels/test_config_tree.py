@@ -54,6 +54,7 @@ def test_tricks_are_refused(label_config: str, hint: str) -> None:
         parse_label_config(label_config)
 
 
+@pytest.mark.slow
 def test_large_configs_are_not_kept() -> None:
     labels = "".join(f'<Label value="label number {index}"/>' for index in range(10_000))
     tracemalloc.start()

@@ -54,7 +54,11 @@ def require_prepared(settings: Settings) -> None:
     if is_built(settings) or _checkpoint_unread(settings) or awaited_weights(settings) is None:
         return
     in_vain = _begin(settings)
-    raise WeightsError(in_vain) if in_vain else WeightsAwaitedError(_awaited(settings))
+    if in_vain:
+        raise WeightsError(in_vain)
+    weights = awaited_weights(settings)
+    if weights is not None:  # else they have just come, or failed, which building the encoder tells
+        raise WeightsAwaitedError(_awaited(settings, weights))
 
 
 def _ready(settings: Settings) -> bool:
@@ -141,10 +145,7 @@ def switch_announcement(settings: Settings, chosen: str) -> str:
     )
 
 
-def _awaited(settings: Settings) -> str:
-    weights = awaited_weights(settings)
-    if weights is None:  # they arrived in this moment
-        return "The encoder's weights have just arrived: ask again."
+def _awaited(settings: Settings, weights: registry.WeightsSpec) -> str:
     came, size = weights.progress(settings)
     command = registry.weights_command(weights)
     return (
