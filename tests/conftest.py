@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from earmark.services import Services
 from earmark.settings import Settings
@@ -52,7 +53,8 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine that runs the tests leaks into them."""
+    """No setting of the machine that runs the tests leaks into them, and no log level of another test."""
+    structlog.reset_defaults()
     for name in set(_NAMES) - set(ALLOWED_IN_TESTS):
         monkeypatch.delenv(name, raising=False)
     # pip fetches YAMNet's weights: from nowhere, unless a test says otherwise.
