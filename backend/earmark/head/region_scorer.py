@@ -37,7 +37,6 @@ GAINS = (0.0, 1.0, 2.0, 3.0)
 LEAST_GAIN = -1.0
 LEAST_PROBABILITY = 0.1
 """Before annotations: a sound of none of the labels looks like one of the least unlikely label."""
-LEAST_WITHOUT_RIVALS = 0.5
 _FLOOR = 1e-4
 
 
@@ -80,17 +79,8 @@ class RegionScorer:
         return scorer
 
     def picked(self, indices: Sequence[int]) -> RegionScorer:
-        """Return the scorer of the labels at ``indices``.
-
-        Where labels were taken out of the label config, their sounds are sounds of none of the others, which
-        no annotation has told yet: what is shown must be likely.
-        """
-        least = self.least
-        if len(set(indices)) < len(self.offsets):
-            least = np.maximum(least, np.float32(LEAST_WITHOUT_RIVALS))
-        return replace(
-            self, offsets=self.offsets[list(indices)], lengths=self.lengths[list(indices)], least=least
-        )
+        """Return the scorer of the labels at ``indices``."""
+        return replace(self, offsets=self.offsets[list(indices)], lengths=self.lengths[list(indices)])
 
     def expected_gains(self, features: NDArray[np.floating[Any]], columns: NDArray[np.intp]) -> NDArray[Any]:
         """Return the effort that showing each candidate is expected to save, ``[n]``.

@@ -1,4 +1,4 @@
-"""Maps a trained head's labels to the current label config: renames labels, drops removed ones."""
+"""Maps a trained head's labels to the current label config: renames labels, drops or hides removed ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from earmark.store.renames import Names
 
 
 def as_configured(head: Head, controls: Sequence[Control], names: Names) -> Head:
-    """Return the head with the labels of the current controls, without removed ones.
+    """Return the head with the labels of the current controls.
 
-    In a single choice, the softmax is over the remaining labels, so that they share the probability of
-    removed ones. The same object is returned where nothing changed.
+    Tags lose the labels that were removed; in a single choice, the softmax is over the remaining ones, so
+    that they share the probability of removed ones. Region labels that were removed stay as competitors,
+    which predictions do not show: else their sounds would be shown as the likeliest label that is left. The
+    same object is returned where nothing changed.
 
     Parameters
     ----------
@@ -62,5 +64,8 @@ def _configured(fitted: ControlHead, labels: tuple[str, ...], names: Mapping[str
             columns.setdefault(names[label], index)
     if columns.keys() <= {NONE_OF_THESE}:
         return None
+    if fitted.type.draws_regions:
+        used = set(columns.values())
+        columns |= {label: index for index, label in enumerate(fitted.labels) if index not in used}
     ordered = sorted(columns.items(), key=lambda column: column[1])
     return fitted.picked([index for _, index in ordered], tuple(label for label, _ in ordered))

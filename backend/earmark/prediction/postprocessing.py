@@ -134,10 +134,8 @@ def predict_clip(
             if levels is None:
                 detected = _regions_on_frames(control, fitted, output, doubted, frame_rate, duration)
             else:
-                configured = fitted.picked(_columns(control, fitted), _labels(control, fitted))
-                curves = output[:, _columns(control, fitted)]
-                candidates = find_candidates(configured, curves, pool, frame_rate, frames, levels, duration)
-                detected = _regions_of(control, configured, candidates, doubted, duration)
+                candidates = find_candidates(fitted, output, pool, frame_rate, frames, levels, duration)
+                detected = _regions_of(control, fitted, candidates, doubted, duration)
             by_label = _by_label(control, fitted, output.max(axis=0))
             regions += detected
             probabilities[control.name] = by_label
@@ -205,7 +203,7 @@ def _regions_of(
     doubted: frozenset[str],
     duration: float,
 ) -> list[DetectedRegion]:
-    """Return the candidates that are worth showing.
+    """Return the candidates that are worth showing, of labels that are still in the label config.
 
     ``doubted``: labels whose regions must reach `SURE_SCORE`.
     """
@@ -217,7 +215,12 @@ def _regions_of(
     if control.threshold is not None:
         shown = candidates.probabilities >= control.threshold
         gains = np.where(shown, np.maximum(gains, LEAST_GAIN_SHOWN + candidates.probabilities), -np.inf)
-    chosen = choose(gains, candidates.spans, candidates.columns, fitted.overlap_factors)
+    shown_columns = set(_columns(control, fitted))
+    chosen = [
+        place
+        for place in choose(gains, candidates.spans, candidates.columns, fitted.overlap_factors)
+        if candidates.columns[place] in shown_columns
+    ]
     if len(chosen) > MOST_REGIONS:
         log.warning("regions left out", control=control.name, left_out=len(chosen) - MOST_REGIONS)
     return [
@@ -296,10 +299,6 @@ def _tags(
 def _columns(control: Control, fitted: ControlHead) -> list[int]:
     """Return the columns of the head's labels that are still in the label config."""
     return [column for column, label in enumerate(fitted.labels) if label in control.labels]
-
-
-def _labels(control: Control, fitted: ControlHead) -> tuple[str, ...]:
-    return tuple(fitted.labels[column] for column in _columns(control, fitted))
 
 
 def _by_label(control: Control, fitted: ControlHead, clip: NDArray[np.float32]) -> dict[str, float]:
