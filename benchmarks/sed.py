@@ -37,8 +37,9 @@ from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.region_scoring import learn_region_scoring
+from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.overlap import runs
-from earmark.prediction.postprocessing import frame_probabilities, predict_clip
+from earmark.prediction.postprocessing import predict_clip
 from earmark.settings import Settings
 from scripts.demo_clips import SAMPLE_RATE, Event, make_clips
 from scripts.demo_recordings import Calls, RecordingsError, fetch_recordings, load_calls

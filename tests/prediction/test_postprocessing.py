@@ -22,11 +22,7 @@ from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
 from earmark.labels.region import Region
-from earmark.prediction.postprocessing import (
-    DetectedRegion,
-    frame_probabilities,
-    predict_clip,
-)
+from earmark.prediction.postprocessing import DetectedRegion, predict_clip
 from earmark.prediction.stretches import MIN_REGION_SECONDS, find_stretches, span_seconds
 from tests.pooling import mean_pool as pool
 
@@ -229,16 +225,6 @@ def test_embeddings_are_pooled_once_for_all_controls() -> None:
     assert found.probabilities == {name: said for each in alone for name, said in each.probabilities.items()}
     assert len(found.regions) == sum(len(each.regions) for each in alone) == 2
     assert found.tags == {name: tags for each in alone for name, tags in each.tags.items()}
-
-
-def test_batches_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float16)
-    fitted = head_of().controls["c"]
-    [whole] = frame_probabilities([fitted], pool, RATE, frames)
-    assert whole.shape == (500, 2)
-    monkeypatch.setattr("earmark.prediction.postprocessing.WINDOWS_AT_ONCE", 37)
-    [cut] = frame_probabilities([fitted], pool, RATE, frames)
-    assert cut == pytest.approx(whole, abs=1e-5)
 
 
 def test_an_hour_is_pooled_in_pieces() -> None:

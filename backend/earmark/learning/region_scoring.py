@@ -25,7 +25,7 @@ from earmark.labels.control import Control, learned_controls
 from earmark.labels.region import Region
 from earmark.learning.correction_figures import is_undecided
 from earmark.learning.suggestion_check import evenly_spread
-from earmark.prediction.postprocessing import frame_probabilities
+from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.region_candidates import find_candidates
 
 PRIOR_STRENGTH = 100.0

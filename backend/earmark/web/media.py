@@ -14,7 +14,8 @@ from earmark.concurrency.deadline import Deadline
 from earmark.errors import TaskError
 from earmark.monitoring.project_status import project_states
 from earmark.pages.spectrogram_cache import SpectrogramCache
-from earmark.prediction.postprocessing import frame_probabilities, predict_clip
+from earmark.prediction.frame_probabilities import frame_probabilities
+from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.predictor import Predictor, sound_address
 from earmark.services import Services
 from earmark.store.models import Project, Task
