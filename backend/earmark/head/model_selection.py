@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,37 +48,66 @@ def select_model(
     parts
         Widths of the embedding's parts, one for each encoder; empty for a single encoder.
     """
-    repeated = _has_repeated_labels(data)
-    best = _linear(data, embeddings, prior, labels, allow_dropping_prior, measured)
-    if parts and measured and allow_dropping_prior and data.exclusive and len(embeddings) <= MAX_ROWS:
-        mean = _mean_of_parts(data, embeddings, prior, labels, parts)
-        # Without a second recording of a label nothing tells them apart; the mean is then the better guess
-        # where there is no prior.
-        preferred = repeated or data.offset is None
-        if mean is not None and preferred and _score(data, best) <= _score(data, mean) + CLEARLY_BETTER:
-            return mean
-    discriminated = measured and allow_dropping_prior and repeated and not data.anchored.any()
-    if discriminated and is_worth_trying(data, prior, _score(data, best)):
-        best = _with_rbf_features(data, embeddings, prior, best)
+    problem = _Problem(data, embeddings, prior, labels, allow_dropping_prior, measured)
+    best = _best_linear(problem)
+    if parts and problem.suits_averaging:
+        mean = _mean_of_parts(problem, parts)
+        if mean is not None and _score(data, best) <= _score(data, mean) + CLEARLY_BETTER:
+            best = mean
+    if problem.is_repeated and not data.anchored.any() and is_worth_trying(data, prior, _score(data, best)):
+        best = _with_rbf_features(problem, best)
     return best
 
 
-def _linear(
-    data: Data,
-    embeddings: NDArray[np.float32],
-    prior: Prior,
-    labels: tuple[str, ...],
-    allow_dropping_prior: bool,
-    measured: bool,
-) -> ModelChoice:
+@dataclass(frozen=True)
+class _Problem:
+    """What is to be fitted; see `select_model`."""
+
+    data: Data
+    embeddings: NDArray[np.float32]
+    prior: Prior
+    labels: tuple[str, ...]
+    allow_dropping_prior: bool
+    measured: bool
+
+    @cached_property
+    def is_repeated(self) -> bool:
+        """Whether a fit without the prior can be measured: most labels have recordings to leave one out."""
+        return self.measured and self.allow_dropping_prior and _has_repeated_labels(self.data)
+
+    @property
+    def suits_discriminant(self) -> bool:
+        """Whether a discriminant is tried.
+
+        Beside a prior of several tags the logistic regression holds and drops it label by label.
+        """
+        return self.is_repeated and (self.data.exclusive or not self.data.anchored.any())
+
+    @property
+    def suits_averaging(self) -> bool:
+        """Whether fits of several encoders are averaged: measured for few examples of single choices.
+
+        Before a label has a second recording, averaging is the better guess only where there is no prior.
+        """
+        few = self.data.exclusive and len(self.embeddings) <= MAX_ROWS
+        unrivalled = self.measured and self.allow_dropping_prior and self.data.offset is None
+        return few and (self.is_repeated or unrivalled)
+
+    def part(self, span: slice) -> _Problem:
+        """The same with one encoder's part of the embeddings, and without the prior."""
+        data = replace(self.data, offset=None, anchored=np.zeros_like(self.data.anchored))
+        return replace(
+            self, data=data, embeddings=self.embeddings[:, span], prior=Prior(self.prior.control, None)
+        )
+
+
+def _best_linear(problem: _Problem) -> ModelChoice:
     """The best of a discriminant and a logistic regression."""
-    choices = []
-    # Beside a prior of several tags the logistic regression holds and drops it label by label.
-    suited = data.exclusive or not data.anchored.any()
-    if suited and measured and allow_dropping_prior and _has_repeated_labels(data):
-        choices.append(_discriminant(data, embeddings, prior))
+    data, choices = problem.data, []
+    if problem.suits_discriminant:
+        choices.append(_discriminant(data, problem.embeddings, problem.prior))
     if not choices or data.targets.size <= MAX_LOGISTIC_CELLS:
-        choices.append(_logistic(data, embeddings, prior, labels, allow_dropping_prior, measured))
+        choices.append(_logistic(problem))
     best = choices[0]
     for choice in choices[1:]:
         if _score(data, choice) > _score(data, best) + CLEARLY_BETTER:
@@ -85,19 +115,11 @@ def _linear(
     return best
 
 
-def _mean_of_parts(
-    data: Data,
-    embeddings: NDArray[np.float32],
-    prior: Prior,
-    labels: tuple[str, ...],
-    parts: Sequence[int],
-) -> ModelChoice | None:
+def _mean_of_parts(problem: _Problem, parts: Sequence[int]) -> ModelChoice | None:
     """The mean of fits on each part without the prior, beside a share of the prior."""
-    alone = replace(data, offset=None, anchored=np.zeros_like(data.anchored))
-    none = Prior(prior.control, None)
-    each = [embeddings[:, span] for span in spans(parts)]
-    fits = [_linear(alone, part, none, labels, True, True) for part in each]
-    return average(data, prior, each, fits)
+    problems = [problem.part(span) for span in spans(parts)]
+    embeddings = [part.embeddings for part in problems]
+    return average(problem.data, problem.prior, embeddings, [_best_linear(part) for part in problems])
 
 
 def _has_repeated_labels(data: Data) -> bool:
@@ -113,12 +135,11 @@ def _score(data: Data, choice: ModelChoice) -> float:
     return ranking_score(data, choice.calibration(choice.logits), np.ones(data.targets.shape[1], dtype=bool))
 
 
-def _with_rbf_features(
-    data: Data, embeddings: NDArray[np.float32], prior: Prior, linear: ModelChoice
-) -> ModelChoice:
+def _with_rbf_features(problem: _Problem, linear: ModelChoice) -> ModelChoice:
     """A discriminant on RBF features where that is clearly better, else ``linear``."""
+    data, embeddings = problem.data, problem.embeddings
     landmarks = choose_landmarks(embeddings, data.weights.max(axis=1))
-    choice = _discriminant(data, landmarks.features(embeddings), prior)
+    choice = _discriminant(data, landmarks.features(embeddings), problem.prior)
     assert choice.logits is not None
     assert linear.logits is not None  # there are enough recordings to measure
     if is_clearly_better(data, choice.calibration(choice.logits), linear.calibration(linear.logits)):
@@ -126,19 +147,14 @@ def _with_rbf_features(
     return linear
 
 
-def _logistic(
-    data: Data,
-    embeddings: NDArray[np.float32],
-    prior: Prior,
-    labels: tuple[str, ...],
-    allow_dropping_prior: bool,
-    measured: bool,
-) -> ModelChoice:
-    logistic = Logistic.chosen(data, embeddings, measured, allow_dropping_prior)
-    data = logistic.data
+def _logistic(problem: _Problem) -> ModelChoice:
+    logistic = Logistic.chosen(
+        problem.data, problem.embeddings, problem.measured, problem.allow_dropping_prior
+    )
+    data, prior = logistic.data, problem.prior
     anchored = data.anchored
-    if measured and allow_dropping_prior:
-        prior = prior.without(tuple(np.array(labels)[~anchored].tolist()))
+    if problem.measured and problem.allow_dropping_prior:
+        prior = prior.without(tuple(np.array(problem.labels)[~anchored].tolist()))
     bias: Array = np.zeros(len(anchored))
     calibration = Calibration(1.0, bias)
     if logistic.logits is not None:
