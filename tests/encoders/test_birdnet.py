@@ -17,7 +17,6 @@ from earmark.encoders.birdnet import (
     CLASSES,
     EMBEDDING_DIM,
     FRAME_SAMPLES,
-    LEAD_SAMPLES,
     WINDOW_SAMPLES,
     BirdnetEncoder,
     class_names,
@@ -96,7 +95,9 @@ def test_frames_are_centred_on_their_seconds(small: BirdnetEncoder, seconds: flo
     frames = small.frames(blocks(sound, size))
     assert frames.shape == (max(1, -(-count // FRAME_SAMPLES)), EMBEDDING_DIM)
     assert frames.dtype == np.float16
-    padded = np.concatenate([np.zeros(LEAD_SAMPLES, np.float32), sound, np.zeros(WINDOW_SAMPLES, np.float32)])
+    padded = np.pad(
+        sound, (FRAME_SAMPLES, WINDOW_SAMPLES)
+    )  # a window is the second before, its own, and the next
     for index, frame in enumerate(frames):
         window = padded[index * FRAME_SAMPLES :][:WINDOW_SAMPLES]
         np.testing.assert_allclose(frame[:3], window.reshape(3, -1).mean(axis=1), atol=2e-3)

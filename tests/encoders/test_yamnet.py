@@ -17,10 +17,10 @@ from scipy.special import expit
 from earmark.encoders.audioset import YAMNET_LABELS_CSV, yamnet_labels
 from earmark.encoders.base import Encoder, Tagger
 from earmark.encoders.yamnet import (
-    ADVANCE_SAMPLES,
     CLASSES,
     EMBEDDING_DIM,
     FRAME_SAMPLES,
+    PATCHES_AT_ONCE,
     SAMPLE_RATE_HZ,
     YamnetEncoder,
     mel_filters,
@@ -33,6 +33,8 @@ from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.controls import Control
 from earmark.settings import Settings
 from tests.encoders.yamnet_wheel import quantised_graph
+
+ADVANCE_SAMPLES = PATCHES_AT_ONCE * FRAME_SAMPLES
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.encoders.blocks import rechunk
+from earmark.encoders.blocks import sliding_windows
 from earmark.errors import WeightsError
 from earmark.extras import missing_extra
 from earmark.storage.atomic_files import sha256_of
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 48_000
 FRAME_SAMPLES = SAMPLE_RATE_HZ
 WINDOW_SAMPLES = 3 * SAMPLE_RATE_HZ
-LEAD_SAMPLES = (WINDOW_SAMPLES - FRAME_SAMPLES) // 2
-"""Silence before the recording, so that each window is centred on its frame."""
 EMBEDDING_DIM, CLASSES = 1024, 6522
 LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
 ACCEPTED = "accepted"
@@ -129,21 +127,8 @@ class BirdnetEncoder:
 
     def frames(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
         """Encode a stream of sound; see `Encoder.frames`. Silence is taken to lie before and after it."""
-        held: NDArray[np.float32] = np.zeros(LEAD_SAMPLES, dtype=np.float32)
-        encoded: list[NDArray[np.float16]] = []
-        left = 0  # samples whose frames are still to come
-        for piece in rechunk(blocks, FRAME_SAMPLES):
-            held = np.concatenate([held, piece])
-            left += len(piece)
-            while len(held) >= WINDOW_SAMPLES:
-                encoded.append(self._encode(held[:WINDOW_SAMPLES]))
-                held, left = held[FRAME_SAMPLES:], left - FRAME_SAMPLES
-        while left > 0 or not encoded:
-            window = np.zeros(WINDOW_SAMPLES, dtype=np.float32)
-            window[: len(held)] = held
-            encoded.append(self._encode(window))
-            held, left = held[FRAME_SAMPLES:], left - FRAME_SAMPLES
-        return np.stack(encoded)
+        windows = sliding_windows(blocks, window=WINDOW_SAMPLES, hop=FRAME_SAMPLES)
+        return np.stack([self._encode(window) for window, _ in windows])
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
         """Mean of the embeddings: ``[..., n, 1024]`` to float32 ``[..., 1024]``."""

@@ -17,7 +17,7 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from earmark.encoders.blocks import rechunk
+from earmark.encoders.blocks import sliding_windows
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 512
@@ -36,10 +36,7 @@ FRAME_COLUMNS = 32
 """Spectrogram columns from one frame to the next: 0.32 s."""
 FRAME_SAMPLES = FRAME_COLUMNS * HOP_SAMPLES
 PATCH_SAMPLES = (PATCH_COLUMNS - 1) * HOP_SAMPLES + WINDOW_SAMPLES
-LEAD_SAMPLES = (PATCH_SAMPLES - FRAME_SAMPLES) // 2
-"""Silence before the recording, so that each patch is centred on its frame."""
 PATCHES_AT_ONCE = 16
-ADVANCE_SAMPLES = PATCHES_AT_ONCE * FRAME_SAMPLES
 
 FRAME_DIM = EMBEDDING_DIM + CLASSES
 POOLED_DIM = EMBEDDING_DIM + FRAME_DIM
@@ -86,26 +83,8 @@ class YamnetEncoder:
         Frame ``i`` is the patch around its middle, (i + 0.5) · 0.32 s; the last frame may be shorter.
         Silence is taken to lie before and after the recording.
         """
-        # What is held starts where the next chunk's first patch does. Chunks are cut by position alone, so
-        # that rounding does not depend on how the stream was cut.
-        held: NDArray[np.float32] = np.zeros(LEAD_SAMPLES, dtype=np.float32)
-        whole = ADVANCE_SAMPLES - FRAME_SAMPLES + PATCH_SAMPLES
-        encoded: list[NDArray[np.float16]] = []
-        left = 0  # samples whose frames are still to come
-        for piece in rechunk(blocks, ADVANCE_SAMPLES):
-            held = np.concatenate([held, piece])
-            left += len(piece)
-            if len(held) >= whole:
-                encoded.append(self._encode(held[:whole], PATCHES_AT_ONCE))
-                held, left = held[ADVANCE_SAMPLES:], left - ADVANCE_SAMPLES
-        while left > 0 or not encoded:
-            count = max(1, min(PATCHES_AT_ONCE, -(-left // FRAME_SAMPLES)))
-            chunk = np.zeros((count - 1) * FRAME_SAMPLES + PATCH_SAMPLES, dtype=np.float32)
-            usable = held[: len(chunk)]
-            chunk[: len(usable)] = usable
-            encoded.append(self._encode(chunk, count))
-            held, left = held[ADVANCE_SAMPLES:], left - ADVANCE_SAMPLES
-        return np.concatenate(encoded)
+        chunks = sliding_windows(blocks, window=PATCH_SAMPLES, hop=FRAME_SAMPLES, at_once=PATCHES_AT_ONCE)
+        return np.concatenate([self._encode(chunk, count) for chunk, count in chunks])
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
         """Mean of the embeddings, then the maximum of all: ``[..., n, 1545]`` to float32 ``[..., 2569]``.
