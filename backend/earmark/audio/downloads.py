@@ -138,7 +138,7 @@ class Downloads:
             request_headers = {"Accept-Encoding": "identity", **headers(str(target))}
             self._hosts.check_url(str(target), own_host)
             checked = self._hosts.connection_check(str(target), own_host)
-            extensions = {"trace": combined(watch.trace, checked)}
+            extensions = {"trace": _combined(watch.trace, checked)}
             with client.stream("GET", target, headers=request_headers, extensions=extensions) as answer:
                 if answer.has_redirect_location:
                     target = target.join(answer.headers["location"])
@@ -211,7 +211,7 @@ def _unreachable(url: str, error: httpx.HTTPError) -> SoundUnreachableError:
     )
 
 
-def combined(*traces: Trace) -> Trace:
+def _combined(*traces: Trace) -> Trace:
     """Return one callback for httpx's ``trace`` extension that calls several in turn."""
 
     def trace(event: str, info: Mapping[str, Any]) -> None:

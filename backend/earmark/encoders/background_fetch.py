@@ -128,21 +128,13 @@ def fetch_better(settings: Settings, chosen: str) -> str:
     except EarmarkError as error:
         _log.info("better_weights_not_fetched", encoder=best.name, reason=str(error))
         return ""
-    text = switch_announcement(settings, chosen)
-    _log.warning("better_weights_arrived", encoder=best.name, help=text)
-    return text
-
-
-def switch_announcement(settings: Settings, chosen: str) -> str:
-    """Return a sentence on the better encoder that the next start takes; empty where there is none."""
-    best = registry.auto_order()[0]
-    if not registry.stands_in(settings.encoder, chosen) or best.absent(settings):
-        return ""
     titles = " and ".join(weights.title for weights in best.weights)
-    return (
+    text = (
         f"{titles}'s weights have arrived: restart Earmark to use {best.name}; until then {chosen} answers. "
         "Annotations and versions are kept, and what was annotated is learned anew."
     )
+    _log.warning("better_weights_arrived", encoder=best.name, help=text)
+    return text
 
 
 def _awaited(settings: Settings, weights: registry.WeightsSpec) -> str:
