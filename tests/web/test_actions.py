@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from earmark.services import Services
-from earmark.store.models import Activation
+from earmark.store.models import Activation, Version
 from earmark.store.registry import active_version
 
 
@@ -39,6 +41,21 @@ def test_a_version_is_served_and_taken_back(client: TestClient, project: str, se
     assert active(services, project) == "logmel-v30"
     assert causes(services, project)[-2:] == ["promoted", "rolled back"]
     assert "logmel-v28, promoted" in client.get(page).text
+
+
+def test_the_name_of_an_ensemble_holds_a_plus(client: TestClient, project: str, services: Services) -> None:
+    with services.database.write() as session:
+        version = session.scalars(select(Version).where(Version.name == "logmel-v28")).one()
+        version.name = "yamnet+logmel-v28"
+    page = client.get(f"/projects/{project}")
+    (link,) = re.findall(r'href="([^"]*/serve\?version=[^"]*logmel-v28)"', page.text)
+    question = client.get(str(page.url.join(link)))
+    assert "Serve yamnet+logmel-v28?" in question.text
+    (form,) = re.findall(r'action="([^"]*)"', question.text)
+    done = client.post(str(question.url.join(form)))
+    assert "yamnet+logmel-v28 answers now" in done.text
+    client.post(f"/projects/{project}/rollback?version=logmel-v30")
+    assert "answers now." not in client.get(str(done.url)).text, "no longer true"
 
 
 def test_a_rollback_that_leads_elsewhere_by_now(client: TestClient, project: str, services: Services) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from anyio import CapacityLimiter, to_thread
@@ -57,7 +58,7 @@ def actions_router(services: Services, threads: CapacityLimiter) -> APIRouter:
             return page(request, "message.html", 409, key=key, title="Not possible", text=str(error))
         address = request.client.host if request.client else ""
         log.info("version put to use on the page", project=key, version=name, client=address)
-        return RedirectResponse(f"../{key}?done={name}", 303)
+        return RedirectResponse(f"../{key}?{urlencode({'done': name})}", 303)
 
     return router
 
