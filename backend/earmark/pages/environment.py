@@ -71,13 +71,15 @@ def at(timestamp: float) -> str:
 
 def clock(seconds: float) -> str:
     """Format a position in a sound: ``2.35 s``, from a minute on ``1:02.4``, from an hour on ``1:00:02``."""
-    if seconds < 60:
+    # Rounded before it is divided: 119.97 s are 2:00.0, not 1:60.0
+    if round(seconds, 2) < 60:
         return f"{seconds:.2f} s"
-    minutes, rest = divmod(seconds, 60)
+    minutes, rest = divmod(round(seconds, 1), 60)
     if minutes < 60:
         return f"{minutes:.0f}:{rest:04.1f}"
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:.0f}:{minutes:02.0f}:{rest:02.0f}"
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def count(number: int, noun: str) -> str:
