@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from earmark.audio.addresses import shown
+from earmark.audio.addresses import file_name, shown
 from earmark.audio.source import SoundSource
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
 from earmark.services import Services
@@ -29,6 +29,25 @@ from earmark.store.sound_errors import latest_faults, remember_fault
 def test_secrets_of_an_address_are_not_shown(address: str, spelled: str) -> None:
     assert shown(address) == spelled
     assert shown(spelled) == spelled
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://b.example/night/a%20b.wav?X-Signature=s3cret", "a b.wav"),
+        ("https://me:s3cret@b.example/a.wav#s3cret", "a.wav"),
+        ("https://me:s3c/ret@b.example/a.wav", "…"),
+        ("/data/local-files/?d=owls/a%20b.wav", "a b.wav"),
+        ("http://ls/data/local-files/?x=1&d=a.wav", "a.wav"),
+        ("/data/upload/1/0a1b2c3d-a.wav?token=s3cret", "0a1b2c3d-a.wav"),
+        ("/srv/owls/a.wav", "a.wav"),
+        ("data:audio/wav;base64,c2Vj/cmV0", shown("data:audio/wav;base64,c2Vj/cmV0")),
+        ("http://[s3cret", "…"),
+        ("", ""),
+    ],
+)
+def test_the_file_name_in_an_address(address: str, name: str) -> None:
+    assert file_name(address) == name
 
 
 @pytest.mark.parametrize(

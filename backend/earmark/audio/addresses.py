@@ -91,6 +91,23 @@ def suffix_of(url: str) -> str:
     return safe_suffix(unquote(name))
 
 
+def file_name(address: str) -> str:
+    """Return the file name in a sound's address, decoded, without a query that may hold a signature.
+
+    It is the last part of the path, in Label Studio's local files URLs of the parameter ``d``; where there
+    is none, the address as `shown` redacts it, as of ``data:`` URIs.
+    """
+    redacted = shown(address)
+    if is_data_uri(address):
+        return redacted
+    path, _, query = redacted.partition("?")
+    if path.rstrip("/").endswith("/data/local-files"):
+        path = parse_qs(query).get("d", [""])[0]
+    else:
+        path = unquote(path)
+    return path.rstrip("/").rpartition("/")[2] or redacted
+
+
 def quoted(text: str) -> str:
     """Format an address for messages: short, on one line, without a password or a signed query."""
     spelled = "".join(letter if letter.isprintable() else "?" for letter in shown(text))

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.data_uris import is_data_uri, shown_data_uri
+from earmark.audio.addresses import file_name
 from earmark.audio.decode import open_sound
 from earmark.audio.resampling import resample_blocks
 from earmark.audio.source import LabelStudioAccess, LocatedSound, SoundSource
@@ -136,7 +135,7 @@ class FrameExtractor:
         if stored is not None:
             return stored
         with _held(self._locks[int(located.digest[:8], 16) % _LOCKS], deadline):
-            return self._encode_absent(located, _name_in(address), deadline, channel)
+            return self._encode_absent(located, file_name(address), deadline, channel)
 
     def extract_channels(
         self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE
@@ -145,7 +144,7 @@ class FrameExtractor:
 
         None where it has one channel, more than `MOST_CHANNELS`, or channels that are all the same.
         """
-        with closing(open_sound(located.path, name=_name_in(address))) as sound:
+        with closing(open_sound(located.path, name=file_name(address))) as sound:
             count = sound.channels
         if not 1 < count <= MOST_CHANNELS:
             return ()
@@ -274,12 +273,3 @@ def _held(lock: threading.Lock, deadline: Deadline) -> Iterator[None]:
 def _of_channel(identity: str, channel: int | None) -> str:
     """Return what the frames of one channel are stored as; those of the mix bear the identity alone."""
     return identity if channel is None else f"{identity}.channel{channel}"
-
-
-def _name_in(address: str) -> str:
-    """Return a sound's file name for messages; the local file may be named by its digest."""
-    if is_data_uri(address):
-        return shown_data_uri(address)
-    parts = urlsplit(address)
-    path = parts.query if parts.path.rstrip("/").endswith("/data/local-files") else parts.path
-    return unquote(path).rpartition("/")[2] or address

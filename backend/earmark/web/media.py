@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from earmark.audio.addresses import file_name
 from earmark.audio.decode import probe
 from earmark.audio.source import LocatedSound
 from earmark.concurrency.deadline import Deadline
@@ -20,7 +21,7 @@ from earmark.prediction.predictor import Predictor, sound_address
 from earmark.services import Services
 from earmark.store.models import Project, Task
 from earmark.web.project_page import colours_of
-from earmark.web.rows import data_keys, file_name
+from earmark.web.rows import data_keys
 
 FETCH_SECONDS = 30.0
 WIDTHS = (256, 512)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from earmark.audio.addresses import file_name
 from earmark.errors import TaskError
 from earmark.monitoring.project_statements import task_address
 from earmark.monitoring.project_status import ProjectState
@@ -116,10 +117,3 @@ def first_sound(data: Mapping[str, Any] | None, state: ProjectState) -> str:
         except TaskError:
             continue
     return ""
-
-
-def file_name(address: str) -> str:
-    """Return the last part of a sound's address, without a query that may hold a signature."""
-    if "?d=" in address:
-        return address.rpartition("/")[2].rpartition("?d=")[2]
-    return address.partition("?")[0].rstrip("/").rpartition("/")[2]

@@ -14,7 +14,7 @@ from earmark.store.page_queries import annotations_of, scores_of
 from earmark.web.media import Media, tiles
 from earmark.web.project_page import Pages, colours_of, title_of
 from earmark.web.results import Marks
-from earmark.web.rows import data_keys, file_name
+from earmark.web.rows import data_keys
 
 FIRST_SECONDS = 30.0
 """Length of the stretch that is shown first of a longer recording."""
@@ -99,7 +99,7 @@ def task_page(
         "key": key,
         "task": task,
         "title": title_of(state),
-        "name": name or file_name(str(row.data.get(sound or keys[0], ""))),
+        "name": name,
         "address": task_address(state, services.settings, task),
         "lanes": lanes,
         "window": window,
