@@ -27,7 +27,8 @@ def test_no_recording_and_no_group_is_on_both_sides(recordings: list[str], sites
     try:
         splits = splits_of(sounds, SplitRules(by))
     except ConfigurationError:
-        assert len({s.recording if by == "recording" else s.data["site"] for s in sounds}) < 2
+        if by == "recording":
+            assert len({s.recording for s in sounds}) < 2
         return
     tested = [place for split in splits for place in split.test]
     assert len(tested) == len(set(tested))
@@ -49,6 +50,12 @@ def test_a_field_of_few_values_has_a_fold_for_each() -> None:
         splits_of(sounds, SplitRules("site"))
     with pytest.raises(ConfigurationError, match="need two"):
         splits_of([placed(1, "a"), placed(2, "a")], SplitRules())
+
+
+def test_values_of_a_field_that_share_all_recordings_are_refused() -> None:
+    sounds = [placed(n, "a", site=f"s{n % 2}") for n in range(4)]
+    with pytest.raises(ConfigurationError, match="--folds-by"):
+        splits_of(sounds, SplitRules("site"))
 
 
 def test_a_fixed_test_set_leaves_its_recordings_out_of_the_training(tmp_path: Path) -> None:

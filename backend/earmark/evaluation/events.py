@@ -84,20 +84,19 @@ def event_figures(control: Control, sounds: Sequence[Measured], bootstrap: Boots
 def _figures(
     counts: NDArray[np.float64], bootstrap: Bootstrap
 ) -> tuple[Figure | None, Figure | None, Figure | None]:
-    """Precision, recall and F1 from ``[n, 3]``: found, annotated and shown of each sound."""
-    found, true, shown = counts.T
-
-    def figure(over: NDArray[np.float64], under: NDArray[np.float64]) -> Figure | None:
-        value = over.sum() / under.sum() if under.sum() else float("nan")
-        return bootstrap.ratio(value, over, under)
-
-    return figure(found, shown), figure(found, true), figure(2 * found, true + shown)
+    """Precision, recall and F1 from ``[n, 3]``: hits, annotated and shown of each sound."""
+    hits, true, shown = counts.T
+    return (
+        bootstrap.ratio(hits, shown),
+        bootstrap.ratio(hits, true),
+        bootstrap.ratio(2 * hits, true + shown),
+    )
 
 
 def _counts(
     labels: list[str], control: Control, sound: Measured
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Found, annotated and shown events, and segments, of each label: ``[C, 3]`` each, by sed_eval."""
+    """Hits, annotated and shown events, and segments, of each label: ``[C, 3]`` each, by sed_eval."""
     sed_eval, _ = _libraries()
     events = sed_eval.sound_event.EventBasedMetrics(
         labels, t_collar=COLLAR_SECONDS, percentage_of_length=OFFSET_SHARE

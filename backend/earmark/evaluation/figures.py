@@ -1,26 +1,32 @@
 """Figures of one control: per class and over all classes, with intervals, confusions and calibration.
 
-Metrics are scikit-learn's; the resamples of an interval use the same definitions on weighted rows.
+Metrics are defined as in scikit-learn, for any number of labels, and computed on weighted rows: of all
+sounds with weights of one, and of the resamples of an interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from earmark.evaluation.events import EventFigures, event_figures
 from earmark.evaluation.intervals import Bootstrap, Figure, ratios
 from earmark.evaluation.predictions import Measured
-from earmark.head.metrics import average_precisions, calibration_error
+from earmark.head.metrics import (
+    CALIBRATION_BINS,
+    aucs,
+    average_precisions,
+    calibration_bins,
+    calibration_error,
+)
 from earmark.labels.controls import Control
 
 NONE = "(none)"
 """Row and column of a confusion matrix for what was annotated or shown without a counterpart."""
-CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -118,54 +124,26 @@ def _class_figures(
     recordings: Sequence[str],
     bootstrap: Bootstrap,
 ) -> tuple[ClassFigures, ...]:
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, shown, average=None, labels=range(len(labels)), zero_division=np.nan
-    )
     names = np.asarray(recordings)
     rows = []
     for k, label in enumerate(labels):
         true, taken, scores = truth[:, k], shown[:, k], probabilities[:, k]
-        if not support[k] and not taken.any():
+        if not true.any() and not taken.any():
             continue
+        hit = true & taken
         rows.append(
             ClassFigures(
                 label,
-                int(support[k]),
+                int(true.sum()),
                 len(np.unique(names[true])),
-                bootstrap.ratio(precision[k], true & taken, taken),
-                bootstrap.ratio(recall[k], true & taken, true),
-                bootstrap.ratio(f1[k], 2 * (true & taken), true * 1 + taken),
-                *_ranking_figures(true, scores, bootstrap),
+                bootstrap.ratio(hit, taken),
+                bootstrap.ratio(hit, true),
+                bootstrap.ratio(2 * hit, true * 1 + taken),
+                bootstrap.figure(partial(average_precisions, true, scores)),
+                bootstrap.figure(partial(aucs, true, scores)),
             )
         )
     return tuple(rows)
-
-
-def _ranking_figures(
-    true: NDArray[np.bool_], scores: NDArray[np.float64], bootstrap: Bootstrap
-) -> tuple[Figure | None, Figure | None]:
-    """Return average precision and area under the ROC curve, where both kinds of sounds are there."""
-    if not true.any():
-        return None, None
-    ap = bootstrap.figure(
-        average_precision_score(true, scores), lambda w: average_precisions(true, scores, w)
-    )
-    if true.all():
-        return ap, None
-    return ap, bootstrap.figure(roc_auc_score(true, scores), lambda w: _aucs(true, scores, w))
-
-
-def _aucs(
-    true: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Area under the ROC curve for each of several weights ``[B, n]``, ties counting half: ``[B]``."""
-    order = np.argsort(scores, kind="stable")
-    values, mass, positive = scores[order], weights[:, order], true[order]
-    first_of_step = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
-    hits = np.add.reduceat(mass * positive, first_of_step, axis=1)
-    misses = np.add.reduceat(mass * ~positive, first_of_step, axis=1)
-    below = np.cumsum(misses, axis=1) - misses
-    return ratios((hits * (below + misses / 2)).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
 
 
 def _overall(
@@ -175,22 +153,17 @@ def _overall(
     bootstrap: Bootstrap,
 ) -> dict[str, Figure]:
     """Return micro and macro averages; macro ones are over the labels that occur."""
-    occurring = truth.any(axis=0)
-    figures: dict[str, Figure | None] = {}
-    micro = precision_recall_fscore_support(truth, shown, average="micro", zero_division=np.nan)
     hit, taken, true = (truth & shown).sum(axis=1), shown.sum(axis=1), truth.sum(axis=1)
-    figures["micro_precision"] = bootstrap.ratio(micro[0], hit, taken)
-    figures["micro_recall"] = bootstrap.ratio(micro[1], hit, true)
-    figures["micro_f1"] = bootstrap.ratio(micro[2], 2 * hit, true + taken)
+    figures = {
+        "micro_precision": bootstrap.ratio(hit, taken),
+        "micro_recall": bootstrap.ratio(hit, true),
+        "micro_f1": bootstrap.ratio(2 * hit, true + taken),
+    }
+    occurring = truth.any(axis=0)
     if occurring.any():
         a, b, scores = truth[:, occurring], shown[:, occurring], probabilities[:, occurring]
-        macro = precision_recall_fscore_support(a, b, average="macro", zero_division=0)
-        figures["macro_f1"] = bootstrap.figure(
-            macro[2], lambda w: _means(ratios(2 * (w @ (a & b)), w @ a + w @ b))
-        )
-        precisions = [average_precision_score(a[:, k], scores[:, k]) for k in range(a.shape[1])]
+        figures["macro_f1"] = bootstrap.figure(lambda w: _means(ratios(2 * (w @ (a & b)), w @ a + w @ b)))
         figures["map"] = bootstrap.figure(
-            float(np.mean(precisions)),
             lambda w: _means(
                 np.stack([average_precisions(a[:, k], scores[:, k], w) for k in range(a.shape[1])], axis=1)
             ),
@@ -233,9 +206,9 @@ def _confusion(
 
 
 def _pairs(control: Control, sound: Measured) -> list[tuple[frozenset[str], frozenset[str]]]:
-    known = frozenset(control.labels)
+    offered = frozenset(control.labels)
     if not control.type.draws_regions:
-        return [((sound.true_labels(control) or frozenset()), sound.shown_tags(control) & known)]
+        return [((sound.true_labels(control) or frozenset()), sound.shown_tags(control) & offered)]
     true = list(sound.clip.regions[control.name])
     shown = sound.shown_regions(control)
     overlaps = sorted(
@@ -253,15 +226,15 @@ def _pairs(control: Control, sound: Measured) -> list[tuple[frozenset[str], froz
         if -i in left and -j in right:
             left.discard(-i)
             right.discard(-j)
-            pairs.append((true[-i].labels & known, shown[-j].labels & known))
-    pairs += [(true[i].labels & known, frozenset[str]()) for i in sorted(left)]
-    pairs += [(frozenset[str](), shown[j].labels & known) for j in sorted(right)]
+            pairs.append((true[-i].labels & offered, shown[-j].labels & offered))
+    pairs += [(true[i].labels & offered, frozenset[str]()) for i in sorted(left)]
+    pairs += [(frozenset[str](), shown[j].labels & offered) for j in sorted(right)]
     return pairs
 
 
 def _calibration(predicted: NDArray[np.float64], observed: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    bins = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = calibration_bins(predicted)
     return tuple(
         CalibrationBin(
             float(edges[k]), float(edges[k + 1]), int(own.sum()),

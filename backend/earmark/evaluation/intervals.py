@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 LEVEL = 0.95
 LEAST_RECORDINGS = 3
-"""With fewer recordings an interval would say nothing."""
+"""With fewer recordings there is no interval."""
+_CELLS_AT_ONCE = 4_000_000
+"""Weights that are expanded to rows in one batch: 32 MB, and as much for each step of a measure."""
+
+Measure = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Maps weights of rows ``[B, n]`` to a figure for each of them ``[B]``, NaN where it is not defined."""
 
 
 @dataclass(frozen=True)
@@ -30,43 +35,41 @@ class Bootstrap:
     Parameters
     ----------
     recordings
-        The recording of each row.
+        The recording of each row ``[n]``.
     """
 
     def __init__(self, recordings: Sequence[str], seed: int = 0) -> None:
-        names, rows = np.unique(np.asarray(recordings, dtype=str), return_inverse=True)
+        names, self._rows = np.unique(np.asarray(recordings, dtype=str), return_inverse=True)
         self._enough = len(names) >= LEAST_RECORDINGS
         draws = np.random.default_rng(seed).multinomial(
             len(names), np.full(len(names), 1 / max(1, len(names))), size=RESAMPLES if self._enough else 0
         )
-        self.weights: NDArray[np.float64] = draws[:, rows].astype(np.float64)
-        """How often each row is drawn: ``[B, n]``."""
+        self._draws = draws.astype(np.uint32)
 
-    def figure(
-        self, value: float, resampled: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    ) -> Figure | None:
-        """Return a figure with its interval; None where the figure is not defined.
+    def weights(self) -> Iterator[NDArray[np.float64]]:
+        """Yield how often each row is drawn, ``[b, n]`` for some resamples at a time."""
+        batch = max(1, _CELLS_AT_ONCE // max(1, len(self._rows)))
+        for first in range(0, len(self._draws), batch):
+            yield self._draws[first : first + batch, self._rows].astype(np.float64)
 
-        Parameters
-        ----------
-        resampled
-            Maps weights ``[B, n]`` to the figure of each resample ``[B]``; NaN where it is not defined.
-        """
+    def figure(self, measure: Measure) -> Figure | None:
+        """Return a figure of all rows with its interval; None where the figure is not defined."""
+        value = float(measure(np.ones((1, len(self._rows))))[0])
         if not np.isfinite(value):
             return None
         if not self._enough:
-            return Figure(float(value))
-        values = resampled(self.weights)
+            return Figure(value)
+        values = np.concatenate([measure(weights) for weights in self.weights()])
         values = values[np.isfinite(values)]
         if not len(values):
-            return Figure(float(value))
+            return Figure(value)
         low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         # Of a figure at the edge of its range, the percentiles may miss the figure itself
-        return Figure(float(value), float(min(low, value)), float(max(high, value)))
+        return Figure(value, float(min(low, value)), float(max(high, value)))
 
-    def ratio(self, value: float, over: NDArray[Any], under: NDArray[Any]) -> Figure | None:
-        """Return a figure that is a sum over rows divided by another one, with its interval."""
-        return self.figure(value, lambda weights: ratios(weights @ over, weights @ under))
+    def ratio(self, over: NDArray[Any], under: NDArray[Any]) -> Figure | None:
+        """Return the sum of ``over`` divided by that of ``under``, both ``[n]``, with its interval."""
+        return self.figure(lambda weights: ratios(weights @ over, weights @ under))
 
 
 def ratios(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,17 +25,13 @@ from earmark.services import Services
 
 @dataclass(frozen=True)
 class Measured:
-    """One annotated sound with its prediction. ``fold``: name of the split whose head predicted it.
-
-    ``learned``: the labels that this head knows, by control.
-    """
+    """One annotated sound with its prediction. ``fold``: name of the split whose head predicted it."""
 
     placed: Placed
     annotator: int | None
     clip: AnnotatedClip
     fold: str
     prediction: ClipPrediction
-    learned: Mapping[str, tuple[str, ...]]
 
     def shown_tags(self, control: Control) -> frozenset[str]:
         """Return the tags that are shown."""
@@ -53,16 +49,16 @@ class Measured:
 
     def true_labels(self, control: Control) -> frozenset[str] | None:
         """Return the annotated labels of the whole sound; None where the control was not answered."""
-        known = frozenset(control.labels)
+        offered = frozenset(control.labels)
         if control.type.draws_regions:
             regions = self.clip.regions.get(control.name)
             if regions is None:
                 return None
-            return frozenset().union(*(region.labels for region in regions)) & known
+            return frozenset().union(*(region.labels for region in regions)) & offered
         tags = self.clip.tags.get(control.name)
-        if tags is None or not control.type.is_answer(tags & known):
+        if tags is None or not control.type.is_answer(tags & offered):
             return None
-        return tags & known
+        return tags & offered
 
     def shown_labels(self, control: Control) -> frozenset[str]:
         """Return the labels that are shown, as regions or as tags."""
@@ -90,7 +86,7 @@ def measured_sounds(
     Raises
     ------
     ConfigurationError
-        The rules fit the project's tasks not at all.
+        A field or list of the rules does not fit the project's tasks, or a side of every split is empty.
     NotEnoughAnnotationsError
         Too little is left to fit on.
     """
@@ -108,7 +104,7 @@ def measured_sounds(
     splits = splits_of(placed, rules)
     measured: dict[int, Measured] = {}
     for number, split in enumerate(splits):
-        head, learned = _fitted(services, controls, [pairs[place][1] for place in split.train])
+        predict = _fitted_predictor(services, controls, [pairs[place][1] for place in split.train])
         for place in split.test:
             if int(place) in chosen:
                 annotated, clip = pairs[place]
@@ -117,8 +113,7 @@ def measured_sounds(
                     annotated.annotation.completed_by,
                     clip,
                     split.name,
-                    head(clip),
-                    learned,
+                    predict(clip),
                 )
         on_split(number + 1, len(splits))
     return [measured[place] for place in sorted(measured)]
@@ -147,16 +142,15 @@ def _rank(sound: AnnotatedSound) -> tuple[bool, int]:
     return sound.annotation.ground_truth, sound.annotation.annotation_id
 
 
-def _fitted(
+def _fitted_predictor(
     services: Services, controls: Sequence[Control], clips: Sequence[AnnotatedClip]
-) -> tuple[Callable[[AnnotatedClip], ClipPrediction], Mapping[str, tuple[str, ...]]]:
+) -> Callable[[AnnotatedClip], ClipPrediction]:
     """Fit a head as a training does, and return a function that predicts a clip by it."""
     encoder = services.encoder()
     pool, rate = encoder.pool, encoder.frame_rate
     prior = services.zero_shot_head(tuple(controls))
     fitted, _ = fit_head(pool, rate, encoder.identity, controls, clips, prior, parts=embedding_parts(encoder))
     head = learn_cooccurrence(pool, rate, controls, clips, fitted).head
-    learned = {name: control.labels for name, control in head.controls.items()}
 
     def predict(clip: AnnotatedClip) -> ClipPrediction:
         answered = clip.regions.keys() | clip.tags.keys()
@@ -164,4 +158,4 @@ def _fitted(
         same_sound = [control for control in controls if control.data_key in keys]
         return predict_clip(head, same_sound, pool, rate, np.asarray(clip.frames), clip.duration, clip.levels)
 
-    return predict, learned
+    return predict

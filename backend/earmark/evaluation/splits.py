@@ -46,7 +46,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Placed:
-    """What a split needs to know of one sound. ``labels``: all that the annotation holds."""
+    """One annotated sound as splits need it. ``labels``: all that the annotation holds."""
 
     task_id: int
     file_name: str
@@ -123,6 +123,11 @@ def _folds(placed: Sequence[Placed], rules: SplitRules) -> list[Split]:
         train = ~test & ~np.isin(recordings, recordings[test])
         if test.any() and train.any():
             splits.append(Split(name, np.flatnonzero(train), np.flatnonzero(test)))
+    if not splits:
+        raise ConfigurationError(
+            f"Each {rules.folds_by} shares recordings with all others, so nothing is left to learn from: "
+            "choose another field by --folds-by."
+        )
     return splits
 
 

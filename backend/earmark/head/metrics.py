@@ -130,18 +130,25 @@ def auc(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -
 
     Parameters are those of `average_precision`; ``nan`` without rows of both kinds.
     """
+    mass = np.ones(np.shape(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return float(aucs(truth, scores, mass[None])[0])
+
+
+def aucs(truth: ArrayLike, scores: ArrayLike, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`auc` under each of several weights ``[B, n]``, with a single sort: ``[B]``."""
     wanted = np.asarray(truth, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)
-    mass = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
-    _, steps = np.unique(values, return_inverse=True)
-    count = int(steps.max()) + 1 if len(steps) else 0
-    hits = np.bincount(steps, mass * wanted, count)
-    misses = np.bincount(steps, mass * ~wanted, count)
-    pairs = hits.sum() * misses.sum()
-    if not pairs > 0:
-        return float("nan")
-    below = np.cumsum(misses) - misses
-    return float((hits * (below + misses / 2)).sum() / pairs)
+    if not wanted.any() or wanted.all():
+        return np.full(len(weights), np.nan)
+    order = np.argsort(values, kind="stable")
+    wanted, values, mass = wanted[order], values[order], weights[:, order]
+    first_of_step = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
+    hits = np.add.reduceat(mass * wanted, first_of_step, axis=1)
+    misses = np.add.reduceat(mass * ~wanted, first_of_step, axis=1)
+    below = np.cumsum(misses, axis=1) - misses
+    pairs = hits.sum(axis=1) * misses.sum(axis=1)
+    areas = (hits * (below + misses / 2)).sum(axis=1)
+    return np.asarray(np.divide(areas, pairs, out=np.full(len(weights), np.nan), where=pairs > 0))
 
 
 def f1(truth: ArrayLike, taken: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -165,9 +172,13 @@ def calibration_error(truth: ArrayLike, probabilities: ArrayLike, weights: Array
     mass = np.ones_like(predicted) if weights is None else np.asarray(weights, dtype=np.float64)
     if not mass.sum() > 0:
         return float("nan")
-    bins = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    distances = np.bincount(bins, mass * (wanted - predicted), CALIBRATION_BINS)
+    distances = np.bincount(calibration_bins(predicted), mass * (wanted - predicted), CALIBRATION_BINS)
     return float(np.abs(distances).sum() / mass.sum())
+
+
+def calibration_bins(probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the number of each probability's bin, of `CALIBRATION_BINS` of equal width: ``[n]``."""
+    return np.minimum((probabilities * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 
 def _steps(
