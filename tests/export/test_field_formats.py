@@ -184,3 +184,18 @@ def test_an_odd_label_leaves_out_its_region_alone(tmp_path: Path, name: str) -> 
     outcome, back, spans = exported(odd)
     assert len(outcome.labels_failed) == 1
     assert all(not record.regions for record in back), "a lost region does not mean that nothing sounds"
+
+
+def test_each_label_of_a_long_recording_is_checked_once() -> None:
+    checked: list[str] = []
+    labels = ["Owl", "Wren"] * 20
+    rows: list[ClipRecord] = []
+
+    def add(records: Sequence[ClipRecord]) -> int:
+        rows.extend(records)
+        return len(records)
+
+    reader = TaskReader(parse_label_config(CONFIG), "audio")
+    run(tasks(*labels), reader, RecordFilter(), add, lambda n: None, checked.append)
+    assert sorted(checked) == ["Owl", "Wren"]
+    assert sum(len(group) for record in rows for group in record.regions.values()) == 40

@@ -19,8 +19,8 @@ from pympi.Elan import Eaf
 from earmark.errors import FormatError
 from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord
-from earmark.export.tiers import Tiers, read_tier_folder, tier_file_writer, tiers_of
 from earmark.export.tiers import check_label as check_label
+from earmark.export.tiers import read_tier_folder, tier_file_writer, tiers_of
 from earmark.export.writers import writing_label_files
 
 SUFFIX = ".eaf"
@@ -70,14 +70,15 @@ def read_tiers(path: Path) -> Iterator[tuple[str, RegionRecord | None]]:
         raise FormatError(f"{path} cannot be read as an ELAN document: {error!r}.") from error
 
 
-def _write(path: Path, record: ClipRecord, tiers: Tiers) -> None:
+def _write(path: Path, record: ClipRecord) -> None:
     document = Eaf(author="Earmark")
     document.remove_tier("default")
     sound = PurePosixPath(record.file_name).name
     kind = mimetypes.guess_type(sound)[0] or "audio/x-wav"
     document.add_linked_file(sound, relpath=f"./{sound}", mimetype=kind)
-    del tiers  # rounded times may overlap where exact ones do not
-    for name, regions in tiers_of({name: _rounded(group) for name, group in record.regions.items()}).items():
+    # Rounded times may overlap where exact ones do not
+    tiers = tiers_of({name: _rounded(group) for name, group in record.regions.items()})
+    for name, regions in tiers.items():
         document.add_tier(name or "label", _LING_TYPE, ann=record.annotator)
         for region in regions:
             document.add_annotation(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from earmark.errors import EarmarkError, FormatError
 from earmark.export.formats import Add
 from earmark.export.label_studio import TaskReader
-from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
+from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord, spans_without
 from earmark.export.rejoin_splits import rejoin
 
 What = Literal["annotations", "predictions"]
@@ -135,41 +135,37 @@ def _with_valid_labels(
     annotated: otherwise the export would say that the label is not there.
     """
 
-    def valid(label: str) -> bool:
+    refused: dict[str, str] = {}
+    labels = {region.label for group in record.regions.values() for region in group}
+    for label in labels.union(*record.tags.values()):
         try:
             check_label(label)
         except FormatError as error:
-            outcome.labels_failed.append((_display_name(record), str(error)))
-            return False
-        return True
+            refused[label] = str(error)
 
-    regions = {
-        name: tuple(r for r in group if (holds_denied or not r.is_denied) and valid(r.label))
-        for name, group in record.regions.items()
-    }
-    tags = {name: tuple(tag for tag in group if valid(tag)) for name, group in record.tags.items()}
-    lost = [r for name, group in record.regions.items() for r in group if r not in regions[name]]
-    if not lost and tags == record.tags:
+    def is_lost(region: RegionRecord) -> bool:
+        return region.label in refused or (region.is_denied and not holds_denied)
+
+    lost = [region for group in record.regions.values() for region in group if is_lost(region)]
+    lost_labels = [region.label for region in lost] + [tag for group in record.tags.values() for tag in group]
+    reasons = [refused[label] for label in lost_labels if label in refused]
+    if not lost and not reasons:
         return record
+    outcome.labels_failed += [(_display_name(record), reason) for reason in reasons]
     ends = [region.end for group in record.regions.values() for region in group]
     whole = AnnotatedSpan(0.0, record.duration or max(ends, default=0.0))
-    spans: Sequence[AnnotatedSpan] = record.annotated or (whole,)
-    for region in lost:
-        spans = [part for span in spans for part in _without(span, region)]
+    regions = {
+        name: tuple(region for region in group if not is_lost(region))
+        for name, group in record.regions.items()
+    }
     return replace(
         record,
         regions={name: group for name, group in regions.items() if group or not record.regions[name]},
-        tags={name: group for name, group in tags.items() if group == record.tags[name]},
-        annotated=tuple(spans) if lost else record.annotated,
+        tags={name: group for name, group in record.tags.items() if refused.keys().isdisjoint(group)},
+        annotated=spans_without(record.annotated or (whole,), [(region.start, region.end) for region in lost])
+        if lost
+        else record.annotated,
     )
-
-
-def _without(span: AnnotatedSpan, region: RegionRecord) -> list[AnnotatedSpan]:
-    """Return what is left of a span around a region."""
-    if region.end <= span.start or region.start >= span.end:
-        return [span]
-    before, after = replace(span, end=region.start), replace(span, start=region.end)
-    return [part for part in (before, after) if part.end > part.start]
 
 
 def _display_name(record: ClipRecord) -> str:

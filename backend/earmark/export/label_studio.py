@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord, Source, expansion_of, scaled
+from earmark.export.records import (
+    AnnotatedSpan,
+    ClipRecord,
+    RegionRecord,
+    Source,
+    expansion_of,
+    scaled,
+    spans_without,
+)
 from earmark.labels.control import Control
 from earmark.labels.denials import denial
 from earmark.labels.region import Region
@@ -79,7 +87,12 @@ class TaskReader:
             annotator=annotator,
             ground_truth=item.get("ground_truth") is True,
             id=_whole(item.get("id")),
-            annotated=_without(undecided, duration or math.inf),
+            annotated=spans_without(
+                [AnnotatedSpan(0.0, duration or math.inf)],
+                [(region.start, region.end) for region in undecided],
+            )
+            if undecided
+            else (),
         )
         return scaled(record, 1 / expansion_of(data))
 
@@ -145,17 +158,6 @@ def _times(control: Control, value: Mapping[str, Any]) -> tuple[float | None, fl
     """Return a region's onset and offset, which may be equal."""
     span = control.read_span(value)
     return span if span is not None else (_finite(value.get("start")), _finite(value.get("end")))
-
-
-def _without(undecided: Iterable[Region], duration: float) -> tuple[AnnotatedSpan, ...]:
-    """Return the spans in which everything was annotated; none where that is the whole sound."""
-    spans, reached = [], 0.0
-    regions = sorted(undecided, key=lambda region: region.start)
-    for region in regions:
-        spans += [AnnotatedSpan(reached, region.start)] if region.start > reached else []
-        reached = max(reached, region.end)
-    spans += [AnnotatedSpan(reached, duration)] if duration > reached else []
-    return tuple(spans) if regions else ()
 
 
 def file_name_of(data: Mapping[str, Any], address: str) -> str:

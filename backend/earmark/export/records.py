@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -141,6 +141,23 @@ def scaled(record: ClipRecord, factor: float) -> ClipRecord:
         },
         annotated=tuple(replace(s, start=times(s.start), end=times(s.end)) for s in record.annotated),
     )
+
+
+def spans_without(
+    spans: Iterable[AnnotatedSpan], gaps: Iterable[tuple[float, float]]
+) -> tuple[AnnotatedSpan, ...]:
+    """Return what is left of spans outside of gaps, each ``(start, end)`` in seconds."""
+    ordered = sorted(gaps)
+    left = []
+    for span in spans:
+        reached = span.start
+        for start, end in ordered:
+            if min(start, span.end) > reached:
+                left.append(replace(span, start=reached, end=min(start, span.end)))
+            reached = max(reached, end)
+        if span.end > reached:
+            left.append(replace(span, start=reached))
+    return tuple(left)
 
 
 def _seconds(value: object) -> float | None:

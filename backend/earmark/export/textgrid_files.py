@@ -16,8 +16,8 @@ from textgrid.exceptions import TextGridError
 from earmark.errors import FormatError
 from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord
-from earmark.export.tiers import Tiers, read_tier_folder, tier_file_writer
 from earmark.export.tiers import check_label as check_label
+from earmark.export.tiers import read_tier_folder, tier_file_writer, tiers_of
 from earmark.export.writers import writing_label_files
 
 SUFFIX = ".TextGrid"
@@ -73,7 +73,8 @@ def _own_tiers(path: Path) -> Iterator[tuple[str, RegionRecord | None]]:
         yield name.removesuffix(POINTS), region
 
 
-def _write(path: Path, record: ClipRecord, tiers: Tiers) -> None:
+def _write(path: Path, record: ClipRecord) -> None:
+    tiers = tiers_of(record.regions)
     ends = [region.end for group in tiers.values() for region in group]
     extent = max([record.duration or 0.0, *ends]) or _LEAST_SECONDS
     grid = textgrid.TextGrid(minTime=0.0, maxTime=extent)

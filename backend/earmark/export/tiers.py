@@ -20,7 +20,7 @@ Tiers = dict[str, list[RegionRecord]]
 _NUMBERED = re.compile(r"(?P<name>.*) \(\d+\)", re.DOTALL)
 
 
-def tier_file_writer(files: LabelFiles, write: Callable[[Path, ClipRecord, Tiers], None]) -> Add:
+def tier_file_writer(files: LabelFiles, write: Callable[[Path, ClipRecord], None]) -> Add:
     """Return a function that writes each record of a sound to a file of its own by ``write``."""
 
     def add(records: Sequence[ClipRecord]) -> int:
@@ -32,7 +32,7 @@ def tier_file_writer(files: LabelFiles, write: Callable[[Path, ClipRecord, Tiers
         for record in with_regions:
             distinction = (record.annotator or f"{record.id or ''}") if len(records) > 1 else ""
             path = files.new_path(record, distinction)
-            write(path, record, tiers_of(record.regions))
+            write(path, record)
             files.add_to_index(path, record)
         files.annotated.add(with_regions)
         return sum(len(group) for record in with_regions for group in record.regions.values())
