@@ -60,6 +60,14 @@ def test_each_unusable_value_is_one_sentence_without_secrets(
     assert "p#ss" not in str(caught.value)
 
 
+def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "settings.env"
+    path.write_bytes(b"API_PASSWORD=caf\xe9\n")
+    monkeypatch.setenv("EARMARK_ENV_FILE", str(path))
+    with pytest.raises(ConfigurationError, match=r"settings\.env.*UTF-8"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     "url", ["redis://h", "rediss://me:p%23@h:6379/3?ssl_cert_reqs=none", "unix:///run/redis.sock?db=2"]
 )
@@ -72,6 +80,8 @@ def test_misspelled_names_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "settings.env").write_text("FRAME_URL=/frames\nLABEL_STUDIO_USERNAME=me\n")
     monkeypatch.setenv("EARMARK_ENV_FILE", str(tmp_path / "settings.env"))
     monkeypatch.setenv("LABEL_STUDIO_APIKEY", "token")
+    monkeypatch.setenv("log_level", "ERROR")  # settings are read in either case
+    assert load_settings().log_level == "ERROR"
     assert misspelled() == {"FRAME_URL": "FRAMES_URL", "LABEL_STUDIO_APIKEY": "LABEL_STUDIO_API_KEY"}
 
 

@@ -363,10 +363,17 @@ def load_settings(**given: Any) -> Settings:
     Raises
     ------
     ConfigurationError
-        A variable has an invalid value; the message contains its name and the reason.
+        A variable has an invalid value; the message contains its name and the reason. Or the file cannot be
+        read as text.
     """
+    path = os.environ.get(ENV_FILE_VARIABLE, ".env")
     try:
-        return Settings(_env_file=os.environ.get(ENV_FILE_VARIABLE, ".env") or None, **given)
+        return Settings(_env_file=path or None, **given)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"The settings file {path} cannot be read ({error}): save it as UTF-8 text that you may read, or "
+            f"name another one in {ENV_FILE_VARIABLE}."
+        ) from error
     except ValidationError as error:
         faults = "; ".join(
             f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ').removesuffix('.')}"
@@ -378,12 +385,16 @@ def load_settings(**given: Any) -> Settings:
 def misspelled() -> dict[str, str]:
     """Return variables of the environment and the ``.env`` file that are nearly a setting, and which one.
 
-    ``LABEL_STUDIO_APIKEY`` would otherwise be ignored without a word.
+    ``LABEL_STUDIO_APIKEY`` would otherwise be ignored without a word. Upper and lower case are the same.
     """
-    named = {name.upper() for name in Settings.model_fields}
+    settings = {name.upper() for name in Settings.model_fields}
     path = os.environ.get(ENV_FILE_VARIABLE, ".env")
-    variables = {*os.environ, *(dotenv_values(path) if path else ())} - named
-    likely = {name: get_close_matches(name.upper(), named, 1, CLOSE) for name in variables}
+    variables = {*os.environ, *(dotenv_values(path) if path else ())}
+    likely = {
+        name: get_close_matches(name.upper(), settings, 1, CLOSE)
+        for name in variables
+        if name.upper() not in settings
+    }
     return {name: matches[0] for name, matches in sorted(likely.items()) if matches}
 
 
