@@ -12,7 +12,15 @@ from rich.console import Console
 
 import earmark.cli
 from earmark.errors import SoundUnreadableError
-from earmark.monitoring.doctor import Finding, examine, print_report, projects, recordings
+from earmark.monitoring.doctor import (
+    Finding,
+    examine,
+    heads,
+    machine,
+    print_report,
+    projects,
+    recordings,
+)
 from earmark.services import Services
 from earmark.settings import Settings, load_settings
 from earmark.store.access import remember_access
@@ -194,3 +202,10 @@ def test_recordings_that_encoders_do_not_take_in_are_said(
     assert (found.level, found.subject) == ("note", "project 1 recordings")
     assert "1 of the 1" in found.text
     assert "--time-expansion" in found.remedy
+
+
+def test_an_empty_database_stays_empty(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    for check in (machine.database, projects.projects, recordings.recordings, heads.heads):
+        list(check(settings))
+    assert (settings.data_dir / "earmark.db").stat().st_size == 0

@@ -48,9 +48,10 @@ def test_the_schema_is_compared_without_a_change(database: Database) -> None:
     assert database.schema_state() == "current"
 
 
-def test_a_newer_database_is_left_alone(database: Database) -> None:
+def test_a_newer_database_is_left_alone(database: Database, tmp_path: Path) -> None:
     database.upgrade()
     set_revision(database, "9999")
+    database.copy_to(tmp_path / "copy.db")
     for use in (database.upgrade, database.require_current, database.schema_state):
         with pytest.raises(NewerDatabaseError, match="9999"):
             use()
@@ -84,8 +85,12 @@ def test_a_copy_holds_what_is_still_in_the_log(services: Services, tmp_path: Pat
 
 
 def test_there_must_be_something_to_copy(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no database"):
-        database.copy_to(tmp_path / "copy.db")
+    for _ in range(2):  # as it is, and as a connection that only reads leaves it
+        with pytest.raises(ConfigurationError, match="no database"):
+            database.copy_to(tmp_path / "copy.db")
+        assert not (tmp_path / "copy.db").exists()
+        with database.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
     postgres = Database("postgresql://nobody@127.0.0.1:9/none")
     with pytest.raises(ConfigurationError, match="pg_dump"):
         postgres.copy_to(tmp_path / "copy.db")

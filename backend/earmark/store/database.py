@@ -164,6 +164,12 @@ class Database:
         with self.engine.connect() as connection:
             return self._state(connection)
 
+    def _is_empty(self) -> bool:
+        try:
+            return self.schema_state() == "empty"
+        except NewerDatabaseError:
+            return False
+
     def require_current(self) -> None:
         """Create the schema of an empty database; refuse one that another release has made.
 
@@ -207,7 +213,7 @@ class Database:
         """
         if not self._sqlite:
             raise ConfigurationError(f"{self.shown} is not SQLite: copy it with PostgreSQL's pg_dump.")
-        if not _is_filled(Path(self.url.database or "")):
+        if self._is_empty():
             raise ConfigurationError(f"There is no database {self.shown}: check DATA_DIR and DATABASE_URL.")
         try:
             path.touch(mode=0o600, exist_ok=False)

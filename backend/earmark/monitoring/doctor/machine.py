@@ -77,7 +77,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding("fault", "database", "it cannot be used", str(error))
         return
-    shown = database.url.render_as_string(hide_password=True)
+    shown = database.shown
     try:
         state = database.schema_state()
     except ConfigurationError as error:

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import httpx
-from sqlalchemy.exc import SQLAlchemyError
 
 from earmark.audio.addresses import shown
 from earmark.encoders import encoder_identity
 from earmark.encoders.registry import class_list, class_names
-from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError, LabelStudioError
+from earmark.errors import EarmarkError, LabelConfigError, LabelStudioError
 from earmark.labels.class_matching import match_labels
 from earmark.labels.controls import Control, parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -19,12 +18,12 @@ from earmark.labelstudio.connection import check_webhook
 from earmark.labelstudio.credentials import Credentials, is_personal_access_token
 from earmark.labelstudio.health import check_label_studio
 from earmark.monitoring.doctor.finding import Finding, Level
+from earmark.monitoring.doctor.stored_rows import read_rows
 from earmark.monitoring.project_statements import Statement, project_statements, task_address
 from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.settings import Settings
 from earmark.store.access import accept_hint
-from earmark.store.database import Database
-from earmark.store.models import Project, SoundFault
+from earmark.store.models import Project
 from earmark.store.sound_errors import latest_faults
 
 TIMEOUT_SECONDS = 5.0
@@ -93,23 +92,12 @@ def label_studio(settings: Settings) -> Iterator[Finding]:
 
 def projects(settings: Settings) -> Iterator[Finding]:
     """Check each project's training, webhooks and labels; list sounds that failed."""
-    try:
-        database = Database(settings.sqlalchemy_url)
-    except ConfigurationError:
-        return  # reported by the database check
-    states: list[ProjectState] = []
-    faults: list[SoundFault] = []
-    try:
-        if database.schema_state() != "empty":
-            with database.read() as session:
-                states = project_states(session, _identity(settings))
-                faults = latest_faults(session, SHOWN_FAULTS)
-    except ConfigurationError:
-        return  # reported by the database check
-    except SQLAlchemyError:
-        return  # reported by the database check
-    finally:
-        database.close()
+    identity = _identity(settings)
+    rows = read_rows(
+        settings,
+        lambda session: (project_states(session, identity), latest_faults(session, SHOWN_FAULTS)),
+    )
+    states, faults = rows or ((), ())
     for state in states:
         project = state.project
         statements = project_statements(state, settings)

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import soundfile
-from sqlalchemy import Select, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from earmark.audio.band_energy import OutsideBand, outside_band, outside_sentence
 from earmark.audio.source import SoundSource
-from earmark.errors import ConfigurationError, EarmarkError, LabelConfigError
+from earmark.errors import EarmarkError, LabelConfigError
 from earmark.labels.controls import parse_label_config
 from earmark.labelstudio.credentials import AccessBook
 from earmark.monitoring.doctor.finding import Finding
+from earmark.monitoring.doctor.stored_rows import read_rows
 from earmark.settings import Settings
-from earmark.store.database import Database
 from earmark.store.models import Project, Task
 
 RECORDINGS = 5
@@ -28,22 +28,8 @@ _WINDOW_FRAMES = 1 << 15
 
 def recordings(settings: Settings) -> Iterator[Finding]:
     """Report projects whose recordings lie mostly above or below the band of the encoders."""
-    try:
-        database = Database(settings.sqlalchemy_url)
-    except ConfigurationError:
-        return  # reported by the database check
-    try:
-        with database.read() as session:
-            tasks_by_project = [
-                (project, list(session.scalars(_newest_tasks(project))))
-                for project in session.scalars(select(Project))
-            ]
-    except SQLAlchemyError:
-        return  # reported by the database check
-    finally:
-        database.close()
     source, access = SoundSource(settings), AccessBook(settings)
-    for project, tasks in tasks_by_project:
+    for project, tasks in read_rows(settings, _newest_tasks) or ():
         measured = list(_measured(project, tasks, source, access))
         sentences = [sentence for outside in measured if (sentence := outside_sentence(outside))]
         if sentences:
@@ -56,13 +42,12 @@ def recordings(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _newest_tasks(project: Project) -> Select[Task]:
-    return (
-        select(Task)
-        .where(Task.project_key == project.key, Task.deleted.is_(False))
-        .order_by(Task.task_id.desc())
-        .limit(LOOKED_AT)
-    )
+def _newest_tasks(session: Session) -> list[tuple[Project, Sequence[Task]]]:
+    query = select(Task).where(Task.deleted.is_(False)).order_by(Task.task_id.desc()).limit(LOOKED_AT)
+    return [
+        (project, session.scalars(query.where(Task.project_key == project.key)).all())
+        for project in session.scalars(select(Project))
+    ]
 
 
 def _measured(
