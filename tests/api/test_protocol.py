@@ -19,6 +19,7 @@ from earmark.api.app import create_app
 from earmark.learning.training import learn
 from earmark.services import Services
 from earmark.settings import Settings
+from earmark.storage.token_cipher import KEY_FILE
 from earmark.store.events import KNOWN_ACTIONS, pending_work
 from earmark.store.models import Project, VersionHead
 from earmark.store.projects import known_projects
@@ -282,24 +283,49 @@ def test_the_server_never_imports_flask_nor_loads_torch(tmp_path: Path) -> None:
 
 def test_the_login_for_task_data_is_kept_encrypted(client: TestClient, settings: Settings) -> None:
     """Label Studio sends it with each request; trainings in other processes need it, too."""
+    connect(client)
+    assert user_after(client, settings, login=None, password=None, context=None) == ""
+    assert user_after(client, settings, **READER) == "reader"
+    assert user_after(client, settings, login="other", password="secret") == "other"
+    assert user_after(client, settings, login="x\0", password=["no"]) == ""
+    assert user_after(client, settings, **READER) == "reader"
+    assert user_after(client, settings) == ""
 
-    def predict(**params: object) -> str:
-        client.post("/predict", json={"tasks": [], "project": KEY, "label_config": CONFIG, "params": params})
-        with Services(settings) as services, services.database.read() as session:
-            project = session.get(Project, KEY)
-            stored = project.data_login if project else ""
-            access = services.access.for_project(project)
-            assert access is not None
-            known = (access.data_login or ("",))[0]
-        assert "secret" not in stored
-        return known
 
-    client.post(
-        "/setup", json={"project": KEY, "schema": CONFIG, "hostname": "http://ls:8080", "access_token": "t0"}
-    )
-    assert predict(login=None, password=None, context=None) == ""
-    assert predict(login="reader", password="secret") == "reader"
-    assert predict(login="other", password="secret") == "other"
-    assert predict(login="x\0", password=["no"]) == ""
-    assert predict(login="other", password="secret") == "other"
-    assert predict() == ""
+def test_a_login_that_was_removed_during_a_restart_is_deleted(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as before:
+        connect(before)
+        assert user_after(before, settings, **READER) == "reader"
+    with TestClient(create_app(settings)) as after:
+        assert user_after(after, settings, login=None, password=None) == ""
+
+
+def test_a_login_that_cannot_be_stored_is_stored_later(client: TestClient, settings: Settings) -> None:
+    """Predictions go on without it: the file of the key cannot be written for a while."""
+    key = settings.data_dir / KEY_FILE
+    key.mkdir()
+    client.post("/setup", json={"project": KEY, "schema": CONFIG, "hostname": "http://ls:8080"})
+    assert user_after(client, settings, **READER) == ""
+    key.rmdir()
+    connect(client)
+    assert user_after(client, settings, **READER) == "reader"
+
+
+READER = {"login": "reader", "password": "secret"}
+
+
+def connect(client: TestClient) -> None:
+    setup = {"project": KEY, "schema": CONFIG, "hostname": "http://ls:8080", "access_token": "t0"}
+    assert client.post("/setup", json=setup).is_success
+
+
+def user_after(client: TestClient, settings: Settings, **params: object) -> str:
+    """User that is stored for the task data after a request with these parameters; empty without one."""
+    body = {"tasks": [], "project": KEY, "label_config": CONFIG, "params": params}
+    assert client.post("/predict", json=body).is_success
+    with Services(settings) as services, services.database.read() as session:
+        project = session.get(Project, KEY)
+        stored = project.data_login if project else ""
+        access = services.access.for_project(project)
+    assert "secret" not in stored
+    return (access.data_login or ("",))[0] if access else ""

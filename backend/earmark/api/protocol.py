@@ -102,12 +102,13 @@ def protocol_router(
             return await to_thread.run_sync(otherwise, limiter=small)
 
     def keep_login(key: str, login: tuple[str, str] | None) -> None:
-        logins[key] = login
         try:
             with services.database.write() as session:
                 remember_data_login(session, key, login, services.cipher)
-        except SQLAlchemyError as error:  # a full disk: predictions go on without it
+        except (SQLAlchemyError, ConfigurationError) as error:  # a full disk: predictions go on without it
             log.warning("login for task data not stored", project=key, detail=str(error))
+        else:
+            logins[key] = login
 
     @router.post("/predict")
     async def predict(request: PredictRequest, background: BackgroundTasks) -> PredictAnswer:
@@ -119,7 +120,7 @@ def protocol_router(
         """
         deadline, key = Deadline(services.settings.predict_budget_seconds), project_key(request.project)
         login = data_login(request.params)
-        if logins.get(key) != login and key != UNKNOWN_PROJECT:
+        if key != UNKNOWN_PROJECT and (key, login) not in logins.items():
             await to_thread.run_sync(keep_login, key, login, limiter=small)
         label_config = request.label_config if isinstance(request.label_config, str) else ""
         context = interactive_context(request.params)

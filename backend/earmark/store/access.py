@@ -65,9 +65,15 @@ def remember_access(session: Session, key: str, hostname: object, token: object,
 def remember_data_login(
     session: Session, key: str, login: tuple[str, str] | None, cipher: TokenCipher
 ) -> None:
-    """Store the user and password for the servers of a project's sounds, or that it has none."""
-    project = remember_project(session, key)
-    if data_login_of(project, cipher) != login:
+    """Store the user and password for the servers of a project's sounds, or delete the stored ones (None).
+
+    Raises
+    ------
+    ConfigurationError
+        The key that encrypts them cannot be stored in the data folder.
+    """
+    project = remember_project(session, key) if login else session.get(Project, key)
+    if project is not None and data_login_of(project, cipher) != login:
         project.data_login = cipher.encrypt(json.dumps(login)) if login else ""
 
 
