@@ -108,3 +108,10 @@ def test_label_studio_is_searched_by_key_number_and_title(services: Services) ->
         "3.5": None,
         "Kau": None,
     }
+
+
+def test_without_any_project_the_way_to_the_first_is_named(settings: Settings) -> None:
+    with Services(settings) as unconnected:
+        unconnected.database.upgrade()
+        with pytest.raises(ProjectNameError, match="earmark connect"):
+            find(unconnected, "Owls")

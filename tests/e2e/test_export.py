@@ -259,7 +259,11 @@ def test_ctrl_c_leaves_nothing(label_studio: Any, tmp_path: Path) -> None:
     ("arguments", "variables", "words"),
     [
         (["no such title", "-f", "csv"], {}, "has no project"),
-        (["{project}", "-f", "csv", "--control", "nope"], {}, "has no control nope; it has label, tags"),
+        (
+            ["{project}", "-f", "csv", "--control", "nope"],
+            {},
+            "has no control nope: choose among label, tags",
+        ),
         (["{project}", "-f", "raven", "--control", "tags"], {}, "holds regions"),
         (["{project}", "-f", "csv", "--annotator", "nobody"], {}, "no annotations that fit"),
         (["{project}", "-f", "csv", "--version", "v1"], {}, "add --what predictions"),

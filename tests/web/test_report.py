@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from earmark.cli import app
+from earmark.errors import ConfigurationError
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.web.report import project_report
@@ -41,3 +42,6 @@ def test_the_command(
     )
     assert done.exit_code == 0, done.output
     assert "Forest at night" in (tmp_path / "deep" / "report.html").read_text()
+    below_a_file = tmp_path / "deep" / "report.html" / "report.html"
+    done = CliRunner().invoke(app, ["report", "Forest at night", "-o", str(below_a_file)])
+    assert isinstance(done.exception, ConfigurationError)

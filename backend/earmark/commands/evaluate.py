@@ -140,6 +140,5 @@ def _save_page(project: str, out: Path, data_dir: Path | None) -> None:
 def _save(path: Path, text: str) -> None:
     from earmark.export.writers import writing_text
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     with writing_text(path) as file:
         file.write(text)

@@ -160,7 +160,10 @@ def _export(
     client, url = client_for(settings), settings.label_studio_url or ""
     project = find_project(client, url, name)
     if project is None:
-        raise ProjectNameError(f"Label Studio at {url} has no project '{name}'.")
+        raise ProjectNameError(
+            f"Label Studio at {url} has no project '{name}' that this token sees: give its number or title, "
+            "or correct LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY."
+        )
     controls = _controls(project.label_config or "", form, record_filter)
     with explained(url):
         emails = {int(user.id): str(user.email) for user in client.users.list() if user.email}
@@ -191,8 +194,8 @@ def _export(
         )
         if not outcome.tasks:
             raise ConfigurationError(
-                f"Project {project.id} ({project.title}) has no {record_filter.what} that fit: "
-                "nothing was written."
+                f"Project {project.id} ({project.title}) has no {record_filter.what} that fit, so "
+                "nothing was written: choose others with --what and the options that narrow it."
             )
     return outcome, reader
 
@@ -217,7 +220,9 @@ def _controls(label_config: str, form: FormatChoice, record_filter: RecordFilter
     names = ", ".join(control.name for control in available)
     missing = sorted(record_filter.controls - {control.name for control in available})
     if missing:
-        raise ConfigurationError(f"The project has no control {', '.join(missing)}; it has {names}.")
+        raise ConfigurationError(
+            f"The project has no control {', '.join(missing)}: choose among {names} with --control."
+        )
     controls = tuple(c for c in available if not record_filter.controls or c.name in record_filter.controls)
     if len({control.data_key for control in controls}) > 1:
         raise ConfigurationError(

@@ -111,7 +111,9 @@ def explained_writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error}.") from error
+        raise ConfigurationError(
+            f"{path} cannot be written ({error.strerror or error}): free some space, or choose another place."
+        ) from error
 
 
 def seconds_text(seconds: float) -> str:

@@ -120,8 +120,9 @@ def find_project(session: Session, name: str) -> Project:
 
 def unknown_project(name: str, projects: Sequence[Named[Project]]) -> ProjectNameError:
     """Return the error for a name that no project has, which lists the projects."""
-    listed = ", ".join(map(str, projects)) or "none so far"
-    return ProjectNameError(f"No project “{name}” has connected: name one of {listed}.")
+    listed = ", ".join(map(str, projects))
+    remedy = f"name one of {listed}" if projects else "run 'earmark connect PROJECT'"
+    return ProjectNameError(f"No project “{name}” has connected: {remedy}.")
 
 
 def acquire_lease(session: Session, key: str, owner: str, seconds: float) -> bool:
