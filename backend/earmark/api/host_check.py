@@ -6,7 +6,6 @@ page may read. Such requests carry the page's name as ``Host``; it is none of th
 
 from __future__ import annotations
 
-import ipaddress
 import platform
 from urllib.parse import urlsplit
 
@@ -49,15 +48,7 @@ class HostCheck:
             host = urlsplit(url).hostname or ""
         except ValueError:
             return False
-        return self._hosts.has_host(host) or (self._any_address and _is_address(host))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        return self._hosts.has_host(host) or (self._any_address and ip_address(host) is not None)
 
 
 def _refused(what: str, name: str) -> JSONResponse:

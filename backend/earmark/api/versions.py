@@ -30,8 +30,8 @@ def read_versions(services: Services, key: str | None = None) -> VersionsAnswer:
     except EarmarkError:
         identity = None  # versions are listed all the same; /predict and the doctor report the error
     with services.database.read() as session:
-        rows, with_heads = list_versions(session, key), versions_with_heads(session)
-        states = [s for s in project_states(session, identity, services.head) if key in (None, s.project.key)]
+        rows, with_heads = list_versions(session, key), versions_with_heads(session, key)
+        states = project_states(session, identity, services.head, key)
         curve = None
         if key is not None:
             learned = learning_curve(list_scores(session, key))

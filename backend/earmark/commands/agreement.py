@@ -22,8 +22,7 @@ def agreement(project: ProjectName, as_json: AsJson = False, data_dir: DataDir =
     with opened(data_dir) as services:
         key = find(services, project).key
         with services.database.read() as session:
-            states = project_states(session, services.encoder_identity())
-        state = next(state for state in states if state.project.key == key)
+            (state,) = project_states(session, services.encoder_identity(), key=key)
         summary: dict[str, Any] = state.project.annotated or {}
         names = summary.get("annotators", {})
         pairs = [

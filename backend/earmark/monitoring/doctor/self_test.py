@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from earmark.audio.decode import read
 from earmark.encoders import encoder_identity, registry
-from earmark.errors import BucketError, EarmarkError
+from earmark.errors import BucketError, EarmarkError, RedisUnavailableError
 from earmark.features.shared_store import frame_store
 from earmark.features.store import EncodedSound
 from earmark.jobs.redis_server import connect, redis_fault, server_command
@@ -56,7 +56,7 @@ SLOW_SECONDS = {
     "frames": 5.0,
 }
 """From here on, annotators would notice."""
-REDIS_READY_SECONDS = 20.0
+REDIS_READY_SECONDS, REDIS_ANSWER_SECONDS = 20.0, 5.0
 
 
 def self_test(settings: Settings) -> Iterator[Finding]:
@@ -172,20 +172,21 @@ def _database(settings: Settings, temporary: Settings) -> str:
     with closing(database), database.write() as session:
         session.execute(text("CREATE TEMPORARY TABLE earmark_self_test (value INTEGER)"))
         session.execute(text("INSERT INTO earmark_self_test VALUES (1)"))
-        found = session.scalar(text("SELECT value FROM earmark_self_test"))
+        value = session.scalar(text("SELECT value FROM earmark_self_test"))
         session.execute(text("DROP TABLE earmark_self_test"))
-    if found != 1:
+    if value != 1:
         raise EarmarkError("What was written to the database was not read back: check its server.")
     return "written and read"
 
 
 def _redis(settings: Settings, temporary: Settings, folder: Path) -> str:
     """Write and read a key of its own, in the Redis that runs, else in a private one that is started."""
-    if not redis_fault(settings):
+    fault = redis_fault(settings)
+    if not fault:
         _write_to_redis(settings)
         return "written and read"
     if settings.redis_url is not None:
-        raise EarmarkError(redis_fault(settings))
+        raise RedisUnavailableError(fault)
     with supervised(folder / "run") as supervisor:
         child = Child("redis", server_command(temporary), environment_of(temporary), folder / "redis.log")
         supervisor.start(child)
@@ -196,10 +197,10 @@ def _redis(settings: Settings, temporary: Settings, folder: Path) -> str:
 
 def _write_to_redis(settings: Settings) -> None:
     key = f"earmark:self-test:{uuid.uuid4().hex}"
-    with closing(connect(settings, answer_seconds=SLOW_SECONDS["frames"])) as client:
+    with closing(connect(settings, answer_seconds=REDIS_ANSWER_SECONDS)) as client:
         client.set(key, "1", ex=60)
-        found = client.getdel(key)
-    if found != b"1":
+        value = client.getdel(key)
+    if value != b"1":
         raise EarmarkError("What was written to Redis was not read back: see its log.")
 
 
@@ -211,10 +212,10 @@ def _frames(settings: Settings, temporary: Settings) -> str:
     sound = EncodedSound(uuid.uuid4().hex * 2, 1.0, np.ones((3, 4), np.float16))
     try:
         store.save(sound, identity)
-        found = store.load(sound.digest, identity)
+        loaded = store.load(sound.digest, identity)
     finally:
         store.remove(sound.digest, identity)
-    if found is None or not np.array_equal(found.frames, sound.frames):
+    if loaded is None or not np.array_equal(loaded.frames, sound.frames):
         raise EarmarkError("Frames that were written were not read back: check FRAMES_URL.")
     return f"written, read and deleted, {settings.frames_url or 'in a folder'}"
 
