@@ -50,9 +50,10 @@ class SharedFolderFrames(FrameStore):
 
     def save(self, sound: EncodedSound, identity: str) -> None:
         """Store with the user's default permissions, unlike what is in the data folder."""
+        made_here = not self._folder.exists()  # else its permissions are the operator's
         super().save(sound, identity)
         path = self._path(sound.digest, identity)
-        for part in (path, path.parent, path.parent.parent):
+        for part in (path, path.parent, path.parent.parent, *([self._folder] if made_here else [])):
             share(part)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,7 +43,8 @@ def keep_private(path: Path, mode: int) -> None:
 
 
 PRIVATE_UMASK = 0o077
-_inherited_umask = PRIVATE_UMASK
+_FORMER_UMASK = "EARMARK_FORMER_UMASK"
+"""Environment variable with the umask, in octal, that a process or its parent replaced by `PRIVATE_UMASK`."""
 
 
 def keep_new_files_private() -> None:
@@ -50,14 +52,19 @@ def keep_new_files_private() -> None:
 
     Child processes inherit it. For the processes of a backend: commands write files that are to be shared.
     """
-    global _inherited_umask
-    _inherited_umask = os.umask(PRIVATE_UMASK)
+    former = os.umask(PRIVATE_UMASK)
+    os.environ.setdefault(_FORMER_UMASK, f"{former:o}")  # a parent process may have replaced it before
 
 
 def share(path: Path) -> None:
-    """Give a file or a folder the permissions that it would have had without ``keep_new_files_private``."""
+    """Add the permissions that a file or a folder would have had without ``keep_new_files_private``."""
+    former = os.environ.get(_FORMER_UMASK)
+    if former is None:
+        return
     with suppress(OSError):  # another machine's user owns it
-        path.chmod((0o777 if path.is_dir() else 0o666) & ~_inherited_umask)
+        mode = path.stat().st_mode
+        wanted = (0o777 if stat.S_ISDIR(mode) else 0o666) & ~int(former, 8)
+        path.chmod(stat.S_IMODE(mode) | wanted)
 
 
 @contextmanager
