@@ -124,3 +124,19 @@ def test_a_login_goes_to_hosts_that_are_named_alone(
     assert elsewhere.tokens == [expected if named else None]
     assert server.tokens == [TOKEN]
     assert "secret" not in repr(access)
+
+
+@pytest.mark.parametrize("login", [None, ("reader", "wrong")])
+def test_a_refusal_names_who_refused(
+    server: Server, elsewhere: Server, tmp_path: Path, login: tuple[str, str] | None
+) -> None:
+    source = SoundSource(settings_in(tmp_path, allowed_sound_hosts=["localhost"]))
+    access = replace(access_to(server), data_login=login)
+    elsewhere.answers["/data/a.wav"] = status(401)
+    with pytest.raises(SoundUnreachableError) as caught:
+        source.locate(f"http://localhost:{elsewhere.server_port}/data/a.wav", access)
+    assert "LABEL_STUDIO_API_KEY" not in str(caught.value)
+    assert ("user and password" in str(caught.value)) == (login is not None)
+    server.answers["/data/upload/1/a.wav"] = status(401)
+    with pytest.raises(SoundUnreachableError, match="LABEL_STUDIO_API_KEY"):
+        source.locate("/data/upload/1/a.wav", access)

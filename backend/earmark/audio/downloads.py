@@ -148,17 +148,26 @@ class Downloads:
                             "point the task to the sound itself."
                         )
                     continue
-                self._refuse(answer, url, authorized="Authorization" in request_headers)
+                authorization = request_headers.get("Authorization", "")
+                self._refuse(answer, url, authorization, own=target.host == own_host)
                 return self._store(answer, url, suffix, watch)
         raise SoundUnreachableError(
             f"{shown(url)} is redirected in circles: point the task to the sound itself."
         )
 
-    def _refuse(self, answer: httpx.Response, url: str, *, authorized: bool) -> None:
-        """Raise for every response that is not a sound; HTTPStatusError where a retry may help."""
+    def _refuse(self, answer: httpx.Response, url: str, authorization: str, *, own: bool) -> None:
+        """Raise for every response that is not a sound; HTTPStatusError where a retry may help.
+
+        ``own`` is whether it came from Label Studio's host; ``authorization`` what was sent there.
+        """
         status, name = answer.status_code, shown(url)
         if status in (401, 403):
-            if authorized or "/data/" in name:
+            if authorization.startswith("Basic "):
+                raise SoundUnreachableError(
+                    f"The server refuses {name} (HTTP {status}) the user and password of the project's data: "
+                    "correct task_data_login and task_data_password of the project in Label Studio."
+                )
+            if authorization or (own and "/data/" in name):
                 raise SoundUnreachableError(
                     f"Label Studio refuses {name} (HTTP {status}): check LABEL_STUDIO_API_KEY (the file is "
                     "not the fault: a missing upload would be HTTP 500, a missing local file 404)."
