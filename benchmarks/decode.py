@@ -1,8 +1,8 @@
 """Whether every kind of sound file is decoded whole and in time, against players, and how fast.
 
-``python -m benchmarks.decode [--quick]``: each file of ``benchmarks.decode_corpus`` is decoded in a process
-of its own kind, which a crash of a decoder or a time limit ends. A result agrees if its length and its
-clicks are, within 20 ms (100 ms where a format does not tell what its codec adds), those that the file
+``python -m benchmarks.decode [--quick]``: each file of ``benchmarks.decode_corpus`` is decoded in another
+process, which is replaced where a decoder crashes or exceeds a time limit. A result agrees if its length and
+its clicks are, within 20 ms (100 ms where a format does not tell what its codec adds), those that the file
 holds, or for whole and joined files those that ffmpeg or Chromium's ``decodeAudioData`` makes of it, where
 these are installed. What is decoded otherwise is wrong: better refused than out of step. Speed is that of
 `read` against ``librosa.load`` of the same file, both to mono at 32 kHz.
@@ -28,8 +28,9 @@ import numpy as np
 import structlog
 
 from benchmarks.common import progress, report
-from benchmarks.decode_corpus import OPUS_RATE, RATE, CorpusFile, clicks_in, corpus, encode, wave, written
+from benchmarks.decode_corpus import CorpusFile, corpus
 from benchmarks.decode_players import chromium_decoded, ffmpeg_decoded
+from benchmarks.decode_sounds import OPUS_RATE, RATE, clicks_in, encode, wave, written
 from earmark.audio.decode import read
 from earmark.errors import EarmarkError
 
@@ -66,7 +67,7 @@ class Isolated:
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self.crashed = self.hung = 0
+        self.hung = 0
 
     def decode(self, path: Path) -> Decoded:
         """Decode a file; a death or a time-out is an error."""
@@ -77,7 +78,6 @@ class Isolated:
         try:
             return self._pool.submit(decoded, path).result(LIMIT_SECONDS)
         except BrokenProcessPool:
-            self.crashed += 1
             self._pool = None
             return Decoded(error="the process died")
         except TimeoutError:
@@ -129,22 +129,24 @@ def compare(folder: Path) -> dict[str, object]:
     progress(f"{len(files)} files generated")
     players: dict[str, dict[str, Decoded]] = {}
     for name, decode_all in (("ffmpeg", ffmpeg_decoded), ("chromium", chromium_decoded)):
-        found = decode_all(folder, [file.name for file in files])
-        if found is None:
+        sounds = decode_all(folder, [file.name for file in files])
+        if sounds is None:
             progress(f"{name} is not installed, so nothing is compared with it")
             continue
         players[name] = {
             path: Decoded(len(samples) / rate, tuple(clicks_in(samples, rate)))
-            for path, (samples, rate) in found.items()
+            for path, (samples, rate) in sounds.items()
         }
-        progress(f"{name} decoded {len(found)} of them")
+        progress(f"{name} decoded {len(sounds)} of them")
     figures: dict[str, int] = dict.fromkeys(("agree", "refused", "wrong"), 0)
     failed = 0
     isolated = Isolated()
     for file in files:
         result = isolated.decode(folder / file.name)
         played = [
-            name for name, them in players.items() if file.name in them and alike(result, them[file.name])
+            name
+            for name, results in players.items()
+            if file.name in results and alike(result, results[file.name])
         ]
         for name in played:
             figures[f"agree_with_{name}"] = figures.get(f"agree_with_{name}", 0) + 1

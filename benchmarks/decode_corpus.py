@@ -1,37 +1,26 @@
 """Corpus of sound files whose content is known: every format, header fault and damage that decoders meet.
 
 Each file holds faint noise with loud clicks at known times, so that a decoder that loses, adds or shifts
-sound is found out. Everything is generated: encoded with libsndfile and FFmpeg, then changed byte by byte.
+sound is found out. Everything is generated (``benchmarks.decode_sounds``), then changed byte by byte.
 """
 
 from __future__ import annotations
 
-import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any
 
-import av
 import numpy as np
-import soundfile
-from numpy.typing import NDArray
 
-RATE = 44_100
-OPUS_RATE = 48_000
-SECONDS = 12.0
-CLICKS = (0.9, 2.3, 4.6, 7.7, 9.1, 11.2)
-"""At irregular distances; none in the middle, where damage is done."""
+from benchmarks.decode_headers import flac_length, id3, mp3_length, without_first_frame, without_webm_duration
+from benchmarks.decode_sounds import CLICKS, OPUS_RATE, RATE, SECONDS, encode, wave, written
+
 SECOND_SECONDS = 4.0
 SECOND_CLICKS = (0.6, 1.9, 3.3)
 LATE_SECONDS = 0.7
 GAP_AT, GAP_SECONDS = 6.0, 1.0
 CODEC_SECONDS = 0.1
 """Of delay and padding, where a format does not tell how much its codec adds."""
-
-_CLICK_SECONDS = 0.008
-Wave = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -68,79 +57,6 @@ class CorpusFile:
     may_lack: tuple[float, float] | None = None
     may_refuse: bool = False
     as_played: bool = False
-
-
-def wave(seconds: float = SECONDS, clicks: tuple[float, ...] = CLICKS, rate: int = RATE) -> Wave:
-    """Return faint noise, louder in its second half, with clicks: float32 ``[n]``."""
-    rng = np.random.default_rng(5)
-    samples = 0.002 * rng.standard_normal(round(seconds * rate))
-    samples[len(samples) // 2 :] *= 8
-    for click in clicks:
-        start, size = round(click * rate), round(_CLICK_SECONDS * rate)
-        samples[start : start + size] += 0.7 * np.sign(rng.standard_normal(size))
-    return np.clip(samples, -0.95, 0.95).astype(np.float32)
-
-
-def clicks_in(samples: Wave, rate: int) -> list[float]:
-    """Return the onsets of clicks in seconds."""
-    window = max(1, rate // 1000)
-    levels = np.square(samples[: len(samples) // window * window].reshape(-1, window)).mean(axis=1)
-    loud = np.flatnonzero(levels > 0.02)
-    onsets = [index for before, index in zip([-1000, *loud[:-1]], loud, strict=True) if index - before > 50]
-    return [float(index * window / rate) for index in onsets]
-
-
-def encode(
-    container: str,
-    codec: str,
-    samples: Wave,
-    rate: int = RATE,
-    *,
-    moved: Callable[[float], float | None] = lambda seconds: seconds,
-    options: dict[str, str] | None = None,
-) -> bytes:
-    """Encode mono samples with FFmpeg.
-
-    Parameters
-    ----------
-    container, codec
-        FFmpeg's names.
-    moved
-        Maps the time stamp of each packet to another one, in seconds, or to None to drop the packet.
-    options
-        Of the container.
-    """
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=container, options=options or {}) as file:
-        stream: Any = file.add_stream(codec, rate=rate, layout="mono")
-        if codec == "wmav2":
-            stream.bit_rate = 128_000  # which it does not choose itself
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-        resampler = av.AudioResampler(
-            format=stream.codec_context.format,
-            layout="mono",
-            rate=rate,
-            frame_size=stream.codec_context.frame_size or 1024,
-        )
-        for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
-            for packet in stream.encode(piece):
-                seconds = moved(float(packet.pts * packet.time_base))
-                if seconds is None:
-                    continue
-                packet.pts += round((seconds - float(packet.pts * packet.time_base)) / packet.time_base)
-                packet.dts = packet.pts
-                file.mux(packet)
-    return buffer.getvalue()
-
-
-def written(format: str, subtype: str, samples: Wave, rate: int = RATE, **options: Any) -> bytes:
-    """Encode with libsndfile; ``[n]`` or ``[n, channels]``."""
-    buffer, channels = io.BytesIO(), samples.shape[1] if samples.ndim > 1 else 1
-    with soundfile.SoundFile(buffer, "w", rate, channels, subtype, format=format, **options) as file:
-        for start in range(0, len(samples), rate):  # libsndfile crashes on minutes of Vorbis at once
-            file.write(samples[start : start + rate])
-    return buffer.getvalue()
 
 
 def corpus() -> Iterator[CorpusFile]:
@@ -234,21 +150,21 @@ def _header_faults(sounds: _Sounds) -> Iterator[CorpusFile]:
     for name, size in (("zero", 0), ("unknown", -1), ("double", 2 * (len(wav) - data - 8))):
         yield _header(f"length_{name}.wav", sized(size))
     yield _header("riff_size_zero.wav", wav[:4] + bytes(4) + wav[8:])
-    yield _header("id3_before.wav", _id3(3000) + wav)
+    yield _header("id3_before.wav", id3(3000) + wav)
     junk = b"junk" + struct.pack("<I", 5000) + bytes(5000)
     yield _header("junk_chunk.wav", wav[:12] + junk + wav[12:])
     yield _header("junk_behind.wav", wav + b"junk and more junk" * 20)
     total = round(SECONDS * RATE)
     for name, count in (("unknown", 0), ("double", 2 * total), ("half", total // 2)):
-        yield _header(f"length_{name}.flac", _flac_length(sounds.flac, count))
-    yield _header("id3_before.flac", _id3(3000) + sounds.flac)
-    yield _header("no_length_cbr.mp3", _without_first_frame(sounds.mp3), padded=True)
-    yield _header("no_length_vbr.mp3", _without_first_frame(sounds.vbr), padded=True)
-    yield _header("picture_before.mp3", _id3(300_000) + sounds.mp3)
-    yield _header("picture_no_length.mp3", _id3(300_000) + _without_first_frame(sounds.vbr), padded=True)
+        yield _header(f"length_{name}.flac", flac_length(sounds.flac, count))
+    yield _header("id3_before.flac", id3(3000) + sounds.flac)
+    yield _header("no_length_cbr.mp3", without_first_frame(sounds.mp3), padded=True)
+    yield _header("no_length_vbr.mp3", without_first_frame(sounds.vbr), padded=True)
+    yield _header("picture_before.mp3", id3(300_000) + sounds.mp3)
+    yield _header("picture_no_length.mp3", id3(300_000) + without_first_frame(sounds.vbr), padded=True)
     for name, factor in (("double", 2.0), ("half", 0.5)):
-        yield _header(f"length_{name}.mp3", _mp3_length(sounds.vbr, factor), padded=True)
-    yield _header("no_duration.webm", _without_webm_duration(sounds.webm))
+        yield _header(f"length_{name}.mp3", mp3_length(sounds.vbr, factor), padded=True)
+    yield _header("no_duration.webm", without_webm_duration(sounds.webm))
     yield _header("wrong_name.wav", sounds.mp3)
     yield _header("wrong_name.mp3", sounds.flac)
 
@@ -273,11 +189,11 @@ def _joined(sounds: _Sounds) -> Iterator[CorpusFile]:
             padded,
             as_played=True,
         )
-    tagged = _id3(2000) + sounds.mp3 + b"TAG".ljust(128, b"\0")
+    tagged = id3(2000) + sounds.mp3 + b"TAG".ljust(128, b"\0")
     yield CorpusFile(
         "joined_with_tags.mp3",
         "joined",
-        tagged + _id3(50_000) + sounds.second("mp3"),
+        tagged + id3(50_000) + sounds.second("mp3"),
         seconds,
         clicks,
         CODEC_SECONDS,
@@ -388,37 +304,3 @@ def _whole(name: str, content: bytes, padded: bool = False) -> CorpusFile:
 def _header(name: str, content: bytes, padded: bool = False) -> CorpusFile:
     tolerance = CODEC_SECONDS if padded else 0.02
     return CorpusFile(name, "header", content, SECONDS, CLICKS, tolerance, as_played=True)
-
-
-def _id3(size: int) -> bytes:
-    """An ID3v2 tag of one frame, a private one."""
-    frame = b"PRIV" + struct.pack(">I", size) + bytes(2) + b"x" * size
-    sizes = [len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0)]
-    return b"ID3\x03\x00\x00" + bytes(sizes) + frame
-
-
-def _flac_length(content: bytes, samples: int) -> bytes:
-    """Set the number of samples in STREAMINFO (RFC 9639, section 8.2), and no digest of them."""
-    packed = int.from_bytes(content[18:26], "big") >> 36 << 36 | samples
-    return content[:18] + packed.to_bytes(8, "big") + bytes(16) + content[42:]
-
-
-def _without_first_frame(content: bytes) -> bytes:
-    """Drop an MP3 file's first frame, which tells the number of frames."""
-    mark = max(content.find(b"Xing"), content.find(b"Info"))
-    first = content.rindex(b"\xff\xfb", 0, mark)
-    return content[content.index(b"\xff\xfb", mark) :] if first >= 0 else content
-
-
-def _mp3_length(content: bytes, factor: float) -> bytes:
-    at = max(content.find(b"Xing"), content.find(b"Info")) + 8
-    frames = struct.unpack(">I", content[at : at + 4])[0]
-    return content[:at] + struct.pack(">I", int(frames * factor)) + content[at + 4 :]
-
-
-def _without_webm_duration(content: bytes) -> bytes:
-    """Make the element Duration (RFC 9559) a Void element, as a browser's recorder writes none."""
-    at = content.index(b"\x44\x89")
-    size = content[at + 2] & 0x7F
-    void = b"\xec" + bytes([0x80 | (size + 1)]) + bytes(size + 1)
-    return content[:at] + void + content[at + len(void) :]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.decode import agrees
-from benchmarks.decode_corpus import CorpusFile, clicks_in, corpus
+from benchmarks.decode_corpus import CorpusFile, corpus
+from benchmarks.decode_sounds import clicks_in
 from earmark.audio.decode import probe, read
 from earmark.errors import SoundUnreadableError
 
