@@ -32,7 +32,7 @@ BASELINE_RATE = 32_000
 CONTROL = "instrument"
 
 SYNONYMS: dict[str, tuple[str, ...]] = {"Violin_or_fiddle": ("Violin, fiddle",)}
-"""What ``predicted_values`` would say of the one label that is no name."""
+"""As in ``predicted_values``, for the one label that is no class name."""
 
 Scores = NDArray[np.float64]
 Learner = Callable[[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]], Scores]
@@ -41,7 +41,23 @@ Learner = Callable[[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]], Score
 
 @dataclass(frozen=True)
 class Instruments:
-    """Clips as the product hears them, what the baseline sees ``[n, F]``, and classes ``[n]``."""
+    """Clips of instruments: their frames, features of the baseline, classes and embeddings.
+
+    Attributes
+    ----------
+    clips
+        Frames of each clip, as the product stores them, ``n`` in all.
+    plain
+        Features of the baseline, ``[n, F]``; see `plain_statistics`.
+    classes
+        Position of each clip's label in ``labels``, ``[n]``.
+    labels
+        In alphabetical order, ``C`` in all.
+    start
+        The head before any label, where the encoder has class names; else None.
+    embeddings
+        Of whole clips, ``[n, E]``.
+    """
 
     clips: tuple[AnnotatedClip, ...]
     plain: NDArray[np.float64]
@@ -49,9 +65,7 @@ class Instruments:
     labels: tuple[str, ...]
     encoder: Encoder
     start: Head | None
-    """The head before any label, of an encoder that knows the classes by name."""
     embeddings: NDArray[np.float32]
-    """Of whole clips, ``[n, E]``."""
 
     @classmethod
     def read(cls, folder: Path, encoder: Encoder) -> Instruments:
@@ -72,7 +86,7 @@ class Instruments:
         return cls(tuple(clips), np.array(plain), classes, labels, encoder, start, embeddings)
 
     def zero_shot(self) -> Scores | None:
-        """Probabilities ``[n, C]`` without any label; None for an encoder that knows no names."""
+        """Probabilities ``[n, C]`` without any label; None for an encoder without class names."""
         if self.start is None:
             return None
         head = self.start.controls[CONTROL]
@@ -114,11 +128,11 @@ class Instruments:
 
     def _columns(self, head: ControlHead, embeddings: NDArray[np.float32]) -> Scores:
         """Probabilities of a head in the order of `labels`; 0 where it has no such label."""
-        found = np.zeros((len(embeddings), len(self.labels)))
-        known = [place for place, label in enumerate(head.labels) if label in self.labels]
-        columns = [self.labels.index(head.labels[place]) for place in known]
-        found[:, columns] = head.probabilities(embeddings)[:, known]
-        return found
+        probabilities = np.zeros((len(embeddings), len(self.labels)))
+        common = [place for place, label in enumerate(head.labels) if label in self.labels]
+        columns = [self.labels.index(head.labels[place]) for place in common]
+        probabilities[:, columns] = head.probabilities(embeddings)[:, common]
+        return probabilities
 
     def baseline(self, train: NDArray[np.intp], classes: NDArray[np.intp], test: NDArray[np.intp]) -> Scores:
         """Scikit-learn's logistic regression on plain statistics; a `Learner`."""
@@ -145,9 +159,9 @@ class Instruments:
     ) -> Scores:
         """Probabilities of a classifier after a StandardScaler."""
         pipeline = make_pipeline(StandardScaler(), model).fit(features[train], classes)
-        found = np.zeros((len(test), len(self.labels)))
-        found[:, pipeline.classes_] = pipeline.predict_proba(features[test])
-        return found
+        probabilities = np.zeros((len(test), len(self.labels)))
+        probabilities[:, pipeline.classes_] = pipeline.predict_proba(features[test])
+        return probabilities
 
 
 def plain_statistics(sound: NDArray[np.float32], rate: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""How well few labels teach: instrument clips, by themselves and with wrong labels, against scikit-learn.
+"""Accuracy with few labels: instrument clips, by themselves and with wrong labels, against scikit-learn.
 
 ``python -m benchmarks.learn [--quick] [--encoder NAME]`` reads ../shared/audio/instruments (200 clips of ten
 instruments, each a recording of its own, so every clip is its own group) with the encoder ``logmel``, or
@@ -9,7 +9,7 @@ Learners, by the beginning of their keys: none, the product, which starts from t
 match; ``without_names_``, the product with labels that match none; ``logistic_`` and ``lda_``,
 scikit-learn's `LogisticRegression` and `LinearDiscriminantAnalysis` with shrinkage, after a `StandardScaler`,
 on the same embeddings; ``baseline_``, the same logistic regression on mean, deviation, range and mean
-step of 64 log-mel bands, which is what one would write in an afternoon.
+step of 64 log-mel bands, the simplest reasonable baseline.
 
 Wrong labels: 30 % of the training clips get another label, drawn evenly. Few labels: so many clips of each
 class, drawn from the training side. ``noise_loss_ratio`` is the lwlrap that wrong labels cost, ours over the
@@ -55,9 +55,9 @@ def with_wrong(
 ) -> NDArray[np.intp]:
     """Classes of which a share was replaced by another of ``count`` classes."""
     wrong = rng.permutation(len(classes))[: round(share * len(classes))]
-    found = classes.copy()
-    found[wrong] = (found[wrong] + rng.integers(1, count, size=len(wrong))) % count
-    return found
+    changed = classes.copy()
+    changed[wrong] = (changed[wrong] + rng.integers(1, count, size=len(wrong))) % count
+    return changed
 
 
 def few(classes: NDArray[np.intp], per_class: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -89,18 +89,18 @@ class Figures:
         for seed in seeds:
             rng = np.random.default_rng(seed)
             folds = deal(data.classes, rng)
-            found = np.zeros(truth.shape)
+            probabilities = np.zeros(truth.shape)
             for fold in range(FOLDS):
                 train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
                 if per_class:
                     train = train[few(data.classes[train], per_class, rng)]
-                found[test] = learner(
+                probabilities[test] = learner(
                     train, with_wrong(data.classes[train], wrong, len(data.labels), rng), test
                 )
-            right = found.argmax(axis=1) == data.classes
-            figures.lwlrap.append(lwlrap(truth, found))
+            right = probabilities.argmax(axis=1) == data.classes
+            figures.lwlrap.append(lwlrap(truth, probabilities))
             figures.accuracy.append(float(right.mean()))
-            figures.sure.append(found.max(axis=1))
+            figures.sure.append(probabilities.max(axis=1))
             figures.right.append(right)
         return figures
 
@@ -123,13 +123,13 @@ def learners_of(data: Instruments) -> dict[str, Learner]:
 def few_labels(data: Instruments, seeds: range) -> dict[str, object]:
     """Figures without any label, and at 1, 3 and 10 labels a class."""
     figures: dict[str, object] = {"encoder": data.encoder.identity, "deals": len(seeds)}
-    found = data.zero_shot()
-    if found is not None:
+    probabilities = data.zero_shot()
+    if probabilities is not None:
         truth = np.eye(len(data.labels), dtype=bool)[data.classes]
-        right = found.argmax(axis=1) == data.classes
-        figures["zero_shot_lwlrap"] = lwlrap(truth, found)
+        right = probabilities.argmax(axis=1) == data.classes
+        figures["zero_shot_lwlrap"] = lwlrap(truth, probabilities)
         figures["zero_shot_accuracy"] = float(right.mean())
-        figures["zero_shot_ece"] = calibration_error(right, found.max(axis=1))
+        figures["zero_shot_ece"] = calibration_error(right, probabilities.max(axis=1))
     for name, learner in learners_of(data).items():
         curve: list[Figures | None] = []
         for per_class in LABELS_PER_CLASS:
