@@ -45,7 +45,7 @@ def test_the_louder_channel_is_taken() -> None:
     assert np.abs(mixed(block)).mean() == pytest.approx(0.2, abs=0.01)
 
 
-def test_a_stretch_that_cancels_out_fades_in() -> None:
+def test_a_stretch_that_cancels_out_begins_at_full_level() -> None:
     left = np.full(4 * RATE, 0.5, np.float32)
     right = left.copy()
     right[2 * RATE :] *= -1

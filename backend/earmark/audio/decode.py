@@ -116,10 +116,12 @@ class Decoding:
             other = self._other()
         except SoundUnreadableError:
             return
-        with closing(other.blocks(block_seconds)) as blocks:
+        with closing(other), closing(other.blocks(block_seconds)) as blocks:
+            if other.rate != self.rate:
+                return
             skipped = 0
             try:
-                for block in blocks if other.rate == self.rate else ():
+                for block in blocks:
                     rest = block[max(0, samples - skipped) :]
                     skipped += min(len(block), samples - skipped)
                     if len(rest):

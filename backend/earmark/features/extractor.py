@@ -140,9 +140,9 @@ class FrameExtractor:
     def extract_channels(
         self, located: LocatedSound, address: str, deadline: Deadline = NO_DEADLINE
     ) -> tuple[EncodedSound, ...]:
-        """Return the frames of each channel of a file.
+        """Return the frames of each channel of a file, in their order; errors as in ``extract_address``.
 
-        None where it has one channel, more than `MOST_CHANNELS`, or channels that are all the same.
+        Empty where it has one channel, more than `MOST_CHANNELS`, or channels that are all the same.
         """
         with closing(open_sound(located.path, name=file_name(address))) as sound:
             count = sound.channels

@@ -1,6 +1,6 @@
 """Cross-process priority lock: interactive predictions encode before background jobs.
 
-Niceness settles that on a processor; a GPU knows none, and shares its time evenly among processes. So
+Niceness settles that on a processor; a GPU has none, and shares its time evenly among processes. So
 predictions hold a shared lock on a file of the data folder while they encode, and background jobs look
 at it before each piece of sound, and wait while it is held. The kernel drops the lock of a process
 that dies. It is a lock of one machine, as a GPU is.

@@ -60,8 +60,8 @@ class SharedFolderFrames(FrameStore):
 class BucketFrames(FrameStore):
     """Frame store with a local folder in front of a bucket (write-through cache).
 
-    What the bucket holds is copied to the folder when it is first asked for. The bucket never stands in
-    the way: without it each machine encodes for itself, and those frames stay local.
+    Frames are copied from the bucket to the folder when they are first loaded. A bucket that fails is no
+    error: each machine encodes for itself then, and those frames stay local.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ class BucketFrames(FrameStore):
 
     def load(self, digest: str, identity: str) -> EncodedSound | None:
         """Return the stored sound from the folder, else from the bucket; see ``FrameStore.load``."""
-        found = super().load(digest, identity)
-        if found is not None or self._resting():
-            return found
+        sound = super().load(digest, identity)
+        if sound is not None or self._resting():
+            return sound
         place = f"{self._prefix}/{frames_path(digest, identity)}"
         try:
             with bucket_faults(place):
@@ -92,11 +92,11 @@ class BucketFrames(FrameStore):
         except BucketError as error:
             self._rest(error)
             return None
-        found = frames_from_bytes(content, digest, identity)
-        if found is not None:
-            copy, save = found, super().save
+        sound = frames_from_bytes(content, digest, identity)
+        if sound is not None:
+            copy, save = sound, super().save
             self._try(lambda: save(copy, identity))
-        return found
+        return sound
 
     def save(self, sound: EncodedSound, identity: str) -> None:
         """Store in the folder and in the bucket; only the folder's failures are raised."""
