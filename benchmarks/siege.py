@@ -1,4 +1,4 @@
-"""Do answers go on, and secrets stay, whatever is done to the backend?
+"""Faults and attacks beside good requests: which answers are late, what is lost, and which secrets leak.
 
 Annotators work in a simulated Label Studio, and a steady stream of good requests asks for predictions.
 Meanwhile faults and attacks come at random: sounds that never arrive, addresses of the inside, foreign

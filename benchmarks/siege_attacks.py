@@ -39,7 +39,7 @@ INSIDE = (
     "/etc/passwd",
     "/dev/zero",
 )
-"""Addresses that no task may reach; ``port`` is the trap's, which notes whoever comes."""
+"""Addresses that no task may reach; ``port`` is the trap's, which counts the requests that reach it."""
 
 
 class Leaks:
@@ -181,7 +181,7 @@ class Attacks:
                 self.breaches.append(f"{headers} was answered with {answer.status_code}")
 
     def attack_another_label_studio(self, chance: random.Random) -> None:
-        """A project's Label Studio is said to be a stranger's, without a token and with another one."""
+        """A request that gives a stranger's address for a project's Label Studio, with or without a token."""
         token = chance.choice(["", "f" * 40])
         body = {"project": self._key, "schema": CONFIG, "hostname": self._trap.url, "access_token": token}
         self._send("POST", "/setup", json=body)
@@ -230,7 +230,7 @@ class Attacks:
                 self.breaches.append("a second up did not refuse")
 
     def attack_doctor(self, chance: random.Random) -> None:
-        """The doctor, amid all this: whatever it finds, it says no secret and has no traceback."""
+        """The doctor, amid all this: its output holds no secret and no traceback."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
                 [sys.executable, "-m", "earmark", "doctor"],

@@ -10,15 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from earmark.store.events import ANNOTATIONS_SYNCED, DELETED, REVIEW_ACTIONS, UPDATED, pending_payloads
 from earmark.store.models import Annotation, Event, Task
 from earmark.store.projects import epoch_seconds
+from earmark.store.upsert import ROWS_AT_ONCE, upsert
 
 _LARGEST_ID = 2**63 - 1
-_ROWS_AT_ONCE = 500
 
 
 def apply_event(session: Session, event: Event) -> None:
@@ -116,14 +115,13 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
 
 def add_unknown_tasks(session: Session, key: str, tasks: Mapping[int, object]) -> None:
     """Insert those of the tasks with these data that are not stored; deleted ones stay deleted."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     rows = [
         {"project_key": key, "task_id": number, "data": data, "deleted": False, "deleted_at": 0.0}
         for number, data in sorted(tasks.items())
         if isinstance(data, dict)
     ]
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        statement = insert(Task).values(rows[start : start + _ROWS_AT_ONCE])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        statement = upsert(session, Task).values(rows[start : start + ROWS_AT_ONCE])
         session.execute(statement.on_conflict_do_nothing())
 
 

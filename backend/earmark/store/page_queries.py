@@ -1,4 +1,4 @@
-"""Queries of the project page: each reads a bounded number of rows, by an index."""
+"""Queries of the pages: each returns a bounded number of rows, by an index of the project."""
 
 from __future__ import annotations
 
@@ -134,15 +134,15 @@ def annotations_with_label(
         .order_by(Annotation.annotation_id.desc())
         .limit(2 * limit)
     )
-    found = []
+    labelled = []
     for annotation in session.scalars(query):
         items = [item for item in annotation.result if item.get("from_name") == control]
         values = [
             value for item in items if isinstance(item.get("value"), dict) for value in item["value"].values()
         ]
         if any(isinstance(value, list) and label in value for value in values):
-            found.append(annotation)
-    return found[:limit]
+            labelled.append(annotation)
+    return labelled[:limit]
 
 
 def _contains(text: ColumnElement[str], label: str) -> ColumnElement[bool]:

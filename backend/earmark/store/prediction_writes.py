@@ -13,14 +13,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import and_, case, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from earmark.store.models import PredictionWrite
+from earmark.store.upsert import ROWS_AT_ONCE, upsert
 
 CLAIM_SECONDS = 30.0
 """Longer than a worker takes to write a batch, and than Label Studio takes to store an answer."""
-_ROWS_AT_ONCE = 500
 
 
 def claim_writes(
@@ -44,14 +43,14 @@ def claim_writes(
     claimed: set[int] = set()
     for batch in _batches(sorted(tasks)):
         rows = [_row(key, number, version, (scores or {}).get(number), written_at=now) for number in batch]
-        statement = _insert(session, rows)
-        statement = statement.on_conflict_do_update(
+        inserted = upsert(session, PredictionWrite).values(rows)
+        statement = inserted.on_conflict_do_update(
             index_elements=["project_key", "task_id"],
             set_={
                 "version": version,
                 "written_at": now,
                 "answered_at": 0.0,
-                "score": statement.excluded.score,
+                "score": inserted.excluded.score,
             },
             where=or_(PredictionWrite.version != version, expired),
         ).returning(PredictionWrite.task_id)
@@ -100,7 +99,7 @@ def record_answers(
             )
             for number in batch
         ]
-        statement = _insert(session, rows)
+        statement = upsert(session, PredictionWrite).values(rows)
         session.execute(
             statement.on_conflict_do_update(
                 index_elements=["project_key", "task_id"],
@@ -153,11 +152,6 @@ def mark_deduplicated(session: Session, key: str, tasks: Sequence[tuple[int, flo
         )
 
 
-def _insert(session: Session, rows: list[dict[str, Any]]) -> Any:
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    return insert(PredictionWrite).values(rows)
-
-
 def _row(
     key: str,
     number: int,
@@ -179,5 +173,5 @@ def _row(
 
 
 def _batches(tasks: Sequence[int]) -> Iterator[Sequence[int]]:
-    for first in range(0, len(tasks), _ROWS_AT_ONCE):
-        yield tasks[first : first + _ROWS_AT_ONCE]
+    for first in range(0, len(tasks), ROWS_AT_ONCE):
+        yield tasks[first : first + ROWS_AT_ONCE]

@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from earmark.audio.addresses import shown
 from earmark.errors import ProjectNameError
 from earmark.store.models import Project
 from earmark.store.project_names import Named, matching, only_one
+from earmark.store.upsert import upsert
 
 UNKNOWN_PROJECT = "unknown"
 _KEY = re.compile(r"[0-9]{1,15}\.[0-9]{1,15}")
@@ -70,9 +70,8 @@ def lock_project(session: Session, key: str) -> None:
 
 def _insert_project(session: Session, key: str) -> None:
     """Add a project's row, unless another process does so at the same moment."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     columns = {c.name: c.default.arg for c in Project.__table__.columns if c.default is not None}
-    session.execute(insert(Project).values({**columns, "key": key}).on_conflict_do_nothing())
+    session.execute(upsert(session, Project).values({**columns, "key": key}).on_conflict_do_nothing())
 
 
 def is_storable(value: object) -> bool:
