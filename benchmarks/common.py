@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -11,6 +12,7 @@ import time
 from earmark.settings import Settings
 
 _STARTED = time.monotonic()
+_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def progress(text: str) -> None:
@@ -31,6 +33,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def find_chromium() -> str | None:
+    """Return the program of Chromium, or of another browser like it; None where none is installed."""
+    chosen = os.environ.get("CHROMIUM_EXECUTABLE")
+    return chosen or next(filter(None, map(shutil.which, _CHROMIUM_NAMES)), None)
 
 
 def environment_with(ours: dict[str, str]) -> dict[str, str]:

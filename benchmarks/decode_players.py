@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common import find_chromium
+
 RATE = 32_000
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _TO_MONO = ("-ac", "1", "-ar", str(RATE), "-f", "f32le", "-")
 _OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--mute-audio")
 _DECODE = """async (address) => {
@@ -62,7 +63,7 @@ def ffmpeg_decoded(folder: Path, names: Sequence[str]) -> Sounds | None:
 
 def chromium_decoded(folder: Path, names: Sequence[str]) -> Sounds | None:
     """Decode files with Chromium, through Playwright; None without either."""
-    program = os.environ.get("CHROMIUM_EXECUTABLE") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = find_chromium()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

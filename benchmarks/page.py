@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import sync_playwright
 
-from benchmarks.common import environment_with, free_port, progress, report
+from benchmarks.common import environment_with, find_chromium, free_port, progress, report
 from benchmarks.page_data import KEY, seed_project
 from earmark.services import Services
 from earmark.settings import Settings
@@ -29,7 +28,6 @@ from earmark.settings import Settings
 TASKS, QUICK_TASKS, VERSIONS = 50_000, 10_000, 500
 ROUNDS, REQUESTS = 5, 40
 READY_SECONDS = 120
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -55,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10,000 tasks; ends within 60 s")
     tasks = QUICK_TASKS if parser.parse_args().quick else TASKS
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = find_chromium()
     if program is None:
         sys.exit("Chromium is not installed (Debian: apt-get install chromium).")
     with tempfile.TemporaryDirectory() as name:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import func, select
 
-from benchmarks.common import environment_with, free_port, progress
+from benchmarks.common import environment_with, find_chromium, free_port, progress
 from benchmarks.simulated_label_studio import SimulatedLabelStudio
 from earmark.labels.controls import parse_label_config
 from earmark.processes.stack import api_url, start_backend
@@ -48,12 +47,11 @@ SHOTS = (
     ("page-task", "task", "light", 1180, 960),
 )
 """Name, part of the page, colour scheme, width and height."""
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main(target: Path) -> None:
     """Make all screenshots in a folder."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = find_chromium()
     if program is None:
         sys.exit("Chromium is not installed (Debian: apt-get install chromium).")
     target.mkdir(parents=True, exist_ok=True)

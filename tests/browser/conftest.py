@@ -5,9 +5,7 @@ Every request of the browser to another machine, and every error that a page rep
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from benchmarks.common import find_chromium
 from scripts.demo_check import Loop, first_of_each_sound
 from scripts.demo_clips import DemoClip, make_clips
 from scripts.demo_project import connect, import_clips
@@ -32,7 +31,6 @@ from tests.running import RunningBackend, RunningLabelStudio, running_backend
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = 24
 """More than a test annotates, so that some tasks stay open."""
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
     "--no-sandbox",  # Chromium's sandbox does not run as root
     "--disable-gpu",
@@ -58,7 +56,7 @@ def chromium() -> Iterator[Browser]:
 
     It ends with each module: playwright keeps an event loop in this thread, and other tests run their own.
     """
-    program = os.environ.get("CHROMIUM_EXECUTABLE") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = find_chromium()
     if program is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
