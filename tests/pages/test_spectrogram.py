@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,18 @@ def test_the_tone_is_where_it_sounds(tone: LocatedSound) -> None:
 def test_a_stretch_shorter_than_a_column(tone: LocatedSound) -> None:
     levels = measure(tone.path, "tone.wav")
     assert pixels(draw(Spectrogram(levels, 200), 1.5, 1.501, 256)).shape == (HEIGHT, 256)
+
+
+def test_a_day_is_drawn_in_little_memory(tmp_path: Path) -> None:
+    levels = np.memmap(tmp_path / "day", np.uint8, "w+", shape=(8_640_000 // 4, BANDS))
+    levels[1000:2000] = 200
+    tracemalloc.start()
+    assert loudest_level(levels) == 0
+    picture = pixels(draw(Spectrogram(levels, 200), 0.0, 2 * 21_600.0, 512))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert picture.shape == (HEIGHT, 512)
+    assert peak < levels.nbytes
 
 
 def test_it_is_measured_and_drawn_once(

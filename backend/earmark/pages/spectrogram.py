@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ GREYS = 24
 """Colours of a picture: more would double its size and look the same."""
 _SPAN_STEPS = 120
 """Levels more than 60 dB below the loudest ones are drawn black."""
+_ROWS_AT_ONCE = 100_000
+"""Levels that are counted together: a day of them would take gigabytes as integers."""
 _ANCHORS = ("000004", "1d1147", "51127c", "832681", "b73779", "e75263", "fc8961", "fec488", "fcfdbf")
 """Colours of the map "magma" (Nathaniel Smith and Stéfan van der Walt, CC0), evenly spaced."""
 
@@ -67,7 +70,9 @@ def _first(blocks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDAr
 
 def loudest_level(levels: NDArray[np.uint8]) -> int:
     """Return the level that all but one in a thousand stay below."""
-    counts = np.bincount(np.asarray(levels).ravel(), minlength=256)
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(levels), _ROWS_AT_ONCE):
+        counts += np.bincount(levels[start : start + _ROWS_AT_ONCE].ravel(), minlength=256)
     return int(np.searchsorted(np.cumsum(counts), 0.999 * counts.sum()))
 
 
@@ -76,13 +81,14 @@ def draw(spectrogram: Spectrogram, start: float, end: float, width: int) -> byte
 
     Where the sound ends earlier, the rest is black.
     """
+    levels = spectrogram.levels
     first, last = round(start / HOP_SECONDS), max(round(end / HOP_SECONDS), round(start / HOP_SECONDS) + 1)
-    rows = np.asarray(spectrogram.levels[first:last]).astype(np.float32)
-    if len(rows) < last - first:
-        rows = np.pad(rows, ((0, last - first - len(rows)), (0, 0)))
-    if len(rows) > width:  # the mean over each column; the loudest row alone would blur edges
-        edges = np.linspace(0, len(rows), width + 1).astype(int)
-        rows = np.add.reduceat(rows, edges[:-1], axis=0) / np.diff(edges)[:, None]
+    edges = np.linspace(first, last, min(width, last - first) + 1).astype(int).tolist()
+    rows = np.zeros((len(edges) - 1, levels.shape[1]), np.float32)
+    for column, (left, right) in enumerate(pairwise(edges)):
+        inside = levels[left:right]
+        if len(inside):  # the mean; the loudest row alone would blur edges
+            rows[column] = inside.mean(axis=0, dtype=np.float32)
     steps = (rows - (spectrogram.loudest - _SPAN_STEPS)) * ((GREYS - 1) / _SPAN_STEPS)
     greys = np.clip(np.round(steps), 0, GREYS - 1).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(greys.T[::-1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -29,6 +30,7 @@ class SpectrogramCache:
         self._folder, self._most_bytes = folder, most_bytes
         # A bounded number of locks; two sounds that share one only wait
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._counting, self._unchecked = threading.Lock(), 0
 
     def spectrogram(self, located: LocatedSound, name: str) -> Spectrogram:
         """Return the levels of a sound, measured on the first call; raises as `measure`."""
@@ -36,12 +38,12 @@ class SpectrogramCache:
         with self._locks[int(located.digest[:8], 16) % _LOCKS]:
             if not path.exists():
                 levels = measure(located.path, name)
-                with atomic_write(path) as part, part.open("wb") as file:
-                    np.save(
-                        file,
-                        np.vstack([np.full((1, levels.shape[1]), loudest_level(levels), np.uint8), levels]),
-                    )
-                self._evict()
+                shape = (len(levels) + 1, levels.shape[1])
+                with atomic_write(path) as part:
+                    rows = np.lib.format.open_memmap(part, "w+", np.uint8, shape)  # type: ignore[no-untyped-call]
+                    rows[0], rows[1:] = loudest_level(levels), levels
+                    rows.flush()
+                self._evict_at_times(rows.nbytes)
         # The first row holds the loudest level
         stored = np.load(path, mmap_mode="r")
         return Spectrogram(stored[1:], int(stored[0, 0]))
@@ -51,15 +53,25 @@ class SpectrogramCache:
         folder = self._folder_of(located)
         path = folder / f"{round(start * 1000)}-{round(end * 1000)}-{width}.png"
         with suppress(FileNotFoundError):
-            return path.read_bytes()
+            png = path.read_bytes()
+            os.utime(folder)  # its age decides on eviction
+            return png
         png = draw(self.spectrogram(located, name), start, end, width)
         with atomic_write(path) as part:
             part.write_bytes(png)
-        folder.touch()
         return png
 
     def _folder_of(self, located: LocatedSound) -> Path:
         return self._folder / located.digest[:2] / located.digest
+
+    def _evict_at_times(self, written: int) -> None:
+        """Evict once in a while: with ten thousands of sounds in the cache, a look at all takes a second."""
+        with self._counting:
+            self._unchecked += written
+            if self._unchecked < self._most_bytes / 100:
+                return
+            self._unchecked = 0
+        self._evict()
 
     def _evict(self) -> None:
         """Delete the sounds that were used least recently until the rest fits."""
