@@ -2,7 +2,7 @@
 import { Idiomorph } from "idiomorph/dist/idiomorph.esm.js";
 import uPlot from "uplot";
 
-const SILENT_MS = 12_000; // the server says every 5 s that it is there
+const SILENT_MS = 12_000; // the server sends an event every 5 s
 const BROKEN_MS = 3_000; // a stream that has ended is opened again after 1 s
 const HEIGHT = 200;
 const content = document.getElementById("content");
@@ -121,25 +121,41 @@ async function drawCloseup(holder) {
     text.textContent = curves.detail;
     return;
   }
-  const said = curves.regions.map(({ label, start, end }) => `${label} ${start.toFixed(2)} to ${end.toFixed(2)} s`);
-  text.textContent = `${said.slice(0, 6).join("; ") || "no region"}, by ${curves.version}`;
-  const colours = Object.fromEntries(curves.series.map(({ label, colour: number }) => [label, number]));
-  for (const { label, start, end } of curves.regions) {
+  const regions = curves.regions.map(({ label, start, end }) => `${label} ${start.toFixed(2)} to ${end.toFixed(2)} s`);
+  text.textContent = `${regions.slice(0, 6).join("; ") || "no region"}, by ${curves.version}`;
+  for (const { colour: number, start, end } of curves.regions) {
     const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     const place = (seconds) => (1000 * (Math.min(Math.max(seconds, from), to) - from)) / (to - from);
-    const values = { class: `c${colours[label] ?? 0}`, x: place(start), y: 0, width: place(end) - place(start), height: 10 };
+    const values = { class: `c${number}`, x: place(start), y: 0, width: place(end) - place(start), height: 10 };
     for (const [name, value] of Object.entries(values)) mark.setAttribute(name, value);
     lane.append(mark);
+  }
+  // One key of all colours: what is marked is there already
+  const key = holder.querySelector(".key");
+  const listed = new Set(Array.from(key.children, (entry) => entry.dataset.label));
+  for (const { label, colour: number } of [...curves.regions, ...curves.series]) {
+    if (listed.has(label)) continue;
+    listed.add(label);
+    const [entry, swatch] = [document.createElement("span"), document.createElement("span")];
+    swatch.className = `swatch c${number}`;
+    entry.append(swatch, label);
+    key.append(entry, " ");
   }
   if (!curves.series.length) return;
   const figure = holder.querySelector(".plot");
   figure.hidden = false;
   const [first] = curves.series;
+  const inside = (tick) => Math.min(tick - from, to - tick) > 0.03 * (to - from);
   plot(
     figure.querySelector(".canvas"),
     {
       scales: { x: { time: false, range: [from, to] }, y: { range: [0, 1] } },
-      axes: [{ size: 32, values: (u, ticks) => ticks.map((tick) => `${tick} s`) }, { size: 40 }],
+      // Values stand inside the plot, so that it is as wide as the spectrogram above it
+      axes: [
+        { size: 32, values: (u, ticks) => ticks.map((tick) => (inside(tick) ? `${tick} s` : "")) },
+        { size: 0, gap: -14, align: 1 },
+      ],
+      padding: [8, 0, 0, 0],
       series: [
         {},
         ...curves.series.map((one) => ({ stroke: colour(`c${one.colour}`), width: 2, points: { show: false } })),
@@ -147,13 +163,6 @@ async function drawCloseup(holder) {
       ],
     },
     [curves.x, ...curves.series.map((one) => one.values), curves.x.map(() => first.threshold)],
-  );
-  figure.querySelector(".key").replaceChildren(
-    ...curves.series.flatMap((one) => {
-      const swatch = document.createElement("span");
-      swatch.className = `swatch c${one.colour}`;
-      return [swatch, one.label];
-    }),
   );
 }
 
@@ -199,7 +208,7 @@ document.addEventListener("click", async (event) => {
 // Live changes: the page is fetched again and merged into what is open
 
 const live = document.getElementById("live");
-let heardAt = Date.now();
+let receivedAt = Date.now();
 let brokenAt = Infinity;
 let fetching = false;
 let again = false;
@@ -247,10 +256,10 @@ function drawAllNew() {
   }
 }
 
-function say(lost) {
+function showConnection(lost) {
   if (lost === live.classList.contains("lost")) return;
   live.classList.toggle("lost", lost);
-  const since = new Date(heardAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const since = new Date(receivedAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   live.textContent = lost ? `Connection lost at ${since}: what you see may be old` : "Live";
 }
 
@@ -260,9 +269,9 @@ if (live) {
     source = new EventSource(live.dataset.events);
     source.addEventListener("error", () => (brokenAt = Math.min(brokenAt, Date.now())));
     source.addEventListener("state", ({ data }) => {
-      heardAt = Date.now();
+      receivedAt = Date.now();
       brokenAt = Infinity;
-      say(false);
+      showConnection(false);
       if (!content.dataset.state) content.dataset.state = data;
       else if (content.dataset.state !== data) refresh(data);
     });
@@ -272,13 +281,13 @@ if (live) {
   document.addEventListener("visibilitychange", () => {
     source.close();
     if (document.hidden) return;
-    heardAt = Date.now();
+    receivedAt = Date.now();
     brokenAt = Infinity;
     follow();
   });
   setInterval(() => {
     if (document.hidden) return;
-    say(Date.now() - heardAt > SILENT_MS || Date.now() - brokenAt > BROKEN_MS);
+    showConnection(Date.now() - receivedAt > SILENT_MS || Date.now() - brokenAt > BROKEN_MS);
     // A browser gives up after some failures, such as a proxy's error page
     if (source.readyState === EventSource.CLOSED) follow();
   }, 1000);

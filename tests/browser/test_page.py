@@ -158,6 +158,27 @@ def test_plots_and_spectrograms_are_drawn(small: Served, open_page: Callable[...
     expect(page.locator("main")).to_contain_text("3.50 s to 6.50 s")
 
 
+def test_probabilities_lie_below_the_sound_that_they_are_of(
+    small: Served, open_page: Callable[..., Page]
+) -> None:
+    curves = {
+        "version": "logmel-v30",
+        "x": [0.5, 5.0, 9.5],
+        "series": [{"label": "Wren", "colour": 2, "threshold": 0.4, "values": [0.1, 0.9, 0.1]}],
+        "regions": [{"start": 4.0, "end": 4.9, "label": "Rain", "colour": 3}],
+    }
+    page = open_page()
+    page.route("**/curves?*", lambda route: route.fulfill(json=curves))
+    page.goto(f"{small.url}{PROJECT}/tasks/5")
+    plot, picture = (page.locator(part).bounding_box() for part in (".plot .u-over", ".tiles"))
+    assert plot is not None
+    assert picture is not None
+    assert (plot["x"], plot["width"]) == pytest.approx((picture["x"], picture["width"]), abs=1)
+    expect(page.locator(".key .swatch")).to_have_count(2)
+    expect(page.locator(".key")).to_contain_text("Rain")
+    expect(page.locator(".now rect")).to_have_class("c3")
+
+
 def test_a_sound_plays(small: Served, open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.goto(f"{small.url}{PROJECT}")
@@ -211,7 +232,7 @@ def test_changes_appear_and_what_is_open_stays_open(small: Served, open_page: Ca
     expect(page.locator(".plot canvas")).to_have_count(3)
 
 
-def test_a_lost_connection_is_said(tmp_path: Path, chromium: Browser) -> None:
+def test_a_lost_connection_is_shown(tmp_path: Path, chromium: Browser) -> None:
     served = serve(tmp_path, 1, 1)
     page = chromium.new_page()
     page.goto(f"{served.url}{PROJECT}")

@@ -13,9 +13,11 @@ from earmark.api.app import create_app
 from earmark.head.model import Head
 from earmark.services import Services
 from earmark.settings import Settings
-from earmark.store.models import Task, Training
+from earmark.store.models import Project, Task, Training
 from earmark.store.projects import remember_project
 from earmark.store.registry import register_version
+from earmark.web.media import Media, tiles
+from earmark.web.rows import LONGEST_SOUND_SECONDS
 from tests.lessons import config
 
 PAGES = ("", "/label?control=label&label=Owl", "/tasks/5", "/serve?version=logmel-v3", "/rollback")
@@ -94,6 +96,9 @@ def test_a_spectrogram_and_a_sound(client: TestClient, project: str) -> None:
     assert picture.content.startswith(b"\x89PNG")
     assert len(picture.content) < 12_000
     assert client.get(f"{address}/spectrogram.png?from=5&to=5").status_code == 422
+    first, last = tiles(0.0, LONGEST_SOUND_SECONDS)
+    for start, end in (first, last):
+        assert client.get(f"{address}/spectrogram.png?from={start}&to={end}&width=512").status_code == 200
     assert client.get(f"{address}/spectrogram.png?from=0&to=5&width=7").status_code == 422
     sound = client.get(f"{address}/sound", headers={"Range": "bytes=0-3"})
     assert (sound.status_code, sound.content) == (206, b"fLaC")
@@ -116,6 +121,31 @@ def test_a_file_that_is_no_sound_is_never_sent(
     assert client.get(f"/projects/{project}/tasks/900").status_code == 409
     assert client.get(f"/projects/{project}/tasks/901/sound").status_code == 404
     assert client.get(f"/projects/{project}/tasks/901").status_code == 404
+
+
+def test_places_in_a_long_recording_are_exact(
+    client: TestClient, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Media, "seconds", lambda *_: 20_000.25)
+    text = client.get(f"/projects/{project}/tasks/5?from=12345.67&to=12350.89").text
+    start, end = tiles(12345.67, 12350.89)[0]
+    assert f"spectrogram.png?from={start}&amp;to={end}&amp;" in text
+    assert "curves?from=12345.67&amp;to=12350.89&amp;" in text
+    assert "?from=0&amp;to=20000.25&amp;" in text, "all of it"
+
+
+def test_a_task_whose_label_config_has_no_control(
+    client: TestClient, project: str, services: Services
+) -> None:
+    with services.database.write() as session:
+        session.get_one(Project, project).label_config = "<View></View>"
+    assert client.get(f"/projects/{project}/tasks/5").status_code == 200
+    assert client.get(f"/projects/{project}/tasks/5/curves?from=0&to=10").status_code == 404
+
+
+def test_one_key_of_colours(client: TestClient, project: str) -> None:
+    text = client.get(f"/projects/{project}/tasks/5").text
+    assert re.findall(r'data-label="([^"]*)"', text) == ["Wren"], "of the labels that are marked"
 
 
 def test_static_files(client: TestClient) -> None:

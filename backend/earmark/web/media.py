@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earmark.audio.addresses import file_name
 from earmark.audio.decode import probe
 from earmark.audio.source import LocatedSound
 from earmark.concurrency.deadline import Deadline
 from earmark.errors import TaskError
-from earmark.monitoring.project_status import project_states
+from earmark.features.band_levels import HOP_SECONDS
+from earmark.head.model import ControlHead
+from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.pages.spectrogram_cache import SpectrogramCache
 from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.predictor import Predictor, sound_address
 from earmark.services import Services
-from earmark.store.models import Project, Task
+from earmark.store.models import Task
 from earmark.web.project_page import colours_of
 from earmark.web.rows import data_keys
 
@@ -55,7 +59,14 @@ class Media:
             See `SoundSource.locate`.
         """
         services = self._services
-        with services.database.read() as session:
+        state, address, _ = self._address(key, task, sound)
+        access = services.access.for_project(state.project)
+        with services.faults_of(address, key, task):
+            return services.locate(address, access, Deadline(FETCH_SECONDS)), file_name(address)
+
+    def _address(self, key: str, task: int, sound: str) -> tuple[ProjectState, str, str]:
+        """Return the project of a task, the address of its sound, and the key of its data that holds it."""
+        with self._services.database.read() as session:
             states = project_states(session, None, key=key)
             row = session.get(Task, (key, task))
         if not states or row is None or row.deleted:
@@ -64,10 +75,8 @@ class Media:
         keys = data_keys(state)
         if sound and sound not in keys:
             raise TaskError(f"No Audio tag of the label config takes its sound from “{sound}”.")
-        address = sound_address({"data": row.data}, sound or next(iter(keys), "audio"))
-        access = services.access.for_project(state.project)
-        with services.faults_of(address, key, task):
-            return services.locate(address, access, Deadline(FETCH_SECONDS)), file_name(address)
+        data_key = sound or next(iter(keys), "audio")
+        return state, sound_address({"data": row.data}, data_key), data_key
 
     def picture(self, located: LocatedSound, name: str, start: float, end: float, width: int) -> bytes:
         """Return the spectrogram of a stretch as PNG."""
@@ -87,7 +96,10 @@ class Media:
         return located.path, kind if kind.startswith(("audio/", "video/")) else "application/octet-stream"
 
     def curves(self, key: str, task: int, sound: str, start: float, end: float) -> dict[str, Any]:
-        """Return probabilities over time of a stretch, and the regions predicted in it now, as JSON values.
+        """Return what the model in use predicts in a stretch (seconds) of a task's sound, as JSON values.
+
+        ``version``: its name. ``x``: times in seconds. ``series``: probabilities at these times, of the
+        likeliest labels. ``regions``: those that lie in the stretch, at least in part.
 
         Raises
         ------
@@ -96,69 +108,60 @@ class Media:
         """
         services, deadline = self._services, Deadline(FETCH_SECONDS)
         model = Predictor(services).load_model(key, "", deadline)
-        with services.database.read() as session:
-            row = session.get(Task, (key, task))
-            (state,) = project_states(session, None, key=key)
-            project = session.get(Project, key)
-        if row is None or row.deleted:
-            raise TaskError(f"Task {task} of this project is not known here: annotate or predict it first.")
-        keys = data_keys(state)
-        data_key = sound or keys[0]
-        address = sound_address({"data": row.data}, data_key)
+        state, address, data_key = self._address(key, task, sound)
         answer: dict[str, Any] = {"version": model.version, "x": [], "series": [], "regions": []}
         if model.head is None:
             return answer
-        encoded = services.extract(address, services.access.for_project(project), deadline)
+        encoded = services.extract(address, services.access.for_project(state.project), deadline)
         encoder = services.encoder()
         rate = encoder.frame_rate
         first = max(0, int((start - MARGIN_SECONDS) * rate))
         last = min(len(encoded.frames), int((end + MARGIN_SECONDS) * rate) + 1)
-        frames = encoded.frames[first:last]
+        frames, offset = encoded.frames[first:last], first / rate
         if not len(frames):
             return answer
         controls = tuple(control for control in model.controls if control.data_key == data_key)
-        offset = first / rate
-        drawn = [c for c in controls if c.type.draws_regions and c.name in model.head.controls]
-        heads = [model.head.controls[control.name] for control in drawn]
-        labels = [label for head in heads for label in head.labels]
-        if labels:
-            stacked = np.concatenate(frame_probabilities(heads, encoder.pool, rate, frames), axis=1)
-            step = max(1, -(-len(stacked) // CURVE_POINTS))
-            likeliest = np.argsort(-stacked.max(axis=0))[:CURVES_AT_MOST]
-            thresholds = [float(value) for head in heads for value in head.thresholds]
-            colours = colours_of(state)
-            answer["x"] = [round(offset + (n + 0.5) / rate, 3) for n in range(0, len(stacked), step)]
-            answer["series"] = [
-                {
-                    "label": labels[column],
-                    "colour": colours.numbers.get(labels[column], 0),
-                    "threshold": round(thresholds[column], 3),
-                    "values": [round(float(value), 3) for value in stacked[::step, column]],
-                }
-                for column in likeliest
-            ]
-        rows = encoded.levels
-        if rows is not None:
-            rows = rows[round(offset * 100) : round(last / rate * 100)]
-        predicted = predict_clip(
-            model.head,
-            controls,
-            encoder.pool,
-            rate,
-            frames,
-            min(encoded.duration, last / rate) - offset,
-            rows,
-        )
+        colours = colours_of(state).numbers
+        drawn = [c.name for c in controls if c.type.draws_regions and c.name in model.head.controls]
+        heads = [model.head.controls[name] for name in drawn]
+        if heads:
+            probabilities = np.concatenate(frame_probabilities(heads, encoder.pool, rate, frames), axis=1)
+            step = max(1, -(-len(probabilities) // CURVE_POINTS))
+            answer["x"] = [round(offset + (n + 0.5) / rate, 3) for n in range(0, len(probabilities), step)]
+            answer["series"] = _series(heads, probabilities, step, colours)
+        levels = encoded.levels
+        if levels is not None:
+            levels = levels[round(offset / HOP_SECONDS) : round(last / rate / HOP_SECONDS)]
+        length = min(encoded.duration, last / rate) - offset
+        predicted = predict_clip(model.head, controls, encoder.pool, rate, frames, length, levels)
         answer["regions"] = [
             {
                 "start": round(region.start + offset, 3),
                 "end": round(region.end + offset, 3),
                 "label": region.label,
+                "colour": colours.get(region.label, 0),
             }
-            for region in predicted.regions
+            for region in sorted(predicted.regions, key=lambda region: region.start)
             if region.start + offset < end and region.end + offset > start
         ]
         return answer
+
+
+def _series(
+    heads: Sequence[ControlHead], probabilities: NDArray[np.float32], step: int, colours: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return the curves of the likeliest labels, from ``probabilities`` ``[T, C]`` of the heads' labels."""
+    labels = [label for head in heads for label in head.labels]
+    thresholds = [float(value) for head in heads for value in head.thresholds]
+    return [
+        {
+            "label": labels[column],
+            "colour": colours.get(labels[column], 0),
+            "threshold": round(thresholds[column], 3),
+            "values": [round(float(value), 3) for value in probabilities[::step, column]],
+        }
+        for column in np.argsort(-probabilities.max(axis=0))[:CURVES_AT_MOST]
+    ]
 
 
 def tiles(start: float, end: float) -> list[tuple[float, float]]:

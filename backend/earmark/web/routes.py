@@ -20,7 +20,7 @@ from earmark.web.label_page import label_page
 from earmark.web.media import WIDTHS, Media
 from earmark.web.project_page import Pages
 from earmark.web.responses import FILE_HEADERS, page
-from earmark.web.rows import LONGEST_SOUND_SECONDS as LONGEST_SECONDS
+from earmark.web.rows import LONGEST_SOUND_SECONDS
 from earmark.web.task_page import task_page
 
 PAGE_THREADS, MEDIA_THREADS = 4, 4
@@ -28,7 +28,7 @@ PAGE_THREADS, MEDIA_THREADS = 4, 4
 YEAR = "public, max-age=31536000, immutable"
 
 _Result = TypeVar("_Result")
-Seconds = Annotated[float | None, Query(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Seconds = Annotated[float | None, Query(ge=0, le=LONGEST_SOUND_SECONDS, allow_inf_nan=False)]
 
 
 def pages_router(services: Services, readiness: Readiness, streams: ChangeStreams) -> APIRouter:
@@ -45,7 +45,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     async def overview(request: Request) -> Response:
         faults = await read(readiness.faults)
         projects = await read(pages.overview)
-        encoder = pages.identity() or "no encoder"
+        encoder = await read(pages.identity) or "no encoder"
         return page(request, "overview.html", projects=projects, faults=faults, encoder=encoder)
 
     @router.get("/projects/{key}")
@@ -93,8 +93,9 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     async def spectrogram(
         key: str,
         task: int,
-        start: Annotated[float, Query(alias="from", ge=0, le=LONGEST_SECONDS)],
-        end: Annotated[float, Query(alias="to", gt=0, le=LONGEST_SECONDS)],
+        start: Annotated[float, Query(alias="from", ge=0, le=LONGEST_SOUND_SECONDS)],
+        # The last tile may reach as far beyond the end of the sound
+        end: Annotated[float, Query(alias="to", gt=0, le=2 * LONGEST_SOUND_SECONDS)],
         width: int = WIDTHS[0],
         sound: str = "",
     ) -> Response:
@@ -121,8 +122,8 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     async def curves(
         key: str,
         task: int,
-        start: Annotated[float, Query(alias="from", ge=0, le=LONGEST_SECONDS)],
-        end: Annotated[float, Query(alias="to", gt=0, le=LONGEST_SECONDS)],
+        start: Annotated[float, Query(alias="from", ge=0, le=LONGEST_SOUND_SECONDS)],
+        end: Annotated[float, Query(alias="to", gt=0, le=LONGEST_SOUND_SECONDS)],
         sound: str = "",
     ) -> dict[str, Any]:
         return await fetch(partial(media.curves, key, task, sound, start, end))

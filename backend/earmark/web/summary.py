@@ -1,4 +1,4 @@
-"""What a project's page says first, in sentences: what works, what is mixed up, what helps, what is wrong."""
+"""Summary at the top of a project's page, in sentences: strengths, confusions, remedies and faults."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ def summary(
         *_help(state, rows),
         *_running(state, settings, statements, runs),
         *(Sentence("wrong", f"{part}: {fault}") for part, fault in faults.items()),
-        *(_said(state, settings, statement) for statement in statements if statement.level == "fault"),
+        *(_sentence(state, settings, statement) for statement in statements if statement.level == "fault"),
         *(
-            _said(state, settings, statement)
+            _sentence(state, settings, statement)
             for statement in statements
-            if statement.level != "fault" and statement.kind in _SAID_KINDS
+            if statement.level != "fault" and statement.kind in _SHOWN_KINDS
         ),
     )
 
 
-_SAID_KINDS = ("training", "labels", "renames", "disagreement")
+_SHOWN_KINDS = ("training", "labels", "renames", "disagreement")
 
 
 def _numbered(*sentences: Sentence) -> list[Sentence]:
@@ -153,7 +153,7 @@ def _running(
     state: ProjectState, settings: Settings, statements: Sequence[Statement], runs: Mapping[int, Progress]
 ) -> list[Sentence]:
     sentences = [
-        _said(state, settings, statement, "running")
+        _sentence(state, settings, statement, "running")
         for statement in statements
         if statement.kind == "waiting" and statement.level != "fault"
     ]
@@ -166,7 +166,7 @@ def _running(
     return sentences
 
 
-def _said(
+def _sentence(
     state: ProjectState, settings: Settings, statement: Statement, kind: Kind | None = None
 ) -> Sentence:
     links = tuple((task, task_address(state, settings, task)) for task in statement.tasks)

@@ -104,7 +104,9 @@ def task_page(
         "lanes": lanes,
         "window": window,
         "tiles": tiles(window.start, window.end),
-        "sound": sound or keys[0],
+        "sound": sound or next(iter(keys), ""),
         "sounds": keys,
-        "labels": colours.numbers,
+        "labels": {
+            label: mark.colour for lane in lanes for mark in lane.marks.regions for label in mark.labels[:1]
+        },
     }
