@@ -17,7 +17,6 @@ def point(number: int, suggested: int = 0, accepted: int = 0, quality: float | N
         "served",
         "",
         Measured(quality, {}),
-        1,
         suggested,
         accepted,
     )

@@ -8,7 +8,6 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 
-import structlog
 from anyio import to_thread
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,8 +29,6 @@ ALIVE_SECONDS = 5.0
 """A page that receives nothing for longer than twice this says that the connection is lost."""
 STREAM_SECONDS = 60.0
 """A stream ends after this time, and the browser opens the next one: none outlives a restart for long."""
-
-log = structlog.get_logger(__name__)
 
 
 def change_token(session: Session, key: str | None) -> str:

@@ -43,18 +43,22 @@ def curve_sentence(points: Sequence[VersionPoint]) -> str:
 
 def accepted_lately(points: Sequence[VersionPoint]) -> float | None:
     """Return the share that was accepted of the last `TREND_SUGGESTIONS` or more; None without any."""
-    suggested = accepted = 0
-    for point in reversed(points):
-        suggested += point.suggested
-        accepted += point.accepted
-        if suggested >= TREND_SUGGESTIONS:
-            break
-    return accepted / suggested if suggested else None
+    return _trend(points)[-1] if points else None
 
 
 def _trend(points: Sequence[VersionPoint]) -> list[float | None]:
     """Return `accepted_lately` up to each version."""
-    return [accepted_lately(points[: place + 1]) for place in range(len(points))]
+    shares: list[float | None] = []
+    first = suggested = accepted = 0
+    for point in points:
+        suggested += point.suggested
+        accepted += point.accepted
+        while suggested - points[first].suggested >= TREND_SUGGESTIONS:
+            suggested -= points[first].suggested
+            accepted -= points[first].accepted
+            first += 1
+        shares.append(accepted / suggested if suggested else None)
+    return shares
 
 
 def _rounded(value: float | None) -> float | None:

@@ -30,11 +30,11 @@ def label_page(pages: Pages, key: str, control: str, label: str) -> dict[str, An
         if chosen is None:
             return None
         context = ListContext(session, state, services.settings, colours_of(state))
-        found = annotations_with_label(session, key, control, label, ROWS)
-        tasks = [annotation.task_id for annotation in found if annotation.task_id is not None]
+        annotations = annotations_with_label(session, key, control, label, ROWS)
+        tasks = [annotation.task_id for annotation in annotations if annotation.task_id is not None]
         data = context.data_of(tasks)
         rows = []
-        for annotation in found:
+        for annotation in annotations:
             if annotation.task_id is None:
                 continue
             stored = data.get(annotation.task_id)

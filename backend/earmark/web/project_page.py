@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from earmark.errors import EarmarkError
 from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.pages.environment import percent
@@ -61,24 +63,15 @@ class Pages:
             (state,) = states
             points = self.points.read(session, key, identity)
             trained = [point for point in reversed(points) if point.number]
-            outcomes = latest_outcomes(session, key, RECENT_OUTCOMES)
-            rows = class_rows(state, points, outcomes)
-            runs = {run.id: run_progress(session, run.id) for run in unfinished_runs(session, key)}
-            confused = confusions(state.controls, outcomes)
             context = ListContext(session, state, services.settings, colours_of(state))
             with_heads = versions_with_heads(session, key)
             return {
-                "key": key,
-                "title": title_of(state),
-                "state": state,
+                **self._standing(session, state, points, faults),
                 "address": project_address(state, services),
                 "token": change_token(session, key),
                 "now": time.time(),
-                "summary": summary(state, services.settings, rows, confused, runs, faults),
-                "classes": rows,
                 "curve": curve_data(points),
                 "curve_sentence": curve_sentence(points),
-                "answering": answering_name(state, points),
                 "versions": trained[:VERSIONS_SHOWN],
                 "older_versions": trained[VERSIONS_SHOWN : VERSIONS_SHOWN + OLDER_SHOWN],
                 "promotable": {p.id for p in points if p.id in with_heads and identity in (None, p.encoder)},
@@ -87,33 +80,38 @@ class Pages:
                 "corrections": correction_rows(context, CORRECTIONS_SHOWN),
                 "time_saved": time_saved(context),
                 "lists": fill(context),
-                "figures": headline_figures(state, points, outcomes),
             }
 
     def overview(self) -> list[dict[str, Any]]:
         """Return what the overview shows of each project."""
         services, identity = self.services, self.identity()
         with services.database.read() as session:
-            projects = []
-            for state in project_states(session, identity, services.head):
-                points = self.points.read(session, state.project.key, identity)
-                outcomes = latest_outcomes(session, state.project.key, RECENT_OUTCOMES)
-                rows = class_rows(state, points, outcomes)
-                runs = {
-                    run.id: run_progress(session, run.id)
-                    for run in unfinished_runs(session, state.project.key)
-                }
-                confused = confusions(state.controls, outcomes)
-                projects.append(
-                    {
-                        "key": state.project.key,
-                        "title": title_of(state),
-                        "answering": answering_name(state, points),
-                        "summary": summary(state, services.settings, rows, confused, runs, {}),
-                        "figures": headline_figures(state, points, outcomes),
-                    }
-                )
-            return projects
+            return [
+                self._standing(session, state, self.points.read(session, state.project.key, identity), {})
+                for state in project_states(session, identity, services.head)
+            ]
+
+    def _standing(
+        self,
+        session: Session,
+        state: ProjectState,
+        points: Sequence[VersionPoint],
+        faults: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Return how a project stands: what its own page and the overview both show."""
+        key = state.project.key
+        outcomes = latest_outcomes(session, key, RECENT_OUTCOMES)
+        rows = class_rows(state, points, outcomes)
+        confused = confusions(state.controls, outcomes)
+        runs = {run.id: run_progress(session, run.id) for run in unfinished_runs(session, key)}
+        return {
+            "key": key,
+            "title": title_of(state),
+            "answering": answering_name(state, points),
+            "summary": summary(state, self.services.settings, rows, confused, runs, faults),
+            "figures": headline_figures(state, points, outcomes),
+            "classes": rows,
+        }
 
 
 def answering_name(state: ProjectState, points: Sequence[VersionPoint]) -> str:

@@ -49,7 +49,6 @@ class VersionPoint:
     state: State
     reason: str
     measured: Measured
-    shown: int = 0
     suggested: int = 0
     accepted: int = 0
     edge_error: float | None = None
@@ -112,17 +111,17 @@ class VersionPoints:
 
     def _figures(self, session: Session, ids: Sequence[int]) -> dict[int, Measured]:
         with self._lock:
-            known = {number: self._measured[number] for number in ids if number in self._measured}
-        missing = [number for number in ids if number not in known]
+            figures = {number: self._measured[number] for number in ids if number in self._measured}
+        missing = [number for number in ids if number not in figures]
         for start in range(0, len(missing), _AT_ONCE):
             batch = missing[start : start + _AT_ONCE]
             query = select(Version.id, Version.metrics, Version.correction).where(Version.id.in_(batch))
-            known.update((row.id, measured(row.metrics, row.correction)) for row in session.execute(query))
+            figures.update((row.id, measured(row.metrics, row.correction)) for row in session.execute(query))
         with self._lock:
-            self._measured.update((number, known[number]) for number in missing)
+            self._measured.update((number, figures[number]) for number in missing)
             while len(self._measured) > CACHED_VERSIONS:
                 self._measured.popitem(last=False)
-        return known
+        return figures
 
 
 def _untrained(outcomes: Mapping[str, OutcomeFigures], is_active: bool) -> list[VersionPoint]:
@@ -140,7 +139,6 @@ def _untrained(outcomes: Mapping[str, OutcomeFigures], is_active: bool) -> list[
 def _with_outcome(point: VersionPoint, outcome: OutcomeFigures) -> VersionPoint:
     return replace(
         point,
-        shown=outcome.annotations,
         suggested=outcome.suggested,
         accepted=outcome.accepted,
         edge_error=outcome.edge_error_seconds,
