@@ -126,7 +126,7 @@ def test_frames_url_names_a_folder_or_says_what_it_can_be(tmp_path: Path) -> Non
     store(str(tmp_path / "mount")).save(EncodedSound(DIGEST, 1.0, frames()), "e-1")
     assert store(f"file://{tmp_path}/mount").load(DIGEST, "e-1") is not None
     assert not (tmp_path / "data").exists()
-    for wrong in ("ftp://host/x", "relative/folder"):
+    for wrong in ("ftp://host/x", "relative/folder", "file://host/x"):
         with pytest.raises(ValueError, match="whole path"):
             store(wrong)
     with pytest.raises(MissingExtraError, match="gcsfs"):

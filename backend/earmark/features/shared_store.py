@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from earmark.errors import BucketError, ConfigurationError
+from earmark.errors import BucketError
 from earmark.features.store import EncodedSound, FrameStore, frames_from_bytes, frames_path, frames_to_bytes
 from earmark.settings import Settings
 from earmark.storage.atomic_files import share
@@ -29,8 +29,8 @@ def frame_store(settings: Settings) -> FrameStore:
 
     Raises
     ------
-    ConfigurationError
-        It is neither, or the library for its kind of bucket is missing.
+    MissingExtraError
+        The library for its kind of bucket is missing.
     """
     url, local = settings.frames_url, settings.data_dir / "frames"
     if url is None:
@@ -38,11 +38,7 @@ def frame_store(settings: Settings) -> FrameStore:
     scheme = urlsplit(url).scheme
     if scheme in BUCKETS:
         return BucketFrames(local, bucket_files(scheme, fail_fast=True), url.partition("://")[2])
-    if scheme in ("", "file") and (folder := Path(url.removeprefix("file://"))).is_absolute():
-        return SharedFolderFrames(folder)
-    raise ConfigurationError(
-        f"FRAMES_URL={url} cannot be used: give a folder by its whole path, or {' or '.join(BUCKETS)}://bucket."
-    )
+    return SharedFolderFrames(Path(url.removeprefix("file://")))
 
 
 class SharedFolderFrames(FrameStore):
