@@ -52,13 +52,11 @@ def test_no_module_outside_the_registry_knows_an_encoder_by_name() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in registry.names()
     }
-    # The help of a command names the default; extras have the names of the encoders that need them; BirdNET's
-    # tables of results have its name.
+    # The help of a command names the default; extras have the names of the encoders that need them.
     assert named == {
         ("cli.py", "cnn14"),
         ("extras.py", "cnn14"),
         ("extras.py", "birdnet"),
-        ("importing/field/table_presets.py", "birdnet"),
     }
 
 

@@ -17,7 +17,7 @@ from earmark.export.label_studio import TaskReader, file_name_of
 from earmark.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
 from earmark.importing.folders import AUDIO_EXTENSIONS
 from earmark.importing.models import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
-from earmark.importing.table_rows import numeric_fields
+from earmark.importing.table_rows import numeric_fields, with_numbers
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.controls import Control
@@ -38,15 +38,7 @@ def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, List
     # A CSV has texts alone; the other formats keep the types of values
     numeric = numeric_fields(datas) if format_name == "csv" else {}
     return [
-        (
-            name,
-            _listed(
-                name,
-                sound,
-                records,
-                {**data, **{key: kind(data[key]) for key, kind in numeric.items() if key in data}},
-            ),
-        )
+        (name, _listed(name, sound, records, with_numbers(data, numeric)))
         for ((_, sound, name), records), data in zip(by_sound.items(), datas, strict=True)
     ]
 

@@ -151,22 +151,20 @@ class RowReader:
         scores = {"": min(file.tag_scores)} if file.tag_scores and tags else {}
         empty = file.answered and not tags
         with_times = self._columns.start is not None
-        found = file.regions
+        listed = file.regions
         if not self._score:
-            found, scores = [replace(region, score=None) for region in found], {}
-        regions = {"": tuple(found)} if found or (empty and with_times) else {}
+            listed, scores = [replace(region, score=None) for region in listed], {}
+        regions = {"": tuple(listed)} if listed or (empty and with_times) else {}
         if empty and not with_times:
             tags = {"": ()}
         source, version = self._rules.source, self._rules.version
         record = ClipRecord(
             fname, tags=tags, tag_scores=scores, regions=regions, source=source, version=version
         )
-        fields = {
-            name: numeric[name](value) if name in numeric else value
-            for name, value in file.fields.items()
-            if name not in file.varying
-        }
-        return Listed(None, fname, (record,) if tags or regions else (), fields, file.trust)
+        constant = {name: value for name, value in file.fields.items() if name not in file.varying}
+        return Listed(
+            None, fname, (record,) if tags or regions else (), with_numbers(constant, numeric), file.trust
+        )
 
     def _add_fields(self, file: _File, row: Mapping[str, Any]) -> None:
         columns = self._columns
@@ -263,6 +261,11 @@ def numeric_fields(rows: Iterable[Mapping[str, Any]]) -> dict[str, type[int] | t
         elif values and all(_REAL.fullmatch(text) for text in values):
             types[name] = float
     return types
+
+
+def with_numbers(fields: Mapping[str, Any], numeric: Mapping[str, type[int] | type[float]]) -> dict[str, Any]:
+    """Return fields with those in ``numeric``, of `numeric_fields`, as numbers."""
+    return {name: numeric[name](value) if name in numeric else value for name, value in fields.items()}
 
 
 def _is_label(value: object) -> bool:

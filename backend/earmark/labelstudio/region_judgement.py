@@ -48,8 +48,8 @@ def judged_region(region: Region, control: Control, values: Mapping[str, Sequenc
     for judge in control.judges:
         if judge.role == "correction":
             corrected += values.get(judge.name, ())
-        elif said := judge.verdict(values.get(judge.name, ())):
-            verdicts[judge.role].add(said)
+        elif judgement := judge.verdict(values.get(judge.name, ())):
+            verdicts[judge.role].add(judgement)
     verdict = verdicts["verdict"]
     if corrected:
         labels = control.read_labels({control.result_type: corrected}, _by_shown(control))

@@ -11,32 +11,38 @@ from earmark.importing.folders import AUDIO_EXTENSIONS
 
 _ID = re.compile(r"XC\d+|[A-Za-z0-9_-]{11}")
 """Names that begin a file's name: a recording of xeno-canto, a clip of AudioSet (YouTube's identifier)."""
+_LEADING_IDS = (
+    re.compile(r"Y?(XC\d+)(?![A-Za-z0-9])", re.IGNORECASE),
+    re.compile(r"([A-Za-z0-9_-]{11})(?![A-Za-z0-9])"),
+    re.compile(r"Y([A-Za-z0-9_-]{11})(?![A-Za-z0-9])", re.IGNORECASE),
+)
 
 
 class AudioIndex:
     """The recordings of a folder, by parts of their paths. Names are relative to the folder, with ``/``."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = list(names)
-        self._by_name: dict[str, list[str]] = {}
-        self._by_stem: dict[str, list[str]] = {}
-        self._by_underscored: dict[str, list[str]] = {}
-        for name in self._names:
+        self._by_name, self._by_stem = _Lookup(), _Lookup()
+        self._by_underscored, self._by_id = _Lookup(), _Lookup()
+        for name in names:
             path = PurePosixPath(name)
-            self._by_name.setdefault(_folded(path.name), []).append(name)
-            self._by_stem.setdefault(_folded(path.stem), []).append(name)
-            self._by_underscored.setdefault(_folded(path.stem).replace(" ", "_"), []).append(name)
+            stem = _folded(path.stem)
+            self._by_name.add(name, _folded(path.name))
+            self._by_stem.add(name, stem)
+            self._by_underscored.add(name, stem.replace(" ", "_"))
+            matches = (pattern.match(path.stem) for pattern in _LEADING_IDS)
+            for identifier in {_folded(match[1]) for match in matches if match}:
+                self._by_id.add(name, identifier)
 
     def find(self, name: str) -> list[str]:
         """Return the recordings that a name may mean, most of whose folders agree with the name's."""
         path = PurePosixPath(name.replace("\\", "/"))
-        candidates = self._by_name.get(_folded(path.name), [])
+        candidates = self._by_name.find(path, _folded(path.name))
         if not candidates:
-            stem = path.stem if path.suffix.lower() in AUDIO_EXTENSIONS else path.name
-            candidates = self._by_stem.get(_folded(stem), []) or self._by_underscored.get(_folded(stem), [])
+            stem = _folded(path.stem if path.suffix.lower() in AUDIO_EXTENSIONS else path.name)
+            candidates = self._by_stem.find(path, stem) or self._by_underscored.find(path, stem)
         if not candidates and _ID.fullmatch(path.name):
-            pattern = re.compile(rf"Y?{re.escape(path.name)}([^A-Za-z0-9].*)?", re.IGNORECASE)
-            candidates = [other for other in self._names if pattern.fullmatch(PurePosixPath(other).stem)]
+            candidates = self._by_id.find(path, _folded(path.name))
         return _closest(path, candidates)
 
     def beside(self, label_file: str) -> list[str]:
@@ -50,11 +56,27 @@ class AudioIndex:
             if end < len(name) and name[end] not in "._- (":
                 continue
             stem = name[:end]
-            candidates = self._by_stem.get(stem) or self._by_name.get(stem)
+            candidates = self._by_stem.find(path, stem) or self._by_name.find(path, stem)
             if candidates:
                 same = [other for other in candidates if PurePosixPath(other).parent == path.parent]
                 return same or _closest(path, candidates)
         return []
+
+
+class _Lookup:
+    """Recordings by a key, and by their folder's name with it: data sets have a file name in each folder."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, name: str, key: str) -> None:
+        """Add a recording."""
+        for each in (key, f"{_folded(PurePosixPath(name).parent.name)}/{key}"):
+            self._names.setdefault(each, []).append(name)
+
+    def find(self, path: PurePosixPath, key: str) -> list[str]:
+        """Return the recordings of a key: those in a folder of the same name as the path's, else all."""
+        return self._names.get(f"{_folded(path.parent.name)}/{key}") or self._names.get(key, [])
 
 
 def _closest(path: PurePosixPath, candidates: list[str]) -> list[str]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from earmark.errors import FormatError
 from earmark.export.datasets_folder import COLUMNS
-from earmark.importing.field.label_rows import LabelRow, grouped
+from earmark.importing.field.label_rows import LabelRow, grouped, times
 from earmark.importing.models import OWN_FIELDS, Listed
 from earmark.importing.table_files import csv_rows
-from earmark.importing.table_rows import numeric_fields
+from earmark.importing.table_rows import numeric_fields, with_numbers
 
 
 def has_columns(names: Iterable[str]) -> bool:
@@ -33,28 +33,26 @@ def list_table(path: Path) -> list[tuple[str, Listed]]:
     numeric = numeric_fields({name: value for name, value in row.items() if value} for row in rows)
     listed = []
     for line, row in enumerate(rows, 2):
-        name = row["file_name"]
+        name, where = row["file_name"], f"{path}, line {line}"
         try:
-            labels = list(_label_rows(name, json.loads(row["labels"]), json.loads(row["events"])))
+            labels = list(_label_rows(name, json.loads(row["labels"]), json.loads(row["events"]), where))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(
-                f"{path}, line {line}: the labels or events are damaged ({error!r})."
+                f"{where}: the labels or events are damaged ({error!r}): export again."
             ) from error
-        fields = {
-            key: numeric[key](value) if key in numeric else value
-            for key, value in row.items()
-            if value and key not in {*COLUMNS, *OWN_FIELDS}
-        }
+        fields = {key: value for key, value in row.items() if value and key not in {*COLUMNS, *OWN_FIELDS}}
         ((_, item),) = grouped(labels or [LabelRow(None, file=name)])
-        listed.append((name, Listed(None, name, item.marks, fields)))
+        listed.append((name, Listed(None, name, item.marks, with_numbers(fields, numeric))))
     return listed
 
 
-def _label_rows(name: str, labels: list[str], events: list[dict[str, Any]]) -> Iterable[LabelRow]:
+def _label_rows(name: str, labels: object, events: list[dict[str, Any]], where: str) -> Iterable[LabelRow]:
+    if not isinstance(labels, list):
+        raise TypeError("labels are no list")
     timed = {event["label"] for event in events}
     for event in events:
-        yield LabelRow(
-            str(event["label"]), float(event["start"]), float(event["end"]), name, event.get("score"),
-            event.get("annotator"),
-        )  # fmt: skip
+        start, end = times(str(event["start"]), str(event["end"]), where)
+        score = event.get("score")
+        score = None if score is None else float(score)
+        yield LabelRow(str(event["label"]), start, end, name, score, event.get("annotator"))
     yield from (LabelRow(str(label), file=name) for label in labels if label not in timed)

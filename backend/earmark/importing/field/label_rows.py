@@ -55,8 +55,8 @@ def grouped(
                 untimed = [row for row in labels if row.start is None]
                 if untimed:
                     tags[control] = tuple(dict.fromkeys(str(row.label) for row in untimed))
-                    known = [row.score for row in untimed if row.score is not None]
-                    scores |= {control: min(known)} if known else {}
+                    scored = [row.score for row in untimed if row.score is not None]
+                    scores |= {control: min(scored)} if scored else {}
                 if timed or not untimed:
                     regions[control] = tuple(_region(row) for row in timed)
             record = ClipRecord(

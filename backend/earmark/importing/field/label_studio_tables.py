@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from earmark.errors import ConfigurationError
+from earmark.errors import ConfigurationError, FormatError
 from earmark.export.label_studio import file_name_of
 from earmark.export.records import ClipRecord, RegionRecord
+from earmark.importing.field.label_rows import number_or_none
 from earmark.importing.field.text_formats import looks_like_audio
 from earmark.importing.models import OWN_FIELDS, Listed
 from earmark.importing.table_columns import Columns
 from earmark.importing.table_files import csv_rows
-from earmark.importing.table_rows import numeric_fields
+from earmark.importing.table_rows import numeric_fields, with_numbers
 
 _NEEDS = frozenset({"annotation_id", "annotator", "lead_time", "updated_at"})
 _META = _NEEDS | {"id", "created_at", "agreement", "history"}
@@ -23,12 +24,6 @@ _META = _NEEDS | {"id", "created_at", "agreement", "history"}
 def has_columns(names: Iterable[str]) -> bool:
     """Whether these are columns of Label Studio's CSV export."""
     return set(names) >= _NEEDS
-
-
-def matches(path: Path) -> bool:
-    """Whether a table is an export of Label Studio."""
-    with csv_rows(path) as rows:
-        return has_columns(rows.fieldnames or ())
 
 
 def list_table(
@@ -43,10 +38,13 @@ def list_table(
     ------
     ConfigurationError
         The file cannot be read, or no column has the address of a sound.
+    FormatError
+        A region has no usable times.
     """
     with csv_rows(path) as reader:
         names = [name for name in reader.fieldnames or () if name]
-        rows = [{name: row.get(name) or "" for name in names} for row in reader]
+        lines = [(reader.line_num, {name: row.get(name) or "" for name in names}) for row in reader]
+    rows = [row for _, row in lines]
     audio = columns.file or next(
         (
             name
@@ -62,20 +60,20 @@ def list_table(
         name for name in names if name in labels or any(_parsed(row[name]) is not None for row in rows)
     ]
     numeric = numeric_fields({k: v for k, v in row.items() if v} for row in rows)
-    sounds: dict[str, tuple[str, dict[str, Any], list[ClipRecord]]] = {}
-    for row in rows:
+    sounds: dict[str, tuple[str, str, dict[str, Any], list[ClipRecord]]] = {}
+    for line, row in lines:
         address = row[audio]
         if not address:
             continue
         fields = {
-            name: numeric[name](value) if name in numeric else value
+            name: value
             for name, value in row.items()
             if value and name not in _META | OWN_FIELDS | {audio, *controls}
         }
         name = file_name_of(row, address)
         key = row.get("id") or address
-        record = _record(name, row, controls, labels)
-        sounds.setdefault(key, (name, fields, []))[2].append(record)
+        record = _record(name, row, controls, labels, f"{path}, line {line}")
+        sounds.setdefault(key, (name, address, with_numbers(fields, numeric), []))[3].append(record)
     left = [name for name in names if name not in {*_META, *OWN_FIELDS, audio, *controls}]
     if left and not columns.labels:
         say(
@@ -83,16 +81,14 @@ def list_table(
             "choice, name it by --labels-column."
         )
     return [
-        (name, Listed(None, name, tuple(records), fields, None, _address(key, rows, audio)))
-        for key, (name, fields, records) in sounds.items()
+        (name, Listed(None, name, tuple(records), fields, None, address))
+        for name, address, fields, records in sounds.values()
     ]
 
 
-def _address(key: str, rows: Sequence[Mapping[str, str]], audio: str) -> str:
-    return next(row[audio] for row in rows if key in (row.get("id"), row[audio]))
-
-
-def _record(name: str, row: Mapping[str, str], controls: Iterable[str], labels: set[str]) -> ClipRecord:
+def _record(
+    name: str, row: Mapping[str, str], controls: Iterable[str], labels: set[str], where: str
+) -> ClipRecord:
     regions: dict[str, tuple[RegionRecord, ...]] = {}
     tags: dict[str, tuple[str, ...]] = {}
     annotator = row.get("annotator") or None
@@ -102,24 +98,33 @@ def _record(name: str, row: Mapping[str, str], controls: Iterable[str], labels: 
             if row[control] and control in labels:
                 tags[control] = (row[control],)
             continue
-        found: list[RegionRecord] = []
+        spans: list[RegionRecord] = []
         for item in content:
-            choices = item.get("choices")
-            if choices is not None:
-                listed = choices if isinstance(choices, list) else [choices]
-                tags[control] = (*tags.get(control, ()), *map(str, listed))
+            if item.get("choices") is not None:
+                tags[control] = (*tags.get(control, ()), *_texts(item["choices"]))
             elif "start" in item and "end" in item:
-                names = item.get("labels") or ()
-                identity = str(item.get("id") or len(found)) if len(names) > 1 else None
-                found += [
-                    RegionRecord(
-                        float(item["start"]), float(item["end"]), str(label), None, annotator, identity
-                    )
-                    for label in names
-                ]
-        if found:
-            regions[control] = tuple(found)
+                names, (start, end) = _texts(item.get("labels")), _times(item, where)
+                identity = str(item.get("id") or len(spans)) if len(names) > 1 else None
+                spans += [RegionRecord(start, end, label, None, annotator, identity) for label in names]
+        if spans:
+            regions[control] = tuple(spans)
     return ClipRecord(name, tags=tags, regions=regions, annotator=annotator)
+
+
+def _texts(value: object) -> list[str]:
+    """Return labels or choices of a result: a list, or a single one."""
+    return [str(text) for text in value] if isinstance(value, list) else [str(value)] if value else []
+
+
+def _times(item: Mapping[str, Any], where: str) -> tuple[float, float]:
+    """Return start and end of a region in seconds; an editor's start may be slightly before 0."""
+    start, end = number_or_none(str(item["start"])), number_or_none(str(item["end"]))
+    if start is None or end is None or end < start:
+        raise FormatError(
+            f"{where}: a region must end after it starts, not {item['start']} to {item['end']}: correct it "
+            "in Label Studio and export again."
+        )
+    return max(0.0, start), max(0.0, end)
 
 
 def _parsed(cell: str) -> list[dict[str, Any]] | None:

@@ -13,7 +13,7 @@ from earmark.export.records import ClipRecord
 from earmark.importing.field.audio_index import AudioIndex
 from earmark.importing.field.recognition import LABEL_SUFFIXES, FieldFormatName, LabelFile, recognise
 from earmark.importing.folders import walk
-from earmark.importing.models import Listed
+from earmark.importing.models import Listed, Trust
 from earmark.importing.table_columns import Columns
 
 Say = Callable[[str], None]
@@ -50,7 +50,7 @@ def with_labels(
     by_name = {item.fname: position for position, item in enumerate(sounds)}
     marks: dict[int, list[ClipRecord]] = defaultdict(list)
     fields: dict[int, dict[str, object]] = defaultdict(dict)
-    trust: dict[int, Listed] = {}
+    trust: dict[int, Trust] = {}
     titles: Counter[str] = Counter()
     left_out: dict[str, list[str]] = defaultdict(list)
     unknown = []
@@ -67,15 +67,15 @@ def with_labels(
             continue
         titles[label_file.title] += 1
         for name, item in listed:
-            found, why = _recording(index, name, relative, label_file)
-            if found is None:
+            recording, why = _recording(index, name, relative, label_file)
+            if recording is None:
                 left_out[why].append(f"{relative} ({name})" if name else relative)
                 continue
-            position = by_name[found]
-            marks[position] += [replace(record, file_name=found) for record in item.marks]
+            position = by_name[recording]
+            marks[position] += [replace(record, file_name=recording) for record in item.marks]
             fields[position] |= item.fields
             if item.trust:
-                trust[position] = item
+                trust[position] = item.trust
     if titles:
         kinds = ", ".join(f"{count} {title}" for title, count in titles.most_common())
         labelled = sum(map(bool, marks.values()))
@@ -87,7 +87,7 @@ def with_labels(
             item,
             marks=(*item.marks, *merged(marks[position])),
             fields={**fields[position], **item.fields},
-            trust=item.trust or (trust[position].trust if position in trust else None),
+            trust=item.trust or trust.get(position),
         )
         if position in marks or position in fields
         else item
@@ -111,10 +111,7 @@ def merged(records: Sequence[ClipRecord]) -> list[ClipRecord]:
             record = replace(
                 before,
                 regions=_joined(before.regions, record.regions),
-                tags={
-                    name: tuple(dict.fromkeys(tags))
-                    for name, tags in _joined(before.tags, record.tags).items()
-                },
+                tags=_unique(_joined(before.tags, record.tags)),
                 tag_scores=scores,
             )
         by_author[author] = record
@@ -144,15 +141,15 @@ def _label_files(folder: Path) -> list[Path]:
 
 def _recording(index: AudioIndex, name: str, label_file: str, kind: LabelFile) -> tuple[str | None, str]:
     """Return the recording that labels are of; None with the reason where there is not exactly one."""
-    found = index.find(_in_folder(name, label_file)) if name else index.beside(label_file)
-    if not found and name and not kind.names_sounds:
-        found = index.beside(label_file)
-    if len(found) > 1 and (beside := set(index.beside(label_file)) & set(found)):
-        found = sorted(beside)
-    if len(found) == 1:
-        return found[0], ""
-    if found:
-        return None, f"several recordings fit ({', '.join(found[:3])})"
+    candidates = index.find(_in_folder(name, label_file)) if name else index.beside(label_file)
+    if not candidates and name and not kind.names_sounds:
+        candidates = index.beside(label_file)
+    if len(candidates) > 1 and (beside := set(index.beside(label_file)) & set(candidates)):
+        candidates = sorted(beside)
+    if len(candidates) == 1:
+        return candidates[0], ""
+    if candidates:
+        return None, f"several recordings fit ({', '.join(candidates[:3])})"
     return None, "there is no recording of that name"
 
 

@@ -15,7 +15,7 @@ from earmark.importing.field.label_rows import LabelRow, grouped, number_or_none
 from earmark.importing.field.table_presets import BIRDNET, TablePreset, presets_of
 from earmark.importing.models import Listed
 from earmark.importing.table_columns import NONE, Columns
-from earmark.importing.table_files import list_csv
+from earmark.importing.table_files import column_names, list_csv
 
 FieldFormatName = Literal["raven", "audacity", "dcase", "rttm", "textgrid", "elan", "jams", "table"]
 """Formats that an option can name; a ``table`` is any CSV or TSV with a header."""
@@ -87,12 +87,12 @@ class LabelFile:
         return grouped(rows, source, version)
 
     def _table(self, columns: Columns, say: Say) -> list[tuple[str, Listed]]:
-        if datasets_tables.has_columns(_header(self.path)):
+        names = _header(self.path)
+        if datasets_tables.has_columns(names):
             return datasets_tables.list_table(self.path)
-        if label_studio_tables.matches(self.path):
+        if label_studio_tables.has_columns(names):
             return label_studio_tables.list_table(self.path, columns, say)
         result: list[tuple[str, Listed]] = []
-        names = _header(self.path)
         for preset in self.presets or (None,):
             notes: list[str] = []
             merged = columns if preset is None else columns.over(preset.columns(names))
@@ -103,8 +103,8 @@ class LabelFile:
         for sentence in notes:
             say(sentence)
         if not result and not self.names_sounds and self.presets:
-            rules_source = self.presets[0].rules.source
-            ((_, empty),) = grouped([LabelRow(None)], rules_source, self.presets[0].rules.version)
+            first = self.presets[0].rules
+            ((_, empty),) = grouped([LabelRow(None)], first.source, first.version)
             return [("", empty)]
         return result
 
@@ -119,7 +119,7 @@ def recognise(
     columns
         Columns that options name: a table that has them is a table of labels, whatever its other columns.
     given
-        Format that an option names; the content is not looked at.
+        Format that an option names. Raven's and other tables are recognised by their columns even so.
     """
     lines = _head(path)
     if not lines:
@@ -135,7 +135,7 @@ def recognise(
         return LabelFile(path, "elan", _TITLES["elan"])
     if path.suffix.lower() == ".jams":
         return LabelFile(path, "jams", _TITLES["jams"])
-    if all(re.match(r"(SPEAKER|SPKR-INFO|;;)\s*", line) for line in lines if line.strip()):
+    if all(re.match(r"(SPEAKER|SPKR-INFO|;;)\s*", line) for line in lines):
         return LabelFile(path, "rttm", _TITLES["rttm"], names_sounds=True)
     names = lines[0].split("\t")
     if set(text_formats.RAVEN_TIMES) <= set(names):
@@ -195,8 +195,6 @@ def _table_of(path: Path, columns: Columns, given: bool) -> LabelFile | None:
 
 
 def _header(path: Path) -> list[str]:
-    from earmark.importing.table_files import column_names
-
     return [name for name in column_names(path) if name]
 
 

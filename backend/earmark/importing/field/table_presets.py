@@ -29,7 +29,6 @@ class TablePreset:
     set lie beside the folder of the table, not in it.
     """
 
-    name: str
     title: str
     needs: frozenset[str]
     columns: Callable[[Sequence[str]], Columns]
@@ -116,7 +115,6 @@ _PREDICTED = RowRules(source="prediction", version=BIRDNET, one_label=True)
 
 PRESETS: tuple[TablePreset, ...] = (
     TablePreset(
-        "birdnet",
         "BirdNET results",
         _needs("start (s)", "end (s)", "common name", "confidence"),
         _birdnet,
@@ -124,42 +122,36 @@ PRESETS: tuple[TablePreset, ...] = (
         beside=True,
     ),
     TablePreset(
-        "birdnet",
         "BirdNET results",
         _needs("filepath", "start", "end", "common_name", "confidence"),
         _birdnet,
         _PREDICTED,
     ),
     TablePreset(
-        "birdnet",
         "BirdNET results for Kaleidoscope",
         _needs("in file", "offset", "duration", "common_name", "confidence"),
         _kaleidoscope("common_name"),
         RowRules(source="prediction", version=BIRDNET, one_label=True, folder=_folder),
     ),
     TablePreset(
-        "birdnet",
         "BirdNET results for Kaleidoscope",
         _needs("in file", "offset", "duration", "scientific_name", "top1match", "top1dist"),
         _kaleidoscope("top1match", score="top1dist"),
         RowRules(source="prediction", version=BIRDNET, one_label=True, folder=_folder),
     ),
     TablePreset(
-        "kaleidoscope",
         "Kaleidoscope tables",
         _needs("in file", "offset", "duration", "manual id"),
         _kaleidoscope("manual id"),
         RowRules(folder=_folder),
     ),
     TablePreset(
-        "kaleidoscope",
         "Kaleidoscope tables",
         _needs("in file", "offset", "duration"),
         _kaleidoscope("auto id", "top1match"),
         RowRules(source="prediction", version="Kaleidoscope", folder=_folder),
     ),
     TablePreset(
-        "urbansound8k",
         "UrbanSound8K tables",
         _needs("slice_file_name", "fsid", "fold", "classid", "class"),
         _named(file="slice_file_name", labels="class", start=NONE, fold="fold"),
@@ -167,7 +159,6 @@ PRESETS: tuple[TablePreset, ...] = (
         folders=True,
     ),
     TablePreset(
-        "esc50",
         "ESC-50 tables",
         _needs("filename", "fold", "target", "category"),
         _named(file="filename", labels="category", start=NONE, fold="fold"),
@@ -175,56 +166,48 @@ PRESETS: tuple[TablePreset, ...] = (
         folders=True,
     ),
     TablePreset(
-        "fsd50k",
         "FSD50K tables",
         _needs("fname", "labels", "mids"),
         _named(file="fname", labels="labels", start=NONE),
         folders=True,
     ),
     TablePreset(
-        "fsdkaggle",
         "FSDKaggle tables",
         _needs("fname", "label", "manually_verified"),
         _named(file="fname", labels="label", start=NONE, trust="manually_verified"),
         folders=True,
     ),
     TablePreset(
-        "fsdkaggle",
         "FSDKaggle tables",
         _needs("fname", "labels", "freesound_id"),
         _named(file="fname", labels="labels", start=NONE),
         folders=True,
     ),
     TablePreset(
-        "audioset",
         "AudioSet tables",
         _needs("ytid", "start_seconds", "end_seconds", "positive_labels"),
         _named(file="ytid", labels="positive_labels", start=NONE),
         RowRules(label=_audioset_label),
     ),
     TablePreset(
-        "audioset-strong",
         "AudioSet tables of events",
         _needs("segment_id", "start_time_seconds", "end_time_seconds", "label"),
         _named(file="segment_id", labels="label", start="start_time_seconds", end="end_time_seconds"),
         RowRules(label=_audioset_label, one_label=True),
     ),
     TablePreset(
-        "xeno-canto",
         "xeno-canto tables",
         _needs("id", "gen", "sp", "en", "rec"),
         _xeno_canto,
         RowRules(one_label=True, file=_xeno_canto_file),
     ),
     TablePreset(
-        "dcase",
         "DCASE event lists",
         _needs("filename", "onset", "offset", "event_label"),
         _named(file="filename", labels="event_label", start="onset", end="offset"),
         RowRules(empty_is_annotated=True, one_label=True),
     ),
     TablePreset(
-        "dcase",
         "DCASE event lists",
         _needs("onset", "offset", "event_label"),
         _named(labels="event_label", start="onset", end="offset"),
@@ -232,7 +215,6 @@ PRESETS: tuple[TablePreset, ...] = (
         beside=True,
     ),
     TablePreset(
-        "dcase-weak",
         "DCASE lists of weak labels",
         _needs("filename", "event_labels"),
         _named(file="filename", labels="event_labels", start=NONE),
