@@ -31,7 +31,11 @@ NONE = "(none)"
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Figures of one label over sounds. ``support``: sounds that have it, ``recordings`` likewise."""
+    """Figures of one label over sounds, each from 0 to 1.
+
+    ``support``: sounds that have it, ``recordings`` likewise. ``ap``: average precision, ``auc``: area under
+    the ROC curve.
+    """
 
     label: str
     support: int
@@ -85,9 +89,8 @@ def control_figures(
         return None
     sounds = [sound for sound, _ in answered]
     truth = np.array([[label in labels for label in control.labels] for _, labels in answered], dtype=bool)
-    shown = np.array(
-        [[label in sound.shown_labels(control) for label in control.labels] for sound in sounds], dtype=bool
-    )
+    shown_labels = [sound.shown_labels(control) for sound in sounds]
+    shown = np.array([[label in labels for label in control.labels] for labels in shown_labels], dtype=bool)
     probabilities = np.array(
         [
             [sound.prediction.probabilities.get(control.name, {}).get(label, 0.0) for label in control.labels]

@@ -56,7 +56,7 @@ class RegionRecord:
     annotator: str | None = None
     id: str | None = None
     is_denied: bool = False
-    """Whether the label is "not …": an annotator denied it there, and said nothing of others."""
+    """Whether the label is "not …": an annotator denied it there, and left others open."""
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ def read_facts(path: Path, shown: str) -> Facts:
             clipped += int(np.count_nonzero(level >= FULL_SCALE))
             count += block.size
             energy.add(block)
+    outside = energy.outside()
     return Facts(
         sha256=sha256_of(path),
         size=path.stat().st_size,
@@ -182,6 +183,6 @@ def read_facts(path: Path, shown: str) -> Facts:
         peak_dbfs=round(20 * math.log10(peak), 2) if peak > 1e-10 else DIGITAL_SILENCE_DBFS,
         clipped=clipped / count,
         remark=sound.remark,
-        above_band=energy.outside().above,
-        below_band=energy.outside().below,
+        above_band=outside.above,
+        below_band=outside.below,
     )

@@ -24,9 +24,9 @@ from earmark.storage.atomic_files import sha256_of
 BLOCK_FRAMES = 1 << 18
 FLAC_CHANNELS = 8
 _FLAC_WIDTHS = {"PCM_S8": "PCM_S8", "PCM_U8": "PCM_S8", "PCM_24": "PCM_24", "PCM_32": "PCM_24"}
-_LOSSY = ("OGG", "MP3")
-"""Formats in which libsndfile passes over damage, and over the sound after what the header tells."""
 _FLAC_WIDTHS |= {"FLOAT": "PCM_24", "DOUBLE": "PCM_24"}
+_LOSSY = ("OGG", "MP3")
+"""Formats in which libsndfile passes over damage, and over the sound beyond the length in the header."""
 
 
 def stretches(sound: Sound, seconds: float, least_seconds: float) -> list[Sound]:

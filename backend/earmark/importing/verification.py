@@ -161,6 +161,6 @@ def wrong_item(control: Control, region: Mapping[str, Any], verdict: Judge) -> d
 
 
 def unnamed_item(control: Control, region: Mapping[str, Any], duration: float) -> dict[str, Any]:
-    """Return a region without a label over the whole sound: what else sounds there is not said."""
+    """Return a region without a label over the whole sound, which leaves open what else sounds there."""
     value = {**control.span_value(0.0, duration), control.result_type: []}
     return {**region, "id": f"{region['id']}-all", "value": value}

@@ -1,4 +1,4 @@
-"""Judged regions: what a verdict or a correction makes of a region's label."""
+"""Judged regions: labels after the verdict on a region, or its correction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def judged_region(region: Region, control: Control, values: Mapping[str, Sequenc
     """Return a region as its annotator judged it.
 
     A corrected region carries the new label and denies the old one; if the control has no such label, it
-    only denies the old one. An incorrect region denies its label, and an unsure one says nothing.
+    only denies the old one. An incorrect region denies its label, and an unsure one leaves it open.
 
     Parameters
     ----------

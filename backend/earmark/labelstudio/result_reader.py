@@ -1,4 +1,4 @@
-"""Reader of Label Studio's results: what an annotation says of each control, and what it leaves open."""
+"""Reader of Label Studio's results: regions and tags of each control, and labels that were left open."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ReadResult:
     tag_weights: dict[str, float] = field(default_factory=dict)
     """Weight of each control's choices in training, from 0 to 1, as `Region.weight` for regions."""
     open_tags: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Labels of the whole clip of which the annotation says nothing: not offered, or below a chosen one."""
+    """Labels of the whole clip that the annotation leaves open: not offered, or below a chosen one."""
     hidden: frozenset[str] = frozenset()
-    """Controls that the annotator could not see (``visibleWhen``): they say nothing."""
+    """Controls that the annotator could not see (``visibleWhen``): all of their labels are open."""
 
 
 def read_result(
