@@ -44,6 +44,7 @@ def test_an_unusable_value_is_named(name: str, value: str, monkeypatch: pytest.M
     ("name", "value"),
     [
         *(("REDIS_URL", url) for url in ("nonsense", "http://h", "redis://h/one", "redis://:p#ss@h:1/0")),
+        *(("REDIS_URL", f"redis://{place}") for place in ("h:port", "h:99999", "[::1", "h?db=x", "h?typo=1")),
         *(("FRAMES_URL", url) for url in ("frames", "http://h/frames", "s3://", "ftp://h")),
         *(("TRAIN_DEBOUNCE_SECONDS", number) for number in ("inf", "nan", "-1", "soon")),
         ("PREDICT_BUDGET_SECONDS", "inf"),

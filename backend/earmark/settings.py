@@ -8,25 +8,29 @@ import re
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earmark.errors import ConfigurationError
+from earmark.setting_types import (
+    BindAddress,
+    Folders,
+    FramesUrl,
+    HeaderSecret,
+    HeaderUser,
+    Hosts,
+    Networks,
+    RedisUrl,
+    ServerUrl,
+)
 
 CLOSE = 0.88
 """Likeness of two names, as difflib measures it, from which on one counts as a misspelling of the other."""
 ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
 """Environment variable with the path of a settings file instead of ``.env``; if empty, no file is read."""
-
-
-_HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-"""A host name, ``*.domain`` for all names below a domain, or ``*``."""
-
-
-_REDIS_URL = re.compile(r"rediss?://[^#/?]*(/\d*)?(\?[^#]*)?|unix://[^#]+")
 
 
 class Settings(BaseSettings):
@@ -40,35 +44,35 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("data"), description="folder for the database, frames, sounds, logs and Redis"
     )
-    bind: str = Field(
+    bind: BindAddress = Field(
         default="127.0.0.1", description="address that the API listens on; 0.0.0.0 for every interface"
     )
     port: int = Field(default=9090, ge=1, le=65535, description="port that the API listens on")
-    redis_url: str | None = Field(default=None, description="Redis to use; empty starts a private one")
+    redis_url: RedisUrl | None = Field(default=None, description="Redis to use; empty starts a private one")
     database_url: str | None = Field(
         default=None,
         description="SQLAlchemy URL, such as postgresql+psycopg://…; empty keeps SQLite in DATA_DIR",
     )
-    frames_url: str | None = Field(
+    frames_url: FramesUrl | None = Field(
         default=None,
         description="frames that machines share: a folder, or s3://bucket/prefix; empty: in DATA_DIR",
     )
 
     # Authentication of the API; without a password or a token, any client is allowed
-    api_user: str = Field(default="earmark", description="user name that belongs to API_PASSWORD")
-    api_password: SecretStr | None = Field(
+    api_user: HeaderUser = Field(default="earmark", description="user name that belongs to API_PASSWORD")
+    api_password: HeaderSecret | None = Field(
         default=None, description="password that every request but /health must show (basic authentication)"
     )
-    api_token: SecretStr | None = Field(
+    api_token: HeaderSecret | None = Field(
         default=None, description="token that lets a request in as well (bearer), for scripts and Prometheus"
     )
 
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_hosts: Hosts = Field(
         default=(),
         description="further host names in this API's address, separated by ','; loopback names and BIND "
         "are always allowed",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         default=(),
         description="addresses or networks of reverse proxies, separated by ',', whose X-Forwarded-For "
         "names the client",
@@ -87,7 +91,7 @@ class Settings(BaseSettings):
     )
 
     # Label Studio
-    label_studio_url: str | None = Field(
+    label_studio_url: ServerUrl | None = Field(
         default=None,
         description="address of Label Studio as seen from here; empty takes what Label Studio says",
     )
@@ -97,12 +101,12 @@ class Settings(BaseSettings):
     label_studio_local_files_document_root: Path | None = Field(
         default=None, description="the same folder that Label Studio serves local files from, read directly"
     )
-    audio_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+    audio_roots: Folders = Field(
         default=(),
         description="folders that plain paths in tasks may point into, separated by ':'; empty allows "
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT and DATA_DIR",
     )
-    allowed_sound_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_sound_hosts: Hosts = Field(
         default=(),
         description="names, addresses or networks in private networks that sounds may be fetched from, "
         "separated by ','; Label Studio's own host is always allowed; a project's login for its task data "
@@ -230,64 +234,6 @@ class Settings(BaseSettings):
         except ConfigurationError as error:
             raise ValueError(str(error)) from error
 
-    @field_validator("audio_roots", mode="before")
-    @classmethod
-    def _split_roots(cls, value: object) -> object:
-        return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
-
-    @field_validator("allowed_hosts", "trusted_proxies", "allowed_sound_hosts", mode="before")
-    @classmethod
-    def _split_hosts(cls, value: object) -> object:
-        return tuple(re.findall(r"[^\s,]+", value)) if isinstance(value, str) else value
-
-    @field_validator("allowed_hosts", "trusted_proxies", "allowed_sound_hosts")
-    @classmethod
-    def _plain_hosts(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        may_be_name = info.field_name != "trusted_proxies"
-        for host in value:
-            if not (_is_network(host) or (may_be_name and _HOST_NAME.fullmatch(host))):
-                kinds = "host name, IP address or network" if may_be_name else "IP address or network"
-                raise ValueError(f"'{host}' is no {kinds}: give it without scheme, port and path")
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_address(cls, value: str | None) -> str | None:
-        if value is not None and not _REDIS_URL.fullmatch(value):
-            raise ValueError(
-                "write redis://user:password@host:6379/0, rediss://… or unix:///path, with signs such as # "
-                "and / in the password as %23 and %2F"
-            )
-        return value
-
-    @field_validator("frames_url")
-    @classmethod
-    def _frames_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"(file://)?/|(s3|gs|azure-blob)://[^/?#]", value):
-            raise ValueError(
-                "give a folder by its whole path, or a bucket: s3://, gs:// or azure-blob://name/prefix"
-            )
-        return value
-
-    @field_validator("bind")
-    @classmethod
-    def _without_brackets(cls, value: str) -> str:
-        return value.strip("[]")
-
-    @field_validator("label_studio_url")
-    @classmethod
-    def _without_slash(cls, value: str | None) -> str | None:
-        return value.rstrip("/") if value else None
-
-    @field_validator("api_user", "api_password", "api_token")
-    @classmethod
-    def _sendable(cls, value: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
-        # Label Studio cannot send other characters in a header (in RFC 7617, ':' ends the user name).
-        if not re.fullmatch(r"[!-~]*", text) or (info.field_name == "api_user" and ":" in text):
-            raise ValueError("take letters without accents, digits and signs; no space, no ':' in the user")
-        return value
-
     @property
     def login(self) -> tuple[str, str] | None:
         """User name and password of this API in plain text, or None if it requires none."""
@@ -322,14 +268,6 @@ class Settings(BaseSettings):
 def without_password(url: str) -> str:
     """Mask the password in a URL; return any other text unchanged."""
     return re.sub(r"(?<=://)([^/@:]*:).*(?=@)", r"\1***", url)
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
 
 
 def plain_values(settings: Settings) -> dict[str, Any]:
