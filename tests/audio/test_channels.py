@@ -38,11 +38,14 @@ def test_channels_that_cancel_out_are_still_sound(right: float) -> None:
     np.testing.assert_allclose(mixed(np.stack([left, right * left], axis=1)), left, atol=1e-6)
 
 
-def test_the_louder_channel_is_taken() -> None:
-    left, quiet = noise(2), np.zeros(2 * RATE, np.float32)
-    quiet += 0.2
-    block = np.stack([quiet * -1.0, left * 0.001 + quiet, quiet * 0], axis=1)
-    assert np.abs(mixed(block)).mean() == pytest.approx(0.2, abs=0.01)
+@pytest.mark.parametrize(
+    ("shares", "taken"), [((0.25, 0.25, -0.5), 2), ((-0.5, 0.25, 0.25), 0), ((0.5, -0.6, 0.1), 0)]
+)
+def test_the_louder_channel_is_taken(shares: tuple[float, ...], taken: int) -> None:
+    """The last case: of channels that are nearly as loud, the first one."""
+    sound = noise(2)
+    block = np.stack([share * sound for share in shares], axis=1)
+    np.testing.assert_allclose(mixed(block), shares[taken] * sound, atol=1e-6)
 
 
 def test_a_stretch_that_cancels_out_begins_at_full_level() -> None:
