@@ -57,10 +57,12 @@ def server(services: Services, tmp_path: Path) -> Iterator[tuple[httpx.Client, p
             except httpx.HTTPError:
                 return False
 
-        until(answers, "the API answers")
-        yield client, psutil.Process(process.pid)
-    process.terminate()
-    process.wait()
+        try:
+            until(answers, "the API answers")
+            yield client, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def set_room(process: psutil.Process, room: int) -> None:

@@ -80,9 +80,7 @@ def protocol_router(
                         )
                         update_label_config(session, key, request.schema_, time.time())
                 except (SQLAlchemyError, ConfigurationError) as error:  # asked for before each /predict
-                    log.warning(
-                        "what Label Studio says of a project not stored", project=key, error=str(error)
-                    )
+                    log.warning("address and label config not stored", project=key, error=str(error))
                     offered = False
                 if offered:  # in the background: confirmation takes longer than Label Studio waits
                     moves.submit(key, key, lambda: confirm_offer(services.database, key, services.cipher))

@@ -43,7 +43,7 @@ written, and nothing that is there is replaced without --force.
 
 [bold]Examples[/]
 
-Everything that annotators said in project 3, to read back or to import elsewhere:
+All annotations of project 3, to read back or to import elsewhere:
 
     earmark export 3 --format jsonl --out town.jsonl
 
@@ -84,7 +84,8 @@ def export(
     form: Annotated[FormatChoice, typer.Option("--format", "-f", help="One of the formats above")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File, or folder for one file a sound")],
     what: Annotated[
-        Literal["annotations", "predictions"], typer.Option(help="What people said, or what models did")
+        Literal["annotations", "predictions"],
+        typer.Option(help="Annotations of people, or predictions of models"),
     ] = "annotations",
     version: Annotated[
         str | None, typer.Option(help="Predictions of this version; without it, the newest of each task")

@@ -10,9 +10,9 @@ tracks, BirdNET and Kaleidoscope results, TextGrid, ELAN, RTTM, JAMS, DCASE even
 files and labels. So are the tables of ESC-50, UrbanSound8K, FSD50K, FSDKaggle, AudioSet and xeno-canto.
 
 Every file is decoded and checked first. What cannot be read, is silent, too short or there twice is left \
-out and listed in a report, a table and a page with pictures. Run it as often as you like: it asks the \
-project which sounds it holds (by their content) and imports only the others, also after Ctrl-C, a crash, \
-or a part imported by someone else.
+out and listed in a report, a table and a page with pictures. Run it as often as you like: it looks up \
+which sounds the project holds (by their content) and imports only the others, also after Ctrl-C, a crash, \
+or a part imported by another person.
 
 [bold]Examples[/]
 
