@@ -132,9 +132,9 @@ def _with_valid_labels(
     """Return the record without the labels that the format cannot hold, which are noted in the outcome.
 
     A control that loses a tag or all its regions is left out, and the time of a lost region is not
-    annotated: otherwise the export would say that the label is not there.
+    annotated: otherwise the export would say that the label is not there. Without any annotated time left,
+    all controls with regions are left out.
     """
-
     refused: dict[str, str] = {}
     labels = {region.label for group in record.regions.values() for region in group}
     for label in labels.union(*record.tags.values()):
@@ -154,17 +154,19 @@ def _with_valid_labels(
     outcome.labels_failed += [(_display_name(record), reason) for reason in reasons]
     ends = [region.end for group in record.regions.values() for region in group]
     whole = AnnotatedSpan(0.0, record.duration or max(ends, default=0.0))
+    spans = record.annotated
+    if lost:
+        spans = spans_without(spans or (whole,), [(region.start, region.end) for region in lost])
     regions = {
         name: tuple(region for region in group if not is_lost(region))
         for name, group in record.regions.items()
+        if spans or not lost
     }
     return replace(
         record,
         regions={name: group for name, group in regions.items() if group or not record.regions[name]},
         tags={name: group for name, group in record.tags.items() if refused.keys().isdisjoint(group)},
-        annotated=spans_without(record.annotated or (whole,), [(region.start, region.end) for region in lost])
-        if lost
-        else record.annotated,
+        annotated=spans,
     )
 
 
