@@ -1,7 +1,7 @@
 """Rows with predictions into a real Label Studio: the import command against a loop of single requests.
 
 The rows are those of a CSV of regions, one sound each, served as local files, so that both ways make
-the same tasks: the import hears every file, writes its report and makes tasks in batches; the loop does
+the same tasks: the import decodes every file, writes its report and makes tasks in batches; the loop does
 what a script would do with the SDK, `tasks.create` and `predictions.create`, and nothing else. Its time
 is measured over 200 rows. The import is a process of its own, so its whole start-up counts.
 """

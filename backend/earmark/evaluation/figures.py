@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.evaluation.events import EventFigures, event_figures
-from earmark.evaluation.intervals import Bootstrap, Figure, ratios
+from earmark.evaluation.intervals import Bootstrap, Figure, figure_of, ratios
 from earmark.evaluation.predictions import Measured
 from earmark.head.metrics import (
     CALIBRATION_BINS,
@@ -99,7 +99,13 @@ def control_figures(
     )
     recordings = [sound.placed.recording for sound in sounds]
     bootstrap = Bootstrap(recordings)
-    classes = _class_figures(control.labels, truth, shown, probabilities, recordings, bootstrap)
+    precisions = np.stack(
+        [
+            bootstrap.values(partial(average_precisions, truth[:, k], probabilities[:, k]))
+            for k in range(len(control.labels))
+        ]
+    )
+    classes = _class_figures(control.labels, truth, shown, probabilities, precisions, recordings, bootstrap)
     predicted, observed = probabilities.ravel(), truth.ravel()
     error = calibration_error(observed, predicted)
     confused, matrix = _confusion(control, sounds)
@@ -109,7 +115,7 @@ def control_figures(
         len(sounds),
         len(set(recordings)),
         classes,
-        _overall(truth, shown, probabilities, bootstrap),
+        _overall(truth, shown, precisions, bootstrap),
         confused,
         matrix,
         _calibration(predicted, observed),
@@ -124,9 +130,15 @@ def _class_figures(
     truth: NDArray[np.bool_],
     shown: NDArray[np.bool_],
     probabilities: NDArray[np.float64],
+    precisions: NDArray[np.float64],
     recordings: Sequence[str],
     bootstrap: Bootstrap,
 ) -> tuple[ClassFigures, ...]:
+    """Return the figures of each label that was annotated or shown.
+
+    ``truth``, ``shown``, ``probabilities`` ``[n, C]``; ``precisions``: average precisions of each label,
+    ``[C, 1 + B]`` (see `Bootstrap.values`).
+    """
     names = np.asarray(recordings)
     rows = []
     for k, label in enumerate(labels):
@@ -142,7 +154,7 @@ def _class_figures(
                 bootstrap.ratio(hit, taken),
                 bootstrap.ratio(hit, true),
                 bootstrap.ratio(2 * hit, true * 1 + taken),
-                bootstrap.figure(partial(average_precisions, true, scores)),
+                figure_of(precisions[k]),
                 bootstrap.figure(partial(aucs, true, scores)),
             )
         )
@@ -152,10 +164,10 @@ def _class_figures(
 def _overall(
     truth: NDArray[np.bool_],
     shown: NDArray[np.bool_],
-    probabilities: NDArray[np.float64],
+    precisions: NDArray[np.float64],
     bootstrap: Bootstrap,
 ) -> dict[str, Figure]:
-    """Return micro and macro averages; macro ones are over the labels that occur."""
+    """Return micro and macro averages, as of `_class_figures`; macro ones are over the labels that occur."""
     hit, taken, true = (truth & shown).sum(axis=1), shown.sum(axis=1), truth.sum(axis=1)
     figures = {
         "micro_precision": bootstrap.ratio(hit, taken),
@@ -164,13 +176,9 @@ def _overall(
     }
     occurring = truth.any(axis=0)
     if occurring.any():
-        a, b, scores = truth[:, occurring], shown[:, occurring], probabilities[:, occurring]
+        a, b = truth[:, occurring], shown[:, occurring]
         figures["macro_f1"] = bootstrap.figure(lambda w: _means(ratios(2 * (w @ (a & b)), w @ a + w @ b)))
-        figures["map"] = bootstrap.figure(
-            lambda w: _means(
-                np.stack([average_precisions(a[:, k], scores[:, k], w) for k in range(a.shape[1])], axis=1)
-            ),
-        )
+        figures["map"] = figure_of(_means(precisions[occurring].T))
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 

@@ -40,9 +40,9 @@ class Bootstrap:
 
     def __init__(self, recordings: Sequence[str], seed: int = 0) -> None:
         names, self._rows = np.unique(np.asarray(recordings, dtype=str), return_inverse=True)
-        self._enough = len(names) >= LEAST_RECORDINGS
+        resamples = RESAMPLES if len(names) >= LEAST_RECORDINGS else 0
         draws = np.random.default_rng(seed).multinomial(
-            len(names), np.full(len(names), 1 / max(1, len(names))), size=RESAMPLES if self._enough else 0
+            len(names), np.full(len(names), 1 / max(1, len(names))), size=resamples
         )
         self._draws = draws.astype(np.uint32)
 
@@ -52,24 +52,30 @@ class Bootstrap:
         for first in range(0, len(self._draws), batch):
             yield self._draws[first : first + batch, self._rows].astype(np.float64)
 
+    def values(self, measure: Measure) -> NDArray[np.float64]:
+        """Return a figure of all rows, followed by that of each resample: ``[1 + B]``."""
+        all_rows = np.ones((1, len(self._rows)))
+        return np.concatenate([measure(all_rows), *(measure(weights) for weights in self.weights())])
+
     def figure(self, measure: Measure) -> Figure | None:
         """Return a figure of all rows with its interval; None where the figure is not defined."""
-        value = float(measure(np.ones((1, len(self._rows))))[0])
-        if not np.isfinite(value):
-            return None
-        if not self._enough:
-            return Figure(value)
-        values = np.concatenate([measure(weights) for weights in self.weights()])
-        values = values[np.isfinite(values)]
-        if not len(values):
-            return Figure(value)
-        low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        # Of a figure at the edge of its range, the percentiles may miss the figure itself
-        return Figure(value, float(min(low, value)), float(max(high, value)))
+        return figure_of(self.values(measure))
 
     def ratio(self, over: NDArray[Any], under: NDArray[Any]) -> Figure | None:
         """Return the sum of ``over`` divided by that of ``under``, both ``[n]``, with its interval."""
         return self.figure(lambda weights: ratios(weights @ over, weights @ under))
+
+
+def figure_of(values: NDArray[np.float64]) -> Figure | None:
+    """Return the figure and interval of `Bootstrap.values` ``[1 + B]``; None where it is not defined."""
+    value, resampled = float(values[0]), values[1:][np.isfinite(values[1:])]
+    if not np.isfinite(value):
+        return None
+    if not len(resampled):
+        return Figure(value)
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    # Of a figure at the edge of its range, the percentiles may miss the figure itself
+    return Figure(value, float(min(low, value)), float(max(high, value)))
 
 
 def ratios(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:

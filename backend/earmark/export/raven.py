@@ -3,7 +3,7 @@
 One table for each sound, annotator and control, with the columns that Raven Pro writes, followed by
 Begin File, Annotation (the label), Score, Annotator and Region. Regions of Label Studio have no
 frequencies, so each selection spans 0 Hz to half the file's sample rate, or `HIGH_FREQUENCY_HZ` where the
-task does not say that. Times are from the start of the file.
+task's data lacks it. Times are from the start of the file.
 """
 
 from __future__ import annotations
