@@ -201,6 +201,7 @@ document.addEventListener("click", async (event) => {
     if (error.name === "AbortError") return; // another button was pressed meanwhile
     stop();
     button.textContent = "Cannot be played";
+    button.removeAttribute("aria-label");
     button.disabled = true;
   }
 });

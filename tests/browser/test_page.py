@@ -187,6 +187,7 @@ def test_a_sound_plays(small: Served, open_page: Callable[..., Page]) -> None:
         button.click()
     assert answered.value.status in (200, 206)
     expect(button).to_have_attribute("aria-pressed", "true")
+    expect(button.locator("span")).to_be_hidden()
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
 

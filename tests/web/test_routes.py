@@ -120,7 +120,9 @@ def test_a_file_that_is_no_sound_is_never_sent(
         assert "a password" not in answer.text
     assert client.get(f"/projects/{project}/tasks/900").status_code == 409
     assert client.get(f"/projects/{project}/tasks/901/sound").status_code == 404
-    assert client.get(f"/projects/{project}/tasks/901").status_code == 404
+    absent = client.get(f"/projects/{project}/tasks/901")
+    assert absent.status_code == 404
+    assert f'href="../../../projects/{project}"' in absent.text
 
 
 def test_places_in_a_long_recording_are_exact(

@@ -68,7 +68,9 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     async def label(request: Request, key: str, control: str, label: str) -> Response:
         values = await read(partial(label_page, pages, key, control, label))
         if values is None:
-            return missing(request, "No such project has connected, or its label config has no such label.")
+            return missing(
+                request, "No such project has connected, or its label config has no such label.", key
+            )
         return page(request, "label.html", **values)
 
     @router.get("/projects/{key}/tasks/{task}")
@@ -86,7 +88,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         except EarmarkError as error:
             return page(request, "message.html", 409, key=key, title=f"Task {task}", text=str(error))
         if values is None:
-            return missing(request, f"Task {task} is not known here: annotate or predict it first.")
+            return missing(request, f"Task {task} is not known here: annotate or predict it first.", key)
         return page(request, "task.html", **values)
 
     @router.get("/projects/{key}/tasks/{task}/spectrogram.png")
@@ -150,7 +152,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         except EarmarkError as error:
             raise HTTPException(404, str(error)) from error
 
-    def missing(request: Request, text: str) -> Response:
-        return page(request, "message.html", 404, key="", title="Not found", text=text)
+    def missing(request: Request, text: str, key: str = "") -> Response:
+        return page(request, "message.html", 404, key=key, title="Not found", text=text)
 
     return router
