@@ -244,7 +244,7 @@ def _open(path: Path, shown: str) -> tuple[Decoder, Callable[[], Decoder]]:
         try:
             decoder = soundfile()
         except SoundUnreadableError:
-            pass  # FFmpeg may know its format
+            pass  # FFmpeg may support its format
         else:
             if not decoder.compressed:
                 return decoder, ffmpeg

@@ -54,7 +54,7 @@ def damaged(shown: str, seconds: float) -> SoundUnreadableError:
 
 
 def unknown_codec(shown: str, tag: str) -> SoundUnreadableError:
-    """Return the error for a sound in a codec that no decoder knows; ``tag`` is empty or names it."""
+    """Return the error for a sound in a codec that no decoder supports; ``tag`` is empty or names it."""
     named = f" ({tag})" if tag else ""
     return SoundUnreadableError(f"{shown} is in an unknown codec{named}: convert it to WAV or FLAC.")
 

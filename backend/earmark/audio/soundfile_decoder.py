@@ -20,7 +20,7 @@ class SoundfileDecoder:
     Raises
     ------
     SoundUnreadableError
-        libsndfile does not know its format.
+        libsndfile does not support its format.
     """
 
     inserted_seconds = 0.0
