@@ -61,10 +61,14 @@ def test_each_unusable_value_is_one_sentence_without_secrets(
     assert "p#ss" not in str(caught.value)
 
 
-def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_settings_file_that_is_missing_or_no_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "settings.env"
-    path.write_bytes(b"API_PASSWORD=caf\xe9\n")
     monkeypatch.setenv("EARMARK_ENV_FILE", str(path))
+    with pytest.raises(ConfigurationError, match=r"no settings file .*settings\.env"):
+        load_settings()  # else an API_PASSWORD in it would be left out, and the API open
+    path.write_bytes(b"API_PASSWORD=caf\xe9\n")
     with pytest.raises(ConfigurationError, match=r"settings\.env.*UTF-8"):
         load_settings()
 

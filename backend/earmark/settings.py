@@ -302,9 +302,13 @@ def load_settings(**given: Any) -> Settings:
     ------
     ConfigurationError
         A variable has an invalid value; the message contains its name and the reason. Or the file cannot be
-        read as text.
+        read as text, or the one that EARMARK_ENV_FILE names is missing.
     """
     path = os.environ.get(ENV_FILE_VARIABLE, ".env")
+    if os.environ.get(ENV_FILE_VARIABLE) and not Path(path).is_file():
+        raise ConfigurationError(
+            f"There is no settings file {path}: correct {ENV_FILE_VARIABLE}, or unset it to read .env."
+        )
     try:
         return Settings(_env_file=path or None, **given)
     except (OSError, UnicodeDecodeError) as error:

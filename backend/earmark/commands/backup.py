@@ -34,6 +34,7 @@ def backup(
         database.copy_to(path)
     finally:
         database.close()
-    key = "SECRET_KEY" if settings.secret_key else str(settings.data_dir / KEY_FILE)
-    megabytes = path.stat().st_size / 1e6
-    say(f"{path} holds the database ({megabytes:.1f} MB). Keep {key} with it, in a safe place.")
+    say(f"{path} holds the database ({path.stat().st_size / 1e6:.1f} MB).")
+    key_file = settings.data_dir / KEY_FILE
+    if settings.secret_key or key_file.exists():  # else no token is stored
+        say(f"Keep {'SECRET_KEY' if settings.secret_key else key_file} with it, in a safe place.")
