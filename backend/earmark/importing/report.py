@@ -111,6 +111,8 @@ def _row(verdict: Verdict, states: Mapping[str, str], reasons: Mapping[str, str]
 def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over: Sequence[str]) -> str:
     facts_list = [verdict.checked.facts for verdict in verdicts if verdict.checked.facts]
     labels = [clip_labels(verdict.marks) for verdict in verdicts if verdict.accepted]
+    files = Counter(label for names in labels for label in names)
+    alone = Counter(names[0] for names in labels if len(names) == 1)
     faults = Counter(kind for verdict in verdicts for kind, _ in verdict.faults)
     states = Counter(state_of(verdict, outcome.states) for verdict in verdicts)
     seconds = sum(facts.duration for facts in facts_list)
@@ -122,11 +124,9 @@ def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over
         charts.histogram("Peak level", [max(-100.0, f.peak_dbfs) for f in facts_list], "dBFS"),
         charts.bars("Sample rate", Counter(f"{f.sample_rate / 1000:g} kHz" for f in facts_list)),
         charts.bars("Channels", Counter(_channels(facts.channels) for facts in facts_list)),
-        charts.bars("Label balance", Counter(label for names in labels for label in names)),
+        charts.bars("Label balance", files),
         charts.cooccurrence("Labels that occur together", labels),
     ]
-    files = Counter(label for names in labels for label in names)
-    alone = Counter(names[0] for names in labels if len(names) == 1)
     return render(
         "import_report.html",
         version=__version__,

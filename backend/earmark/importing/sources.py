@@ -233,16 +233,16 @@ def _resolve(name: str, item: Listed, finder: PathFinder, dir_given: bool) -> Li
     """Set the location of a table's sound: a URL, a path below the folder, or the origin in an export."""
     if is_remote(name):
         return replace(item, origin=name, address=name)
-    found = finder.find(name)
-    if item.origin and not dir_given and not (found.path and found.path.is_file()):
+    file = finder.find(name)
+    if item.origin and not dir_given and not (file.path and file.path.is_file()):
         address = item.origin if is_remote(item.origin) else ""
         # The task's own sound, which may be expanded in time; the labels have the recording's times.
         factor = expansion_of(item.fields)
         return replace(item, address=address, marks=tuple(scaled(record, factor) for record in item.marks))
     # A name that leads out of the folder gets neither path nor origin, which the audio check reports.
-    marks = tuple(replace(record, file_name=found.name) for record in item.marks)
+    marks = tuple(replace(record, file_name=file.name) for record in item.marks)
     fields = {name: value for name, value in item.fields.items() if name != EXPANSION_FIELD}
-    return replace(item, path=found.path, fname=found.name, fields=fields, marks=marks, origin="")
+    return replace(item, path=file.path, fname=file.name, fields=fields, marks=marks, origin="")
 
 
 def _with_trust(item: Listed, trust: Trust | None) -> Listed:

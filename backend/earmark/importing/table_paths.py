@@ -15,7 +15,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class NamedFile:
     """The file of a name, and its name below the folder; ``path`` None where the name leads out of it."""
 
     name: str
@@ -40,22 +40,22 @@ class PathFinder:
         self._folders = (base.resolve(), base.absolute())
         self._ambiguous: list[str] = []
 
-    def find(self, name: str) -> Found:
+    def find(self, name: str) -> NamedFile:
         """Return the file of a name; a path that does not exist where there is none."""
         below = name_below(name, self._folders) if name else None
         exact = None if below is None else self._folders[0] / below
         if exact is not None and exact.is_file():
-            return Found(str(below), exact)
+            return NamedFile(str(below), exact)
         # A whole path below the folder means that file alone; one of another machine is looked for by name.
         exactly = ".." in Path(name).parts or (Path(name).is_absolute() and below is not None)
         for folder, index in () if exactly else self._indexes():
             candidates = index.find(name) if name else index.beside(self._table)
             if len(candidates) == 1:
-                return Found(candidates[0], folder / candidates[0])
+                return NamedFile(candidates[0], folder / candidates[0])
             if candidates:
                 self._ambiguous.append(name)
                 break
-        return Found(name if below is None else below, exact)
+        return NamedFile(name if below is None else below, exact)
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence about names that fit several files."""
