@@ -153,10 +153,10 @@ def test_sed_eval_scores_our_event_lists(tmp_path: Path) -> None:
     assert np.isclose(reference[0].onset, 0.5)
 
 
-def tasks(*labels: str, first_end: float = 1.0) -> list[dict[str, Any]]:
+def tasks(*labels: str) -> list[dict[str, Any]]:
     results = [
         {"from_name": "label", "to_name": "audio", "type": "labels", "id": str(n),
-         "value": {"start": n, "end": n + 1 if n else first_end, "labels": [label]}}
+         "value": {"start": n, "end": n + 1, "labels": [label]}}
         for n, label in enumerate(labels)
     ]  # fmt: skip
     data = {"audio": "/data/a.wav", "fname": "a.wav", "duration": 10.0}
@@ -204,12 +204,3 @@ def test_each_label_of_a_long_recording_is_checked_once() -> None:
     (record,) = records_of(tasks(*["Owl", "Wren"] * 20), checked.append)
     assert sorted(checked) == ["Owl", "Wren"]
     assert sum(len(group) for group in record.regions.values()) == 40
-
-
-def test_a_lost_region_over_the_whole_sound_leaves_no_annotated_time() -> None:
-    check_label = FORMATS["raven"].load().check_label
-    (record,) = records_of(tasks("O\twl", "Wren", first_end=10.0), check_label)
-    assert record.regions == {}, "without spans, a region would say that the rest holds nothing"
-    (record,) = records_of(tasks("O\twl", "Wren", first_end=9.0), check_label)
-    assert [len(group) for group in record.regions.values()] == [1]
-    assert [(span.start, span.end) for span in record.annotated] == [(9.0, 10.0)]

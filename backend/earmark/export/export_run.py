@@ -132,8 +132,7 @@ def _with_valid_labels(
     """Return the record without the labels that the format cannot hold, which are noted in the outcome.
 
     A control that loses a tag or all its regions is left out, and the time of a lost region is not
-    annotated: otherwise the export would say that the label is not there. Without any annotated time left,
-    all controls with regions are left out.
+    annotated: otherwise the export would say that the label is not there.
     """
     refused: dict[str, str] = {}
     labels = {region.label for group in record.regions.values() for region in group}
@@ -160,7 +159,6 @@ def _with_valid_labels(
     regions = {
         name: tuple(region for region in group if not is_lost(region))
         for name, group in record.regions.items()
-        if spans or not lost
     }
     return replace(
         record,
