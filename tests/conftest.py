@@ -12,6 +12,7 @@ import structlog
 
 from earmark.services import Services
 from earmark.settings import Settings
+from earmark.storage.atomic_files import FORMER_UMASK
 from tests.postgres import postgres_cluster
 from tests.running import ALLOWED_IN_TESTS, RunningBackend, RunningLabelStudio, label_studio
 from tests.scene import scene
@@ -52,15 +53,23 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine that runs the tests leaks into them, and no log level of another test."""
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the machine that runs the tests leaks into them, and no log level of another test.
+
+    Nor the private umask that a backend's command sets for its process.
+    """
     structlog.reset_defaults()
+    monkeypatch.delenv(FORMER_UMASK, raising=False)
+    umask = os.umask(0o077)
+    os.umask(umask)
     for name in set(_NAMES) - set(ALLOWED_IN_TESTS):
         monkeypatch.delenv(name, raising=False)
     # pip fetches YAMNet's weights: from nowhere, unless a test says otherwise.
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    yield
+    os.umask(umask)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -112,9 +112,9 @@ def test_what_is_learned_survives_bytes_renames_and_removed_labels() -> None:
     assert before is not None
     assert np.array_equal(kept, before)
     less = as_configured(again, parse_label_config(config("y", choice="multiple")), {})
-    factors = less.controls["label"].overlap_factors
-    assert factors is not None
-    assert factors.shape == (1, 1)
+    # A removed region label stays as a competitor that predictions do not show; a removed tag goes.
+    assert less.controls["label"].labels == head.controls["label"].labels
+    assert less.controls["tags"].labels == ("y",)
     assert less.controls["tags"].evidence[0].missed.shape == (2,)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.storage.atomic_files import share
+from earmark.storage.atomic_files import FORMER_UMASK, share
 
 _PRIVATE = "from earmark.storage.atomic_files import keep_new_files_private; keep_new_files_private()\n"
 _SAVE = """
@@ -39,7 +39,7 @@ def test_shared_frames_have_the_users_permissions(tmp_path: Path, command: str) 
 
 def test_sharing_takes_no_permission_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shared folder may belong to a group, whose members write to it and own what is in it."""
-    monkeypatch.setenv("EARMARK_FORMER_UMASK", "22")
+    monkeypatch.setenv(FORMER_UMASK, "22")
     folder = tmp_path / "shared"
     folder.mkdir()
     folder.chmod(0o2770)

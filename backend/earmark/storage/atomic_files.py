@@ -43,7 +43,7 @@ def keep_private(path: Path, mode: int) -> None:
 
 
 PRIVATE_UMASK = 0o077
-_FORMER_UMASK = "EARMARK_FORMER_UMASK"
+FORMER_UMASK = "EARMARK_FORMER_UMASK"
 """Environment variable with the umask, in octal, that a process or its parent replaced by `PRIVATE_UMASK`."""
 
 
@@ -53,12 +53,12 @@ def keep_new_files_private() -> None:
     Child processes inherit it. For the processes of a backend: commands write files that are to be shared.
     """
     former = os.umask(PRIVATE_UMASK)
-    os.environ.setdefault(_FORMER_UMASK, f"{former:o}")  # a parent process may have replaced it before
+    os.environ.setdefault(FORMER_UMASK, f"{former:o}")  # a parent process may have replaced it before
 
 
 def share(path: Path) -> None:
     """Add the permissions that a file or a folder would have had without ``keep_new_files_private``."""
-    former = os.environ.get(_FORMER_UMASK)
+    former = os.environ.get(FORMER_UMASK)
     if former is None:
         return
     with suppress(OSError):  # another machine's user owns it
