@@ -27,8 +27,8 @@ from benchmarks.common import progress, report
 from earmark.head.examples import Examples
 from earmark.head.fit import fit_examples
 from earmark.head.metrics import lwlrap
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
-from earmark.labels.controls import Control
 
 ROWS, DIMENSIONS, LABELS = 10_000, 2048, 80
 SECOND_LABEL_SHARE = 0.2

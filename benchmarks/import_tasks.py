@@ -27,7 +27,7 @@ from label_studio_sdk import LabelStudio
 from sqlalchemy import make_url
 
 from benchmarks.common import free_port, progress, report
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.results import region_item
 from earmark.processes.supervisor import supervised
 from scripts.label_studio_server import LabelStudioServer

@@ -25,8 +25,8 @@ from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import zero_shot_head
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import SINGLE_CHOICE
-from earmark.labels.controls import Control
 
 BASELINE_RATE = 32_000
 CONTROL = "instrument"

@@ -32,8 +32,8 @@ from earmark.features.band_levels import BandLevelMeter
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
+from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.region_scoring import learn_region_scoring

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from earmark.errors import EarmarkError
 from earmark.head.metrics import lwlrap
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.non_idempotent_requests import may_have_repeated
 from scripts.demo_clips import DemoClip, is_for_testing
 from scripts.demo_truth import true_result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labelstudio.results import choices_item, region_item
 from scripts.demo_clips import DemoClip
 

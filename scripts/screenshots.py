@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from benchmarks.common import environment_with, find_chromium, free_port, progress
 from benchmarks.simulated_label_studio import SimulatedLabelStudio
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.processes.stack import api_url, start_backend
 from earmark.processes.supervisor import supervised
 from earmark.services import Services

@@ -25,7 +25,7 @@ from earmark.features.shared_store import frame_store
 from earmark.head.model import Head
 from earmark.head.version_fallback import answering_version
 from earmark.head.zero_shot import zero_shot_head
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labelstudio.credentials import AccessBook
 from earmark.settings import Settings
 from earmark.storage.atomic_files import ensure_dir, keep_private

@@ -16,7 +16,7 @@ from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.labels import groups_of, make_label_config
 from earmark.importing.models import Facts, Sound
 from earmark.labels.control import Control
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import read_result
 from earmark.labelstudio.results import choices_item, region_item

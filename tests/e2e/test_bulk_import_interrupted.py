@@ -18,7 +18,7 @@ from earmark.importing.destinations import Uploads
 from earmark.importing.folders import list_folder
 from earmark.importing.importer import Importer
 from earmark.importing.models import Sound
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from tests.e2e import importing
 from tests.e2e.importing import CONFIG, run, start, tasks_of, write_sounds
 

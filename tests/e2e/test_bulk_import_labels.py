@@ -19,7 +19,7 @@ import soundfile
 from earmark.export import jsonl
 from earmark.export.label_studio import TaskReader
 from earmark.export.records import ClipRecord
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from tests.e2e import importing
 from tests.e2e.importing import CONFIG, ROOT, run, tasks_of, write_sounds
 

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.processes.stack import api_url, child_environment
 from earmark.services import Services
 from earmark.settings import Settings

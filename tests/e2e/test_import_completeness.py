@@ -18,7 +18,7 @@ from earmark.importing.destinations import LocalFiles, Uploads
 from earmark.importing.importer import OTHER_LABELS, Importer
 from earmark.importing.labels import Marking
 from earmark.importing.models import Sound
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio import non_idempotent_requests as once
 from earmark.labelstudio.non_idempotent_requests import import_predictions
 from earmark.labelstudio.projects import create_project

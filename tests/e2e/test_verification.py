@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from earmark.export import jsonl
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.result_reader import read_result
 from tests.e2e import importing
 from tests.e2e.importing import DATA, ROOT, run, tasks_of, write_sounds

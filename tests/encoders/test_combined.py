@@ -20,8 +20,8 @@ from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.yamnet import YamnetEncoder
 from earmark.encoders.yamnet_model import convert
 from earmark.head.zero_shot import zero_shot_head
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
-from earmark.labels.controls import Control
 from earmark.settings import Settings
 from tests.encoders.yamnet_wheel import quantised_graph
 

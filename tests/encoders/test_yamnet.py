@@ -29,8 +29,8 @@ from earmark.encoders.yamnet_model import convert
 from earmark.encoders.yamnet_weights import fetch_model
 from earmark.errors import WeightsError
 from earmark.head.zero_shot import zero_shot_head
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
-from earmark.labels.controls import Control
 from earmark.settings import Settings
 from tests.encoders.yamnet_wheel import quantised_graph
 

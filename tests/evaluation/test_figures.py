@@ -16,7 +16,8 @@ from earmark.evaluation.intervals import RESAMPLES, Bootstrap
 from earmark.evaluation.predictions import Measured
 from earmark.evaluation.splits import Placed
 from earmark.head.examples import AnnotatedClip
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.control import Control
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import ClipPrediction, DetectedRegion
 

@@ -26,7 +26,7 @@ from earmark.export.formats import FORMATS
 from earmark.export.label_studio import TaskReader
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.export.tiers import tiers_of
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from tests.export.records import line_text, records, sounds
 
 CONFIG = """<View><Audio name="audio" value="$audio"/><Labels name="label" toName="audio"><Label value="Owl"/>

@@ -10,7 +10,7 @@ from earmark.export import jsonl
 from earmark.export.export_run import RecordFilter
 from earmark.export.label_studio import TaskReader, file_name_of
 from earmark.export.records import AnnotatedSpan, RegionRecord
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 
 CONFIG = """<View><Audio name="audio" value="$audio"/>
 <Labels name="label" toName="audio"><Label value="Dog"/></Labels>

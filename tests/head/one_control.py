@@ -8,7 +8,7 @@ from earmark.head.examples import AnnotatedClip, build_examples
 from earmark.head.fit import ControlReport, fit_examples
 from earmark.head.model import ControlHead
 from earmark.head.windows import Pool
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 
 
 def fit_control(

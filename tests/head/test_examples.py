@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from earmark.head import examples as module
 from earmark.head.examples import AnnotatedClip, Examples, build_examples
 from earmark.head.windows import frames_between, pool_stretches, pool_windows, window_length, window_starts
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from tests.pooling import mean_pool as pool
 

@@ -24,10 +24,10 @@ from earmark.head.folds import assign_folds
 from earmark.head.metrics import lwlrap
 from earmark.head.model import Head
 from earmark.head.solver import Basis, solve
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool

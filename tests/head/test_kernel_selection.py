@@ -19,10 +19,10 @@ from earmark.head.kernel_selection import is_clearly_better, is_worth_trying
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.regression_check import compare
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
 from tests.head.test_rbf_features import small

@@ -17,10 +17,10 @@ from earmark.head.metrics import lwlrap
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior, fold_back
 from earmark.head.solver import Basis, Linear
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
 

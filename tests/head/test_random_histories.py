@@ -27,10 +27,10 @@ from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip, build_all
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.regression_check import compare
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.sound_prediction import result_items

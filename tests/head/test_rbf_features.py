@@ -17,9 +17,9 @@ from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.rbf_features import Landmarks
 from earmark.head.solver import Basis
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
-from earmark.labels.controls import Control
 from earmark.prediction.label_mapping import fitted_as_configured
 
 

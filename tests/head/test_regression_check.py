@@ -18,10 +18,10 @@ from earmark.head.fit import fit_head
 from earmark.head.lda import _hill_climb
 from earmark.head.model import Head
 from earmark.head.regression_check import Comparison, compare
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5

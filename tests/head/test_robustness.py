@@ -17,9 +17,9 @@ from earmark.head.fit import ControlReport
 from earmark.head.lda import Discriminant
 from earmark.head.metrics import calibration_error, lwlrap
 from earmark.head.model import ControlHead
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
-from earmark.labels.controls import Control
 from tests.head.one_control import fit_control
 from tests.pooling import mean_pool as pool
 

@@ -16,10 +16,11 @@ from earmark.encoders.cnn14 import Cnn14Encoder
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.head.model import Head
 from earmark.head.zero_shot import AUDIOSET_THRESHOLD, NONE_OF_THESE, zero_shot_head
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.monitoring.doctor import examine
 from earmark.services import Services
 from earmark.settings import Settings

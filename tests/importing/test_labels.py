@@ -16,7 +16,7 @@ from earmark.importing.labels import Marking, find_controls, groups_of, make_lab
 from earmark.importing.models import Sound
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.projects import audio_data_key
 
 TWO_CHOICES = """<View><Audio name="audio" value="$audio"/>

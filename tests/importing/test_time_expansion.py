@@ -22,7 +22,7 @@ from earmark.importing.quality_rules import Rules, judge, sounds_of
 from earmark.importing.sources import Source, list_sounds
 from earmark.importing.splitting import Cutter
 from earmark.importing.time_expansion import AUTO, Expansion, parse_expansion
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 
 RATE = 384_000
 CONFIG = """<View><Audio name="audio" value="$audio"/><Labels name="label" toName="audio"><Label value="Bat"/>

@@ -12,7 +12,7 @@ from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
 from earmark.importing.models import Sound
 from earmark.importing.verification import find_verdict, has_denials, labels_in, region_labels, with_denials
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import read_result
 

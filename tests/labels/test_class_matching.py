@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from earmark.encoders.audioset import audioset_labels, yamnet_labels
 from earmark.labels.class_matching import match_labels, match_name, nearest_names
+from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.label_config import parse_label_config
 
 NAMES = audioset_labels()
 WORDS = {word for name in NAMES for word in re.findall(r"[a-z0-9]+", name.lower())}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from earmark.labels.config_changes import current_label_names, update_label_config
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.learning.training import learn
 from earmark.prediction.predictor import Predictor
 from earmark.services import Services

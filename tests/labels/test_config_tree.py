@@ -9,7 +9,7 @@ import pytest
 
 from earmark.errors import LabelConfigError
 from earmark.labels.config_tree import DEEPEST, LONGEST_CONFIG, REPEATS, parse_tree
-from earmark.labels.controls import parse_label_config, read_label_config
+from earmark.labels.label_config import parse_label_config, read_label_config
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><View><Header value="&b;"/></View>'
 OUTSIDE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><View><Header>&a;</Header></View>'

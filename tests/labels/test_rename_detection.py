@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.rename_detection import certain_renames
 
 

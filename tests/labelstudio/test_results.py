@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control, read_label_config
+from earmark.labels.label_config import read_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ACCEPTED_WEIGHT, read_result
 from earmark.labelstudio.results import choices_item, region_item

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from earmark.features.extractor import EncodedSound
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.result_reader import read_result
 from earmark.learning.annotated_clips import (
     GROUND_TRUTH_WEIGHT,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from earmark.features.extractor import EncodedSound
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.annotated_clips import AnnotatedSound

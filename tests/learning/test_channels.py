@@ -11,7 +11,7 @@ import soundfile
 
 from earmark.concurrency.deadline import NO_DEADLINE
 from earmark.head.model import Head
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.result_reader import read_result
 from earmark.learning.annotated_clips import keys_per_channel
 from earmark.learning.training import learn

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from earmark.head.examples import build_examples
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import SINGLE_CHOICE
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips
 from earmark.learning.annotator_agreement import annotator_pairs, disagreements

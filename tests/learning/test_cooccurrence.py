@@ -18,7 +18,7 @@ from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
 from earmark.head.region_evidence import DEFAULT_AGREED, RegionEvidence
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.training import learn

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from earmark.labels.control import Control
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.learning.training import learn
 from earmark.prediction.predictor import Predictor
 from earmark.services import Services

@@ -8,9 +8,9 @@ import pytest
 
 from earmark.api.schemas import CurvePoint, CurveStep, LearningCurve
 from earmark.commands.tables import print_curve, sparkline
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.learning_curve import STEPS_AT_MOST, learning_curve, step_size

@@ -13,8 +13,8 @@ from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
 from earmark.head.region_scorer import RegionScorer
+from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.learning.region_scoring import learn_region_scoring, scored_candidates
 from earmark.prediction.postprocessing import predict_clip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.segment_metrics import measure

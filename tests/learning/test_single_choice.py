@@ -7,8 +7,8 @@ import pytest
 
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import NONE_OF_THESE
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import SINGLE_CHOICE
-from earmark.labels.controls import Control
 from earmark.prediction.label_mapping import as_configured
 from earmark.prediction.postprocessing import CHOICE_MARGIN, predict_clip
 

@@ -14,7 +14,7 @@ from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
 from earmark.head.regression_check import Comparison
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.learning.correction_figures import figures_by_control
 from earmark.learning.suggestion_check import (

@@ -9,7 +9,7 @@ import pytest
 
 from earmark.head.examples import STRONG_NEGATIVE_WEIGHT, AnnotatedClip, build_examples
 from earmark.head.fit import fit_head
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import read_result
 from earmark.learning.correction_figures import region_correction

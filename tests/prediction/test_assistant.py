@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from earmark.cli import app
 from earmark.errors import RegionError
-from earmark.labels.controls import parse_label_config, suggestion_tools
+from earmark.labels.label_config import parse_label_config, suggestion_tools
 from earmark.learning.training import learn
 from earmark.prediction.assistant import Assistant, likeliest
 from earmark.prediction.drawn_regions import drawn_regions, interactive_context

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
 from earmark.labels.control import Control, learned_controls, with_options
-from earmark.labels.controls import read_label_config
+from earmark.labels.label_config import read_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import read_result, visible_items
 from earmark.prediction.label_mapping import as_configured

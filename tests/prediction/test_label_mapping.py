@@ -8,9 +8,9 @@ import pytest
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import NONE_OF_THESE
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
-from earmark.labels.controls import Control
 from earmark.prediction.label_mapping import as_configured, fitted_as_configured
 
 NOWHERE = np.zeros((1, 1), np.float32)

@@ -17,10 +17,10 @@ from earmark.encoders.logmel import LogmelEncoder
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import ControlHead, Head
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import DetectedRegion, predict_clip
 from earmark.prediction.stretches import MIN_REGION_SECONDS, find_stretches, span_seconds

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from earmark.features.band_levels import BandLevelMeter
 from earmark.head.model import ControlHead, Head
+from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 from earmark.prediction.postprocessing import DetectedRegion, predict_clip
 from earmark.prediction.region_candidates import LEAST_GAIN_SHOWN, choose
 from tests.pooling import mean_pool as pool

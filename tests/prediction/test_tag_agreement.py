@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
 from earmark.head.region_evidence import RegionEvidence
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.prediction.postprocessing import ClipPrediction, predict_clip
 from earmark.prediction.stretches import MIN_REGION_SECONDS
 from earmark.prediction.tag_agreement import linked_controls, shared_labels

@@ -18,7 +18,7 @@ from earmark.encoders.registry import class_names
 from earmark.labels.class_matching import match_labels
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import parse_label_config, suggestion_tools
+from earmark.labels.label_config import parse_label_config, suggestion_tools
 from scripts.demo_animals import make_animal_clips, plan_animal_clips
 from scripts.demo_clips import SAMPLE_RATE, DemoClip, is_for_testing, load_truth
 from scripts.demo_recordings import ANIMALS, Calls

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from scripts.demo_clips import SAMPLE_RATE, DemoClip, load_truth, make_clips, plan_clips
 from scripts.demo_sounds import SOUNDS
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from earmark.encoders.registry import class_names
 from earmark.errors import LabelConfigError
 from earmark.labels.class_matching import match_labels
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.services import Services
 from earmark.store.models import Project
 

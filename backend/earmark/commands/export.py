@@ -18,7 +18,7 @@ from earmark.processes.loading import INTERRUPTED, loading
 if TYPE_CHECKING:
     from earmark.export.export_run import Outcome, RecordFilter
     from earmark.export.label_studio import TaskReader
-    from earmark.labels.controls import Control
+    from earmark.labels.control import Control
     from earmark.settings import Settings
 
 EXPORTED, SOME_LEFT_OUT = 0, 1
@@ -215,7 +215,7 @@ def _count(client: Any, url: str, project_id: int, column: str) -> int:
 def _controls(label_config: str, form: FormatChoice, record_filter: RecordFilter) -> tuple[Control, ...]:
     """Return the project's controls to export, all for the same audio field."""
     from earmark.errors import ConfigurationError
-    from earmark.labels.controls import parse_label_config
+    from earmark.labels.label_config import parse_label_config
 
     available = parse_label_config(label_config)
     names = ", ".join(control.name for control in available)

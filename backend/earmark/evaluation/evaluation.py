@@ -9,7 +9,7 @@ from earmark.errors import NotEnoughAnnotationsError
 from earmark.evaluation.figures import ControlFigures, control_figures
 from earmark.evaluation.predictions import Measured, measured_sounds
 from earmark.evaluation.splits import SplitRules
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.training_set import load_training_set
 from earmark.services import Services

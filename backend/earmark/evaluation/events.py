@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from earmark.evaluation.intervals import Bootstrap, Figure
 from earmark.evaluation.predictions import Measured
 from earmark.extras import require_extra
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labels.region import Region
 
 COLLAR_SECONDS = 0.2

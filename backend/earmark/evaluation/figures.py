@@ -23,7 +23,7 @@ from earmark.head.metrics import (
     calibration_bins,
     calibration_error,
 )
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 
 NONE = "(none)"
 """Row and column of a confusion matrix for what was annotated or shown without a counterpart."""

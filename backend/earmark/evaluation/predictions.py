@@ -13,7 +13,7 @@ from earmark.evaluation.splits import Placed, SplitRules, splits_of
 from earmark.export.label_studio import file_name_of
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labels.region import Region
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips
 from earmark.learning.cooccurrence import learn_cooccurrence

@@ -18,9 +18,9 @@ from earmark.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
 from earmark.importing.folders import AUDIO_EXTENSIONS
 from earmark.importing.models import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
 from earmark.importing.table_rows import numeric_fields, with_numbers
+from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import Control
 
 
 def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, Listed]]:

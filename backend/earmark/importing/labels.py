@@ -14,7 +14,8 @@ from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.annotators import NO_ACCOUNTS, Accounts
 from earmark.importing.models import ANNOTATORS_FIELD, Sound
 from earmark.importing.verification import add_verification, unnamed_item, wrong_item
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.control import Control
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.verification import Judge
 from earmark.labelstudio.results import choices_item, region_item
 

@@ -14,8 +14,9 @@ from typing import Any
 from earmark.errors import LabelConfigError
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.models import Sound
-from earmark.labels.controls import Control, read_label_config
+from earmark.labels.control import Control
 from earmark.labels.denials import denied_label
+from earmark.labels.label_config import read_label_config
 from earmark.labels.verification import Judge
 
 VERDICT_NAME, CORRECTION_NAME = "verdict", "corrected"

@@ -10,7 +10,8 @@ import structlog
 from sqlalchemy.orm import Session
 
 from earmark.errors import LabelConfigError
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.control import Control
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.rename_detection import certain_renames
 from earmark.store.events import record_event
 from earmark.store.models import Event

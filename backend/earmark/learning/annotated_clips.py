@@ -14,7 +14,7 @@ from earmark.errors import EarmarkError, SoundTooSlowError
 from earmark.features.extractor import EncodedSound
 from earmark.features.prefetch import Prefetch
 from earmark.head.examples import AnnotatedClip
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labelstudio.result_reader import ReadResult, read_result
 from earmark.prediction.predictor import sound_addresses
 from earmark.services import Services

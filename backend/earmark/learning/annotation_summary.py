@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.annotator_agreement import annotator_pairs, disagreements, label_agreement
 from earmark.learning.training_set import TrainingSet

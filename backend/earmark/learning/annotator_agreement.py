@@ -12,7 +12,7 @@ import krippendorff
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labels.region import Region
 from earmark.learning.annotated_clips import AnnotatedSound
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from earmark.errors import LabelConfigError
 from earmark.features.prefetch import Prefetch
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.prediction.predictor import sound_addresses
 from earmark.services import Services
 from earmark.store.events import SOUNDS_FETCHED, record_own_event

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.learning.annotated_clips import AnnotatedSound, LabelWeights
 from earmark.learning.annotator_agreement import by_task, differing_labels, settling
 

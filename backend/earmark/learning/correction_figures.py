@@ -18,7 +18,7 @@ from earmark.head.correction_effort import (
     region_effort,
     tag_effort,
 )
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labels.region import Region
 
 

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from earmark.errors import HeadDamagedError
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.prequential import Scorer
 from earmark.prediction.tag_agreement import linked_controls

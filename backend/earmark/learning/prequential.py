@@ -15,7 +15,7 @@ import structlog
 
 from earmark.errors import HeadDamagedError
 from earmark.head.model import Head
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labelstudio.result_reader import ReadResult, read_result, visible_items
 from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.correction_figures import (

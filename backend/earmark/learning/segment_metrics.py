@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.head.metrics import lwlrap
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.correction_figures import Correction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.segment_metrics import SAME_SECONDS

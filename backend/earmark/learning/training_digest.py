@@ -15,7 +15,7 @@ from pathlib import Path
 import earmark.head
 from earmark.errors import HeadDamagedError
 from earmark.head.examples import AnnotatedClip
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.learning.training_set import TrainingSet, load_fitted
 from earmark.services import Services
 from earmark.store.registry import newest_version

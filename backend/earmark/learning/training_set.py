@@ -18,7 +18,7 @@ from earmark.head.model import Head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
 from earmark.labels.config_changes import current_label_names
 from earmark.labels.control import Control, with_options
-from earmark.labels.controls import parse_label_config, read_label_config
+from earmark.labels.label_config import parse_label_config, read_label_config
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.conflicts import label_weights

@@ -13,7 +13,7 @@ from earmark.encoders import encoder_identity
 from earmark.encoders.background_fetch import awaited_weights
 from earmark.errors import EarmarkError, LabelConfigError
 from earmark.jobs.dispatcher import is_due
-from earmark.labels.controls import read_label_config
+from earmark.labels.label_config import read_label_config
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
 from earmark.store.events import PendingWork

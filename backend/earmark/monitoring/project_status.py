@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from earmark.errors import LabelConfigError
 from earmark.head.version_fallback import answering_version
 from earmark.labels.config_changes import current_label_names
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.control import Control
+from earmark.labels.label_config import parse_label_config
 from earmark.store.annotations import count_annotations
 from earmark.store.events import PendingWork, pending_work
 from earmark.store.models import Project, Training, Version

@@ -11,7 +11,8 @@ import structlog
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.errors import EarmarkError, LabelConfigError, RegionError
 from earmark.head.windows import frames_between
-from earmark.labels.controls import Control, suggestion_tools
+from earmark.labels.control import Control
+from earmark.labels.label_config import suggestion_tools
 from earmark.prediction.drawn_regions import DrawnRegion, drawn_regions
 from earmark.prediction.edge_refinement import DRAWN_REACH_SECONDS, EdgeRefiner
 from earmark.prediction.predictor import Model, Predictions, Predictor, sound_address

@@ -12,7 +12,7 @@ import structlog
 from earmark.chunks import weighted_chunks
 from earmark.encoders.registry import with_classes
 from earmark.errors import NotEnoughAnnotationsError
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.task_pages import OPEN, Filter, Listing
 from earmark.services import Services
 from earmark.store.models import Preannotation, Project

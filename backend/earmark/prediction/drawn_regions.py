@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 
 MOST_REGIONS = 100
 """Maximum number of regions answered in a request."""

@@ -21,7 +21,8 @@ from earmark.errors import (
 from earmark.features.prefetch import Prefetch
 from earmark.head.model import Head
 from earmark.labels.config_changes import current_label_names
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.control import Control
+from earmark.labels.label_config import parse_label_config
 from earmark.labels.task_values import resolve_address
 from earmark.labelstudio.result_reader import visible_items
 from earmark.prediction.label_mapping import as_configured

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from earmark.head.model import ControlHead
 from earmark.head.region_evidence import RegionEvidence
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 
 AGREED_SHARE = 0.75
 """Minimum share of annotations with a region that also have its tag, for a predicted region to tick it."""

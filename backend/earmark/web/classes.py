@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.labels.controls import Control
+from earmark.labels.control import Control
 from earmark.monitoring.project_status import ProjectState
 from earmark.store.models import VersionOutcome
 from earmark.web.version_points import VersionPoint

@@ -12,7 +12,8 @@ from earmark.encoders import encoder_identity
 from earmark.encoders.registry import class_list, class_names
 from earmark.errors import EarmarkError, LabelConfigError, LabelStudioError
 from earmark.labels.class_matching import match_labels
-from earmark.labels.controls import Control, parse_label_config
+from earmark.labels.control import Control
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.connection import check_webhook
 from earmark.labelstudio.credentials import Credentials, is_personal_access_token

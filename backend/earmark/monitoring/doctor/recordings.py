@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from earmark.audio.band_energy import OutsideBand, outside_band, outside_sentence
 from earmark.audio.source import SoundSource
 from earmark.errors import EarmarkError, LabelConfigError
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.credentials import AccessBook
 from earmark.monitoring.doctor.finding import Finding
 from earmark.monitoring.doctor.stored_rows import read_rows

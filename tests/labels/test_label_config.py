@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from earmark.errors import LabelConfigError
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
-from earmark.labels.controls import parse_label_config
+from earmark.labels.label_config import parse_label_config
 
 PROJECT_ROOT = Path(__file__).parents[2]
 

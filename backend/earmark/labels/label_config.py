@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from earmark.errors import LabelConfigError
 from earmark.labels.config_tree import Tag, parse_tree
-from earmark.labels.control import Control as Control
+from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.labels import Labels
 from earmark.labels.control_types.registry import type_of_tag
