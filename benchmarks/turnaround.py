@@ -1,7 +1,7 @@
 """From a webhook to the first prediction by the version that it caused, less the debounce.
 
 ``python -m benchmarks.turnaround [--quick] [--encoder NAME]``: a whole backend (Redis, worker,
-API) that has learnt from 100, 1,000 and 10,000 annotated regions is sent one annotation more. The
+API) that has learned from 100, 1,000 and 10,000 annotated regions is sent one annotation more. The
 sounds have been heard before, as those that annotators are shown have been; CNN14 has random weights.
 """
 

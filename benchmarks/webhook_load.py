@@ -108,7 +108,7 @@ def flood(settings: Settings, paths: list[Path], seconds: int, trains: bool = Fa
 
 
 def settled(database: Database, annotations: int, started_at: float, seconds: int) -> int:
-    """Wait until the last event is learnt; returns the number of trainings that it took."""
+    """Wait until the last event is learned; returns the number of trainings that it took."""
     deadline = time.monotonic() + SETTLED_SECONDS
     while time.monotonic() < deadline:
         with database.read() as session:

@@ -246,7 +246,7 @@ def _first_predictions(loop: Loop, url: str, login: Login, zero_shot: bool) -> s
                 retrieve_predictions(url, login.token, loop.project_id)
     elif version.endswith("-v0"):
         taught = first_of_each_sound(loop, numbers)
-        with step(f"{len(taught)} clips, each sound in one at least, labelled and learnt from"):
+        with step(f"{len(taught)} clips, each sound in one at least, labelled and learned from"):
             loop.annotate(taught)
             version = loop.wait_for_training(len(taught))
     with step(f"every open clip pre-annotated by {version}"):

@@ -274,7 +274,7 @@ def submit_around_refresh(
     version
         The one that answers, and whose predictions the clips have.
     annotations
-        How many it has learnt from.
+        How many it has learned from.
 
     Returns whether Label Studio took the first, and the second.
     """

@@ -1,7 +1,7 @@
 """Screenshots of the pages for the documentation, by one command: ``python -m scripts.screenshots [FOLDER]``.
 
 The demo's clips are annotated without hands in a simulated Label Studio, with a whole backend beside it, so
-the pages show what was really learnt. It takes a few minutes and needs Chromium.
+the pages show what was really learned. It takes a few minutes and needs Chromium.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ CONFIG = config("Low", "High")
 
 @pytest.fixture
 def tasks(services: Services, tmp_path: Path) -> list[dict[str, Any]]:
-    """Six tones; the first four are learnt."""
+    """Six tones; the first four are learned."""
     tones = make_tones(tmp_path, ["Low", "High"] * 3)
     receive(services, *(webhook(task, CONFIG) for task in tones[:4]))
     training = learn(services, KEY)

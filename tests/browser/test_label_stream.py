@@ -60,11 +60,11 @@ def test_clips_at_the_pace_of_a_person(
 
 
 def print_staleness(rows: list[tuple[int, str | None, int]], versions: list[dict[str, Any]]) -> None:
-    """Print how many annotations each suggestion had learnt from, and how many there were."""
-    learnt = {version["name"]: version["annotations"] for version in versions}
-    print("\n task  shown version  learnt from  annotations then  behind")
+    """Print how many annotations each suggestion had learned from, and how many there were."""
+    learned = {version["name"]: version["annotations"] for version in versions}
+    print("\n task  shown version  learned from  annotations then  behind")
     for task, version, submitted in rows:
-        known = learnt.get(version or "", 0)
+        known = learned.get(version or "", 0)
         print(f"{task:5d}  {version!s:13s}  {known:11d}  {submitted:16d}  {submitted - known:6d}")
     for version in reversed(versions):
         print(f"{version['name']}: {version['annotations']} annotations, {version['status']}")

@@ -130,7 +130,7 @@ def _wait_until_up(settings: Settings) -> None:
 def _wait_until_learnt(services: Services, key: str, expected: dict[int, Any], url: str) -> None:
     """Until the version that is served was trained on exactly the expected annotations."""
 
-    def learnt() -> str:
+    def learned() -> str:
         with services.database.read() as session:
             known = {row.annotation_id: row.result for row, _ in live_annotations(session, key)}
             waiting = pending_events(session, key)
@@ -138,7 +138,7 @@ def _wait_until_learnt(services: Services, key: str, expected: dict[int, Any], u
         settled = known == expected and not waiting and version and version.annotations == len(expected)
         return version.name if settled and version else ""
 
-    until(learnt, "a version that was trained on exactly what is expected", SETTLED_SECONDS)
-    name = learnt()
+    until(learned, "a version that was trained on exactly what is expected", SETTLED_SECONDS)
+    name = learned()
     answer = httpx.post(f"{url}/setup", json={"project": key}, timeout=10).raise_for_status()
     assert answer.json()["model_version"] == name

@@ -168,7 +168,7 @@ def test_what_was_broken_is_repaired(locked: Locked, harm: str) -> None:
     else:
         locked.client.webhooks.create(url=hook.url, project=number)
     if harm in ("header", "inactive", "deleted"):
-        with pytest.raises(LabelStudioError, match="nothing would be learnt"):
+        with pytest.raises(LabelStudioError, match="nothing would be learned"):
             check_webhook(locked.client, "", number, locked.url, LOGIN)
         findings = {finding.subject: finding for finding in examine(locked.settings)}
         assert findings[f"project {number} webhook"].level == "fault"

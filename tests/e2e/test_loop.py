@@ -73,7 +73,7 @@ def test_regions_and_tags_of_sample_clips(label_studio: Any, backend: Backend, t
     until(lambda: titles(loop) == [version], "the backend is renamed to the version")
     assert loop.client.projects.get(id=loop.project_id).model_version == version
 
-    # Deleting what was learnt about is learnt too, down to two examples.
+    # Deleting what was learned about is learned too, down to two examples.
     for number in taught[2:]:
         for annotation in loop.client.annotations.list(id=number):
             loop.client.annotations.delete(id=annotation.id)

@@ -62,7 +62,7 @@ def services(settings: Settings) -> Iterator[Services]:
 
 @pytest.fixture
 def project(label_studio: Any, services: Services, tmp_path: Path) -> Project:
-    """60 tones, six of them annotated and learnt; the sound of the last task is missing."""
+    """60 tones, six of them annotated and learned; the sound of the last task is missing."""
     client = label_studio.client
     made = client.projects.create(title="Bulk", label_config=CONFIG)
     tasks = []

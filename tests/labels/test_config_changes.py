@@ -60,7 +60,7 @@ def test_a_renamed_label_answers_at_once_and_its_old_annotations_teach_it(
     item = predicted(services, tones[4], renamed)
     assert (item["model_version"], tag(item), region_labels(item)) == ("logmel-v1", ["Deep"], {"Deep"})
     assert set(item["probabilities"]["tags"]) == {"Deep", "High"}
-    # Nothing but the new name was learnt with: the old annotations carry the old one still
+    # Nothing but the new name was learned with: the old annotations carry the old one still
     learn(services, KEY)
     item = predicted(services, tones[4], renamed)
     assert (item["model_version"], tag(item)) == ("logmel-v2", ["Deep"])
@@ -166,7 +166,7 @@ def test_a_changed_config_is_learnt_from_once(services: Services, tones: list[di
     teach(services, tones[:4])
     receive(services, project_updated(LOW_HIGH))
     assert learn(services, KEY) is None, "a title or a description changes no head"
-    # AnnotatedSound of by /setup first: the webhook that follows is not the first to know, and is learnt from
+    # /setup brings the config before the webhook does; what changed in it is learned all the same
     several = config("Low", "High", choice="multiple")
     with services.database.write() as session:
         update_label_config(session, KEY, several, time.time())

@@ -111,7 +111,7 @@ def test_a_worse_candidate_is_kept_with_the_reason_and_the_active_one_goes_on(
         assert (kept.name, kept.status, kept.reason, kept.active) == ("logmel-v2", "rejected", WORSE, False)
         assert (served.status, served.reason, served.active) == ("accepted", "", True)
         assert load_folds(session, kept.id)
-        assert pending_events(session, KEY) == [], "what it learnt from is not learnt again and again"
+        assert pending_events(session, KEY) == [], "what it learned from is not learned again and again"
     assert due_jobs(services.database, services.settings, training.finished_at + 100) == []
     assert remark(services) == f"logmel-v2 was rejected and is not served: {WORSE}"
     finding = next(iter(project_findings(services.settings)))

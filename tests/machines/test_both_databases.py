@@ -107,7 +107,7 @@ def test_processes_that_start_together_migrate_once(database_url: str) -> None:
 
 
 def test_the_loop(services: Services, tmp_path: Path) -> None:
-    """Webhooks are applied, learnt from, served, and rolled back."""
+    """Webhooks are applied, learned from, served, and rolled back."""
     tones = make_tones(tmp_path, ["Low", "High"] * 3)
     receive(services, *(webhook(task, CONFIG) for task in tones[:4]))
     with services.database.read() as session:

@@ -95,7 +95,7 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
                     payload = webhook(of[number][place], CONFIG)
                     post((number + place) % 2, "/webhook", of_project(number, payload))
 
-            def learnt(count: int) -> bool:
+            def learned(count: int) -> bool:
                 with services.database.read() as session:
                     newest = [list_versions(session, key_of(number))[:1] for number in NUMBERS]
                     waiting = [pending_events(session, key_of(number)) for number in NUMBERS]
@@ -104,7 +104,7 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
             annotate(0)  # one example makes no version
             for place in range(1, 4):
                 annotate(place)
-                until(partial(learnt, place + 1), f"version {place} of both projects")
+                until(partial(learned, place + 1), f"version {place} of both projects")
             for number in NUMBERS:
                 body = {
                     "tasks": [{"id": task["id"], "data": task["data"]} for task in of[number]],

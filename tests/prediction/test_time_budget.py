@@ -33,7 +33,7 @@ CONFIG = config("Low", "High")
 
 @pytest.fixture
 def tones(tmp_path: Path, services: Services) -> list[dict[str, Any]]:
-    """Ten tasks, of which eight are annotated and learnt."""
+    """Ten tasks, of which eight are annotated and learned."""
     tasks = make_tones(tmp_path, ["Low", "High"] * 5)
     receive(services, *(webhook(task, CONFIG) for task in tasks[:8]))
     learn(services, KEY)

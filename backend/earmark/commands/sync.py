@@ -12,7 +12,7 @@ def sync(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None
 
     Imports with annotations send no webhook, and a webhook that comes while this backend is down is
     never sent again. A running backend compares by itself: when a project connects, after its own
-    start, on Start Training and every SYNC_INTERVAL_SECONDS. What is found is learnt as if it had just been
+    start, on Start Training and every SYNC_INTERVAL_SECONDS. What is found is learned as if it had just been
     annotated, as soon as the backend runs.
     """
     from rich.console import Console
@@ -51,4 +51,4 @@ def sync(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None
         f"{diff.deleted:,} are gone"
         + (", and the label config is another one." if diff.label_config else ".")
     )
-    say("It is learnt as soon as the backend runs.")
+    say("It is learned as soon as the backend runs.")

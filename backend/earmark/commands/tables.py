@@ -60,7 +60,7 @@ def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) ->
         rows = details[:most] + [row for row in details[len(details[:most]) :] if row.active]
         if rows:
             console.print(_versions_table(rows))
-            say("from: the number of annotations it learnt from; figures: on recordings that were left out.")
+            say("from: the number of annotations it learned from; figures: on recordings that were left out.")
             _print_corrections(console, rows)
         if any(not row.promotable for row in rows):
             say("state “figures”: its head is not kept any more, so it cannot be promoted.")

@@ -37,7 +37,7 @@ def versions(
 def progress(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show the learning curve: predictions against the annotations that followed, by their number and person.
 
-    Each annotation is compared with what was shown for it before anything was learnt from it.
+    Each annotation is compared with what was shown for it before anything was learned from it.
     """
     from earmark.api.versions import read_versions
     from earmark.commands.tables import print_curve

@@ -85,7 +85,7 @@ def check_webhook(
     """Verify that the project has an active webhook to the backend, with the right credentials.
 
     Label Studio with only one of its two SSRF switches off shows a backend as connected and
-    silently omits its webhook, so that nothing would ever be learnt. Nor does a webhook send the user and
+    silently omits its webhook, so that nothing would ever be learned. Nor does a webhook send the user and
     password that its backend was connected with.
 
     Raises
@@ -102,7 +102,7 @@ def check_webhook(
     if login and not any((hook.headers or {}).get("Authorization") == _basic(login) for hook in active):
         raise LabelStudioError(
             f"Label Studio's webhook {address} does not show the password that the backend asks for: nothing "
-            f"would be learnt. Run 'earmark connect {project_id}'."
+            f"would be learned. Run 'earmark connect {project_id}'."
         )
 
 
@@ -195,7 +195,7 @@ def _credentials_error(reason: str, label_studio_url: str, backend_url: str) -> 
 def _webhook_error(address: str) -> LabelStudioError:
     return LabelStudioError(
         f"The backend is connected, but Label Studio has not registered its webhook {address}: nothing "
-        "would be learnt. Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and "
+        "would be learned. Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and "
         "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, then connect again."
     )
 

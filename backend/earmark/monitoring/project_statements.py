@@ -86,7 +86,7 @@ def _waiting(state: ProjectState, settings: Settings, now: float) -> Iterator[St
         yield _pending(state, work, settings, now)
     elif state.training is None and state.active is None:
         if state.annotations:
-            text = f"{counted} are held and were not learnt from yet: press Start Training in Label Studio."
+            text = f"{counted} are held and were not learned from yet: press Start Training in Label Studio."
             yield Statement("waiting", "note", text)
         elif not project.synced_at and (project.access_token or settings.api_key):
             text = "What is annotated already was not fetched from Label Studio yet; that happens by itself."
@@ -147,7 +147,7 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         if gone:
             text = (
                 f"“{control.name}”: annotations have {_listed(gone)}, which the label config does not have: "
-                f"{_count(sum(gone.values()), 'use')} that nothing is learnt from."
+                f"{_count(sum(gone.values()), 'use')} that nothing is learned from."
             )
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 
@@ -194,7 +194,7 @@ def _renames(state: ProjectState) -> Iterator[Statement]:
         pairs = [f"{old} is now {new}" for old, new in sorted(names.items())]
         if pairs:
             text = (
-                f"“{control.name}”: {_listed(pairs)}; what was annotated and learnt under the former name "
+                f"“{control.name}”: {_listed(pairs)}; what was annotated and learned under the former name "
                 "goes on under the new one."
             )
             yield Statement("renames", "fine", text)

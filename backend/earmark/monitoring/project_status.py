@@ -20,7 +20,7 @@ from earmark.store.registry import active_versions
 from earmark.store.renames import Names
 from earmark.store.trainings import latest_trainings
 
-NOTHING_YET = "Nothing was learnt yet: annotate a few tasks in Label Studio and submit them."
+NOTHING_YET = "Nothing was learned yet: annotate a few tasks in Label Studio and submit them."
 
 
 @dataclass(frozen=True)

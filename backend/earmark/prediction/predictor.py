@@ -209,7 +209,7 @@ class Predictor:
         deadline: Deadline,
     ) -> dict[str, Any]:
         if head is None or prefetch is None:
-            # Nothing is learnt or matched: an empty answer, without downloading the file.
+            # Nothing is learned or matched: an empty answer, without downloading the file.
             return _empty_item()
         results: list[dict[str, Any]] = []
         probabilities: dict[str, dict[str, float]] = {}

@@ -162,7 +162,7 @@ def _running(
         for run in runs.values()
     ]
     if not sentences:
-        sentences.append(Sentence("running", "Nothing waits: all annotations are learnt from."))
+        sentences.append(Sentence("running", "Nothing waits: all annotations are learned from."))
     return sentences
 
 
