@@ -1,8 +1,9 @@
 """``annotated.csv``: the annotated parts of each sound, for formats that cannot hold them.
 
 RFC 4180 in UTF-8 with the columns of `COLUMNS`: a row for each part, in seconds of the sound; an empty
-``end`` is the end of the sound. In a folder it is called ``annotated.csv``, beside a file ``town.csv`` it is
-``town.annotated.csv``. Without it, a part without labels may be empty or not annotated.
+``end`` is the end of the sound, and a row from 0 to 0 says that no part was annotated completely. In a folder
+it is called ``annotated.csv``, beside a file ``town.csv`` it is ``town.annotated.csv``. Without it, a part
+without labels may be empty or not annotated.
 """
 
 from __future__ import annotations
@@ -37,8 +38,7 @@ class AnnotatedTable:
     def add(self, records: Iterable[ClipRecord]) -> None:
         """Write the annotated parts of records; predictions have none."""
         for record in records:
-            if record.source == "annotation":
-                self._table.writerows(_row(record, span) for span in record.annotated or (_whole(record),))
+            self._table.writerows(_row(record, span) for span in annotated_spans(record))
 
 
 @contextmanager
@@ -99,8 +99,12 @@ def _spans_of(record: ClipRecord, spans: Mapping[str, Sequence[AnnotatedSpan]]) 
     )
 
 
-def _whole(record: ClipRecord) -> AnnotatedSpan:
-    return AnnotatedSpan(0.0, math.inf if record.duration is None else record.duration)
+def annotated_spans(record: ClipRecord) -> tuple[AnnotatedSpan, ...]:
+    """Return the annotated parts of a record, also where that is the whole sound; a prediction has none."""
+    if record.source == "prediction":
+        return ()
+    whole = AnnotatedSpan(0.0, math.inf if record.duration is None else record.duration)
+    return record.annotated or (whole,)
 
 
 def _row(record: ClipRecord, span: AnnotatedSpan) -> tuple[str, str, str, str]:

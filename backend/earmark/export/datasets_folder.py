@@ -2,7 +2,8 @@
 
 A row for each sound: ``file_name`` (relative to the folder), ``labels`` and ``events`` as JSON, and the
 fields of the task. ``labels`` is the list of all labels; an event has ``start``, ``end``, ``label``, and
-``score`` and ``annotator`` where there are any. Times are of the task's own sound: cut recordings stay cut.
+``score`` and ``annotator`` where there are any. ``annotated`` has the parts that were annotated, by whom, as
+in JSON Lines. Times are of the task's own sound: cut recordings stay cut.
 Source of the format: the documentation of ``datasets``, "AudioFolder".
 """
 
@@ -13,14 +14,17 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from earmark.audio.addresses import safe_suffix
 from earmark.errors import TaskError
+from earmark.export.annotated import annotated_spans
 from earmark.export.csv_table import DATA_PREFIX
 from earmark.export.field_types import field_value
 from earmark.export.formats import Add
+from earmark.export.jsonl import span_values
 from earmark.export.records import ClipRecord, expansion_of, scaled
 from earmark.export.writers import METADATA, FileNames, storable, writing_folder
 
@@ -28,7 +32,9 @@ Locate = Callable[[str], Path]
 """Maps the address of a task's sound to a local file; raises ``EarmarkError``."""
 
 COLUMNS = ("file_name", "labels", "events", "annotators", "duration", "task_id")
-_TAKEN = frozenset({*COLUMNS, "audio"})
+ANNOTATED = "annotated"
+"""Column that older exports lack."""
+_TAKEN = frozenset({*COLUMNS, ANNOTATED, "audio"})
 """Columns of ours, and the one that ``datasets`` makes of ``file_name``."""
 
 
@@ -79,11 +85,18 @@ def _row(records: Sequence[ClipRecord]) -> dict[str, Any]:
         for name, value in first.data.items()
         if value != first.sound
     }
+    spans = [
+        replace(span, annotator=span.annotator or record.annotator, tags=None)
+        for record in records
+        if record.regions or record.tags  # an annotation that answers no control says nothing
+        for span in annotated_spans(record)
+    ]
     return {
         "labels": json.dumps(list(labels), ensure_ascii=False),
         "events": json.dumps(events, ensure_ascii=False),
         "annotators": ", ".join(annotators),
         "duration": "" if first.duration is None else first.duration,
         "task_id": "" if first.task_id is None else first.task_id,
+        ANNOTATED: json.dumps([span_values(span) for span in spans], ensure_ascii=False),
         **fields,
     }

@@ -154,7 +154,7 @@ def _with_valid_labels(
     ends = [region.end for group in record.regions.values() for region in group]
     whole = AnnotatedSpan(0.0, record.duration or max(ends, default=0.0))
     spans = record.annotated
-    if lost:
+    if lost and record.source == "annotation":
         spans = spans_without(spans or (whole,), [(region.start, region.end) for region in lost])
     regions = {
         name: tuple(region for region in group if not is_lost(region))

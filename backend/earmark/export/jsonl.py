@@ -73,7 +73,7 @@ def line_of(record: ClipRecord) -> str:
     values["regions"] = {
         control: [_region_values(region) for region in regions] for control, regions in record.regions.items()
     }
-    values["annotated"] = [_without_none(asdict(span)) for span in record.annotated] or None
+    values["annotated"] = [span_values(span) for span in record.annotated] or None
     for name in ("data", "tags", "tag_scores"):
         values[name] = dict(values[name])
     values = {VERSION_KEY: FORMAT_VERSION, **_without_none(values)}
@@ -138,16 +138,28 @@ def record_of(line: object) -> ClipRecord:
         annotator=_text(line, "annotator"),
         ground_truth=line.get("ground_truth") is True,
         id=_whole(line, "id"),
-        annotated=tuple(_span(span) for span in _list(line.get("annotated", []), "annotated")),
+        annotated=spans_of(line.get("annotated", [])),
     )
+
+
+def span_values(span: AnnotatedSpan) -> dict[str, Any]:
+    """Return the fields of an annotated part; without ``end`` it lasts to the end of the sound."""
+    values = _without_none(asdict(span))
+    return {name: value for name, value in values.items() if name != "end" or math.isfinite(span.end)}
+
+
+def spans_of(values: object) -> tuple[AnnotatedSpan, ...]:
+    """Convert a list of what `span_values` returns to annotated parts; raises ``FormatError`` for others."""
+    return tuple(_span(value) for value in _list(values, "annotated"))
 
 
 def _span(span: object) -> AnnotatedSpan:
     if not isinstance(span, dict):
         raise FormatError('a part of "annotated" is no object.')
     start, end = _number(span, "start"), _number(span, "end")
-    if start is None or end is None:
-        raise FormatError('a part of "annotated" lacks start or end.')
+    if start is None:
+        raise FormatError('a part of "annotated" lacks start.')
+    end = math.inf if end is None else end
     return AnnotatedSpan(start, end, _text(span, "annotator"), _tags(span) if "tags" in span else None)
 
 

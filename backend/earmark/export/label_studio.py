@@ -129,7 +129,7 @@ class TaskReader:
                 self.passed_over["region without times"] = self.passed_over.get("region without times", 0) + 1
                 continue
             region_id = _text(item.get("id"))
-            region = Region(max(0.0, start), max(0.0, end), frozenset(labels))
+            region = Region(max(0.0, start), max(0.0, end), frozenset(labels), is_open=not labels)
             if region_id in judged:
                 region = judged_region(region, control, judged[region_id])
                 labels = labels if region.labels == frozenset(labels) else sorted(region.labels)

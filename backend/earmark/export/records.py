@@ -31,6 +31,8 @@ STRETCHES_FIELD = "source_stretches"
 class AnnotatedSpan:
     """A part of a sound that was annotated completely; an infinite ``end`` is the end of the sound.
 
+    An empty one says that no part was, see `NOTHING`.
+
     ``tags``: labels of this part for each control; None where a format does not separate them from
     those of other parts.
     """
@@ -39,6 +41,11 @@ class AnnotatedSpan:
     end: float
     annotator: str | None = None
     tags: Mapping[str, tuple[str, ...]] | None = None
+
+
+NOTHING = AnnotatedSpan(0.0, 0.0)
+"""The only span of a sound of which no part was annotated completely: an annotator left open what else
+sounds there, or a format could not hold a label that lasts from its start to its end."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,11 @@ class ClipRecord:
     annotated: tuple[AnnotatedSpan, ...] = ()
     """Annotated parts of the sound; empty for the whole sound."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no part was annotated completely: its labels say nothing about others."""
+        return bool(self.annotated) and all(span.end <= span.start for span in self.annotated)
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -146,7 +158,7 @@ def scaled(record: ClipRecord, factor: float) -> ClipRecord:
 def spans_without(
     spans: Iterable[AnnotatedSpan], gaps: Iterable[tuple[float, float]]
 ) -> tuple[AnnotatedSpan, ...]:
-    """Return what is left of spans outside of gaps, each ``(start, end)`` in seconds."""
+    """Return what is left of spans outside of gaps, each ``(start, end)`` in seconds; else `NOTHING`."""
     ordered = sorted(gaps)
     left = []
     for span in spans:
@@ -157,7 +169,7 @@ def spans_without(
             reached = max(reached, end)
         if span.end > reached:
             left.append(replace(span, start=reached))
-    return tuple(left)
+    return tuple(left) or (NOTHING,)
 
 
 def _seconds(value: object) -> float | None:

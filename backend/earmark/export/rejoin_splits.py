@@ -15,6 +15,7 @@ from typing import Any
 
 from earmark.export import jsonl
 from earmark.export.records import (
+    NOTHING,
     SOURCE_DIGEST_FIELD,
     SOURCE_END_FIELD,
     SOURCE_FIELD,
@@ -120,12 +121,19 @@ def _join_track(track: Sequence[_Piece]) -> ClipRecord:
         regions={name: _join_regions(track, name) for name in controls},
         annotator=first.annotator if len(annotators) == 1 else None,
         ground_truth=all(record.ground_truth for record in records),
-        annotated=tuple(_span(stretch, record) for stretch, record in track),
+        annotated=tuple(span for piece in track for span in _spans(*piece)) or (NOTHING,),
     )
 
 
-def _span(stretch: Stretch, record: ClipRecord) -> AnnotatedSpan:
-    return AnnotatedSpan(stretch.start, stretch.end, record.annotator, record.tags)
+def _spans(stretch: Stretch, record: ClipRecord) -> Iterator[AnnotatedSpan]:
+    """Yield the annotated parts of a stretch; its tags need not hold for less than the whole of it."""
+    if not record.annotated:
+        yield AnnotatedSpan(stretch.start, stretch.end, record.annotator, record.tags)
+    for span in record.annotated:
+        if span.end > span.start:
+            start = round(stretch.start + span.start, 6)
+            end = min(round(stretch.start + span.end, 6), stretch.end)
+            yield AnnotatedSpan(start, end, span.annotator or record.annotator, {})
 
 
 def _join_regions(track: Sequence[_Piece], control: str) -> tuple[RegionRecord, ...]:

@@ -1,12 +1,13 @@
 """Coverage of a part of a sound by annotated spans: only a fully covered part gets an annotation.
 
 An annotation without a label means "nothing sounds here" and trains the model. So a stretch that the
-annotated spans cover only in part gets no annotation, and its labels are counted as lost.
+annotated spans cover only in part gets no annotation, and its labels are counted as lost. Where nothing was
+annotated completely, labels stay: the annotation leaves open what else sounds there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord, Stretch
@@ -36,6 +37,12 @@ def annotated_part(records: Sequence[ClipRecord], part: Stretch, total_seconds: 
         spans = [span for span in record.annotated if _overlap(span, part) > 0]
         if not record.annotated:
             selected.append(record)
+        elif record.is_open:
+            whole = part.start <= TOLERANCE_SECONDS and part.end >= total_seconds - TOLERANCE_SECONDS
+            if any(_touching(record, part)) or (whole and record.regions):
+                selected.append(record)
+            elif whole:
+                partly, lost = True, lost + sum(map(len, record.tags.values()))
         elif _uncovered(spans, part) > TOLERANCE_SECONDS:
             partly |= bool(spans)
             lost += _count_labels(record, spans, part) if spans else 0
@@ -104,9 +111,11 @@ def _annotator_names(spans: Iterable[AnnotatedSpan]) -> str | None:
 
 
 def _count_labels(record: ClipRecord, spans: Sequence[AnnotatedSpan], part: Stretch) -> int:
-    def touches(region: RegionRecord) -> bool:
-        return region.start < part.end and region.end > part.start
-
-    regions = sum(touches(region) for group in record.regions.values() for region in group)
     tags = [tag for span in spans for group in (span.tags or {}).values() for tag in group]
-    return regions + len(tags)
+    return len(list(_touching(record, part))) + len(tags)
+
+
+def _touching(record: ClipRecord, part: Stretch) -> Iterator[RegionRecord]:
+    for region in (region for group in record.regions.values() for region in group):
+        if region.start < part.end and region.end > part.start:
+            yield region

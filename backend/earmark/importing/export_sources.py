@@ -46,15 +46,23 @@ def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, List
 def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[str, Listed]]:
     """Add the annotated parts in ``annotated.csv`` beside a table or folder to its records.
 
+    An export of predictions has such a table without a row: what it holds are predictions.
+
     Raises
     ------
     FormatError
         ``annotated.csv`` is damaged.
     """
-    spans = annotated.read(annotated.path_beside(path, path.is_dir()))
-    if not spans:
+    table = annotated.path_beside(path, path.is_dir())
+    spans = annotated.read(table)
+    if spans:
+        return [(name, replace(item, marks=annotated.with_spans(item.marks, spans))) for name, item in rows]
+    if not table.is_file():
         return rows
-    return [(name, replace(listed, marks=annotated.with_spans(listed.marks, spans))) for name, listed in rows]
+    return [
+        (name, replace(item, marks=tuple(replace(record, source="prediction") for record in item.marks)))
+        for name, item in rows
+    ]
 
 
 def annotated_without_a_line(path: Path, rows: Sequence[tuple[str, Listed]]) -> list[tuple[str, Listed]]:

@@ -245,8 +245,10 @@ class Marking:
                 items.append(_set_score(item, first.score, predicted))
                 if first.is_denied and self.verdict is not None:
                     items.append(wrong_item(control, items[-1], self.verdict))
-            if regions and all(region.is_denied for region in regions) and not record.annotated:
-                items.append(unnamed_item(control, items[-2], sound.facts.duration))
+            denied_alone = bool(regions) and all(region.is_denied for region in regions)
+            if record.is_open or (denied_alone and not record.annotated):
+                unnamed = unnamed_item(control, sound.facts.duration, sound.identity)
+                items.append(_set_score(unnamed, None, predicted))
         return items
 
 

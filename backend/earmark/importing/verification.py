@@ -18,6 +18,7 @@ from earmark.labels.control import Control
 from earmark.labels.denials import denied_label
 from earmark.labels.label_config import read_label_config
 from earmark.labels.verification import Judge
+from earmark.labelstudio.results import region_item
 
 VERDICT_NAME, CORRECTION_NAME = "verdict", "corrected"
 
@@ -161,7 +162,7 @@ def wrong_item(control: Control, region: Mapping[str, Any], verdict: Judge) -> d
     return {**region, "from_name": verdict.name, **chosen}
 
 
-def unnamed_item(control: Control, region: Mapping[str, Any], duration: float) -> dict[str, Any]:
+def unnamed_item(control: Control, duration: float, seed: str) -> dict[str, Any]:
     """Return a region without a label over the whole sound, which leaves open what else sounds there."""
-    value = {**control.span_value(0.0, duration), control.result_type: []}
-    return {**region, "id": f"{region['id']}-all", "value": value}
+    item = region_item(control, 0.0, duration, "", 1.0, duration, seed)
+    return {**item, "value": {**control.span_value(0.0, duration), control.result_type: []}}

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from earmark.errors import FormatError
-from earmark.export.datasets_folder import COLUMNS
+from earmark.export.annotated import with_spans
+from earmark.export.datasets_folder import ANNOTATED, COLUMNS
+from earmark.export.jsonl import spans_of
+from earmark.export.records import ClipRecord
 from earmark.importing.field.label_rows import LabelRow, grouped, times
 from earmark.importing.models import OWN_FIELDS, Listed
 from earmark.importing.table_files import csv_rows
@@ -34,19 +37,31 @@ def list_table(path: Path) -> list[tuple[str, Listed]]:
     listed = []
     for line, row in enumerate(rows, 2):
         name, where = row["file_name"], f"{path}, line {line}"
+        # Names of several annotators are separated by ", ", and which of them gave a tag is not in the table
+        annotator = row["annotators"] if ", " not in row["annotators"] else ""
         try:
-            labels = list(_label_rows(name, json.loads(row["labels"]), json.loads(row["events"]), where))
+            events = json.loads(row["events"])
+            labels = list(_label_rows(name, json.loads(row["labels"]), events, annotator or None, where))
+            spans = spans_of(json.loads(row.get(ANNOTATED) or "[]"))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(
                 f"{where}: the labels or events are damaged ({error!r}): export again."
             ) from error
-        fields = {key: value for key, value in row.items() if value and key not in {*COLUMNS, *OWN_FIELDS}}
-        ((_, item),) = grouped(labels or [LabelRow(None, file=name)])
-        listed.append((name, Listed(None, name, item.marks, with_numbers(fields, numeric))))
+        own = {*COLUMNS, ANNOTATED, *OWN_FIELDS}
+        fields = {key: value for key, value in row.items() if value and key not in own}
+        marks: tuple[ClipRecord, ...] = ()
+        if labels or not row.get(ANNOTATED) or any(span.end > span.start for span in spans):
+            labels = labels or [LabelRow(None, file=name, annotator=annotator or None)]
+            # Each annotation has annotated parts, and a prediction has none
+            ((_, item),) = grouped(labels, "prediction" if row.get(ANNOTATED) == "[]" else "annotation")
+            marks = with_spans(item.marks, {name: spans})
+        listed.append((name, Listed(None, name, marks, with_numbers(fields, numeric))))
     return listed
 
 
-def _label_rows(name: str, labels: object, events: list[dict[str, Any]], where: str) -> Iterable[LabelRow]:
+def _label_rows(
+    name: str, labels: object, events: list[dict[str, Any]], annotator: str | None, where: str
+) -> Iterable[LabelRow]:
     if not isinstance(labels, list):
         raise TypeError("labels are no list")
     timed = {event["label"] for event in events}
@@ -54,5 +69,7 @@ def _label_rows(name: str, labels: object, events: list[dict[str, Any]], where: 
         start, end = times(str(event["start"]), str(event["end"]), where)
         score = event.get("score")
         score = None if score is None else float(score)
-        yield LabelRow(str(event["label"]), start, end, name, score, event.get("annotator"))
-    yield from (LabelRow(str(label), file=name) for label in labels if label not in timed)
+        yield LabelRow(str(event["label"]), start, end, name, score, event.get("annotator") or annotator)
+    yield from (
+        LabelRow(str(label), file=name, annotator=annotator) for label in labels if label not in timed
+    )
