@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from earmark.errors import EarmarkError, FormatError
+from earmark.export.formats import FORMATS, FormatName
+from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.sources import Source, list_sounds
-from tests.importing.field.cases import Case, prepared
+from tests.importing.field.cases import Case, labels_of, prepared
 
 
 def test_columns_of_events_are_no_fields_of_the_sound(tmp_path: Path) -> None:
@@ -18,3 +23,51 @@ def test_columns_of_events_are_no_fields_of_the_sound(tmp_path: Path) -> None:
         file.write("b.wav,0.5,1.0,Owl,20,7\n")
     _, b = list_sounds(Source(str(calls)))
     assert b.fields == {"depth": 7}, "also of a sound with one event"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('fname,label\na.wav,owl\nb.wav,"wren\nc.wav,robin\n', 3),
+        ('fname,label,notes\na.wav,owl,"loud\nb.wav,wren,"x"\nc.wav,robin,\n', 2),
+        ('fname,label\na.wav,owl\n"b.wav,wren', 3),
+        ('fname,label\na.wav,"owl\nb.wav,"\n', 3),
+        ('# Segments csv\n# YTID, start_seconds, end_seconds, positive_labels\nx, 0, 1, "a\ny, 0, 1, z', 3),
+    ],
+)  # fmt: skip
+def test_a_quotation_mark_that_is_not_closed_is_named_by_its_line(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.wav").touch()
+    table = tmp_path / "t.csv"
+    table.write_text(text)
+    with pytest.raises(EarmarkError, match=rf"line {line}\b"):
+        list_sounds(Source(str(table)))
+    sentences: list[str] = []
+    assert all(item.marks == () for item in list_sounds(Source(str(tmp_path)), sentences.append))
+    assert any(f"line {line}" in sentence for sentence in sentences)
+
+
+def test_cells_over_several_lines_and_text_after_a_quotation_are_read(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text('fname,label,notes\na.wav,"Owl" far,"loud,\n""close"""\nb.wav,wren,\n')
+    a, b = list_sounds(Source(str(table)))
+    assert (labels_of(a), labels_of(b)) == ([("Owl far",)], [("wren",)])
+    assert a.fields == {"notes": 'loud,\n"close"'}
+
+
+@pytest.mark.parametrize("name", ["csv", "fsdkaggle", "dcase"])
+def test_an_export_that_lost_its_end_is_named_by_its_line(tmp_path: Path, name: FormatName) -> None:
+    path = tmp_path / f"out.{name}"
+    with FORMATS[name].load().writing(path) as add:
+        add(
+            [
+                ClipRecord(
+                    '"a".wav', tags={"tags": ("Owl",)}, regions={"label": (RegionRecord(0, 1, '"Owl"'),)}
+                )
+            ]
+        )
+    path.write_text(path.read_text() + '"b.wav')
+    with pytest.raises(FormatError, match=r"line [34]\b"):
+        list(FORMATS[name].load().read(path))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from earmark.errors import FormatError
+from earmark.export.closed_quotes import ClosedRows
 from earmark.export.records import AnnotatedSpan, ClipRecord
 
 NAME = "annotated.csv"
@@ -61,7 +62,7 @@ def read(table: Path) -> dict[str, list[AnnotatedSpan]]:
     spans_by_sound: dict[str, list[AnnotatedSpan]] = {}
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
+            rows = ClosedRows(file)
             if not set(COLUMNS) <= set(rows.fieldnames or ()):
                 raise FormatError(f"{table} must have the columns {', '.join(COLUMNS)}.")
             for row in rows:
@@ -71,7 +72,7 @@ def read(table: Path) -> dict[str, list[AnnotatedSpan]]:
                     start = end = math.nan
                 if not 0 <= start <= end:
                     raise FormatError(
-                        f"{table}, line {rows.line_num}: start and end must be seconds, start first."
+                        f"{table}, line {rows.line}: start and end must be seconds, start first."
                     )
                 span = AnnotatedSpan(start, end, row["annotator"] or None)
                 spans_by_sound.setdefault(row["sound"], []).append(span)

@@ -20,6 +20,7 @@ from typing import Any, TextIO, cast
 
 from earmark.errors import FormatError
 from earmark.export import annotated, jsonl
+from earmark.export.closed_quotes import ClosedRows
 from earmark.export.formats import Add
 from earmark.export.records import ClipRecord, RegionRecord, Source
 from earmark.export.writers import seconds_text, storable, writing_text
@@ -76,7 +77,7 @@ def read(path: Path) -> Iterator[ClipRecord]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
+            rows = ClosedRows(file)
             missing = set(COLUMNS) - set(rows.fieldnames or ())
             if missing:
                 raise FormatError(
@@ -86,7 +87,7 @@ def read(path: Path) -> Iterator[ClipRecord]:
                 try:
                     yield _record(dict(key), list(record_rows))
                 except ValueError as error:
-                    raise FormatError(f"{path}, before line {rows.line_num + 1}: {error}.") from error
+                    raise FormatError(f"{path}, before line {rows.line + 1}: {error}.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path} cannot be read as a UTF-8 CSV file: {error}.") from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from earmark.errors import FormatError
 from earmark.export import annotated
+from earmark.export.closed_quotes import ClosedRows
 from earmark.export.formats import Add
 from earmark.export.label_tracks import number
 from earmark.export.records import ClipRecord, RegionRecord
@@ -69,11 +70,11 @@ def read(path: Path, control: str = "label") -> Iterator[ClipRecord]:
     regions_by_name: dict[str, list[RegionRecord]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t")
+            rows = ClosedRows(file, delimiter="\t")
             if not set(HEADER) <= set(rows.fieldnames or ()):
                 raise FormatError(f"{path} is no list of events: its first line must be {' '.join(HEADER)}.")
-            for line, row in enumerate(rows, 2):
-                where = f"{path}, line {line}"
+            for row in rows:
+                where = f"{path}, line {rows.line}"
                 regions = regions_by_name.setdefault(row["filename"] or "", [])
                 if row["onset"] or row["offset"] or row["event_label"]:
                     onset, offset = number(row["onset"] or "", where), number(row["offset"] or "", where)

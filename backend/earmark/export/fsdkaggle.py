@@ -13,6 +13,7 @@ from pathlib import Path
 
 from earmark.errors import FormatError
 from earmark.export import annotated
+from earmark.export.closed_quotes import ClosedRows
 from earmark.export.formats import Add
 from earmark.export.records import ClipRecord
 from earmark.export.writers import UniqueNames, one_line, writing_text
@@ -61,7 +62,7 @@ def read(path: Path, control: str = "tags") -> Iterator[ClipRecord]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
+            rows = ClosedRows(file)
             if not set(HEADER) <= set(rows.fieldnames or ()):
                 raise FormatError(f"{path} is no table of labels: its first line must be fname,labels.")
             for row in rows:

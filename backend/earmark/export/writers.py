@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from earmark.errors import ConfigurationError, FormatError
 from earmark.export.annotated import NAME as ANNOTATED
 from earmark.export.annotated import AnnotatedTable
+from earmark.export.closed_quotes import ClosedRows
 from earmark.export.records import EXPANSION_FIELD, ClipRecord
 from earmark.storage.atomic_files import atomic_write
 
@@ -246,7 +247,7 @@ def read_index(folder: Path) -> list[IndexEntry]:
     path = folder / INDEX
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return [_parse_entry(folder, row) for row in csv.DictReader(file)]
+            return [_parse_entry(folder, row) for row in ClosedRows(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise FormatError(f"{path} cannot be read as the index of an export: {error!r}.") from error
 

@@ -7,10 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from earmark.errors import ConfigurationError
+from earmark.export.closed_quotes import ClosedRows
 from earmark.importing.models import Listed
 from earmark.importing.table_columns import Columns
 from earmark.importing.table_rows import PLAIN, RowReader, RowRules
@@ -55,10 +57,15 @@ def list_csv(
             cells = {name: value for name, value in row.items() if isinstance(name, str)}
             if any(row.get(None) or ()):
                 raise ConfigurationError(
-                    f"{table}, line {rows.line_num}: there are more cells than the {len(names)} columns of "
+                    f"{table}, line {rows.line}: there are more cells than the {len(names)} columns of "
                     'the first line: put several labels in quotes, "a,b".'
                 )
-            checked.append((rows.line_num, cells))
+            if any("\n" in (cells.get(name) or "") for name in (resolved.file, resolved.labels) if name):
+                raise ConfigurationError(
+                    f"{table}, line {rows.line}: a name or label has the end of a line in it, as after a "
+                    "quotation mark that is not closed."
+                )
+            checked.append((rows.line, cells))
     reader.separate_by([cells.get(resolved.labels or "") or "" for _, cells in checked])
     for line, cells in checked:
         reader.add(cells, line)
@@ -67,7 +74,7 @@ def list_csv(
     return reader.listed()
 
 
-def _clean_names(rows: csv.DictReader[str], table: Path) -> list[str]:
+def _clean_names(rows: ClosedRows, table: Path) -> list[str]:
     names = list(rows.fieldnames or ())
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
@@ -93,40 +100,33 @@ def column_names(table: Path) -> list[str]:
 
 
 @contextmanager
-def csv_rows(table: Path) -> Iterator[csv.DictReader[str]]:
+def csv_rows(table: Path) -> Iterator[ClosedRows]:
     """Open a table with a header; the delimiter is the one that its first line has most of.
 
     Raises
     ------
     ConfigurationError
-        The file cannot be read or is not UTF-8 text.
+        The file cannot be read or is not UTF-8 text, or a quotation mark is not closed.
     """
     csv.field_size_limit(sys.maxsize)
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            lines = _without_comments(file)
+            above, lines = _without_comments(file)
             first = next(lines, "")
             default = "\t" if table.suffix.lower() in (".tsv", ".tab") else ","
             delimiter = max(_DELIMITERS, key=lambda d: (first.count(d), d == default))
-            yield csv.DictReader(
-                _chain(first, lines), delimiter=delimiter, skipinitialspace=delimiter != "\t"
-            )
+            rows = chain([first] if first else [], lines)
+            yield ClosedRows(rows, above, delimiter=delimiter, skipinitialspace=delimiter != "\t")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{table} cannot be read as a UTF-8 CSV file: {error}.") from error
 
 
-def _without_comments(file: TextIO) -> Iterator[str]:
-    for line in file:
+def _without_comments(file: TextIO) -> tuple[int, Iterator[str]]:
+    """Return how many lines above the header are comments, and the lines from there on."""
+    for above, line in enumerate(file):
         if not line.startswith(_COMMENTS):
-            yield line.removeprefix("# ") if line.startswith("# YTID") else line
-            break
-    yield from file
-
-
-def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
-    if first:
-        yield first
-    yield from lines
+            return above, chain([line.removeprefix("# ") if line.startswith("# YTID") else line], file)
+    return 0, iter(())
 
 
 def list_json_lines(

@@ -32,10 +32,13 @@ def list_table(path: Path) -> list[tuple[str, Listed]]:
         A cell does not hold what the export writes.
     """
     with csv_rows(path) as reader:
-        rows = [{name: value or "" for name, value in row.items() if isinstance(name, str)} for row in reader]
-    numeric = numeric_fields({name: value for name, value in row.items() if value} for row in rows)
+        lines = [
+            (reader.line, {name: value or "" for name, value in row.items() if isinstance(name, str)})
+            for row in reader
+        ]
+    numeric = numeric_fields({name: value for name, value in row.items() if value} for _, row in lines)
     listed = []
-    for line, row in enumerate(rows, 2):
+    for line, row in lines:
         name, where = row["file_name"], f"{path}, line {line}"
         # Names of several annotators are separated by ", ", and which of them gave a tag is not in the table
         annotator = row["annotators"] if ", " not in row["annotators"] else ""

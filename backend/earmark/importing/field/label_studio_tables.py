@@ -43,7 +43,7 @@ def list_table(
     """
     with csv_rows(path) as reader:
         names = [name for name in reader.fieldnames or () if name]
-        lines = [(reader.line_num, {name: row.get(name) or "" for name in names}) for row in reader]
+        lines = [(reader.line, {name: row.get(name) or "" for name in names}) for row in reader]
     rows = [row for _, row in lines]
     audio = columns.file or next(
         (

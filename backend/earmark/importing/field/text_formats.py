@@ -13,6 +13,7 @@ from pathlib import Path
 
 from earmark.errors import FormatError
 from earmark.export import rttm
+from earmark.export.closed_quotes import check_closed
 from earmark.importing.field.label_rows import LabelRow, number_or_none, seconds, text_lines, times
 from earmark.importing.folders import AUDIO_EXTENSIONS
 
@@ -68,11 +69,16 @@ def event_rows(path: Path) -> Iterator[LabelRow]:
     """
     lines = text_lines(path)
     delimiter = "\t" if any("\t" in line for line in lines) else ","
-    for number, cells in enumerate(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), 1):
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        try:
+            check_closed([line], number, delimiter=delimiter, skipinitialspace=True)
+            cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        except csv.Error as error:
+            raise FormatError(f"{path} cannot be read as a list of events: {error}.") from error
         cells = [cell.strip() for cell in cells]
         while cells and not cells[-1]:
             cells.pop()
-        where = f"{path}, line {number}"
         if not cells:
             continue
         if number_or_none(cells[0]) is not None and len(cells) >= 3:
