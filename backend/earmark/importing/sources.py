@@ -25,10 +25,17 @@ from earmark.importing.field.recognition import LABEL_SUFFIXES, FieldFormatName,
 from earmark.importing.field.recorder_names import with_recorder_fields
 from earmark.importing.folders import list_folder, wanted
 from earmark.importing.models import Listed, ReadAs, Trust
-from earmark.importing.remote_sources import is_bucket, is_remote, list_bucket, list_urls
+from earmark.importing.remote_sources import (
+    bucket_objects,
+    is_bucket,
+    is_remote,
+    label_file_copies,
+    list_bucket,
+    list_urls,
+)
 from earmark.importing.table_columns import Columns
 from earmark.importing.table_files import column_names, json_rows, list_csv, list_json_lines
-from earmark.importing.table_paths import PathFinder
+from earmark.importing.table_paths import PathFinder, data_set_folders
 
 Kind = Literal["folder", "bucket", "table", "json-lines", "label-studio-export", "urls", "labels"]
 _KINDS: dict[str, Kind] = {
@@ -212,8 +219,8 @@ def _resolve_rows(
     base = source.audio_dir or Path(source.name).parent
     if not base.is_dir():
         raise ConfigurationError(f"There is no folder {base}: set --audio-dir to where the sounds are.")
-    beside_folder = label_file is not None and label_file.folders and source.audio_dir is None
-    finder = PathFinder(base, Path(source.name).name, with_parent=beside_folder)
+    further = [] if label_file is None or source.audio_dir else data_set_folders(base, label_file.folders)
+    finder = PathFinder(base, Path(source.name).name, further)
     listed = [
         _resolve(name, item, finder, source.audio_dir is not None)
         for name, item in rows

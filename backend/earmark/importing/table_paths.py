@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from earmark.importing.field.audio_index import AudioIndex
+from earmark.importing.field.audio_index import AudioIndex, nearest
 from earmark.importing.folders import AUDIO_EXTENSIONS, walk
 from earmark.importing.table_files import name_below
 
 SHOWN = 3
+_METADATA_FOLDERS = frozenset({"metadata", "meta"})
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,15 @@ class PathFinder:
         Folder that the names are relative to.
     table
         Name of the table's file, which names its recording where the rows name none.
-    with_parent
-        Whether to look in the folder above, too, where nothing of the table is in ``base``.
+    further
+        Folders above ``base`` to look in for what is not in it, such as that of a data set.
     """
 
-    def __init__(self, base: Path, table: str, with_parent: bool = False) -> None:
-        self._base, self._table, self._with_parent = base, table, with_parent
+    def __init__(self, base: Path, table: str, further: Sequence[Path] = ()) -> None:
+        self._table = table
         self._folders = (base.resolve(), base.absolute())
+        self._searched = [self._folders[0], *(folder.resolve() for folder in further)]
+        self._indexes: dict[Path, AudioIndex] = {}
         self._ambiguous: list[str] = []
 
     def find(self, name: str) -> NamedFile:
@@ -48,8 +50,11 @@ class PathFinder:
             return NamedFile(str(below), exact)
         # A whole path below the folder means that file alone; one of another machine is looked for by name.
         exactly = ".." in Path(name).parts or (Path(name).is_absolute() and below is not None)
-        for folder, index in () if exactly else self._indexes():
+        for folder in () if exactly else self._searched:
+            index = self._index(folder)
             candidates = index.find(name) if name else index.beside(self._table)
+            table = (self._folders[0] / self._table).relative_to(folder).as_posix()
+            candidates = nearest(table, candidates)
             if len(candidates) == 1:
                 return NamedFile(candidates[0], folder / candidates[0])
             if candidates:
@@ -66,23 +71,22 @@ class PathFinder:
                 "by --audio-dir, or paths in the table."
             )
 
-    def _indexes(self) -> Iterator[tuple[Path, AudioIndex]]:
-        yield self._folders[0], self._index
-        if self._with_parent:
-            yield self._folders[0].parent, self._parent_index
-
-    @cached_property
-    def _index(self) -> AudioIndex:
-        return _index_of(self._folders[0])
-
-    @cached_property
-    def _parent_index(self) -> AudioIndex:
-        return _index_of(self._folders[0].parent)
+    def _index(self, folder: Path) -> AudioIndex:
+        if folder not in self._indexes:
+            self._indexes[folder] = AudioIndex(
+                path.relative_to(folder).as_posix()
+                for path in walk(folder, lambda sentence: None)
+                if path.suffix.lower() in AUDIO_EXTENSIONS
+            )
+        return self._indexes[folder]
 
 
-def _index_of(folder: Path) -> AudioIndex:
-    return AudioIndex(
-        path.relative_to(folder).as_posix()
-        for path in walk(folder, lambda sentence: None)
-        if path.suffix.lower() in AUDIO_EXTENSIONS
-    )
+def data_set_folders(folder: Path, beside: bool) -> list[Path]:
+    """Return the folders above a table's own in which recordings of its data set may lie.
+
+    Where the table is in a folder ``metadata``, at any depth, that is the folder above it; ``beside``: the
+    recordings lie beside the table's folder.
+    """
+    above = [folder.absolute(), *folder.absolute().parents]
+    roots = [path.parent for path in above if path.name.lower() in _METADATA_FOLDERS]
+    return list(dict.fromkeys([*([folder.absolute().parent] if beside else []), *roots[:1]]))

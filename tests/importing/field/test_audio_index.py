@@ -23,11 +23,14 @@ from earmark.importing.field.audio_index import AudioIndex
         ("BfvyPmVMo-_", ["YBfvyPmVMo-_.wav"]),
         ("XC123", ["XC123 - Owl.mp3"]),
         ("XC12", []),
+        ("XC123-220101_001.mp3", ["XC123 - Owl.mp3"]),
+        ("BfvyPmVMo-__30000", ["YBfvyPmVMo-__30000.wav"]),
         ("gone.wav", []),
     ],
 )
 def test_a_name_finds_its_recordings(name: str, recordings: list[str]) -> None:
     names = ["a.wav", "x/a.wav", "y/a.wav", "two words.wav", "--4gqARaEJE_30.wav", "YBfvyPmVMo-_.wav"]
+    names += ["YBfvyPmVMo-__30000.wav"]
     assert AudioIndex([*names, "XC123 - Owl.mp3", "XC1234.mp3"]).find(name) == recordings
 
 

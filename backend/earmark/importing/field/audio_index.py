@@ -23,13 +23,15 @@ class AudioIndex:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._by_name, self._by_stem = _Lookup(), _Lookup()
-        self._by_underscored, self._by_id = _Lookup(), _Lookup()
+        self._by_variant, self._by_id = _Lookup(), _Lookup()
         for name in names:
             path = PurePosixPath(name)
             stem = _folded(path.stem)
             self._by_name.add(name, _folded(path.name))
             self._by_stem.add(name, stem)
-            self._by_underscored.add(name, stem.replace(" ", "_"))
+            self._by_variant.add(name, stem.replace(" ", "_"))
+            if _LEADING_IDS[2].match(path.stem):
+                self._by_variant.add(name, stem[1:])
             matches = (pattern.match(path.stem) for pattern in _LEADING_IDS)
             for identifier in {_folded(match[1]) for match in matches if match}:
                 self._by_id.add(name, identifier)
@@ -40,9 +42,11 @@ class AudioIndex:
         candidates = self._by_name.find(path, _folded(path.name))
         if not candidates:
             stem = _folded(path.stem if path.suffix.lower() in AUDIO_EXTENSIONS else path.name)
-            candidates = self._by_stem.find(path, stem) or self._by_underscored.find(path, stem)
-        if not candidates and _ID.fullmatch(path.name):
-            candidates = self._by_id.find(path, _folded(path.name))
+            candidates = self._by_stem.find(path, stem) or self._by_variant.find(path, stem)
+        if not candidates:
+            number = _LEADING_IDS[0].match(path.name)  # a download has another name after its number
+            identifier = number[1] if number else path.name if _ID.fullmatch(path.name) else ""
+            candidates = self._by_id.find(path, _folded(identifier)) if identifier else []
         return _closest(path, candidates)
 
     def beside(self, label_file: str) -> list[str]:
@@ -61,6 +65,18 @@ class AudioIndex:
                 same = [other for other in candidates if PurePosixPath(other).parent == path.parent]
                 return same or _closest(path, candidates)
         return []
+
+
+def nearest(label_file: str, candidates: list[str]) -> list[str]:
+    """Return the candidates with most of the folders of a label file, whose own name may be one, too.
+
+    Data sets have trees side by side: ``metadata/train/soundscapes.tsv`` is of ``audio/train/soundscapes/``.
+    """
+    if len(candidates) < 2:
+        return candidates
+    own = {_folded(part) for part in PurePosixPath(label_file).with_suffix("").parts}
+    shared = [len(own & {_folded(part) for part in PurePosixPath(name).parts[:-1]}) for name in candidates]
+    return [name for name, count in zip(candidates, shared, strict=True) if count == max(shared)]
 
 
 class _Lookup:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from earmark.errors import EarmarkError
-from earmark.export.records import ClipRecord
-from earmark.importing.field.audio_index import AudioIndex
+from earmark.errors import EarmarkError, FormatError
+from earmark.export import annotated
+from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
+from earmark.importing.field.annotated_tables import AnnotatedTables
+from earmark.importing.field.audio_index import AudioIndex, nearest
 from earmark.importing.field.recognition import LABEL_SUFFIXES, FieldFormatName, LabelFile, recognise
 from earmark.importing.folders import walk
 from earmark.importing.models import Listed, Trust
@@ -146,6 +148,7 @@ def _recording(index: AudioIndex, name: str, label_file: str, kind: LabelFile) -
         candidates = index.beside(label_file)
     if len(candidates) > 1 and (beside := set(index.beside(label_file)) & set(candidates)):
         candidates = sorted(beside)
+    candidates = nearest(label_file, candidates)
     if len(candidates) == 1:
         return candidates[0], ""
     if candidates:
