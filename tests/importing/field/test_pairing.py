@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from earmark.export.formats import FORMATS, FormatName
+from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
 from earmark.importing.sources import Source, list_sounds
 from tests.importing.field.cases import FIXTURES, Case, labels_of, prepared
 
@@ -50,3 +55,44 @@ def test_of_recordings_alike_a_table_means_the_one_beside_it(tmp_path: Path) -> 
     shutil.copy(FIXTURES / "birdnet" / "a.BirdNET.results.csv", tmp_path / "y")
     x, y = list_sounds(Source(str(tmp_path)))
     assert (len(labels_of(x)), len(labels_of(y))) == (0, 2)
+
+
+def test_a_region_of_two_label_files_comes_in_once(tmp_path: Path) -> None:
+    """BirdNET writes a table for each recording and one of all; DESED has tables, tracks and JAMS files."""
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "a.txt").write_text("0.50004\t1.0\tOwl\n0.5\t2.0\tOwl\n3.0\t4.0\tWren\n3.0\t4.0\tWren\n")
+    (tmp_path / "all.tsv").write_text(
+        "filename\tonset\toffset\tevent_label\na.wav\t0.5\t1.0\tOwl\na.wav\t3.0\t4.0\tOwl\n"
+    )
+    sentences: list[str] = []
+    (a,) = list_sounds(Source(str(tmp_path)), sentences.append)
+    assert sorted(labels_of(a)) == [
+        (0.5, 2.0, "Owl"), (0.50004, 1.0, "Owl"), (3.0, 4.0, "Owl"), (3.0, 4.0, "Wren"), (3.0, 4.0, "Wren"),
+    ]  # fmt: skip
+    assert any(sentence.startswith("1 regions") for sentence in sentences)
+
+
+@pytest.mark.parametrize("name", ["raven", "audacity", "textgrid", "dcase", "fsdkaggle"])
+def test_an_export_beside_its_recordings_says_which_parts_were_annotated(
+    tmp_path: Path, name: FormatName
+) -> None:
+    (tmp_path / "night.wav").touch()
+    owl = (RegionRecord(1.0, 2.0, "Owl"),)
+    record = ClipRecord("night.wav", regions={"label": owl}, annotated=(AnnotatedSpan(0.0, 30.0),))
+    export = tmp_path / "labels" / ("tables" if FORMATS[name].is_folder else "night.csv")
+    export.parent.mkdir()
+    with FORMATS[name].load().writing(export) as add:
+        add([record])
+    sentences: list[str] = []
+    (night,) = list_sounds(Source(str(tmp_path)), sentences.append)
+    assert [record.annotated for record in night.marks] == [record.annotated]
+    assert sentences == []
+    with FORMATS[name].load().writing(export) as add:
+        add([replace(record, source="prediction", annotated=())])
+    (night,) = list_sounds(Source(str(tmp_path)))
+    assert [record.source for record in night.marks] == ["prediction"]
+    for table in export.parent.rglob("*annotated.csv"):
+        table.write_text("damaged")
+    (night,) = list_sounds(Source(str(tmp_path)), sentences.append)
+    assert night.marks == ()
+    assert any("annotated.csv" in sentence for sentence in sentences)

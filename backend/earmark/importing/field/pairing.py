@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +22,9 @@ from earmark.importing.table_columns import Columns
 Say = Callable[[str], None]
 T = TypeVar("T")
 SHOWN = 5
-_SKIPPED_NAMES = frozenset(
-    {"readme.txt", "license.txt", "licence.txt", "config.txt", "sounds.csv", "annotated.csv"}
-)
+_SKIPPED_NAMES = frozenset({"readme.txt", "license.txt", "licence.txt", "config.txt", "sounds.csv"})
+_SAME_SECONDS = 0.001
+"""Regions of a label whose edges differ by no more are one region in two label files: some round times."""
 
 
 def with_labels(
@@ -54,6 +55,8 @@ def with_labels(
     fields: dict[int, dict[str, object]] = defaultdict(dict)
     trust: dict[int, Trust] = {}
     titles: Counter[str] = Counter()
+    repeated = 0
+    annotated_tables = AnnotatedTables(folder, index)
     left_out: dict[str, list[str]] = defaultdict(list)
     unknown = []
     for path in sorted(_label_files(folder)):
@@ -74,7 +77,15 @@ def with_labels(
                 left_out[why].append(f"{relative} ({name})" if name else relative)
                 continue
             position = by_name[recording]
-            marks[position] += [replace(record, file_name=recording) for record in item.marks]
+            records = [replace(record, file_name=recording) for record in item.marks]
+            try:
+                records = annotated_tables.with_parts(path, records)
+            except FormatError as error:
+                left_out[str(error)].append(relative)
+                break
+            new = [without_repeated(record, marks[position]) for record in records]
+            repeated += sum(map(_regions_of, records)) - sum(map(_regions_of, new))
+            marks[position] += new
             fields[position] |= item.fields
             if item.trust:
                 trust[position] = item.trust
@@ -82,6 +93,8 @@ def with_labels(
         kinds = ", ".join(f"{count} {title}" for title, count in titles.most_common())
         labelled = sum(map(bool, marks.values()))
         announce(f"{kinds} beside {len(sounds)} recordings; {labelled} recordings have labels")
+    if repeated:
+        say(f"{repeated} regions are in more than one label file of their recording: each comes in once.")
     for sentence in _left_out_sentences(left_out, unknown):
         say(sentence)
     return [
@@ -97,6 +110,42 @@ def with_labels(
     ]
 
 
+def without_repeated(record: ClipRecord, before: Sequence[ClipRecord]) -> ClipRecord:
+    """Return a record without the regions that records of the same author from other label files have."""
+    times: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for other in before:
+        if _author(other) == _author(record):
+            for region in (region for group in other.regions.values() for region in group):
+                times[region.label].append((region.start, region.end))
+    for pairs in times.values():
+        pairs.sort()
+
+    def is_repeated(region: RegionRecord) -> bool:
+        pairs = times.get(region.label, [])
+        for start, end in pairs[bisect_left(pairs, (region.start - _SAME_SECONDS, 0.0)) :]:
+            if start > region.start + _SAME_SECONDS:
+                break
+            if abs(end - region.end) <= _SAME_SECONDS:
+                return True
+        return False
+
+    if not times:
+        return record
+    regions = {
+        name: tuple(region for region in group if not is_repeated(region))
+        for name, group in record.regions.items()
+    }
+    return replace(record, regions=regions)
+
+
+def _regions_of(record: ClipRecord) -> int:
+    return sum(map(len, record.regions.values()))
+
+
+def _author(record: ClipRecord) -> tuple[str, str | None, str | None]:
+    return record.source, record.version, record.annotator
+
+
 def merged(records: Sequence[ClipRecord]) -> list[ClipRecord]:
     """Join the records of one sound that have the same author, such as two selection tables of a recording.
 
@@ -104,7 +153,7 @@ def merged(records: Sequence[ClipRecord]) -> list[ClipRecord]:
     """
     by_author: dict[tuple[str, str | None, str | None], ClipRecord] = {}
     for record in records:
-        author = record.source, record.version, record.annotator
+        author = _author(record)
         before = by_author.get(author)
         if before is not None:
             scores = {**before.tag_scores}
@@ -115,9 +164,15 @@ def merged(records: Sequence[ClipRecord]) -> list[ClipRecord]:
                 regions=_joined(before.regions, record.regions),
                 tags=_unique(_joined(before.tags, record.tags)),
                 tag_scores=scores,
+                annotated=_joined_spans(before, record),
             )
         by_author[author] = record
     return list(by_author.values())
+
+
+def _joined_spans(first: ClipRecord, second: ClipRecord) -> tuple[AnnotatedSpan, ...]:
+    """Return the spans of both; none where one of them says that the whole sound was annotated."""
+    return (*first.annotated, *second.annotated) if first.annotated and second.annotated else ()
 
 
 def _joined(
@@ -135,10 +190,14 @@ def _label_files(folder: Path) -> list[Path]:
     return [
         path
         for path in walk(folder, lambda sentence: None)
-        if path.suffix.lower() in LABEL_SUFFIXES
-        and path.name.lower() not in _SKIPPED_NAMES
-        and path.is_file()
+        if may_hold_labels(path.name) and not path.name.lower().endswith(annotated.NAME) and path.is_file()
     ]
+
+
+def may_hold_labels(name: str) -> bool:
+    """Whether a file of this name is looked at for labels, or for the annotated parts of recordings."""
+    path = PurePosixPath(name.lower())
+    return path.suffix in LABEL_SUFFIXES and path.name not in _SKIPPED_NAMES
 
 
 def _recording(index: AudioIndex, name: str, label_file: str, kind: LabelFile) -> tuple[str | None, str]:
