@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from earmark.errors import ConfigurationError, MissingExtraError
+from earmark.export.records import RegionRecord
 from earmark.importing.audio_checks import Checker, read_facts
 from earmark.importing.models import Listed
 from earmark.importing.sources import Source, list_sounds
@@ -35,7 +36,7 @@ def test_a_prefix_is_listed_and_its_sounds_are_heard_once(
     assert checked.facts == read_facts(path, "a.wav")
     again = Checker(settings).check(listed[0])
     assert again == checked
-    assert len(bucket.fetched) == 1
+    assert bucket.fetched.count("2024/owl & wren/a b.wav") == 1
     assert checked.path is not None
     assert not checked.path.exists()
     checked_again = Checker(settings, keep_objects=True).check(listed[0])
@@ -43,6 +44,34 @@ def test_a_prefix_is_listed_and_its_sounds_are_heard_once(
     assert checked.path.read_bytes() == path.read_bytes()
     gone = Checker(settings).check(Listed(None, "x.wav", origin="s3://calls/x.wav"))
     assert "There is no s3://calls/x.wav" in gone.why
+
+
+def test_label_files_of_a_bucket_are_read_as_those_of_a_folder(
+    bucket: type[Bucket], tmp_path: Path, settings: Settings, write_sound: Callable[..., Path]
+) -> None:
+    table = "Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n1\t0.05\t{}\tOwl\n"
+    bucket.objects |= {
+        "night/site & a/a b.wav": write_sound(tmp_path / "a.wav").read_bytes(),
+        "night/site & a/a b.Table.1.selections.txt": table.format("0.1").encode(),
+        "night/c.wav": b"",
+        "night/c.txt": table.format("x").encode(),
+        "night/c.txt/d.txt": b"",
+        "night/.hidden/c.txt": table.format("0.2").encode(),
+    }
+    announced: list[str] = []
+    sentences: list[str] = []
+    first, second = list_sounds(Source("s3://calls/night"), sentences.append, announced.append)
+    assert (first.fname, second.fname) == ("c.wav", "site & a/a b.wav")
+    assert first.path is second.path is None
+    (record,) = second.marks
+    assert record.regions == {"": (RegionRecord(0.05, 0.1, "Owl"),)}
+    assert announced[0].startswith("1 Raven tables beside 2 recordings; 1 ")
+    del bucket.objects["night/c.txt/d.txt"]
+    list_sounds(Source("s3://calls/night"), sentences.append)
+    assert any("s3://calls/night/c.txt, line 2" in sentence for sentence in sentences)
+    assert all(item.marks == () for item in list_sounds(Source("s3://calls/night", format="none")))
+    facts = Checker(settings).check(second).facts
+    assert facts is not None, "the recording is still fetched from the bucket"
 
 
 def test_what_is_wrong_with_a_bucket_is_said_in_a_sentence(bucket: type[Bucket]) -> None:

@@ -1,13 +1,15 @@
-"""Remote sources: list the sounds of a URL list or a bucket prefix, and fetch objects of a bucket."""
+"""Remote sources: list the sounds of a URL list or a bucket, and fetch objects of a bucket."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
 from earmark.errors import ConfigurationError, SoundNotFoundError, SoundUnreachableError
+from earmark.importing.field.pairing import may_hold_labels
 from earmark.importing.folders import wanted
 from earmark.importing.models import Listed
 from earmark.storage.atomic_files import atomic_write, key_of
@@ -62,11 +64,12 @@ def list_urls(table: Path) -> list[Listed]:
     return list(by_address.values())
 
 
-def list_bucket(prefix: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Listed]:
-    """List the sounds below an address such as ``s3://bucket/folder``, sorted.
+def bucket_objects(prefix: str) -> list[str]:
+    """List the objects below an address such as ``s3://bucket/folder``, sorted, without hidden ones.
 
-    The credentials come from the usual places of the bucket's own tools, such as ``AWS_ACCESS_KEY_ID``
-    or ``~/.aws``; ``AWS_ENDPOINT_URL`` selects another server than Amazon's.
+    The names are relative to the address. The credentials come from the usual places of the bucket's own
+    tools, such as ``AWS_ACCESS_KEY_ID`` or ``~/.aws``; ``AWS_ENDPOINT_URL`` selects another server than
+    Amazon's.
 
     Raises
     ------
@@ -77,14 +80,44 @@ def list_bucket(prefix: str, include: Sequence[str] = (), exclude: Sequence[str]
     scheme = prefix.partition("://")[0]
     with _listing_errors(prefix):
         files = bucket_files(scheme).find(bucket_path(base))
-    sounds = []
-    for name in sorted(files):
-        address = f"{scheme}://{name}"
-        relative = PurePosixPath(address.removeprefix(base))
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if not hidden and wanted(relative, include, exclude):
-            sounds.append(Listed(None, str(relative), origin=address, address=address))
-    return sounds
+    names = [f"{scheme}://{name}".removeprefix(base) for name in sorted(files)]
+    return [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
+
+
+def list_bucket(
+    prefix: str, names: Iterable[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[Listed]:
+    """Return the sounds among the objects of a bucket, of `bucket_objects`."""
+    base = prefix.rstrip("/") + "/"
+    return [
+        Listed(None, name, origin=f"{base}{name}", address=f"{base}{name}")
+        for name in names
+        if wanted(PurePosixPath(name), include, exclude)
+    ]
+
+
+@contextmanager
+def label_file_copies(prefix: str, names: Iterable[str]) -> Iterator[Path]:
+    """Copy the label files among the objects of a bucket to a temporary folder, under their names.
+
+    Raises
+    ------
+    ConfigurationError
+        The bucket refuses or cannot be reached.
+    """
+    base, names = bucket_path(prefix).rstrip("/"), list(names)
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    # A bucket may have an object with the name of a folder, which no file system has
+    wanted_names = [name for name in names if may_hold_labels(name) and name not in folders]
+    with TemporaryDirectory(prefix="earmark-import-") as folder:
+        copies = [Path(folder) / name for name in wanted_names]
+        for copy in copies:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+        with _listing_errors(prefix):
+            bucket_files(prefix.partition("://")[0]).get(
+                [f"{base}/{name}" for name in wanted_names], [str(copy) for copy in copies]
+            )
+        yield Path(folder)
 
 
 def object_copy_path(address: str, folder: Path) -> Path:

@@ -139,7 +139,7 @@ def list_sounds(
     elif kind == "folder":
         listed = _list_folder(source, path, say, announce)
     elif kind == "bucket":
-        listed = list_bucket(source.name, source.include, source.exclude)
+        listed = _list_bucket(source, say, announce)
     elif kind == "json-lines":
         listed = _resolve_rows(source, list_json_lines(path, source.columns, say=say), say)
     elif kind == "label-studio-export":
@@ -208,6 +208,22 @@ def _list_folder(
     if source.format == "none" or source.folder_labels:
         return sounds
     return with_labels(folder, sounds, source.columns, source.field_format, announce=announce, say=say)
+
+
+def _list_bucket(source: Source, say: Callable[[str], None], announce: Callable[[str], None]) -> list[Listed]:
+    objects = bucket_objects(source.name)
+    sounds = list_bucket(source.name, objects, source.include, source.exclude)
+    if source.format == "none" or not sounds:
+        return sounds
+    with label_file_copies(source.name, objects) as folder:
+        place = source.name.rstrip("/")
+
+        def say_of_bucket(sentence: str) -> None:
+            say(sentence.replace(str(folder), place))
+
+        return with_labels(
+            folder, sounds, source.columns, source.field_format, announce=announce, say=say_of_bucket
+        )
 
 
 def _resolve_rows(
