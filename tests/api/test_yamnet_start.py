@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from earmark import encoders
 from earmark.api.app import create_app
-from earmark.encoders.yamnet_weights import fetch_model
+from earmark.encoders.weights.yamnet_weights import fetch_model
 from earmark.errors import WeightsError
 from earmark.settings import Settings
 

@@ -23,7 +23,7 @@ from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.settings import Settings
-from tests.encoders.yamnet_wheel import quantised_graph
+from tests.encoders.weights.yamnet_wheel import quantised_graph
 
 RATE = 32_000
 FRAME = round(0.32 * RATE)

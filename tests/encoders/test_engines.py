@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from earmark.encoders import engines
-from earmark.encoders.checkpoint import network_in
 from earmark.encoders.cnn14 import Cnn14Encoder
 from earmark.encoders.engines import EngineFaultError, Plan, first_that_starts, plans
 from earmark.encoders.engines import cpu_features as processor
 from earmark.encoders.engines.front_end import FrontEnd
 from earmark.encoders.engines.torch_engine import TorchEngine
+from earmark.encoders.weights.cnn14_checkpoint import network_in
 from earmark.errors import ConfigurationError
 from earmark.monitoring.doctor.machine import encoder as doctor_on_encoder
 from earmark.settings import Settings

@@ -18,7 +18,7 @@ import faulthandler, gc, os, signal, sys
 from pathlib import Path
 faulthandler.enable()
 signal.signal(signal.SIGINT, lambda *_: print("seen", flush=True))
-from earmark.encoders.checkpoint import network_in
+from earmark.encoders.weights.cnn14_checkpoint import network_in
 from earmark.encoders.engines import Plan
 from earmark.encoders.engines.openvino_engine import OpenvinoEngine
 network = network_in(Path(sys.argv[1]))

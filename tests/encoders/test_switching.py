@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from earmark import encoders
 from earmark.api.app import create_app
 from earmark.encoders.logmel import LogmelEncoder
-from earmark.encoders.weights import identity_of
+from earmark.encoders.weights.cnn14_weights import identity_of
 from earmark.features.band_levels import BandLevelMeter
 from earmark.features.extractor import FrameStore
 from earmark.head.model import Head
@@ -69,7 +69,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has built no encoder yet."""
     monkeypatch.setattr(encoders, "_encoders", {})
     monkeypatch.setattr("earmark.encoders.cnn14.Cnn14Encoder", StandIn)
-    monkeypatch.setattr("earmark.encoders.checkpoint.network_in", lambda *_, **__: None)
+    monkeypatch.setattr("earmark.encoders.weights.cnn14_checkpoint.network_in", lambda *_, **__: None)
     StandIn.heard = 0
 
 

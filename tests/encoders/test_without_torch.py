@@ -9,7 +9,7 @@ import pytest
 
 from earmark import encoders
 from earmark.encoders.background_fetch import require_prepared
-from earmark.encoders.custom_checkpoint import is_validated
+from earmark.encoders.weights.custom_checkpoint import is_validated
 from earmark.errors import MissingExtraError
 from earmark.settings import Settings
 
@@ -24,10 +24,11 @@ def _no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "earmark.extras.find_spec", lambda module: None if module == "torch" else find_spec(module)
     )
-    monkeypatch.setattr("earmark.encoders.yamnet_weights.find_model", lambda _: Path("yamnet.onnx"))
-    monkeypatch.setattr("earmark.encoders.yamnet_weights.fetch_model", lambda _: Path("yamnet.onnx"))
+    monkeypatch.setattr("earmark.encoders.weights.yamnet_weights.find_model", lambda _: Path("yamnet.onnx"))
+    monkeypatch.setattr("earmark.encoders.weights.yamnet_weights.fetch_model", lambda _: Path("yamnet.onnx"))
     monkeypatch.setattr(
-        "earmark.encoders.weights.download", lambda *_: pytest.fail("fetched weights that cannot be used")
+        "earmark.encoders.weights.cnn14_weights.download",
+        lambda *_: pytest.fail("fetched weights that cannot be used"),
     )
 
 

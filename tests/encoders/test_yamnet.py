@@ -16,6 +16,7 @@ from scipy.special import expit
 
 from earmark.encoders.audioset import YAMNET_LABELS_CSV, yamnet_labels
 from earmark.encoders.base import Encoder, Tagger
+from earmark.encoders.weights.yamnet_weights import fetch_model
 from earmark.encoders.yamnet import (
     CLASSES,
     EMBEDDING_DIM,
@@ -26,13 +27,12 @@ from earmark.encoders.yamnet import (
     mel_filters,
 )
 from earmark.encoders.yamnet_model import convert
-from earmark.encoders.yamnet_weights import fetch_model
 from earmark.errors import WeightsError
 from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.settings import Settings
-from tests.encoders.yamnet_wheel import quantised_graph
+from tests.encoders.weights.yamnet_wheel import quantised_graph
 
 ADVANCE_SAMPLES = PATCHES_AT_ONCE * FRAME_SAMPLES
 

@@ -148,7 +148,7 @@ CONFIG = (
 def test_the_doctor_lists_matches_and_what_to_do_for_the_others(
     settings: Settings, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earmark.encoders.checkpoint.network_in", lambda *_, **__: None)
+    monkeypatch.setattr("earmark.encoders.weights.cnn14_checkpoint.network_in", lambda *_, **__: None)
     with services.database.write() as session:
         remember_project(session, "7.1", label_config=CONFIG)
         remember_project(session, "8.1", label_config="<View/>")

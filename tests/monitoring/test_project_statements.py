@@ -14,8 +14,8 @@ import earmark.monitoring.project_statements
 from earmark.api.app import create_app
 from earmark.api.versions import read_versions
 from earmark.commands.tables import print_versions
-from earmark.encoders.download import part_path
-from earmark.encoders.weights import ZENODO, cache_path
+from earmark.encoders.weights.cnn14_weights import ZENODO, cache_path
+from earmark.encoders.weights.resumable_download import part_path
 from earmark.learning.training import learn
 from earmark.monitoring.doctor.projects import projects as project_findings
 from earmark.monitoring.project_statements import Statement, project_statements

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.encoders.wheels import Wheel
+from earmark.encoders.weights.wheels import Wheel
 from scripts.demo_clips import SAMPLE_RATE
 from scripts.demo_recordings import ANIMALS, WHEEL
 

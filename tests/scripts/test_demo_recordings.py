@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earmark.encoders.wheels import Wheel
+from earmark.encoders.weights.wheels import Wheel
 from scripts import demo_recordings
 from scripts.demo_clips import SAMPLE_RATE
 from scripts.demo_recordings import (

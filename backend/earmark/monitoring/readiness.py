@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from earmark.encoders import encoder_identity, registry
 from earmark.encoders.background_fetch import prepare, require_prepared
-from earmark.encoders.custom_checkpoint import checkpoint_fault, is_validated
+from earmark.encoders.weights.custom_checkpoint import checkpoint_fault, is_validated
 from earmark.errors import EarmarkError
 from earmark.jobs.queue import job_queue, live_workers
 from earmark.jobs.queues import QueueKind

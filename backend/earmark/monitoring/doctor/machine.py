@@ -13,8 +13,9 @@ import httpx
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from earmark.encoders import encoder_identity, registry, weights
+from earmark.encoders import encoder_identity, registry
 from earmark.encoders.engines import plans_for
+from earmark.encoders.weights import cnn14_weights
 from earmark.errors import ConfigurationError, EarmarkError
 from earmark.features.shared_store import frame_store
 from earmark.jobs.queue import job_queue, live_workers
@@ -156,7 +157,7 @@ def encoder(settings: Settings) -> Iterator[Finding]:
     fault = ""
     try:
         if registry.takes_checkpoint(settings.encoder):
-            weights.validate_checkpoint(settings)
+            cnn14_weights.validate_checkpoint(settings)
     except EarmarkError as error:
         fault = str(error)
     try:
@@ -201,7 +202,7 @@ def plugins(_settings: Settings) -> Iterator[Finding]:
 
 def _described(settings: Settings, spec: registry.EncoderSpec, identity: str) -> str:
     """Describe an encoder, with its weights file and their licence."""
-    checkpoint = weights.find_checkpoint(settings) if spec.takes_checkpoint else None
+    checkpoint = cnn14_weights.find_checkpoint(settings) if spec.takes_checkpoint else None
     name = f"{spec.name} with {checkpoint} ({_megabytes(checkpoint)} MB)" if checkpoint else identity
     notes = [needed.licence for needed in spec.weights]
     if spec.cost is not None:

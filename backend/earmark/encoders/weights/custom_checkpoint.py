@@ -66,7 +66,7 @@ def validate(settings: Settings, path: Path, *, published: bool = False, anew: b
     if fault is None:
         fault, status = "", path.stat()
         if not published:
-            from earmark.encoders.checkpoint import network_in
+            from earmark.encoders.weights.cnn14_checkpoint import network_in
 
             try:
                 network_in(path, mapped=True)

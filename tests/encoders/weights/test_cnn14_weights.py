@@ -17,20 +17,21 @@ import numpy as np
 import pytest
 
 import earmark.encoders as encoders
-from earmark.encoders import choose_encoder, encoder_identity, get_encoder, registry, settled, weights
+from earmark.encoders import choose_encoder, encoder_identity, get_encoder, registry, settled
 from earmark.encoders.background_fetch import fetch_better
 from earmark.encoders.combination import combined_identity
 from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.logmel import LogmelEncoder
+from earmark.encoders.weights import cnn14_weights
 from earmark.errors import WeightsError
 from earmark.settings import Settings
-from tests.encoders.zenodo import CONTENT, SHA256, Server, Zenodo, closed_port, source_at
+from tests.encoders.weights.zenodo import CONTENT, SHA256, Server, Zenodo, closed_port, source_at
 
 IDENTITY = f"cnn14-{SHA256[:12]}"
 BEST = "cnn14+logmel"
 BEST_IDENTITY = combined_identity(BEST, [IDENTITY, LogmelEncoder.IDENTITY])
 BAD = b"no weights"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class StandIn:
@@ -45,7 +46,7 @@ class StandIn:
     ) -> None:
         type(self).built += 1
         self.checkpoint, self.threads = checkpoint, threads
-        self.identity = weights.identity_of(digest or "")
+        self.identity = cnn14_weights.identity_of(digest or "")
 
 
 def read_anything(checkpoint: Path, **_how: object) -> None:
@@ -57,7 +58,7 @@ def read_anything(checkpoint: Path, **_how: object) -> None:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
     with Server() as running:
-        monkeypatch.setattr(weights, "ZENODO", running.zenodo.source)
+        monkeypatch.setattr(cnn14_weights, "ZENODO", running.zenodo.source)
         yield running.zenodo
         running.shutdown()
 
@@ -67,9 +68,9 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has decided nothing yet, small weights, and no way to the real ones."""
     monkeypatch.setattr(encoders, "_encoders", {})
     monkeypatch.setattr("earmark.encoders.cnn14.Cnn14Encoder", StandIn)
-    monkeypatch.setattr("earmark.encoders.checkpoint.network_in", read_anything)
+    monkeypatch.setattr("earmark.encoders.weights.cnn14_checkpoint.network_in", read_anything)
     StandIn.built = 0
-    monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
+    monkeypatch.setattr(cnn14_weights, "ZENODO", source_at(closed_port()))
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -79,30 +80,30 @@ def settings_in(folder: Path, **values: Any) -> Settings:
 
 
 def bring(settings: Settings, content: bytes = CONTENT) -> Path:
-    path = weights.cache_path(settings)
+    path = cnn14_weights.cache_path(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
 
 
 def test_nothing_here(tmp_path: Path) -> None:
-    assert weights.find_checkpoint(settings_in(tmp_path)) is None
+    assert cnn14_weights.find_checkpoint(settings_in(tmp_path)) is None
 
 
 def test_a_file_brought_by_hand_is_found(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     path = bring(settings)
-    assert weights.find_checkpoint(settings) == path
-    assert weights.fetch_checkpoint(settings) == weights.cache_path(settings)
+    assert cnn14_weights.find_checkpoint(settings) == path
+    assert cnn14_weights.fetch_checkpoint(settings) == cnn14_weights.cache_path(settings)
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[:-1] + b"x", b""])
 def test_a_damaged_file_counts_as_absent(tmp_path: Path, server: Zenodo, content: bytes) -> None:
     settings = settings_in(tmp_path)
     bring(settings, content)
-    assert weights.find_checkpoint(settings) is None
-    assert weights.cheap_digest(settings) is None
-    assert weights.fetch_checkpoint(settings).read_bytes() == CONTENT
+    assert cnn14_weights.find_checkpoint(settings) is None
+    assert cnn14_weights.cheap_digest(settings) is None
+    assert cnn14_weights.fetch_checkpoint(settings).read_bytes() == CONTENT
     assert server.asked == 1
 
 
@@ -110,9 +111,9 @@ def test_a_checkpoint_of_ones_own_is_taken_as_it_is(tmp_path: Path, server: Zeno
     own = tmp_path / "mine.pth"
     settings = settings_in(tmp_path, cnn14_checkpoint=own)
     with pytest.raises(WeightsError, match="CNN14_CHECKPOINT"):
-        weights.fetch_checkpoint(settings)
+        cnn14_weights.fetch_checkpoint(settings)
     own.write_bytes(b"tuned")
-    assert weights.fetch_checkpoint(settings) == own
+    assert cnn14_weights.fetch_checkpoint(settings) == own
     assert server.asked == 0
 
 
@@ -170,10 +171,11 @@ def test_cnn14_says_that_a_checkpoint_is_no_good(tmp_path: Path, content: bytes 
 def test_choosing_without_a_checkpoint_of_ones_own_loads_no_torch(tmp_path: Path) -> None:
     bring(settings_in(tmp_path))
     code = (
-        "import sys; from pathlib import Path; from earmark.encoders import choose_encoder, weights\n"
-        "from earmark.encoders.download import Source; from earmark.settings import Settings\n"
+        "import sys; from pathlib import Path; from earmark.encoders import choose_encoder\n"
+        "from earmark.encoders.weights import cnn14_weights; from earmark.settings import Settings\n"
+        "from earmark.encoders.weights.resumable_download import Source\n"
         "folder, size, sha256 = sys.argv[1:]; settings = Settings(_env_file=None, data_dir=Path(folder))\n"
-        "weights.ZENODO = Source('http://127.0.0.1:1/', int(size), sha256, 'cnn14.pth')\n"
+        "cnn14_weights.ZENODO = Source('http://127.0.0.1:1/', int(size), sha256, 'cnn14.pth')\n"
         "assert choose_encoder(settings) == 'cnn14+logmel'; sys.exit('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path), str(len(CONTENT)), SHA256]
@@ -297,7 +299,7 @@ def test_the_decision_outlives_the_process(
 ) -> None:
     settings = settings_in(tmp_path)
     get_encoder(settings)
-    weights.cache_path(settings).unlink()
+    cnn14_weights.cache_path(settings).unlink()
     monkeypatch.setattr(encoders, "_encoders", {})
     assert encoder_identity(settings) == BEST_IDENTITY
 

@@ -6,10 +6,16 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from earmark.encoders import weights
-from earmark.encoders.disk import alone, explained, remove_if_disk_full, replace_durably, require_space
-from earmark.encoders.download import RetryPolicy, Source, describe, is_web_page, part_path
-from earmark.encoders.progress import Display, display
+from earmark.encoders.weights import cnn14_weights
+from earmark.encoders.weights.large_files import (
+    alone,
+    explained,
+    remove_if_disk_full,
+    replace_durably,
+    require_space,
+)
+from earmark.encoders.weights.resumable_download import RetryPolicy, Source, describe, is_web_page, part_path
+from earmark.encoders.weights.transfer_progress import Display, display
 from earmark.errors import WeightsError
 from earmark.settings import Settings
 
@@ -23,7 +29,7 @@ def bring_weights(
     verify: bool,
     say: Callable[[str], None],
     source: Source | None = None,
-    patience: RetryPolicy = weights.PATIENCE,
+    patience: RetryPolicy = cnn14_weights.PATIENCE,
 ) -> Iterator[str]:
     """Carry out ``earmark weights cnn14``; yields its results as sentences.
 
@@ -41,8 +47,8 @@ def bring_weights(
     WeightsError
         See ``fetch_checkpoint``, ``validate_checkpoint`` and ``install_checkpoint``.
     """
-    source, own = source or weights.ZENODO, settings.cnn14_checkpoint
-    shown_identity = f"verified, encoder {weights.identity_of(source.sha256)}"
+    source, own = source or cnn14_weights.ZENODO, settings.cnn14_checkpoint
+    shown_identity = f"verified, encoder {cnn14_weights.identity_of(source.sha256)}"
     if brought is not None:
         path = install_checkpoint(settings, brought, source, say=say)
         yield f"CNN14's weights are installed at {path} ({shown_identity})."
@@ -50,17 +56,17 @@ def bring_weights(
             yield f"But CNN14_CHECKPOINT is {own} and goes before them: unset it to use these."
         return
     if own is not None:
-        digest = weights.validate_checkpoint(settings, source, anew=verify)
+        digest = cnn14_weights.validate_checkpoint(settings, source, anew=verify)
         kind = "the published weights" if digest == source.sha256 else "weights of your own"
         yield f"CNN14_CHECKPOINT is {own}: {kind}, sha256 {digest}; nothing is fetched."
         return
-    path = weights.cache_path(settings, source)
+    path = cnn14_weights.cache_path(settings, source)
     if verify and path.is_file() and not verify_checkpoint(settings, source):
         say(f"{path} was damaged and is removed; it is fetched again.")
-    if weights.find_checkpoint(settings, source) is not None:
+    if cnn14_weights.find_checkpoint(settings, source) is not None:
         yield f"CNN14's weights are here already: {path} ({shown_identity})."
         return
-    weights.fetch_checkpoint(settings, source, patience=patience, anew=True, say=say)
+    cnn14_weights.fetch_checkpoint(settings, source, patience=patience, anew=True, say=say)
     yield f"CNN14's weights are fetched: {path} ({shown_identity})."
 
 
@@ -74,8 +80,8 @@ def install_checkpoint(
     WeightsError
         It is not the checkpoint, is cut short, cannot be read, or the disk does not take it.
     """
-    source = source or weights.ZENODO
-    path = weights.cache_path(settings, source)
+    source = source or cnn14_weights.ZENODO
+    path = cnn14_weights.cache_path(settings, source)
     part = part_path(source, path)
     _check_brought(file, source)
     with display(say) as shown, alone(path, part, source.size, shown):
@@ -95,7 +101,7 @@ def install_checkpoint(
             part.unlink(missing_ok=True)
         finally:
             copy.unlink(missing_ok=True)
-    weights.checkpoint_digest(settings, path)
+    cnn14_weights.checkpoint_digest(settings, path)
     return path
 
 
@@ -107,8 +113,8 @@ def verify_checkpoint(settings: Settings, source: Source | None = None) -> bool:
     WeightsError
         The file cannot be read or removed.
     """
-    source = source or weights.ZENODO
-    path = weights.cache_path(settings, source)
+    source = source or cnn14_weights.ZENODO
+    path = cnn14_weights.cache_path(settings, source)
     with display(_silent_display) as shown, explained(path.parent):
         if path.stat().st_size == source.size and _copy(path, None, shown) == source.sha256:
             return True

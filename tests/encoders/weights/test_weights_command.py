@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 
 import earmark.cli
-from earmark.encoders import weights
-from earmark.encoders.download import part_path
+from earmark.encoders.weights import cnn14_weights
+from earmark.encoders.weights.resumable_download import part_path
 from earmark.settings import Settings
-from tests.encoders.zenodo import CONTENT, PAGE, SHA256, Server, Zenodo, closed_port, source_at
+from tests.encoders.weights.zenodo import CONTENT, PAGE, SHA256, Server, Zenodo, closed_port, source_at
 
 IDENTITY = f"cnn14-{SHA256[:12]}"
 
@@ -36,7 +36,7 @@ def zenodo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
     for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with Server() as server:
-        monkeypatch.setattr(weights, "ZENODO", server.zenodo.source)
+        monkeypatch.setattr(cnn14_weights, "ZENODO", server.zenodo.source)
         yield server.zenodo
         server.shutdown()
 
@@ -65,12 +65,12 @@ def brought(tmp_path: Path) -> Path:
 
 
 def kept(settings: Settings) -> list[str]:
-    folder = weights.cache_path(settings).parent
+    folder = cnn14_weights.cache_path(settings).parent
     return sorted(path.name for path in folder.iterdir() if path.suffix == ".pth" or ".p" in path.suffix)
 
 
 def test_it_fetches_once_and_says_where(run: Run, settings: Settings, zenodo: Zenodo) -> None:
-    path = weights.cache_path(settings)
+    path = cnn14_weights.cache_path(settings)
     said = run()
     assert said.code == 0
     assert f"✓ CNN14's weights are fetched: {path} (verified, encoder {IDENTITY})." in said.out
@@ -87,7 +87,7 @@ def test_what_rotted_unnoticed_is_found_and_fetched_again(
     run: Run, settings: Settings, zenodo: Zenodo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run()
-    path = weights.cache_path(settings)
+    path = cnn14_weights.cache_path(settings)
     path.write_bytes(CONTENT[:-1] + b"!")
     monkeypatch.setattr(
         "earmark.storage.atomic_files.JsonCache.known_digest_of", lambda *_: SHA256
@@ -104,7 +104,7 @@ def test_a_failure_is_one_sentence_and_always_tried_for_real(
     run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, zenodo: Zenodo
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "ZENODO", source_at(closed_port()))
+        patch.setattr(cnn14_weights, "ZENODO", source_at(closed_port()))
         for _ in range(2):
             said = run()
             assert said.code == 2
@@ -118,7 +118,7 @@ def test_a_failure_is_one_sentence_and_always_tried_for_real(
 def test_a_copy_is_installed_without_network(
     run: Run, settings: Settings, brought: Path, zenodo: Zenodo
 ) -> None:
-    path = weights.cache_path(settings)
+    path = cnn14_weights.cache_path(settings)
     path.parent.mkdir(parents=True)
     part_path(zenodo.source, path).write_bytes(CONTENT[:100])
     for file in (brought, brought, path):
@@ -157,7 +157,7 @@ def test_a_wrong_copy_changes_nothing(
     assert said in found.err
     assert found.err.count("\n") == 1
     assert kept(settings) == ["cnn14.pth"]
-    assert weights.find_checkpoint(settings) is not None
+    assert cnn14_weights.find_checkpoint(settings) is not None
 
 
 def test_a_folder_is_no_copy(run: Run, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_folder_is_no_copy(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_full_disk(run: Run, settings: Settings, brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = weights.cache_path(settings)
+    path = cnn14_weights.cache_path(settings)
     path.parent.mkdir(parents=True)
     path.with_name("cnn14.pth.copy").symlink_to("/dev/full")
     said = run("--from", brought)
@@ -223,7 +223,9 @@ def test_a_checkpoint_is_read_once(
 ) -> None:
     assert run(cnn14_checkpoint=checkpoint).code == 0
     read: list[Path] = []
-    monkeypatch.setattr("earmark.encoders.checkpoint.network_in", lambda path, **_: read.append(path))
+    monkeypatch.setattr(
+        "earmark.encoders.weights.cnn14_checkpoint.network_in", lambda path, **_: read.append(path)
+    )
     assert run(cnn14_checkpoint=checkpoint).code == 0
     assert read == []
     assert run("--verify", cnn14_checkpoint=checkpoint).code == 0

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from earmark.encoders.disk import remove_if_disk_full, replace_durably, require_space, size_of
-from earmark.encoders.progress import Display
+from earmark.encoders.weights.large_files import remove_if_disk_full, replace_durably, require_space, size_of
+from earmark.encoders.weights.transfer_progress import Display
 from earmark.storage.atomic_files import sha256_of
 
 _PROGRESS_SHARE = 0.01

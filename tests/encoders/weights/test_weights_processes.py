@@ -17,28 +17,30 @@ from pathlib import Path
 
 import pytest
 
-from earmark.encoders import network, weights
+from earmark.encoders import network
 from earmark.encoders.cnn14 import Cnn14Encoder
-from earmark.encoders.download import Source, part_path
 from earmark.encoders.network import FailureNote, why_unreachable
+from earmark.encoders.weights import cnn14_weights
+from earmark.encoders.weights.resumable_download import Source, part_path
 from earmark.errors import WeightsError
 from earmark.settings import Settings
-from tests.encoders.zenodo import CONTENT, Server, Zenodo, closed_port, impatient, source_at, stalled
+from tests.encoders.weights.zenodo import CONTENT, Server, Zenodo, closed_port, impatient, source_at, stalled
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HALF = len(CONTENT) // 2
 FETCH = """
 import sys
 from pathlib import Path
-from earmark.encoders import weights
-from earmark.encoders.download import Source
+from earmark.encoders.weights import cnn14_weights
+from earmark.encoders.weights.resumable_download import Source
 from earmark.settings import Settings
 folder, url, size, sha256, name = sys.argv[1:]
 settings = Settings(_env_file=None, data_dir=Path(folder))
 say = lambda line: print(line, flush=True)
-print("at", weights.fetch_checkpoint(settings, Source(url, int(size), sha256, name), say=say), flush=True)
+source = Source(url, int(size), sha256, name)
+print("at", cnn14_weights.fetch_checkpoint(settings, source, say=say), flush=True)
 """
 
 
@@ -94,12 +96,12 @@ def test_two_processes_download_once(settings: Settings, zenodo: Zenodo) -> None
                 assert str(settings.data_dir) in lines_until(process, "at /")[-1]
                 assert process.wait(30) == 0
     assert zenodo.ranges == [None]
-    assert weights.cache_path(settings, zenodo.source).read_bytes() == CONTENT
+    assert cnn14_weights.cache_path(settings, zenodo.source).read_bytes() == CONTENT
 
 
 def test_a_killed_process_is_gone_on_with(settings: Settings, zenodo: Zenodo) -> None:
     zenodo.script = [stalled(HALF)]
-    part = part_path(zenodo.source, weights.cache_path(settings, zenodo.source))
+    part = part_path(zenodo.source, cnn14_weights.cache_path(settings, zenodo.source))
     with fetching(settings, zenodo.source) as process:
         lines_until(process, "cnn14.pth from 127.0.0.1")
         deadline = time.monotonic() + 30
@@ -107,7 +109,7 @@ def test_a_killed_process_is_gone_on_with(settings: Settings, zenodo: Zenodo) ->
             assert time.monotonic() < deadline
             threading.Event().wait(0.01)
     came = part.stat().st_size
-    path = weights.fetch_checkpoint(settings, zenodo.source, patience=impatient())
+    path = cnn14_weights.fetch_checkpoint(settings, zenodo.source, patience=impatient())
     assert path.read_bytes() == CONTENT
     assert zenodo.ranges == [None, f"bytes={came}-"]
 
@@ -117,10 +119,10 @@ def test_importing_downloads_and_prints_nothing(tmp_path: Path) -> None:
         "import socket, sys\n"
         "def refuse(*_): raise AssertionError('network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "import earmark.cli, earmark.encoders, earmark.encoders.install, earmark.encoders.cnn14\n"
+        "import earmark.cli, earmark.encoders.weights.cnn14_installation, earmark.encoders.cnn14\n"
         "sys.exit('torch' in sys.modules)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA_DIR": str(tmp_path / "data")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "backend"), "DATA_DIR": str(tmp_path / "data")}
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=False
     )
@@ -135,7 +137,7 @@ def test_a_port_where_nobody_listens(settings: Settings) -> None:
     source = source_at(closed_port())
     started = time.monotonic()
     with pytest.raises(WeightsError, match=r"no connection to 127\.0\.0\.1: Connection refused"):
-        weights.fetch_checkpoint(settings, source)
+        cnn14_weights.fetch_checkpoint(settings, source)
     assert time.monotonic() - started < 5
 
 
@@ -155,27 +157,27 @@ def test_a_name_server_that_never_answers_costs_a_moment_once(
     started = time.monotonic()
     for _ in range(3):
         with pytest.raises(WeightsError, match=r"no connection to 127\.0\.0\.1 within 0\.1 s"):
-            weights.fetch_checkpoint(settings, source, patience=patience)
+            cnn14_weights.fetch_checkpoint(settings, source, patience=patience)
     assert len(asked) == 1, "remembered in this process"
     monkeypatch.setattr(network, "_in_process", {})
     with pytest.raises(WeightsError, match="s ago"):
-        weights.fetch_checkpoint(settings, source, patience=patience)
+        cnn14_weights.fetch_checkpoint(settings, source, patience=patience)
     assert len(asked) == 1, "and by the other processes of this data folder"
     with pytest.raises(WeightsError):
-        weights.fetch_checkpoint(settings, source, patience=patience, anew=True)
+        cnn14_weights.fetch_checkpoint(settings, source, patience=patience, anew=True)
     assert len(asked) == 2, "a person who asks gets a real try"
     assert time.monotonic() - started < 5
     never.set()
 
 
 def test_the_default_patience_is_under_five_seconds() -> None:
-    assert weights.PATIENCE.probe_seconds < 5
+    assert cnn14_weights.PATIENCE.probe_seconds < 5
 
 
 def test_the_next_process_knows_too(settings: Settings) -> None:
     source = source_at(closed_port())
     with pytest.raises(WeightsError):
-        weights.fetch_checkpoint(settings, source)
+        cnn14_weights.fetch_checkpoint(settings, source)
     with fetching(settings, source) as process:
         said = lines_until(process, "WeightsError: ")
     assert "s ago" in said[-1]

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from earmark.encoders import weights
-from earmark.encoders.download import part_path
-from earmark.encoders.progress import Lines
+from earmark.encoders.weights import cnn14_weights
+from earmark.encoders.weights.resumable_download import part_path
+from earmark.encoders.weights.transfer_progress import Lines
 from earmark.errors import WeightsError
 from earmark.settings import Settings
-from tests.encoders.zenodo import (
+from tests.encoders.weights.zenodo import (
     CONTENT,
     PAGE,
     SHA256,
@@ -48,14 +48,16 @@ def zenodo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenodo]:
 @pytest.fixture
 def fetch(settings: Settings, zenodo: Zenodo) -> Callable[..., Path]:
     def run(anew: bool = False, **patience: Any) -> Path:
-        return weights.fetch_checkpoint(settings, zenodo.source, patience=impatient(**patience), anew=anew)
+        return cnn14_weights.fetch_checkpoint(
+            settings, zenodo.source, patience=impatient(**patience), anew=anew
+        )
 
     return run
 
 
 @pytest.fixture
 def part(settings: Settings, zenodo: Zenodo) -> Path:
-    path = part_path(zenodo.source, weights.cache_path(settings, zenodo.source))
+    path = part_path(zenodo.source, cnn14_weights.cache_path(settings, zenodo.source))
     path.parent.mkdir(parents=True)
     return path
 
@@ -173,7 +175,7 @@ def test_what_failed_is_never_kept_and_said(
         fetch(tries=3)
     assert zenodo.asked == 3
     assert "\n" not in str(caught.value)
-    path = weights.cache_path(settings, zenodo.source)
+    path = cnn14_weights.cache_path(settings, zenodo.source)
     for way_out in ("earmark weights", "--from FILE", str(path), "ENCODER=logmel"):
         assert way_out in str(caught.value)
     assert {name for name in left_in(path.parent) if "part" not in name} == {"fetching-failed.json"}
@@ -298,7 +300,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, zenodo: Zenodo) -> None
     (tmp_path / "data").write_text("a file where the folder should be")
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")
     with pytest.raises(WeightsError, match=r"cannot be kept in .*DATA_DIR"):
-        weights.fetch_checkpoint(settings, zenodo.source, patience=impatient())
+        cnn14_weights.fetch_checkpoint(settings, zenodo.source, patience=impatient())
     assert zenodo.asked == 0
 
 
@@ -321,7 +323,7 @@ def test_lines_are_said_now_and_then() -> None:
 def test_without_a_terminal_the_caller_gets_the_lines(settings: Settings, zenodo: Zenodo) -> None:
     said: list[str] = []
     zenodo.script = [answering(503)]
-    weights.fetch_checkpoint(settings, zenodo.source, patience=impatient(), say=said.append)
+    cnn14_weights.fetch_checkpoint(settings, zenodo.source, patience=impatient(), say=said.append)
     assert said == [
         "looking for 127.0.0.1",
         "127.0.0.1 answers HTTP 503; try 2 of 4 in 0 s",

