@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from label_studio_sdk.label_interface.interface import LabelInterface
@@ -11,6 +13,7 @@ from earmark.errors import LabelConfigError
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
 from earmark.importing.models import Sound
+from earmark.importing.sources import Source, list_sounds
 from earmark.importing.verification import find_verdict, has_denials, labels_in, region_labels, with_denials
 from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
@@ -87,3 +90,31 @@ def test_a_label_of_that_name_is_a_label(sound: MakeSound) -> None:
     sounds = [sound("1", marks=(ClipRecord("1", tags={"": texts}),))]
     assert labels_in(sounds) == set(texts)
     assert with_denials(sounds, {*texts, "sure"}, verify=False)[0].marks[0].tags == {"": texts}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "0.1\t0.2\tDog\n0.2\t0.3\t\n"),
+        ("a.csv", "fname,start,end,label\na.wav,0.1,0.2,Dog\na.wav,0.2,0.3,\n"),
+    ],
+)
+def test_a_region_without_a_name_beside_others_leaves_its_time_open(
+    sound: MakeSound, tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / name).write_text(text)
+    sentences: list[str] = []
+    (listed,) = list_sounds(Source(str(tmp_path)), sentences.append)
+    sounds = [sound("1", marks=listed.marks)]
+    config = make_label_config(groups_of(sounds))
+    marking = Marking(find_controls(config, groups_of(sounds)), "as-given")
+    result = marking.part(sounds[0])["annotations"][0]["result"]
+    (regions,) = read_result(result, parse_label_config(config)).regions.values()
+    assert set(regions) == {
+        Region(0.1, 0.2, frozenset({"Dog"})), Region(0.2, 0.3, frozenset(), is_open=True),
+    }  # fmt: skip
+    assert LabelInterface(config).validate_prediction({"result": result}, return_errors=True) == []
+    assert any("1 regions" in sentence for sentence in sentences)
+    predicted = dataclasses.replace(marking, labels_as="predictions").part(sounds[0])["predictions"][0]
+    assert [item["value"]["labels"] for item in predicted["result"]] == [["Dog"]]

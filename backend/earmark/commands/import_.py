@@ -64,7 +64,7 @@ def import_(
         ReadAs | None,
         typer.Option(
             "--format",
-            help="Format of the labels, where it is not recognised; none: no label files of a folder",
+            help="Format of the labels, where it is not recognised; none: no label files",
             rich_help_panel=_SOURCE,
         ),
     ] = None,

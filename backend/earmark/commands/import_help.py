@@ -5,9 +5,9 @@ HELP = """Bring sounds, with their labels, into a Label Studio project.
 SOURCE is a folder; a bucket's address (s3://…, gs://…); or a file: CSV or TSV (columns fname,labels), \
 JSON Lines, a list of URLs (.txt), an earlier export of Label Studio (.json) or of this tool (.jsonl).
 
-Label files beside the recordings of a folder are recognised by their content: Raven tables, Audacity \
-tracks, BirdNET and Kaleidoscope results, TextGrid, ELAN, RTTM, JAMS, DCASE event lists, any table with \
-files and labels. So are the tables of ESC-50, UrbanSound8K, FSD50K, FSDKaggle, AudioSet and xeno-canto.
+Label files beside the recordings of a folder or bucket are recognised by their content: Raven tables, \
+Audacity tracks, BirdNET and Kaleidoscope results, TextGrid, ELAN, RTTM, JAMS, DCASE event lists, any table \
+with files and labels. So are the tables of ESC-50, UrbanSound8K, FSD50K, FSDKaggle, AudioSet and xeno-canto.
 
 Every file is decoded and checked first. What cannot be read, is silent, too short or there twice is left \
 out and listed in a report, a table and a page with pictures. Run it as often as you like: it looks up \

@@ -52,7 +52,8 @@ sounds there, or a format could not hold a label that lasts from its start to it
 class RegionRecord:
     """A region with one label from ``start`` to ``end``, in seconds of the sound; they may be equal.
 
-    A region of Label Studio with several labels is one record for each label, all with its id.
+    A region of Label Studio with several labels is one record for each label, all with its id. An empty
+    label leaves open what sounds there: label files of other tools have such regions.
     """
 
     start: float

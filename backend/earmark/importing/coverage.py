@@ -112,7 +112,7 @@ def _annotator_names(spans: Iterable[AnnotatedSpan]) -> str | None:
 
 def _count_labels(record: ClipRecord, spans: Sequence[AnnotatedSpan], part: Stretch) -> int:
     tags = [tag for span in spans for group in (span.tags or {}).values() for tag in group]
-    return len(list(_touching(record, part))) + len(tags)
+    return sum(1 for region in _touching(record, part) if region.label) + len(tags)
 
 
 def _touching(record: ClipRecord, part: Stretch) -> Iterator[RegionRecord]:

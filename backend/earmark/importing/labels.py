@@ -51,7 +51,8 @@ def groups_of(sounds: Iterable[Sound]) -> Groups:
                 if len(tags) > 1:
                     groups.setdefault(("tags", name), _Group()).crowded.append(sound.fname)
             for name, regions in record.regions.items():
-                seen.setdefault(("regions", name), set()).update(region.label for region in regions)
+                labels = {region.label for region in regions if region.label}
+                seen.setdefault(("regions", name), set()).update(labels)
         for key, labels in seen.items():
             groups.setdefault(key, _Group()).files.update(labels)
     return groups
@@ -232,6 +233,10 @@ class Marking:
                 continue
             for same_region in _group_by_id(regions):
                 first = same_region[0]
+                if not first.label:
+                    unnamed = unnamed_item(control, first.start, first.end, sound)
+                    items += [] if predicted else [_set_score(unnamed, None, predicted)]
+                    continue
                 item = region_item(
                     control,
                     first.start,
@@ -245,9 +250,10 @@ class Marking:
                 items.append(_set_score(item, first.score, predicted))
                 if first.is_denied and self.verdict is not None:
                     items.append(wrong_item(control, items[-1], self.verdict))
-            denied_alone = bool(regions) and all(region.is_denied for region in regions)
+            named = [region for region in regions if region.label]
+            denied_alone = bool(named) and all(region.is_denied for region in named)
             if record.is_open or (denied_alone and not record.annotated):
-                unnamed = unnamed_item(control, sound.facts.duration, sound.identity)
+                unnamed = unnamed_item(control, 0.0, sound.facts.duration, sound)
                 items.append(_set_score(unnamed, None, predicted))
         return items
 

@@ -200,5 +200,5 @@ def clip_labels(marks: tuple[ClipRecord, ...]) -> list[str]:
         for labels in record.tags.values():
             unique.update(dict.fromkeys(labels))
         for regions in record.regions.values():
-            unique.update(dict.fromkeys(region.label for region in regions))
+            unique.update(dict.fromkeys(region.label for region in regions if region.label))
     return list(unique)

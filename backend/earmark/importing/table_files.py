@@ -44,12 +44,17 @@ def list_csv(
     Raises
     ------
     ConfigurationError
-        The file cannot be read, is not UTF-8 text, lacks a column or has one twice, a row has more
-        cells than there are columns, or a time is not a number.
+        The file cannot be read, is not UTF-8 text, lacks a column or has one twice that is used, a row has
+        more cells than there are columns, or a time is not a number.
     """
     with csv_rows(table) as rows:
-        names = _clean_names(rows, table)
+        names = _clean_names(rows)
         resolved = (columns or Columns()).resolved(names, table, file_needed=file_needed)
+        repeated = sorted(name for name in resolved.used if names.count(name) > 1)
+        if repeated:
+            raise ConfigurationError(
+                f"{table}, line 1: there are two columns {' and '.join(repeated)}: rename one."
+            )
         reader = RowReader(resolved, table, rules)
         checked = []
         for row in rows:
@@ -74,13 +79,8 @@ def list_csv(
     return reader.listed()
 
 
-def _clean_names(rows: ClosedRows, table: Path) -> list[str]:
+def _clean_names(rows: ClosedRows) -> list[str]:
     names = list(rows.fieldnames or ())
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
-    if repeated:
-        raise ConfigurationError(
-            f"{table}, line 1: there are two columns {' and '.join(repeated)}: rename one."
-        )
     while names and not names[-1]:  # commas at the end of the line are no columns
         names.pop()
     rows.fieldnames = names

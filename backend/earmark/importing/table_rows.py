@@ -33,6 +33,7 @@ class RowRules:
     ``version`` names. ``empty_is_annotated``: a row without label and times says that the sound was
     annotated and holds nothing. ``one_label``: a cell is one label, unless an option gives a separator.
     ``file`` maps the cell with the file, and the row, to the file's name; ``folder`` a row to its folder.
+    ``only``: which rows are read.
     """
 
     label: Callable[[str], str] = str
@@ -42,6 +43,7 @@ class RowRules:
     one_label: bool = False
     file: Callable[[str, Mapping[str, Any]], str] = lambda cell, row: cell
     folder: Callable[[Mapping[str, Any]], str] = lambda row: ""
+    only: Callable[[Mapping[str, Any]], bool] = lambda row: True
 
 
 PLAIN = RowRules()
@@ -72,6 +74,7 @@ class RowReader:
         self._files: dict[str, _File] = {}
         self._separator = columns.separator or SEPARATORS[0]
         self._score = columns.score
+        self._unnamed = 0
 
     def add(self, row: Mapping[str, Any], line: int) -> None:
         """Add one row; a row without a file name is ignored where the table has a column for it.
@@ -85,7 +88,7 @@ class RowReader:
         columns = self._columns
         fname = str(row.get(columns.file or "") or "").strip().replace("\\", "/")
         fname = self._rules.file(fname, row)
-        if columns.file and not fname:
+        if (columns.file and not fname) or not self._rules.only(row):
             return
         folder = self._rules.folder(row)
         file = self._files.setdefault(f"{folder}/{fname}" if folder else fname, _File())
@@ -101,6 +104,9 @@ class RowReader:
             )
         else:
             region_id = str(len(file.regions)) if len(labels) > 1 else None
+            if columns.labels and not labels and self._rules.source == "annotation":
+                self._unnamed += 1
+                file.regions.append(RegionRecord(start, end, ""))
             file.regions += [RegionRecord(start, end, label, score, id=region_id) for label in labels]
         if columns.trust:
             file.trust = self._trust(row.get(columns.trust), line) or file.trust
@@ -131,6 +137,8 @@ class RowReader:
             )
         if self._columns.score and not self._score:
             yield f"{self._columns.score} in {name} is not between 0 and 1, so it is not used as a score."
+        if self._unnamed:
+            yield f"{self._unnamed} regions in {name} have no label: what sounds there is left open."
         if self._columns.start and not self._columns.labels:
             yield f"{name} has times, and no column with labels: name it by --labels-column."
 
@@ -151,7 +159,8 @@ class RowReader:
         scores = {"": min(file.tag_scores)} if file.tag_scores and tags else {}
         empty = file.answered and not tags
         with_times = self._columns.start is not None
-        listed = file.regions
+        # What was not named leaves its time open, but only beside labels is there an annotation
+        listed = file.regions if tags or any(region.label for region in file.regions) else []
         if not self._score:
             listed, scores = [replace(region, score=None) for region in listed], {}
         regions = {"": tuple(listed)} if listed or (empty and with_times) else {}

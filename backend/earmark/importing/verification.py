@@ -46,7 +46,7 @@ def labels_in(sounds: Sequence[Sound]) -> set[str]:
         for record in sound.marks
         for text in (
             *(tag for tags in record.tags.values() for tag in tags),
-            *(region.label for regions in record.regions.values() for region in regions),
+            *(region.label for regions in record.regions.values() for region in regions if region.label),
         )
     }
     denied = {text for text in texts if text.lower().startswith("not ")}
@@ -162,7 +162,7 @@ def wrong_item(control: Control, region: Mapping[str, Any], verdict: Judge) -> d
     return {**region, "from_name": verdict.name, **chosen}
 
 
-def unnamed_item(control: Control, duration: float, seed: str) -> dict[str, Any]:
-    """Return a region without a label over the whole sound, which leaves open what else sounds there."""
-    item = region_item(control, 0.0, duration, "", 1.0, duration, seed)
-    return {**item, "value": {**control.span_value(0.0, duration), control.result_type: []}}
+def unnamed_item(control: Control, start: float, end: float, sound: Sound) -> dict[str, Any]:
+    """Return a region without a label, which leaves open what else sounds there; times in seconds."""
+    item = region_item(control, start, end, "", 1.0, sound.facts.duration, sound.identity)
+    return {**item, "value": {**control.span_value(start, end), control.result_type: []}}

@@ -32,7 +32,7 @@ CASES = [
         ("night.wav", "dawn.wav", "noon.wav"),
         {
             "night.wav": [(0.5, 1.25, "Owl"), (2.0, 2.75, "Wren")],
-            "dawn.wav": [(0.1, 0.4, "Wren")],
+            "dawn.wav": [(0.1, 0.4, "Wren"), (1.0, 1.5, "")],
             "noon.wav": [],
         },
         announced="2 Raven tables beside 3 recordings; 2 ",
@@ -72,7 +72,7 @@ CASES = [
         ("night1/S4A01_20240517_213000.wav", "night2/S4A01_20240517_213000.wav"),
         {
             "night1/S4A01_20240517_213000.wav": [(1.5, 3.5, "NYCNOC")],
-            "night2/S4A01_20240517_213000.wav": [(0.25, 0.75, "PIPPIP")],
+            "night2/S4A01_20240517_213000.wav": [(0.25, 0.75, "PIPPIP"), (2.25, 2.75, "")],
         },
         fields={"night1/S4A01_20240517_213000.wav": {"site": "night1", "recorded_at": "2024-05-17T21:30:00"}},
     ),

@@ -156,3 +156,23 @@ def test_no_content_of_a_label_file_is_a_crash(
             assert 0 <= region.start <= region.end
     with contextlib.suppress(EarmarkError):
         list_sounds(Source(str(table)))
+
+
+@pytest.mark.parametrize("column", ["AUTO ID", "AUTO ID*"])
+def test_rows_of_kaleidoscope_without_a_manual_id_are_predictions_and_left_open(
+    tmp_path: Path, column: str
+) -> None:
+    (tmp_path / "x.wav").touch()
+    table = tmp_path / "id.csv"
+    table.write_text(
+        f"INDIR,FOLDER,IN FILE,OFFSET,DURATION,{column},Fmin,Fmin,MANUAL ID\n"
+        "C:\\bats,,x.wav,0.5,1.0,EPTFUS,1,1,\nC:\\bats,,x.wav,2.0,1.0,NoID,1,1,NYCNOC\n"
+    )
+    for source in (tmp_path, table):
+        (x,) = list_sounds(Source(str(source)))
+        annotation, prediction = x.marks
+        assert (annotation.source, prediction.source) == ("annotation", "prediction")
+        assert [(r.start, r.label) for r in annotation.regions[""]] == [(0.5, ""), (2.0, "NYCNOC")]
+        assert [(r.start, r.label) for r in prediction.regions[""]] == [(0.5, "EPTFUS")]
+    (x,) = list_sounds(Source(str(table), columns=Columns(labels="MANUAL ID")))
+    assert [record.source for record in x.marks] == ["annotation"]

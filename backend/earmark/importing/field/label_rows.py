@@ -20,7 +20,7 @@ class LabelRow:
     """One label: a region from ``start`` to ``end`` in seconds, or without them a tag of the whole sound.
 
     A ``label`` of None says that the sound was annotated and holds nothing; an empty one is a region that
-    was not named, which is left out. ``control`` is the tier or track.
+    was not named, which leaves open what sounds there. ``control`` is the tier or track.
     """
 
     label: str | None
@@ -51,7 +51,9 @@ def grouped(
                 labels = [row for row in group if row.label]
                 if not labels and all(row.label is not None for row in group):
                     continue  # regions without a name do not mean that nothing sounds
-                timed = [row for row in labels if row.start is not None]
+                # What was not named leaves its time open, but only beside labels is there an annotation
+                named = group if source == "annotation" else labels
+                timed = [row for row in named if row.start is not None and row.label is not None]
                 untimed = [row for row in labels if row.start is None]
                 if untimed:
                     tags[control] = tuple(dict.fromkeys(str(row.label) for row in untimed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from earmark.importing.field.table_presets import BIRDNET, TablePreset, presets_
 from earmark.importing.models import Listed
 from earmark.importing.table_columns import NONE, Columns
 from earmark.importing.table_files import column_names, list_csv
+from earmark.importing.table_rows import PLAIN
 
 FieldFormatName = Literal["raven", "audacity", "dcase", "rttm", "textgrid", "elan", "jams", "table"]
 """Formats that an option can name; a ``table`` is any CSV or TSV with a header."""
@@ -28,6 +29,8 @@ LABEL_SUFFIXES = _TABLES | {".textgrid", ".eaf", ".rttm", ".jams", ".lab"}
 """Suffixes of files that may hold labels, in lower case."""
 
 Say = Callable[[str], None]
+_Named = tuple[str, Listed]
+"""A sound with its name in a table."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class LabelFile:
         rows = list(rows)
         unnamed = sum(row.label == "" for row in rows)
         if unnamed:
-            say(f"{unnamed} regions in {self.path.name} have no label: they are not imported.")
+            say(f"{unnamed} regions in {self.path.name} have no label: what sounds there is left open.")
         if not rows and not self.names_sounds:
             rows = [LabelRow(None)]  # a table without a row beside a recording: annotated, nothing found
         return grouped(rows, source, version)
@@ -93,20 +96,31 @@ class LabelFile:
         if label_studio_tables.has_columns(names):
             return label_studio_tables.list_table(self.path, columns, say)
         result: list[tuple[str, Listed]] = []
+        notes: list[str] = []
         for preset in self.presets or (None,):
-            notes: list[str] = []
-            merged = columns if preset is None else columns.over(preset.columns(names))
-            rules = {} if preset is None else {"rules": preset.rules}
-            result = list_csv(self.path, merged, file_needed=self.names_sounds, say=notes.append, **rules)
-            if any(listed.marks for _, listed in result):
+            found = any(listed.marks for _, listed in result)
+            if found and (columns.labels or preset is None or not preset.completes(names)):
                 break
-        for sentence in notes:
+            notes = notes if found else []
+            merged = columns if preset is None else columns.over(preset.columns(names))
+            rules = PLAIN if preset is None else preset.rules_for(names)
+            rows = list_csv(self.path, merged, rules, file_needed=self.names_sounds, say=notes.append)
+            result = _joined(result, rows)
+        for sentence in dict.fromkeys(notes):
             say(sentence)
         if not result and not self.names_sounds and self.presets:
             first = self.presets[0].rules
             ((_, empty),) = grouped([LabelRow(None)], first.source, first.version)
             return [("", empty)]
         return result
+
+
+def _joined(first: Sequence[_Named], second: Sequence[_Named]) -> list[_Named]:
+    """Return the sounds of two readings of a table, each with the labels of both."""
+    marks = {name: item.marks for name, item in second}
+    known = {name for name, _ in first}
+    both = [(name, replace(item, marks=(*item.marks, *marks.get(name, ())))) for name, item in first]
+    return [*both, *(pair for pair in second if pair[0] not in known)]
 
 
 def recognise(

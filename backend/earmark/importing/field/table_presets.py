@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,8 @@ class TablePreset:
 
     ``columns`` and ``rules`` depend on the table's own columns. ``beside``: whether the table can be
     of the recording beside it, without a column of files. ``folders``: whether the recordings of the data
-    set lie beside the folder of the table, not in it.
+    set lie beside the folder of the table, not in it. ``rest_of``: a column whose empty cells leave their
+    rows to this kind, where another kind has read the table's other rows.
     """
 
     title: str
@@ -35,6 +36,18 @@ class TablePreset:
     rules: RowRules = PLAIN
     beside: bool = False
     folders: bool = False
+    rest_of: str = ""
+
+    def completes(self, names: Sequence[str]) -> bool:
+        """Whether some rows of a table with these columns are of this kind, and others of another."""
+        return _first(names, self.rest_of) is not None
+
+    def rules_for(self, names: Sequence[str]) -> RowRules:
+        """Return the rules for a table with these columns."""
+        column = _first(names, self.rest_of)
+        if column is None:
+            return self.rules
+        return replace(self.rules, only=lambda row: not str(row.get(column) or "").strip())
 
     def matches(self, names: Sequence[str]) -> bool:
         """Whether a table with these columns is of this kind."""
@@ -145,10 +158,20 @@ PRESETS: tuple[TablePreset, ...] = (
         _kaleidoscope("manual id"),
         RowRules(folder=_folder),
     ),
+    *(
+        TablePreset(
+            "Kaleidoscope tables",
+            _needs("in file", "offset", "duration", label),
+            _kaleidoscope(label),
+            RowRules(source="prediction", version="Kaleidoscope", folder=_folder),
+            rest_of="manual id",
+        )
+        for label in ("auto id", "auto id*")  # the star is in tables of bats
+    ),
     TablePreset(
         "Kaleidoscope tables",
         _needs("in file", "offset", "duration"),
-        _kaleidoscope("auto id", "top1match"),
+        _kaleidoscope("top1match"),
         RowRules(source="prediction", version="Kaleidoscope", folder=_folder),
     ),
     TablePreset(
