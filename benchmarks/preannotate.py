@@ -36,7 +36,8 @@ from earmark.jobs.redis_server import answers, connect, server_command
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning.training import learn
-from earmark.prediction.bulk_plan import Selection, find_tasks, store_run
+from earmark.prediction.bulk_plan import find_tasks, store_run
+from earmark.prediction.task_selection import Selection
 from earmark.processes.supervisor import Child, supervised
 from earmark.services import Services
 from earmark.settings import Settings

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from earmark.commands import preannotate
 from earmark.prediction import bulk_plan as preannotation
-from earmark.prediction.bulk_plan import Selection, TasksToPredict
+from earmark.prediction.bulk_plan import TasksToPredict
+from earmark.prediction.task_selection import Selection
 from earmark.services import Services
 from earmark.store.models import Project
 from earmark.store.preannotations import (

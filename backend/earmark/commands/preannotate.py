@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark.commands.common import AsJson, DataDir, ProjectName, find, opened, print_json
-from earmark.prediction.bulk_plan import Selection
+from earmark.prediction.task_selection import Selection
 
 if TYPE_CHECKING:
     from rich.console import Console

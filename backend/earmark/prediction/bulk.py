@@ -17,8 +17,9 @@ import structlog
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.task_pages import Filter, Listing
-from earmark.prediction.bulk_plan import Selection, needs_prediction, task_filters
+from earmark.prediction.bulk_plan import needs_prediction, task_filters
 from earmark.prediction.predictor import Predictor
+from earmark.prediction.task_selection import Selection
 from earmark.prediction.write_windows import wait_for_window
 from earmark.prediction.writer import PredictionWriter
 from earmark.services import Services

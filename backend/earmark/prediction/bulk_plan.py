@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import structlog
@@ -14,6 +13,7 @@ from earmark.encoders.registry import with_classes
 from earmark.errors import NotEnoughAnnotationsError
 from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.task_pages import OPEN, Filter, Listing
+from earmark.prediction.task_selection import Selection
 from earmark.services import Services
 from earmark.store.models import Preannotation, Project
 from earmark.store.preannotations import create_run, planned_tasks
@@ -26,15 +26,6 @@ CHUNK_TASKS = 50
 UNKNOWN_SECONDS = 10.0
 """Assumed duration of a sound whose task has none."""
 PAGE_TASKS = 500
-
-
-class Selection(StrEnum):
-    """Selection of tasks for a run; always only those without a prediction of the version."""
-
-    ALL = "all"
-    UNLABELLED = "unlabelled"
-    OUTDATED = "outdated"
-    """Tasks with a prediction, but of another version."""
 
 
 @dataclass(frozen=True)
