@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import structlog
+from sqlalchemy import make_url
 
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.storage.atomic_files import FORMER_UMASK
+from earmark.store.database import Database
 from tests.postgres import postgres_cluster
 from tests.running import ALLOWED_IN_TESTS, RunningBackend, RunningLabelStudio, label_studio
 from tests.scene import scene
@@ -89,11 +92,25 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(_env_file=None, data_dir=tmp_path / "data", encoder="logmel")
 
 
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a migrated database without a row, to copy: to create one takes longer than many a test."""
+    path = tmp_path_factory.mktemp("database") / "earmark.db"
+    database = Database(f"sqlite:///{path}")
+    database.upgrade()
+    database.close()
+    return path
+
+
 @pytest.fixture
-def services(settings: Settings) -> Iterator[Services]:
+def services(settings: Settings, new_database: Path) -> Iterator[Services]:
     """Services on a migrated database."""
+    path = Path(str(make_url(settings.sqlalchemy_url).database))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        shutil.copyfile(new_database, path)
     with Services(settings) as built:
-        built.database.upgrade()
+        built.database.require_current()
         yield built
 
 

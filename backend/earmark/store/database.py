@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -143,12 +144,12 @@ class Database:
                 # One migration at a time, whichever machine it starts on; released with the transaction.
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             state = self._state(connection)
-            config = _migrations()
-            config.attributes.update(connection=connection, encrypt=self._encrypt)
             if state == "empty":  # what all migrations end in, a quarter of a second sooner
                 Base.metadata.create_all(connection)
-                command.stamp(config, "head")
-            else:
+                MigrationContext.configure(connection).stamp(_scripts(), "head")
+            elif state == "older":
+                config = _migrations()
+                config.attributes.update(connection=connection, encrypt=self._encrypt)
                 command.upgrade(config, "head")
 
     def schema_state(self) -> SchemaState:
@@ -195,7 +196,7 @@ class Database:
         revision = MigrationContext.configure(connection).get_current_revision()
         if revision is None:
             return "empty"
-        scripts = ScriptDirectory.from_config(_migrations())
+        scripts = _scripts()
         if revision not in {script.revision for script in scripts.walk_revisions()}:
             raise NewerDatabaseError(
                 f"The database {self.shown} was made by a newer release of Earmark (schema {revision}): "
@@ -274,6 +275,12 @@ def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """Return this release's migrations; to read their files takes longer than to create a database."""
+    return ScriptDirectory.from_config(_migrations())
 
 
 def _is_filled(path: Path) -> bool:
