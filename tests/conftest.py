@@ -34,6 +34,8 @@ SHARED = PROJECT_ROOT.parent / "shared"
 LOG_CHARACTERS = 4000
 """The end of a server's log that says why a test failed."""
 
+PLAIN = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
 _NAMES = [name.upper() for name in Settings.model_fields]
 
 
@@ -62,6 +64,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Nor the private umask that a backend's command sets for its process.
     """
     structlog.reset_defaults()
+    # By default a traceback shows the values of all variables, which takes seconds to lay out.
+    structlog.configure([*structlog.get_config()["processors"][:-1], PLAIN])
     monkeypatch.delenv(FORMER_UMASK, raising=False)
     umask = os.umask(0o077)
     os.umask(umask)
