@@ -76,6 +76,7 @@ def versions(client: httpx.Client, *tasks: dict[str, Any]) -> list[str]:
     return [item["model_version"] for item in items if item["result"]]
 
 
+@pytest.mark.slow
 def test_answers_go_on_and_storing_comes_back(
     tasks: list[dict[str, Any]], server: tuple[httpx.Client, psutil.Process]
 ) -> None:

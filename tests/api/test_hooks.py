@@ -37,6 +37,7 @@ def _process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cached.cache_clear()
 
 
+@pytest.mark.slow
 def test_inside_the_server_of_1_0_9(tmp_path: Path) -> None:
     """In a process of its own: that package loads Flask and changes how processes start."""
     code = """

@@ -216,6 +216,7 @@ def test_strangers_paths_make_no_series(settings: Settings) -> None:
     assert not [key for key in found if "nowhere" in str(key)]
 
 
+@pytest.mark.slow
 def test_several_processes_behind_one_port_count_together(tmp_path: Path) -> None:
     shared = tmp_path / "metrics"
     shared.mkdir()

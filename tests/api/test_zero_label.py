@@ -20,6 +20,8 @@ from earmark.learning.training import learn
 from earmark.services import Services
 from earmark.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
 CONFIG = (
