@@ -7,6 +7,8 @@ BIN := .venv/bin
 # What needs no server, no browser and no second environment.
 SERVERS := tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts
 QUICK := $(filter-out $(SERVERS) tests/fixtures,$(patsubst %/,%,$(wildcard tests/[a-z]*/))) $(wildcard tests/test_*.py)
+# Where bytecode is not kept, each of the many processes of the tests compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 # When make began, so that the demo can say how long the whole set-up took.
 STARTED := $(shell date +%s)
 
