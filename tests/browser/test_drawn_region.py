@@ -30,6 +30,7 @@ EDITOR_READY = """() => {
   return !!annotation?.names.get('audio')?._ws?.loaded;
 }"""
 RESULT = "() => window.Htx.annotationStore.selected.serializeAnnotation()"
+NOTHING_SELECTED = "() => window.Htx.annotationStore.selected.selectedRegions.length === 0"
 WAVEFORM = "() => {const r = document.querySelector('.lsf-audio-tag canvas').getBoundingClientRect(); \
 return [r.x, r.y, r.width, r.height]}"
 
@@ -192,6 +193,7 @@ def test_turned_off_without_a_restart(desk: Desk) -> None:
     # Selecting the region again asks again
     switch(True)
     desk.page.keyboard.press("Escape")
+    desk.page.wait_for_function(NOTHING_SELECTED, timeout=WAIT_MS)
     middle = (event.onset + event.offset) / 2
     (answer,) = desk.asked(lambda: desk.page.mouse.click(*desk.at(middle, clip.duration)))
     assert answer["value"]["labels"] == [event.label]
