@@ -77,6 +77,22 @@ def test_folds_by_a_field_and_a_fixed_test_set(services: Services, project: Proj
         evaluate(services, project, SplitRules("recordist"))
 
 
+def test_progress_has_the_number_of_sounds_that_are_measured(services: Services, project: Project) -> None:
+    shown: list[tuple[str, int, int]] = []
+
+    def show(stage: str, done: int, total: int) -> None:
+        shown.append((stage, done, total))
+
+    fixed, _ = evaluate(services, project, SplitRules(test="split=test"), show)
+    by_stage: dict[str, list[tuple[int, int]]] = {}
+    for stage, done, total in shown:
+        by_stage.setdefault(stage, []).append((done, total))
+    reading, measuring, computing = by_stage.values()
+    assert reading == [(0, 0)]
+    assert measuring == [(done, fixed.sounds) for done in range(fixed.sounds + 1)]
+    assert computing == [(0, 2), (1, 2)]
+
+
 def test_nothing_annotated_is_said(services: Services, project: Project) -> None:
     empty = Project(key="9.1", label_config=project.label_config, title="", hostname="")
     with pytest.raises(NotEnoughAnnotationsError):

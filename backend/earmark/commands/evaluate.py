@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -104,19 +103,10 @@ def _evaluated(
     with loading():
         from earmark.evaluation.evaluation import evaluate as evaluate_project
         from earmark.evaluation.splits import SplitRules
-        from earmark.importing.console import console, counting
+        from earmark.importing.console import stages
 
-    with opened(data_dir) as services:
-        row = find(services, project)
-        shown = counting("measuring", folds, "splits") if console.is_terminal else nullcontext(_ignore)
-        with shown as count:
-            return evaluate_project(
-                services, row, SplitRules(folds_by, folds, test), lambda done, total: count(done)
-            )
-
-
-def _ignore(done: int) -> None:
-    """Show no progress: the output is the figures alone, for scripts."""
+    with opened(data_dir) as services, stages() as show:
+        return evaluate_project(services, find(services, project), SplitRules(folds_by, folds, test), show)
 
 
 def _written(evaluation: Evaluation, form: str) -> str:

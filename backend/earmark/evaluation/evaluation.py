@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from earmark.errors import NotEnoughAnnotationsError
 from earmark.evaluation.figures import ControlFigures, control_figures
@@ -38,21 +39,29 @@ def evaluate(
     services: Services,
     project: Project,
     rules: SplitRules,
-    on_split: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> tuple[Evaluation, list[tuple[object, ...]]]:
     """Measure a project; return its figures, and the rows of `SCORE_COLUMNS`.
+
+    Parameters
+    ----------
+    on_progress
+        Called with a stage, how many of its sounds or controls are done, and how many there are; the latter
+        is 0 while it is not known.
 
     Raises
     ------
     ConfigurationError, NotEnoughAnnotationsError, LabelConfigError
         The project cannot be measured in this way.
     """
+    on_progress("reading sounds", 0, 0)
     training_set = load_training_set(services, project)
-    measured = measured_sounds(services, training_set, rules, on_split)
+    measured = measured_sounds(services, training_set, rules, partial(on_progress, "measuring sounds"))
     agreement = label_agreement(training_set.controls, training_set.annotated)
-    figures = [
-        control_figures(control, measured, agreement.get(control.name)) for control in training_set.controls
-    ]
+    figures = []
+    for number, control in enumerate(training_set.controls):
+        on_progress("computing figures", number, len(training_set.controls))
+        figures.append(control_figures(control, measured, agreement.get(control.name)))
     controls = tuple(each for each in figures if each is not None)
     if not controls:
         raise NotEnoughAnnotationsError("No annotation answers any control: annotate some tasks.")

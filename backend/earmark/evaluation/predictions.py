@@ -71,7 +71,7 @@ def measured_sounds(
     services: Services,
     training_set: TrainingSet,
     rules: SplitRules,
-    on_split: Callable[[int, int], None] = lambda done, total: None,
+    on_sound: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
     """Fit a head for each split, and predict the sounds that it was not fitted on.
 
@@ -80,8 +80,8 @@ def measured_sounds(
 
     Parameters
     ----------
-    on_split
-        Called with the number of splits done, and that of all.
+    on_sound
+        Called with the number of sounds measured, and that of all: first with 0, before any fit.
 
     Raises
     ------
@@ -102,8 +102,10 @@ def measured_sounds(
     placed = [_placed(annotated, clip, controls) for annotated, clip in pairs]
     chosen = _chosen([annotated for annotated, _ in pairs], [clip for _, clip in pairs])
     splits = splits_of(placed, rules)
+    total = len(chosen & {int(place) for split in splits for place in split.test})
     measured: dict[int, Measured] = {}
-    for number, split in enumerate(splits):
+    on_sound(0, total)
+    for split in splits:
         predict = _fitted_predictor(services, controls, [pairs[place][1] for place in split.train])
         for place in split.test:
             if int(place) in chosen:
@@ -115,7 +117,7 @@ def measured_sounds(
                     split.name,
                     predict(clip),
                 )
-        on_split(number + 1, len(splits))
+                on_sound(len(measured), total)
     return [measured[place] for place in sorted(measured)]
 
 

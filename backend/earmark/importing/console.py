@@ -69,6 +69,28 @@ def counting(text: str, total: int, unit: str = "files") -> Iterator[Callable[[i
         yield count
 
 
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar of several stages on standard error, if that is a terminal.
+
+    Yields ``show(stage, done, total)``; a total of 0 is one that is not known.
+    """
+    columns = (TextColumn("{task.description:<17}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    errors = Console(stderr=True)
+    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        current = ""
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal current
+            if stage != current:
+                current = stage
+                progress.reset(task, description=stage, total=total or None)
+            progress.update(task, completed=done, total=total or None)
+
+        yield show
+
+
 def say(text: str) -> None:
     """Print a line verbatim, without markup."""
     console.print(escape(text), highlight=False, soft_wrap=True)
