@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import crowsetta
@@ -26,6 +29,7 @@ from earmark.export.formats import FORMATS
 from earmark.export.label_studio import TaskReader
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.export.tiers import tiers_of
+from earmark.importing.sources import Source, list_sounds
 from earmark.labels.label_config import parse_label_config
 from tests.export.records import line_text, records, sounds
 
@@ -103,12 +107,35 @@ def test_crowsetta_reads_our_raven_tables(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     find_spec("opensoundscape") is None, reason="OpenSoundscape brings PyTorch Lightning and CUDA's libraries"
 )
-def test_opensoundscape_reads_our_raven_tables(tmp_path: Path) -> None:
-    from opensoundscape.annotations import BoxedAnnotations  # type: ignore[import-not-found]
+def test_opensoundscape_reads_our_raven_tables_and_we_read_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package imports Lightning and more; its annotations need none of it (pip install --no-deps)
+    spec = find_spec("opensoundscape")
+    package = ModuleType("opensoundscape")
+    package.__path__ = list(spec.submodule_search_locations or ()) if spec else []
+    monkeypatch.setitem(sys.modules, "opensoundscape", package)
+    boxed = import_module("opensoundscape.annotations").BoxedAnnotations
 
-    path = written(tmp_path, "raven", record_of(OWL)) / "night" / "a b.selections.txt"
-    boxes = BoxedAnnotations.from_raven_files([path], audio_files=["a b.wav"], annotation_column="Annotation")
-    assert list(boxes.df["annotation"]) == ["Owl"]
+    path = tmp_path / "out"
+    with FORMATS["raven"].load().writing(path) as add:
+        add([record_of(OWL, WREN)])
+        add([replace(record_of(), file_name="quiet.wav", regions={"label": ()})])
+    tables = [path / "night" / "a b.selections.txt", path / "quiet.selections.txt"]
+    names = ["night/a b.wav", "quiet.wav"]
+    boxes = boxed.from_raven_files(tables, audio_files=names, annotation_column="Annotation")
+    assert list(boxes.df["annotation"]) == ["Owl", "Wren, far"]
+    assert boxes.audio_files == names
+
+    (tmp_path / "night").mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+    boxes.df.to_csv(tmp_path / "boxes.csv", index=False)
+    (tmp_path / "tables").mkdir()
+    boxes.to_raven_files(tmp_path / "tables", audio_files=names)
+    for source in (tmp_path / "boxes.csv", tmp_path):
+        night = list_sounds(Source(str(source)))[0]
+        assert [region.label for region in night.marks[0].regions[""]] == ["Owl", "Wren, far"]
 
 
 def test_libraries_read_our_textgrids(tmp_path: Path) -> None:

@@ -94,11 +94,22 @@ def test_a_table_over_several_files_without_offsets_is_refused(tmp_path: Path) -
         list_sounds(Source(str(table)))
 
 
-def test_a_header_without_rows_means_that_nothing_was_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n",
+        "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tAnnotation\n",
+        "onset\toffset\tevent_label\n",
+        "Start (s),End (s),Scientific name,Common name,Confidence\n",
+        "Start (s),End (s),Scientific name,Common name,Confidence,File\n",
+    ],
+)
+def test_a_header_without_rows_means_that_nothing_was_found(tmp_path: Path, header: str) -> None:
     (tmp_path / "a.wav").touch()
-    (tmp_path / "a.txt").write_text("Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n")
+    (tmp_path / "a.txt").write_text(header)
     (a,) = list_sounds(Source(str(tmp_path)))
     assert [dict(record.regions) for record in a.marks] == [{"": ()}]
+    assert {record.source for record in a.marks} == {"prediction" if "Confidence" in header else "annotation"}
 
 
 def test_a_format_that_is_named_is_not_guessed(tmp_path: Path) -> None:

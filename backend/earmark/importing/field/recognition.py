@@ -85,7 +85,7 @@ class LabelFile:
         unnamed = sum(row.label == "" for row in rows)
         if unnamed:
             say(f"{unnamed} regions in {self.path.name} have no label: what sounds there is left open.")
-        if not rows and not self.names_sounds:
+        if not rows and (self.format == "raven" or not self.names_sounds):
             rows = [LabelRow(None)]  # a table without a row beside a recording: annotated, nothing found
         return grouped(rows, source, version)
 
@@ -108,7 +108,7 @@ class LabelFile:
             result = _joined(result, rows)
         for sentence in dict.fromkeys(notes):
             say(sentence)
-        if not result and not self.names_sounds and self.presets:
+        if not result and self.presets and (self.presets[0].beside or not self.names_sounds):
             first = self.presets[0].rules
             ((_, empty),) = grouped([LabelRow(None)], first.source, first.version)
             return [("", empty)]

@@ -175,6 +175,12 @@ PRESETS: tuple[TablePreset, ...] = (
         RowRules(source="prediction", version="Kaleidoscope", folder=_folder),
     ),
     TablePreset(
+        "OpenSoundscape tables",
+        _needs("audio_file", "annotation_file", "annotation", "start_time", "end_time"),
+        _named(file="audio_file", labels="annotation", start="start_time", end="end_time", score="score"),
+        RowRules(one_label=True),
+    ),
+    TablePreset(
         "UrbanSound8K tables",
         _needs("slice_file_name", "fsid", "fold", "classid", "class"),
         _named(file="slice_file_name", labels="class", start=NONE, fold="fold"),
