@@ -68,7 +68,7 @@ def test_label_files_of_a_bucket_are_read_as_those_of_a_folder(
     assert announced[0].startswith("1 Raven tables beside 2 recordings; 1 ")
     del bucket.objects["night/c.txt/d.txt"]
     list_sounds(Source("s3://calls/night"), sentences.append)
-    assert any("s3://calls/night/c.txt, line 2" in sentence for sentence in sentences)
+    assert any("c.txt" in sentence and "line 2" in sentence for sentence in sentences)
     assert all(item.marks == () for item in list_sounds(Source("s3://calls/night", format="none")))
     facts = Checker(settings).check(second).facts
     assert facts is not None, "the recording is still fetched from the bucket"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from earmark.errors import EarmarkError, FormatError
+from earmark.errors import ConfigurationError, EarmarkError, FormatError
 from earmark.export.formats import FORMATS, FormatName
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.sources import Source, list_sounds
+from earmark.importing.table_columns import Columns
 from tests.importing.field.cases import Case, labels_of, prepared
 
 
@@ -71,3 +72,13 @@ def test_an_export_that_lost_its_end_is_named_by_its_line(tmp_path: Path, name: 
     path.write_text(path.read_text() + '"b.wav')
     with pytest.raises(FormatError, match=r"line [34]\b"):
         list(FORMATS[name].load().read(path))
+
+
+def test_a_table_with_semicolons_may_have_decimal_commas(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("fname;start;end;score;label\na.wav;0,5;1,25;0,75;owl, far\n")
+    (a,) = list_sounds(Source(str(table), columns=Columns(separator="|")))
+    assert labels_of(a) == [(0.5, 1.25, "owl, far", 0.75)]
+    table.write_text('fname,start,end,label\na.wav,"0,5",1,owl\n')
+    with pytest.raises(ConfigurationError, match="line 2"):
+        list_sounds(Source(str(table)))

@@ -158,6 +158,11 @@ class Resolved:
         return ", ".join([*parts, *([f"score {self.score}"] if self.score else [])])
 
     @property
+    def numbers(self) -> frozenset[str]:
+        """Columns whose cells are numbers: times and scores."""
+        return frozenset(name for name in (self.start, self.end, self.duration, self.score) if name)
+
+    @property
     def used(self) -> frozenset[str]:
         """Columns with a meaning, which do not become fields of the task under their own names."""
         columns = (self.file, self.labels, self.start, self.end, self.duration, self.trust, self.score)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from earmark.importing.table_columns import Columns
 from earmark.importing.table_rows import PLAIN, RowReader, RowRules
 
 _DELIMITERS = ",\t;"
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _COMMENTS = ("# Segments csv", "# num_ytids")
 """First lines of AudioSet's tables, above the header, which begins with ``# YTID``."""
 
@@ -70,6 +72,8 @@ def list_csv(
                     f"{table}, line {rows.line}: a name or label has the end of a line in it, as after a "
                     "quotation mark that is not closed."
                 )
+            if rows.reader.dialect.delimiter == ";":
+                cells |= _with_points(cells, resolved.numbers)
             checked.append((rows.line, cells))
     reader.separate_by([cells.get(resolved.labels or "") or "" for _, cells in checked])
     for line, cells in checked:
@@ -77,6 +81,15 @@ def list_csv(
     for sentence in reader.notes():
         say(sentence)
     return reader.listed()
+
+
+def _with_points(cells: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Return the numbers of a row with decimal points, for tables of countries that write commas."""
+    return {
+        name: cells[name].replace(",", ".")
+        for name in names
+        if _DECIMAL_COMMA.fullmatch((cells.get(name) or "").strip())
+    }
 
 
 def _clean_names(rows: ClosedRows) -> list[str]:

@@ -29,6 +29,20 @@ def test_what_is_left_out_is_named_with_the_reason(tmp_path: Path) -> None:
     assert "no number" in text
 
 
+def test_what_is_true_of_many_label_files_is_said_once(tmp_path: Path) -> None:
+    header = "Start (s),End (s),Scientific name,Common name,Confidence"
+    for number in range(30):
+        (tmp_path / f"{number}.wav").touch()
+        start = "x" if number < 10 else "0"
+        row = f"{start},3,Turdus merula,Eurasian Blackbird,0.8"
+        (tmp_path / f"{number}.BirdNET.results.csv").write_text(f"{header}\n{row}\n")
+    sentences: list[str] = []
+    list_sounds(Source(str(tmp_path)), sentences.append)
+    left_out, alternative = sorted(sentences)
+    assert left_out.startswith("10 label files")
+    assert "19 other label files" in alternative
+
+
 def test_regions_without_a_name_do_not_mean_that_nothing_sounds(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     (tmp_path / "a.txt").write_text("Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n1\t0\t1\t\n")

@@ -118,5 +118,7 @@ def text_lines(path: Path) -> list[str]:
         content = path.read_bytes()
         utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         return content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} cannot be read as text in UTF-8: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is no text in UTF-8: save it in that encoding ({error}).") from error
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error}.") from error

@@ -55,7 +55,7 @@ def with_labels(
     fields: dict[int, dict[str, object]] = defaultdict(dict)
     trust: dict[int, Trust] = {}
     titles: Counter[str] = Counter()
-    repeated = 0
+    repeated, notes = 0, _Notes()
     annotated_tables = AnnotatedTables(folder, index)
     left_out: dict[str, list[str]] = defaultdict(list)
     unknown = []
@@ -66,9 +66,10 @@ def with_labels(
             unknown.append(relative)
             continue
         try:
-            listed = label_file.listed(columns, say)
+            listed = label_file.listed(columns, notes.of(path))
         except EarmarkError as error:
-            left_out[str(error)].append(relative)
+            # One sentence for all files that are damaged in the same way
+            left_out[str(error).replace(f"{path}, ", "").replace(str(path), "it")].append(relative)
             continue
         titles[label_file.title] += 1
         for name, item in listed:
@@ -93,6 +94,8 @@ def with_labels(
         kinds = ", ".join(f"{count} {title}" for title, count in titles.most_common())
         labelled = sum(map(bool, marks.values()))
         announce(f"{kinds} beside {len(sounds)} recordings; {labelled} recordings have labels")
+    for sentence in notes.sentences():
+        say(sentence)
     if repeated:
         say(f"{repeated} regions are in more than one label file of their recording: each comes in once.")
     for sentence in _left_out_sentences(left_out, unknown):
@@ -108,6 +111,28 @@ def with_labels(
         else item
         for position, item in enumerate(sounds)
     ]
+
+
+class _Notes:
+    """Sentences about label files, each once for all files that it is true of."""
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[str, str], list[str]] = {}
+
+    def of(self, path: Path) -> Say:
+        """Return a function that notes a sentence about a file, which names it."""
+
+        def note(sentence: str) -> None:
+            before, _, after = sentence.partition(path.name)
+            self._files.setdefault((before, after), []).append(path.name)
+
+        return note
+
+    def sentences(self) -> Iterator[str]:
+        """Yield the sentences, with one of their files and the number of the others."""
+        for (before, after), names in self._files.items():
+            others = f" and {len(names) - 1} other label files" if len(names) > 1 else ""
+            yield f"{before}{names[0]}{others}{after}"
 
 
 def without_repeated(record: ClipRecord, before: Sequence[ClipRecord]) -> ClipRecord:

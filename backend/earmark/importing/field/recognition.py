@@ -161,7 +161,10 @@ def recognise(
     if table is not None:
         return table
     if _starts_with_times(lines) and (path.suffix.lower() in _TABLES | {".lab"}):
-        return LabelFile(path, "audacity", _TITLES["audacity"])
+        scored = all(
+            len(line.split("\t")) == 4 and number_or_none(line.split("\t")[3]) is not None for line in lines
+        )
+        return LabelFile(path, "audacity", f"{BIRDNET} label tracks" if scored else _TITLES["audacity"])
     if path.suffix.lower() in _TABLES and _are_events(lines):
         return LabelFile(path, "dcase", _TITLES["dcase"], names_sounds=True)
     return None
