@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from earmark.errors import FormatError
 from earmark.export.annotated import path_beside
 from earmark.export.formats import FORMATS
-from earmark.export.records import ClipRecord, RegionRecord
+from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
 from tests.export.records import any_text, records, sounds
 
 MANY = settings(max_examples=25)
@@ -267,3 +268,11 @@ def test_what_is_stopped_leaves_nothing_behind(tmp_path: Path, name: str) -> Non
         assert list(tmp_path.iterdir()) != []
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].holds_open])
+def test_formats_that_hold_regions_without_a_label_read_them_back(tmp_path: Path, name: str) -> None:
+    regions = {"label": (RegionRecord(0.5, 1.0, ""), RegionRecord(2.0, 2.0, "Dog")), "other": ()}
+    spans = (AnnotatedSpan(0.0, 0.5), AnnotatedSpan(1.0, math.inf))
+    record = ClipRecord("a.wav", regions=regions, annotated=() if name == "csv" else spans)
+    assert list(FORMATS[name].load().read(written(name, [[record]], tmp_path))) == [record]

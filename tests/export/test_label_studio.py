@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -97,9 +98,15 @@ def test_choosing_among_annotators_and_controls(reader: TaskReader) -> None:
     assert RecordFilter(controls=frozenset({"tags"})).records(reader, sent)[0].regions == {}
 
 
+def test_a_region_without_a_label_leaves_its_time_open(reader: TaskReader) -> None:
+    (record,) = reader.annotations(task(annotations=[{"id": 1, "result": [region(2, 3)]}]))
+    assert record.regions == {"label": (RegionRecord(2.0, 3.0, "", id="x"),)}
+    assert [(span.start, span.end) for span in record.annotated] == [(0.0, 2.0), (3.0, math.inf)]
+
+
 @pytest.mark.parametrize(
     "item",
-    [None, "x", {}, region("a", 1, "Dog"), region(2, 1, "Dog"), region(True, 2, "Dog"), region(0, 1),
+    [None, "x", {}, region("a", 1, "Dog"), region(2, 1, "Dog"), region(True, 2, "Dog"),
      region(0, 1, "Dog", type="brush"), {**region(0, 1, "Dog"), "value": None}],
 )  # fmt: skip
 def test_what_is_no_region_is_passed_over(reader: TaskReader, item: Any) -> None:

@@ -191,7 +191,7 @@ def _export(
             add,
             seen,
             check_label,
-            form == "embeddings" or (form in FORMATS and FORMATS[form].holds_denied),
+            form == "embeddings" or (form in FORMATS and FORMATS[form].holds_open),
         )
         if not outcome.tasks:
             raise ConfigurationError(

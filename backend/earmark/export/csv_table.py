@@ -1,7 +1,7 @@
 """CSV format without loss: a row for each region and tag, and the task's fields as columns.
 
 RFC 4180, in UTF-8, with the columns of `COLUMNS` and one ``data.<field>`` for each field that any task
-has. ``kind`` is ``region`` or ``tag``; a row without a label means that a control was answered with
+has. ``kind`` is ``region`` or ``tag``; a row without label and times means that a control was answered with
 nothing found, or, with an empty ``control`` too, that no control was answered. Rows of one annotation are
 consecutive. Fields that are no text are written as JSON, and all of them are read back as text.
 """
@@ -140,7 +140,7 @@ def _record(values: dict[str, str], rows: list[dict[str, str]]) -> ClipRecord:
         control, label, score = row["control"], row["label"], _float(row["score"])
         if row["kind"] == "region":
             control_regions = regions.setdefault(control, [])
-            if label:
+            if label or row["start"]:
                 start, end = float(row["start"]), float(row["end"])
                 annotator, region_id = row["region_annotator"] or None, row["region_id"] or None
                 control_regions.append(RegionRecord(start, end, label, score, annotator, region_id))

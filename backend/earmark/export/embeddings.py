@@ -155,7 +155,8 @@ def _group_labels(regions: Sequence[RegionRecord]) -> dict[RegionRecord, tuple[s
     groups: dict[object, tuple[RegionRecord, list[str]]] = {}
     for index, region in enumerate(regions):
         key = (region.id or index, region.start, region.end)
-        groups.setdefault(key, (region, []))[1].append(region.label)
+        if region.label:
+            groups.setdefault(key, (region, []))[1].append(region.label)
     return {region: tuple(labels) for region, labels in groups.values()}
 
 

@@ -84,7 +84,7 @@ def run(
     add: Add,
     seen: Callable[[int], None],
     check_label: Callable[[str], None] = lambda label: None,
-    holds_denied: bool = True,
+    holds_open: bool = True,
 ) -> Outcome:
     """Write the filtered records of all tasks.
 
@@ -95,8 +95,8 @@ def run(
     check_label
         Raises ``FormatError`` for a label that the format has no place for; such regions and tags are left
         out, and the rest of their sounds is written.
-    holds_denied
-        Whether the format has a place for labels that were denied.
+    holds_open
+        Whether the format has a place for labels that were denied, and for regions without a label.
     """
     outcome = Outcome()
 
@@ -109,7 +109,7 @@ def run(
             seen(number)
 
     for records in rejoin(filtered()) if record_filter.joined else filtered():
-        records = [_with_valid_labels(record, check_label, holds_denied, outcome) for record in records]
+        records = [_with_valid_labels(record, check_label, holds_open, outcome) for record in records]
         try:
             outcome.rows += add(records)
         except EarmarkError as error:
@@ -119,7 +119,7 @@ def run(
         outcome.several += len(records) > 1
         for record in records:
             for regions in record.regions.values():
-                outcome.labels.update(region.label for region in regions)
+                outcome.labels.update(region.label for region in regions if region.label)
             for tags in record.tags.values():
                 outcome.labels.update(tags)
                 outcome.tags += len(tags)
@@ -127,7 +127,7 @@ def run(
 
 
 def _with_valid_labels(
-    record: ClipRecord, check_label: Callable[[str], None], holds_denied: bool, outcome: Outcome
+    record: ClipRecord, check_label: Callable[[str], None], holds_open: bool, outcome: Outcome
 ) -> ClipRecord:
     """Return the record without the labels that the format cannot hold, which are noted in the outcome.
 
@@ -135,7 +135,7 @@ def _with_valid_labels(
     annotated: otherwise the export would say that the label is not there.
     """
     refused: dict[str, str] = {}
-    labels = {region.label for group in record.regions.values() for region in group}
+    labels = {region.label for group in record.regions.values() for region in group if region.label}
     for label in labels.union(*record.tags.values()):
         try:
             check_label(label)
@@ -143,7 +143,7 @@ def _with_valid_labels(
             refused[label] = str(error)
 
     def is_lost(region: RegionRecord) -> bool:
-        return region.label in refused or (region.is_denied and not holds_denied)
+        return region.label in refused or ((region.is_denied or not region.label) and not holds_open)
 
     lost = [region for group in record.regions.values() for region in group if is_lost(region)]
     lost_labels = [region.label for region in lost] + [tag for group in record.tags.values() for tag in group]

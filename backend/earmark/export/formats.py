@@ -48,7 +48,7 @@ class Format:
     holds_regions: bool = True
     holds_tags: bool = True
     holds_annotators: bool = True
-    holds_denied: bool = False
+    holds_open: bool = False
     library: str = ""
 
     def load(self) -> FormatModule:
@@ -71,12 +71,12 @@ class Format:
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
-        Format("jsonl", "JSON Lines, one annotation a line, with everything", "jsonl", holds_denied=True),
+        Format("jsonl", "JSON Lines, one annotation a line, with everything", "jsonl", holds_open=True),
         Format(
             "csv",
             "a table with a row for each region and tag, and all fields of the task",
             "csv_table",
-            holds_denied=True,
+            holds_open=True,
         ),
         Format("jams", "a folder of JAMS files", "jams_files", is_folder=True, library="jams"),
         Format("raven", "a folder of Raven Pro selection tables", "raven", is_folder=True, holds_tags=False),

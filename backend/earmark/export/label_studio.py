@@ -135,7 +135,8 @@ class TaskReader:
                 labels = labels if region.labels == frozenset(labels) else sorted(region.labels)
             undecided += [region] if region.is_open else []
             regions[control.name] += [
-                RegionRecord(region.start, region.end, label, score, annotator, region_id) for label in labels
+                RegionRecord(region.start, region.end, label, score, annotator, region_id)
+                for label in labels or ([] if region.absent else [""])
             ]
             regions[control.name] += [
                 RegionRecord(region.start, region.end, denial(label), score, annotator, region_id, True)

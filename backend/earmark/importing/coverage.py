@@ -1,8 +1,9 @@
 """Coverage of a part of a sound by annotated spans: only a fully covered part gets an annotation.
 
 An annotation without a label means "nothing sounds here" and trains the model. So a stretch that the
-annotated spans cover only in part gets no annotation, and its labels are counted as lost. Where nothing was
-annotated completely, labels stay: the annotation leaves open what else sounds there.
+annotated spans cover only in part gets no annotation, and its labels are counted as lost. A region without a
+label, or with one that is denied, says itself that it leaves open what sounds there: its time needs no span.
+Where nothing was annotated completely, labels stay: the annotation leaves open what else sounds there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord, Stretch
+from earmark.labels.denials import may_deny
 
 TOLERANCE_SECONDS = 0.1
 """Up to this much of a part may lie outside the spans: decoders and players differ by some frames."""
@@ -35,28 +37,46 @@ def annotated_part(records: Sequence[ClipRecord], part: Stretch, total_seconds: 
     lost, partly = 0, False
     for record in records:
         spans = [span for span in record.annotated if _overlap(span, part) > 0]
+        left_open = [span for span in _left_open(record) if _overlap(span, part) > 0]
+        whole = part.start <= TOLERANCE_SECONDS and part.end >= total_seconds - TOLERANCE_SECONDS
+        named = any(region.label for region in _touching(record, part))
         if not record.annotated:
             selected.append(record)
-        elif record.is_open:
-            whole = part.start <= TOLERANCE_SECONDS and part.end >= total_seconds - TOLERANCE_SECONDS
-            if any(_touching(record, part)) or (whole and record.regions):
-                selected.append(record)
-            elif whole:
-                partly, lost = True, lost + sum(map(len, record.tags.values()))
-        elif _uncovered(spans, part) > TOLERANCE_SECONDS:
-            partly |= bool(spans)
-            lost += _count_labels(record, spans, part) if spans else 0
-        else:
-            tags = _part_tags(record, spans, part, total_seconds)
+        elif _uncovered([*spans, *left_open], part) <= TOLERANCE_SECONDS:
+            if not (whole or named) and _uncovered(left_open, part) <= TOLERANCE_SECONDS:
+                continue  # of this part nothing was said
+            tags = (
+                dict(record.tags) if whole and left_open else _part_tags(record, spans, part, total_seconds)
+            )
             dropped = _dropped_tags(record, spans, tags)
             lost, partly = lost + dropped, partly or dropped > 0
             if tags or record.regions or not record.tags:
                 annotator = record.annotator or _annotator_names(spans)
                 scores = {name: score for name, score in record.tag_scores.items() if name in tags}
+                # Regions that leave their time open do so; the rest is annotated
+                annotated = (AnnotatedSpan(part.start, part.end),) if left_open else ()
                 selected.append(
-                    replace(record, tags=tags, tag_scores=scores, annotator=annotator, annotated=())
+                    replace(record, tags=tags, tag_scores=scores, annotator=annotator, annotated=annotated)
                 )
+        elif record.is_open:
+            if named or (whole and record.regions):
+                selected.append(record)
+            elif whole:
+                partly, lost = True, lost + sum(map(len, record.tags.values()))
+        else:
+            partly |= bool(spans)
+            lost += _count_labels(record, spans, part) if spans else 0
     return Part(tuple(selected), lost, partly)
+
+
+def _left_open(record: ClipRecord) -> Iterator[AnnotatedSpan]:
+    """Yield the times of regions that leave open what sounds there.
+
+    A label that begins with "not" and denies nothing is in an annotated span anyway.
+    """
+    for region in (region for group in record.regions.values() for region in group):
+        if not region.label or region.is_denied or may_deny(region.label):
+            yield AnnotatedSpan(region.start, region.end)
 
 
 def _overlap(span: AnnotatedSpan, part: Stretch) -> float:
@@ -76,7 +96,7 @@ def _part_tags(
     record: ClipRecord, spans: Sequence[AnnotatedSpan], part: Stretch, total: float
 ) -> Mapping[str, tuple[str, ...]]:
     """Tags that hold for the part: a tag of a longer span need not hold for a piece of it."""
-    if any(span.tags is None for span in spans):
+    if not spans or any(span.tags is None for span in spans):
         whole = any(
             span.start <= TOLERANCE_SECONDS and span.end >= total - TOLERANCE_SECONDS for span in spans
         )
