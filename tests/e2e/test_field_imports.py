@@ -130,3 +130,25 @@ def test_bats_are_played_slowly_and_exported_in_their_own_time(label_studio: Any
         (row,) = csv.DictReader(file)
     assert json.loads(row["events"])[0]["start"] == pytest.approx(1.05)
     assert soundfile.info(tmp_path / "hf" / row["file_name"]).samplerate == 38_400
+
+
+@pytest.mark.parametrize("form", ["jsonl", "raven"])
+def test_what_is_left_open_goes_out_and_comes_back(label_studio: Any, tmp_path: Path, form: str) -> None:
+    title, again = f"Open in {form}", f"Open again {form}"
+    folder = tmp_path / "plot7"
+    write_sounds(folder, ["part.wav", "whole.wav"])
+    (folder / "part.txt").write_text("0.01\t0.02\tOwl\n0.05\t0.08\t\n")
+    (folder / "whole.txt").write_text("0.01\t0.02\tOwl\n0.0\t0.125\t\n")
+    code, text = run(label_studio, folder, "--project", title, "--create")
+    assert code == 0, text
+    out = tmp_path / ("out" if form == "raven" else "out.jsonl")
+    exported(label_studio, title, form, out)
+    run(label_studio, out, "--project", again, "--create", "--audio-dir", folder)
+    made: dict[str, list[list[tuple[Any, ...]]]] = {}
+    for name, task in tasks_by_name(label_studio, again).items():
+        values = [[item["value"] for item in annotation["result"]] for annotation in task.annotations]
+        made[name] = [sorted((v["start"], v["end"], *v["labels"]) for v in each) for each in values]
+    owl = (0.01, 0.02, "Owl")
+    # A Raven table has no place for what is open in a part, so the sound has no annotation of the whole
+    part = [[owl, (0.05, 0.08)]] if form == "jsonl" else []
+    assert made == {"part.wav": part, "whole.wav": [[(0.0, 0.125), owl]]}

@@ -44,8 +44,8 @@ from earmark.storage.atomic_files import key_of
 
 ALL_IN, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
 IN_PARTS = (
-    "It was annotated in other parts than it comes in now: what was annotated only in part has no "
-    "annotation, and a tag of a longer part is left out. Give the --split that it was annotated with."
+    "What comes in was not annotated from beginning to end, so it has no annotation, and a tag of a longer "
+    "part is left out. Where it was annotated in stretches, give the same --split."
 )
 
 
