@@ -80,8 +80,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".part-{uuid.uuid4().hex}"
-    part.touch(exist_ok=False)  # with the user's default permissions, unlike tempfile's
     try:
+        part.touch(exist_ok=False)  # with the user's default permissions, unlike tempfile's
         yield part
         part.replace(path)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from earmark.errors import ConfigurationError, NewerDatabaseError
-from earmark.storage.atomic_files import ensure_dir, keep_private
+from earmark.storage.atomic_files import atomic_write, ensure_dir, keep_private
 from earmark.storage.finite_json import dumps, loads
 from earmark.store.models import Base
 from earmark.store.postgresql import connector
@@ -33,6 +34,8 @@ ANSWER_SECONDS, BACKGROUND_ANSWER_SECONDS = 5.0, 60.0
 SchemaState = Literal["empty", "older", "current"]
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 """Longest wait for the write lock, which each writer holds for milliseconds."""
+_PAGES_OF_A_STEP = 2560
+"""Of SQLite's backup: 10 MB."""
 SQLITE_POLL_SECONDS = 0.001
 """Polling interval of a waiting writer. SQLite's own grows to 0.1 s, which would delay webhooks."""
 
@@ -207,6 +210,8 @@ class Database:
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of an SQLite database to a new file, which only its owner may read.
 
+        Atomic: an error or Ctrl-C leaves no file.
+
         Raises
         ------
         ConfigurationError
@@ -216,23 +221,25 @@ class Database:
             raise ConfigurationError(f"{self.shown} is not SQLite: copy it with PostgreSQL's pg_dump.")
         if self._is_empty():
             raise ConfigurationError(f"There is no database {self.shown}: check DATA_DIR and DATABASE_URL.")
-        try:
-            path.touch(mode=0o600, exist_ok=False)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path} cannot be made ({error.strerror or error}): name a file that does not exist, in a "
-                "folder of yours."
-            ) from error
+        if os.path.lexists(path) or not path.parent.is_dir():
+            raise _not_made(path, "it exists" if os.path.lexists(path) else "there is no such folder")
         try:
             with (
+                atomic_write(path) as part,
                 closing(
                     sqlite3.connect(str(self.url.database), timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
                 ) as source,
-                closing(sqlite3.connect(path)) as target,
+                closing(sqlite3.connect(part)) as target,
             ):
-                source.backup(target)
+                keep_private(part, 0o600)
+                # One snapshot for all steps: what is written meanwhile would start the copy again
+                source.execute("BEGIN")
+                source.execute("SELECT 1 FROM sqlite_schema")
+                # Without a callback, Ctrl-C would wait for the end
+                source.backup(target, pages=_PAGES_OF_A_STEP, progress=lambda *_: None)
+        except OSError as error:
+            raise _not_made(path, error.strerror or str(error)) from error
         except sqlite3.Error as error:
-            path.unlink()
             raise ConfigurationError(
                 f"{path} cannot be written ({error}): see whether its disk has room."
             ) from error
@@ -246,6 +253,12 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _not_made(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be made ({reason}): name a file that does not exist, in a folder of yours."
+    )
 
 
 def parsed_url(url: str) -> URL:
