@@ -122,7 +122,9 @@ async function drawCloseup(holder) {
     return;
   }
   const regions = curves.regions.map(({ label, start, end }) => `${label} ${start.toFixed(2)} to ${end.toFixed(2)} s`);
-  text.textContent = `${regions.slice(0, 6).join("; ") || "no region"}, by ${curves.version}`;
+  const parts = [...regions.slice(0, 6), ...(regions.length > 6 ? [`${regions.length - 6} more regions`] : [])];
+  if (curves.tags.length) parts.push(`tags ${curves.tags.join(", ")}`);
+  text.textContent = `${parts.join("; ") || "nothing"}, by ${curves.version}`;
   for (const { colour: number, start, end } of curves.regions) {
     const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     const place = (seconds) => (1000 * (Math.min(Math.max(seconds, from), to) - from)) / (to - from);

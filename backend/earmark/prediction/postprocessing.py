@@ -113,7 +113,7 @@ def predict_clip(
     probabilities: dict[str, dict[str, float]] = {}
     heads = [
         (control, fitted)
-        for control, fitted in ((control, _fitted(head, control)) for control in controls)
+        for control, fitted in ((control, head_of(head, control)) for control in controls)
         if fitted is not None and fitted.type is control.type and set(fitted.labels) & set(control.labels)
     ]
     per_region = [pair for pair in heads if pair[0].type.per_region]
@@ -152,7 +152,7 @@ def predict_clip(
     return ClipPrediction(tuple(regions), tags, probabilities, score, tuple(region_tags))
 
 
-def _fitted(head: Head, control: Control) -> ControlHead | None:
+def head_of(head: Head, control: Control) -> ControlHead | None:
     """Return a control's head, with the threshold that the label config sets, if it does."""
     fitted = head.controls.get(control.head_name)
     if fitted is None or control.threshold is None:

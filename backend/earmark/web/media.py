@@ -15,13 +15,14 @@ from earmark.audio.decode import probe
 from earmark.audio.source import LocatedSound
 from earmark.concurrency.deadline import Deadline
 from earmark.errors import TaskError
-from earmark.features.band_levels import HOP_SECONDS
 from earmark.head.model import ControlHead
+from earmark.labels.control import Control
+from earmark.labelstudio.result_reader import read_result
 from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.pages.spectrogram_cache import SpectrogramCache
 from earmark.prediction.frame_probabilities import frame_probabilities
-from earmark.prediction.postprocessing import predict_clip
-from earmark.prediction.predictor import Predictor, sound_address
+from earmark.prediction.postprocessing import head_of
+from earmark.prediction.predictor import Predictor, sound_address, task_controls
 from earmark.services import Services
 from earmark.store.models import Task
 from earmark.web.project_page import colours_of
@@ -59,13 +60,14 @@ class Media:
             See `SoundSource.locate`.
         """
         services = self._services
-        state, address, _ = self._address(key, task, sound)
+        state, data, data_key = self._task(key, task, sound)
+        address = sound_address({"data": data}, data_key)
         access = services.access.for_project(state.project)
         with services.faults_of(address, key, task):
             return services.locate(address, access, Deadline(FETCH_SECONDS)), file_name(address)
 
-    def _address(self, key: str, task: int, sound: str) -> tuple[ProjectState, str, str]:
-        """Return the project of a task, the address of its sound, and the key of its data that holds it."""
+    def _task(self, key: str, task: int, sound: str) -> tuple[ProjectState, dict[str, Any], str]:
+        """Return the project of a task, the task's data, and the key in it of the sound's address."""
         with self._services.database.read() as session:
             states = project_states(session, None, key=key)
             row = session.get(Task, (key, task))
@@ -75,8 +77,7 @@ class Media:
         keys = data_keys(state)
         if sound and sound not in keys:
             raise TaskError(f"No Audio tag of the label config takes its sound from “{sound}”.")
-        data_key = sound or next(iter(keys), "audio")
-        return state, sound_address({"data": row.data}, data_key), data_key
+        return state, row.data, sound or next(iter(keys), "audio")
 
     def picture(self, located: LocatedSound, name: str, start: float, end: float, width: int) -> bytes:
         """Return the spectrogram of a stretch as PNG."""
@@ -99,7 +100,8 @@ class Media:
         """Return what the model in use predicts in a stretch (seconds) of a task's sound, as JSON values.
 
         ``version``: its name. ``x``: times in seconds. ``series``: probabilities at these times, of the
-        likeliest labels. ``regions``: those that lie in the stretch, at least in part.
+        likeliest labels. ``regions``: those of the answer to ``/predict`` that lie in the stretch, at least
+        in part. ``tags``: those of the whole sound.
 
         Raises
         ------
@@ -107,60 +109,73 @@ class Media:
             The sound or the model cannot be had.
         """
         services, deadline = self._services, Deadline(FETCH_SECONDS)
-        model = Predictor(services).load_model(key, "", deadline)
-        state, address, data_key = self._address(key, task, sound)
-        answer: dict[str, Any] = {"version": model.version, "x": [], "series": [], "regions": []}
+        predictor = Predictor(services)
+        model = predictor.load_model(key, "", deadline)
+        state, data, data_key = self._task(key, task, sound)
+        answer: dict[str, Any] = {"version": model.version, "x": [], "series": [], "regions": [], "tags": []}
         if model.head is None:
             return answer
+        predicted = predictor.predict([{"id": task, "data": data}], key, "", deadline)
+        if predicted.failed or predicted.unreached:
+            late = f"The prediction was not ready within {FETCH_SECONDS:g} s: load the page again."
+            raise TaskError(predicted.failed.get(0, late))
+        controls, colours = task_controls(model.controls, data_key, data), colours_of(state)
+        objects = {control.to_name for control in controls}
+        items = [item for item in predicted.items[0]["result"] if item["to_name"] in objects]
+        marks = colours.marks(read_result(items, controls, data=data))
+        answer["tags"] = list(marks.tags)
+        answer["regions"] = [
+            {
+                "start": round(mark.start, 3),
+                "end": round(mark.end, 3),
+                "label": ", ".join(mark.labels),
+                "colour": mark.colour,
+            }
+            for mark in marks.regions
+            if mark.start < end and mark.end > start
+        ]
+        address = sound_address({"data": data}, data_key)
         encoded = services.extract(address, services.access.for_project(state.project), deadline)
         encoder = services.encoder()
         rate = encoder.frame_rate
         first = max(0, int((start - MARGIN_SECONDS) * rate))
-        last = min(len(encoded.frames), int((end + MARGIN_SECONDS) * rate) + 1)
-        frames, offset = encoded.frames[first:last], first / rate
-        if not len(frames):
-            return answer
-        controls = tuple(control for control in model.controls if control.data_key == data_key)
-        colours = colours_of(state).numbers
-        drawn = [c.name for c in controls if c.type.draws_regions and c.name in model.head.controls]
-        heads = [model.head.controls[name] for name in drawn]
-        if heads:
-            probabilities = np.concatenate(frame_probabilities(heads, encoder.pool, rate, frames), axis=1)
-            step = max(1, -(-len(probabilities) // CURVE_POINTS))
-            answer["x"] = [round(offset + (n + 0.5) / rate, 3) for n in range(0, len(probabilities), step)]
-            answer["series"] = _series(heads, probabilities, step, colours)
-        levels = encoded.levels
-        if levels is not None:
-            levels = levels[round(offset / HOP_SECONDS) : round(last / rate / HOP_SECONDS)]
-        length = min(encoded.duration, last / rate) - offset
-        predicted = predict_clip(model.head, controls, encoder.pool, rate, frames, length, levels)
-        answer["regions"] = [
-            {
-                "start": round(region.start + offset, 3),
-                "end": round(region.end + offset, 3),
-                "label": region.label,
-                "colour": colours.get(region.label, 0),
-            }
-            for region in sorted(predicted.regions, key=lambda region: region.start)
-            if region.start + offset < end and region.end + offset > start
+        frames = encoded.frames[first : int((end + MARGIN_SECONDS) * rate) + 1]
+        heads = [
+            (control, fitted)
+            for control in controls
+            if control.type.draws_regions and (fitted := head_of(model.head, control)) is not None
         ]
+        if heads and len(frames):
+            fitted_heads = [fitted for _, fitted in heads]
+            outputs = frame_probabilities(fitted_heads, encoder.pool, rate, frames)
+            step = max(1, -(-len(frames) // CURVE_POINTS))
+            answer["x"] = [round((first + n + 0.5) / rate, 3) for n in range(0, len(frames), step)]
+            answer["series"] = _series(heads, outputs, step, colours.numbers)
         return answer
 
 
 def _series(
-    heads: Sequence[ControlHead], probabilities: NDArray[np.float32], step: int, colours: Mapping[str, int]
+    heads: Sequence[tuple[Control, ControlHead]],
+    outputs: Sequence[NDArray[np.float32]],
+    step: int,
+    colours: Mapping[str, int],
 ) -> list[dict[str, Any]]:
-    """Return the curves of the likeliest labels, from ``probabilities`` ``[T, C]`` of the heads' labels."""
-    labels = [label for head in heads for label in head.labels]
-    thresholds = [float(value) for head in heads for value in head.thresholds]
+    """Return every ``step``-th value of the likeliest labels' curves, from each head's ``[T, C]``."""
+    curves = [
+        (label, float(threshold), curve)
+        for (control, fitted), output in zip(heads, outputs, strict=True)
+        for label, threshold, curve in zip(fitted.labels, fitted.thresholds, output.T, strict=True)
+        if label in control.labels
+    ]
+    curves.sort(key=lambda labelled: -float(labelled[2].max()))
     return [
         {
-            "label": labels[column],
-            "colour": colours.get(labels[column], 0),
-            "threshold": round(thresholds[column], 3),
-            "values": [round(float(value), 3) for value in probabilities[::step, column]],
+            "label": label,
+            "colour": colours.get(label, 0),
+            "threshold": round(threshold, 3),
+            "values": [round(float(value), 3) for value in curve[::step]],
         }
-        for column in np.argsort(-probabilities.max(axis=0))[:CURVES_AT_MOST]
+        for label, threshold, curve in curves[:CURVES_AT_MOST]
     ]
 
 
