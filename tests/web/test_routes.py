@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,7 +15,7 @@ from earmark.api.app import create_app
 from earmark.head.model import Head
 from earmark.services import Services
 from earmark.settings import Settings
-from earmark.store.models import Project, Task, Training
+from earmark.store.models import Annotation, Project, Task, Training
 from earmark.store.projects import remember_project
 from earmark.store.registry import register_version
 from earmark.web.media import Media, tiles
@@ -134,6 +136,62 @@ def test_places_in_a_long_recording_are_exact(
     assert f"spectrogram.png?from={start}&amp;to={end}&amp;" in text
     assert "curves?from=12345.67&amp;to=12350.89&amp;" in text
     assert "?from=0&amp;to=20000.25&amp;" in text, "all of it"
+
+
+def test_stretches_of_a_recording_longer_than_a_day(
+    client: TestClient, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Media, "seconds", lambda *_: 30 * 3600.0)
+    pages = [
+        f"/projects/{project}/tasks/5?from=0&to=108000",
+        f"/projects/{project}/tasks/5?from=100000&to=1e9",
+    ]
+    for page in pages:
+        text = html.unescape(client.get(page).text)
+        assert "30:00:00" in text
+        drawn = re.findall(r'(?:href|data-curves)="([^"]*(?:spectrogram|curves)[^"]*)"', text)
+        assert len(drawn) > 1
+        for address in drawn:
+            assert client.get(urljoin(page, address)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("tasks/5?from=soon", 422),
+        ("tasks/5?to=inf", 422),
+        ("tasks/five", 422),
+        ("tasks/5/spectrogram.png?from=0&to=5&width=7", 422),
+        ("tasks/901/sound", 404),
+        ("elsewhere", 404),
+    ],
+)
+def test_a_browser_gets_a_page_where_a_program_gets_json(
+    client: TestClient, project: str, path: str, status: int
+) -> None:
+    address = f"/projects/{project}/{path}"
+    answer = client.get(address, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert client.get(address).json()["detail"] in html.unescape(answer.text)
+
+
+def test_a_sound_shows_its_own_marks_alone(client: TestClient, services: Services, tmp_path: Path) -> None:
+    key = seed_project(services, tmp_path / "made", tasks=1, versions=1)
+    two = config("Low", "High").replace("</View>", "") + (
+        '<Audio name="other" value="$other"/><Labels name="calls" toName="other"><Label value="Owl"/>'
+        "</Labels></View>"
+    )
+    call = {"start": 2.0, "end": 3.0, "labels": ["Owl"]}
+    item = {"from_name": "calls", "to_name": "other", "type": "labels", "value": call}
+    with services.database.write() as session:
+        session.get_one(Project, key).label_config = two
+        task = session.get_one(Task, (key, 1))
+        task.data = {**task.data, "other": task.data["audio"]}
+        session.get_one(Annotation, (key, 1001)).result = [item]
+    assert "Owl 2.00 s to 3.00 s" in client.get(f"/projects/{key}/tasks/1?sound=other").text
+    assert "Owl 2.00 s" not in client.get(f"/projects/{key}/tasks/1").text
 
 
 def test_a_task_whose_label_config_has_no_control(

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
 from threadpoolctl import threadpool_limits
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -31,6 +32,7 @@ from earmark.monitoring.readiness import Readiness
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.web.changes import ChangeStreams
+from earmark.web.responses import refusal
 from earmark.web.routes import pages_router
 
 log = structlog.get_logger(__name__)
@@ -89,18 +91,22 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestMetrics, metrics=metrics)  # added last, so it wraps all others
 
     @app.exception_handler(RequestValidationError)
-    async def explain(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def explain(request: Request, error: RequestValidationError) -> Response:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        return JSONResponse({"detail": f"The request cannot be read: {faults}. See /docs."}, 422)
+        return refusal(request, 422, f"The request cannot be read: {faults}. See /docs.")
+
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, error: HTTPException) -> Response:
+        return refusal(request, error.status_code, error.detail, headers=error.headers)
 
     @app.exception_handler(EarmarkError)
-    async def fail(_request: Request, error: EarmarkError) -> JSONResponse:
-        return JSONResponse({"detail": str(error), "reason": error.reason}, 503)
+    async def fail(request: Request, error: EarmarkError) -> Response:
+        return refusal(request, 503, str(error), error.reason)
 
     @app.exception_handler(SQLAlchemyError)
-    async def no_database(_request: Request, error: SQLAlchemyError) -> JSONResponse:
+    async def no_database(request: Request, error: SQLAlchemyError) -> Response:
         log.error("database failed", exc_info=error)
         detail = "The database does not answer: check DATABASE_URL, or DATA_DIR and its disk."
-        return JSONResponse({"detail": detail, "reason": "database"}, 503)
+        return refusal(request, 503, detail, "database")
 
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.postprocessing import head_of
 from earmark.prediction.predictor import Predictor, sound_address, task_controls
 from earmark.services import Services
+from earmark.storage.finite_json import dumps
 from earmark.store.models import Task
 from earmark.web.project_page import colours_of
 from earmark.web.rows import data_keys
@@ -36,6 +38,8 @@ TILE_SECONDS = 5.12
 CURVES_AT_MOST = 6
 """Labels whose curves are drawn, the likeliest ones."""
 CURVE_POINTS = 800
+CACHED_RESULTS = 16
+"""Predictions of whole recordings; one of an hour takes seconds."""
 MARGIN_SECONDS = 3.0
 """Frames beside a stretch that its probabilities depend on."""
 
@@ -46,6 +50,8 @@ class Media:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._spectrograms = SpectrogramCache(services.settings.data_dir / "spectrograms")
+        self._results: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+        self._lock = threading.Lock()
 
     def locate(self, key: str, task: int, sound: str = "") -> tuple[LocatedSound, str]:
         """Return the local file of a task's sound, and the name of it in messages.
@@ -109,20 +115,17 @@ class Media:
             The sound or the model cannot be had.
         """
         services, deadline = self._services, Deadline(FETCH_SECONDS)
-        predictor = Predictor(services)
-        model = predictor.load_model(key, "", deadline)
+        model = Predictor(services).load_model(key, "", deadline)
         state, data, data_key = self._task(key, task, sound)
         answer: dict[str, Any] = {"version": model.version, "x": [], "series": [], "regions": [], "tags": []}
         if model.head is None:
             return answer
-        predicted = predictor.predict([{"id": task, "data": data}], key, "", deadline)
-        if predicted.failed or predicted.unreached:
-            late = f"The prediction was not ready within {FETCH_SECONDS:g} s: load the page again."
-            raise TaskError(predicted.failed.get(0, late))
+        address = sound_address({"data": data}, data_key)
+        encoded = services.extract(address, services.access.for_project(state.project), deadline)
+        result = self._result(key, task, data, (model.version, model.label_config, encoded.digest), deadline)
         controls, colours = task_controls(model.controls, data_key, data), colours_of(state)
-        objects = {control.to_name for control in controls}
-        items = [item for item in predicted.items[0]["result"] if item["to_name"] in objects]
-        marks = colours.marks(read_result(items, controls, data=data))
+        read = read_result(result, model.controls, data=data)
+        marks = colours.marks(read, {control.name for control in controls})
         answer["tags"] = list(marks.tags)
         answer["regions"] = [
             {
@@ -134,8 +137,6 @@ class Media:
             for mark in marks.regions
             if mark.start < end and mark.end > start
         ]
-        address = sound_address({"data": data}, data_key)
-        encoded = services.extract(address, services.access.for_project(state.project), deadline)
         encoder = services.encoder()
         rate = encoder.frame_rate
         first = max(0, int((start - MARGIN_SECONDS) * rate))
@@ -152,6 +153,33 @@ class Media:
             answer["x"] = [round((first + n + 0.5) / rate, 3) for n in range(0, len(frames), step)]
             answer["series"] = _series(heads, outputs, step, colours.numbers)
         return answer
+
+    def _result(
+        self, key: str, task: int, data: dict[str, Any], model: tuple[str, ...], deadline: Deadline
+    ) -> list[dict[str, Any]]:
+        """Return what ``/predict`` answers for a task, from a cache while one moves about in a recording.
+
+        ``model``: what the answer depends on beside the task.
+
+        Raises
+        ------
+        TaskError
+            The prediction failed, or was not ready before the deadline.
+        """
+        place = (key, task, dumps(data), *model)
+        with self._lock:
+            if place in self._results:
+                return self._results[place]
+        predicted = Predictor(self._services).predict([{"id": task, "data": data}], key, "", deadline)
+        if predicted.failed or predicted.unreached:
+            late = f"The prediction was not ready within {FETCH_SECONDS:g} s: load the page again."
+            raise TaskError(predicted.failed.get(0, late))
+        result: list[dict[str, Any]] = predicted.items[0]["result"]
+        with self._lock:
+            self._results[place] = result
+            while len(self._results) > CACHED_RESULTS:
+                self._results.pop(next(iter(self._results)))
+        return result
 
 
 def _series(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from earmark import __version__
 from earmark.pages.environment import render
@@ -40,6 +41,21 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
     root = "../" * depth or "./"
     html = render(template, root=root, version=__version__, **values)
     return HTMLResponse(html, status, PAGE_HEADERS)
+
+
+def refusal(
+    request: Request, status: int, detail: str, reason: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer a request that failed with its sentence: on a page where a browser shows it, else as JSON.
+
+    ``reason``: the kind of error, for programs.
+    """
+    if "text/html" in request.headers.get("accept", ""):
+        answer: Response = page(request, "message.html", status, key="", title="Not possible", text=detail)
+        answer.headers.update(headers or {})
+        return answer
+    content = {"detail": detail, "reason": reason} if reason else {"detail": detail}
+    return JSONResponse(content, status, headers)
 
 
 def refuse_other_origins(request: Request) -> None:

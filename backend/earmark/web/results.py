@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,19 +57,31 @@ class Colours:
         """Give each of these labels the next colour."""
         return cls({label: place % COLOURS for place, label in enumerate(dict.fromkeys(labels))})
 
-    def marks(self, read: ReadResult) -> Marks:
-        """Return a parsed result."""
-        regions = [
-            (region.start, region.end, sorted(region.labels))
-            for spans in read.regions.values()
-            for region in spans
-        ]
-        return self._marks(regions, [label for tags in read.tags.values() for label in sorted(tags)])
+    def marks(self, read: ReadResult, controls: Collection[str] | None = None) -> Marks:
+        """Return a parsed result, of all controls or of those with these names."""
+        return self.stored_marks(
+            {
+                "regions": {
+                    name: [(region.start, region.end, sorted(region.labels)) for region in spans]
+                    for name, spans in read.regions.items()
+                },
+                "tags": {name: sorted(tags) for name, tags in read.tags.items()},
+            },
+            controls,
+        )
 
-    def stored_marks(self, stored: Mapping[str, Any]) -> Marks:
-        """Return a prediction as `stored_result` stores it."""
-        regions = [tuple(region) for spans in stored["regions"].values() for region in spans]
-        return self._marks(regions, [label for tags in stored["tags"].values() for label in tags])
+    def stored_marks(self, stored: Mapping[str, Any], controls: Collection[str] | None = None) -> Marks:
+        """Return a prediction as `stored_result` stores it, of all controls or of those with these names."""
+
+        def of(part: str) -> list[Any]:
+            return [
+                each
+                for name, entries in stored[part].items()
+                if controls is None or name in controls
+                for each in entries
+            ]
+
+        return self._marks(of("regions"), of("tags"))
 
     def _marks(self, regions: Iterable[Sequence[Any]], tags: Iterable[str]) -> Marks:
         marks = [

@@ -28,7 +28,6 @@ PAGE_THREADS, MEDIA_THREADS = 4, 4
 YEAR = "public, max-age=31536000, immutable"
 
 _Result = TypeVar("_Result")
-Seconds = Annotated[float | None, Query(ge=0, le=LONGEST_SOUND_SECONDS, allow_inf_nan=False)]
 
 
 def pages_router(services: Services, readiness: Readiness, streams: ChangeStreams) -> APIRouter:
@@ -79,8 +78,9 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         key: str,
         task: int,
         sound: str = "",
-        start: Annotated[Seconds, Query(alias="from")] = None,
-        end: Annotated[Seconds, Query(alias="to")] = None,
+        # The sound's length limits both
+        start: Annotated[float | None, Query(alias="from", allow_inf_nan=False)] = None,
+        end: Annotated[float | None, Query(alias="to", allow_inf_nan=False)] = None,
     ) -> Response:
         work = partial(task_page, pages, media, key, task, sound, start, end)
         try:

@@ -21,7 +21,7 @@ SHOWN_SECONDS = 10.0
 """Length of the stretch that a small spectrogram shows, where regions do not ask for more."""
 MARGIN_SECONDS = 1.0
 LONGEST_SHOWN_SECONDS = 60.0
-LONGEST_SOUND_SECONDS = 86_400.0
+LONGEST_SOUND_SECONDS = 30 * 86_400.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from earmark.labelstudio.result_reader import read_result
-from earmark.learning.shown_results import stored_result
 from earmark.monitoring.project_statements import task_address
 from earmark.monitoring.project_status import project_states
 from earmark.store.models import Task
@@ -79,22 +78,25 @@ def task_page(
         annotations, scores = annotations_of(session, key, task), scores_of(session, key, task)
     colours = colours_of(state)
     people = (state.project.annotated or {}).get("annotators", {})
+    keys = data_keys(state)
+    sound = sound or next(iter(keys), "")
+    of_sound = {control.name for control in state.controls if control.data_key == sound}
     lanes = []
     for score in scores[:1]:
         if score.predicted is not None:
-            lanes.append(Lane(f"shown by {score.version}", colours.stored_marks(score.predicted), True))
+            marks = colours.stored_marks(score.predicted, of_sound)
+            lanes.append(Lane(f"shown by {score.version}", marks, True))
     for annotation in annotations:
         if not lanes and annotation.shown:
-            shown = stored_result(
-                read_result(annotation.shown["result"], state.controls, state.names, row.data)
-            )
-            lanes.append(Lane(f"shown by {annotation.shown['version']}", colours.stored_marks(shown), True))
+            read = read_result(annotation.shown["result"], state.controls, state.names, row.data)
+            marks = colours.marks(read, of_sound)
+            lanes.append(Lane(f"shown by {annotation.shown['version']}", marks, True))
         who = people.get(str(annotation.completed_by), f"user {annotation.completed_by}")
-        marks = colours.marks(read_result(annotation.result, state.controls, state.names, row.data))
+        read = read_result(annotation.result, state.controls, state.names, row.data)
+        marks = colours.marks(read, of_sound)
         lanes.append(Lane(f"submitted by {who}", marks, False))
     located, name = media.locate(key, task, sound)
     window = Window.of(start, end, media.seconds(located, name))
-    keys = data_keys(state)
     return {
         "key": key,
         "task": task,
@@ -104,7 +106,7 @@ def task_page(
         "lanes": lanes,
         "window": window,
         "tiles": tiles(window.start, window.end),
-        "sound": sound or next(iter(keys), ""),
+        "sound": sound,
         "sounds": keys,
         "labels": {
             label: mark.colour for lane in lanes for mark in lane.marks.regions for label in mark.labels[:1]
