@@ -228,7 +228,7 @@ const keeping = {
   },
 };
 
-async function refresh(token) {
+async function refresh() {
   if (fetching) {
     again = true;
     return;
@@ -238,9 +238,8 @@ async function refresh(token) {
     const answer = await fetch(location.href, { cache: "no-store" });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("content");
-    const state = fresh.dataset.state || token;
     Idiomorph.morph(content, fresh, { callbacks: keeping });
-    content.dataset.state = state;
+    content.dataset.state = fresh.dataset.state;
     drawAllNew();
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // no connection: the next event tries again
@@ -248,7 +247,7 @@ async function refresh(token) {
     fetching = false;
     if (again) {
       again = false;
-      refresh(token);
+      refresh();
     }
   }
 }
@@ -275,8 +274,7 @@ if (live) {
       receivedAt = Date.now();
       brokenAt = Infinity;
       showConnection(false);
-      if (!content.dataset.state) content.dataset.state = data;
-      else if (content.dataset.state !== data) refresh(data);
+      if (content.dataset.state !== data) refresh();
     });
   };
   follow();

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.common import environment_with
 from benchmarks.page_data import KEY, seed_project
@@ -243,10 +243,27 @@ def test_a_lost_connection_is_shown(tmp_path: Path, chromium: Browser) -> None:
     page.close()
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_a_change_between_the_page_and_its_first_event(
+    small: Served, open_page: Callable[..., Page], path: str
+) -> None:
+    page = open_page()
+
+    def change(route: Route) -> None:
+        row = {"started_at": 1.0, "finished_at": 2.0, "outcome": "failed", "detail": "Overlooked"}
+        with small.services.database.write() as session:
+            session.add(Training(project_key=KEY, **row))
+        page.unroute("**/events")
+        route.continue_()
+
+    page.route("**/events", change)
+    page.goto(f"{small.url}{path}")
+    expect(page.locator("main")).to_contain_text("Overlooked", timeout=LIVE_MILLISECONDS)
+
+
 def test_a_change_of_another_kind_reaches_the_overview(small: Served, open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.goto(small.url)
-    expect(page.locator("main")).not_to_have_attribute("data-state", "")
     with small.services.database.write() as session:
         session.add(
             Training(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -57,7 +59,7 @@ def test_each_change_makes_another_token(
 ) -> None:
     def tokens() -> list[str]:
         with services.database.read() as session:
-            return [change_token(session, project), change_token(session, None), change_token(session, "1.1")]
+            return [change_token(session, key, {}) for key in (project, None, "1.1")]
 
     before = tokens()
     assert tokens() == before
@@ -67,13 +69,28 @@ def test_each_change_makes_another_token(
     assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, True]
 
 
+@pytest.mark.parametrize("path", ["", "projects/7.1795198673"])
+def test_a_page_bears_the_token_of_its_stream(client: TestClient, project: str, path: str) -> None:
+    (token,) = re.findall(r'data-state="([^"]+)"', client.get(f"/{path}").text)
+    with client.stream("GET", f"/{path and f'{path}/'}events") as events:
+        data = next(line for line in events.iter_lines() if line.startswith("data: "))
+    assert data == f"data: {token}"
+
+
+def test_a_fault_of_the_backend_makes_another_token(services: Services, project: str) -> None:
+    with services.database.read() as session:
+        for key in (project, None):
+            working = change_token(session, key, {})
+            assert change_token(session, key, {"redis": "Redis does not answer."}) != working
+
+
 def test_a_stream_says_what_changes_and_ends(
     services: Services, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "POLL_SECONDS", 0.01)
 
     async def follow() -> list[str]:
-        streams, seen = ChangeStreams(services.database), list[str]()
+        streams, seen = ChangeStreams(services.database, dict), list[str]()
         async for event in streams.events(project):
             seen.append(event)
             if len(seen) == 2:

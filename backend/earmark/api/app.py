@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     event_writer = EventWriter(settings.sqlalchemy_url)
     readiness = Readiness(services)
     dispatcher = Dispatcher(settings, services.database)
-    streams = ChangeStreams(services.database)
+    streams = ChangeStreams(services.database, readiness.faults)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

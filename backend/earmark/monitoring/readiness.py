@@ -47,7 +47,7 @@ class Readiness:
         self._pool = ThreadPoolExecutor(len(self._checks), thread_name_prefix="ready")
         self._running: dict[str, Future[str]] = {}
         self._faults: dict[str, str] = {}
-        self._unexpected: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._checked_at = -FRESH_SECONDS
         self._lock = threading.Lock()
 
@@ -86,24 +86,30 @@ class Readiness:
         return faults
 
     def _explained(self, name: str, check: Callable[[], str]) -> str:
-        """Run a check; an exception is a fault like any other, and logged once until it changes."""
+        """Run a check; an exception is a fault like any other. Each is logged once until it changes."""
         try:
             fault = check()
         except Exception as error:
             fault = f"The check failed ({type(error).__name__}: {error}): see the log."
-            if self._unexpected.get(name) != fault:
+            if self._is_new(name, fault):
                 log.exception("readiness check failed", part=name)
-            self._unexpected[name] = fault
-        else:
-            self._unexpected.pop(name, None)
+        if not fault:
+            self._logged.pop(name, None)
         return fault
+
+    def _is_new(self, name: str, fault: str) -> bool:
+        """Whether a part had no such fault the last time; open pages ask every second."""
+        is_new = self._logged.get(name) != fault
+        self._logged[name] = fault
+        return is_new
 
     def _database(self) -> str:
         try:
             with self._services.database.write() as session:
                 session.execute(delete(Event).where(Event.id == -1))  # takes the write lock without a change
         except (SQLAlchemyError, OSError) as error:
-            log.warning("database not ready", error=str(error))
+            if self._is_new("database", str(error)):
+                log.warning("database not ready", error=str(error))
             return "The database cannot be written: check DATABASE_URL, or DATA_DIR and its disk."
         try:
             free = shutil.disk_usage(self._services.settings.data_dir).free
@@ -116,7 +122,8 @@ class Readiness:
         try:
             workers = {kind: live_workers(job_queue(connection, kind)) for kind in QueueKind}
         except redis.RedisError as error:
-            log.warning("redis not ready", error=str(error))
+            if self._is_new("redis", str(error)):
+                log.warning("redis not ready", error=str(error))
             return "Redis does not answer, so nothing is trained: start it, or check REDIS_URL."
         finally:
             connection.close()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from anyio import to_thread
 from sqlalchemy import func, select
@@ -31,9 +31,14 @@ STREAM_SECONDS = 60.0
 """A stream ends after this time, and the browser opens the next one: none outlives a restart for long."""
 
 
-def change_token(session: Session, key: str | None) -> str:
-    """Return a digest of what a project's page, or with None the overview, depends on; by indices alone."""
-    facts: list[object] = []
+def change_token(session: Session, key: str | None, faults: Mapping[str, str]) -> str:
+    """Return a digest of what a project's page, or with None the overview, depends on; by indices alone.
+
+    A page reads it before anything else that it shows: so what changes meanwhile makes another token.
+
+    ``faults``: what is not ready in this backend, by part.
+    """
+    facts: list[object] = [sorted(faults.items())]
     events = select(func.max(Event.received_at)).where(Event.project_key == key)
     facts.append(session.scalar(events if key else select(func.max(Event.id))))
     for number in (Training.id, Activation.id, Preannotation.id):
@@ -44,8 +49,8 @@ def change_token(session: Session, key: str | None) -> str:
         runs = runs.where(Preannotation.project_key == key)
     chunks = select(func.max(PreannotationChunk.done_at)).where(PreannotationChunk.run_id.in_(runs))
     facts.append(session.scalar(chunks))
-    faults = select(func.max(SoundFault.seen_at))
-    facts.append(session.scalar(faults.where(SoundFault.project_key == key) if key else faults))
+    sounds = select(func.max(SoundFault.seen_at))
+    facts.append(session.scalar(sounds.where(SoundFault.project_key == key) if key else sounds))
     projects = select(
         Project.key,
         Project.lease_owner,
@@ -64,10 +69,15 @@ class ChangeStreams:
     """Server-sent events: the change token of a project, whenever it changes and now and then besides.
 
     However many pages are open, each project is read once in `POLL_SECONDS`.
+
+    Parameters
+    ----------
+    faults
+        Returns what is not ready in this backend, by part.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, faults: Callable[[], Mapping[str, str]]) -> None:
+        self._database, self._faults = database, faults
         self._tokens: dict[str | None, tuple[float, str]] = {}
         self._reading = asyncio.Lock()
         self._closed = False
@@ -103,6 +113,7 @@ class ChangeStreams:
             return token
 
     def _read(self, key: str | None) -> str:
+        faults = self._faults()
         with contextlib.suppress(SQLAlchemyError), self._database.read() as session:
-            return change_token(session, key)
+            return change_token(session, key, faults)
         return ""

@@ -57,6 +57,7 @@ class Pages:
         """
         services, identity = self.services, self.identity()
         with services.database.read() as session:
+            token = change_token(session, key, faults)
             states = project_states(session, identity, services.head, key)
             if not states:
                 return None
@@ -68,7 +69,7 @@ class Pages:
             return {
                 **self._standing(session, state, points, faults),
                 "address": project_address(state, services),
-                "token": change_token(session, key),
+                "token": token,
                 "now": time.time(),
                 "curve": curve_data(points),
                 "curve_sentence": curve_sentence(points),
@@ -82,14 +83,19 @@ class Pages:
                 "lists": fill(context),
             }
 
-    def overview(self) -> list[dict[str, Any]]:
-        """Return what the overview shows of each project."""
+    def overview(self, faults: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the overview shows; ``faults``: what is not ready in this backend, by part."""
         services, identity = self.services, self.identity()
         with services.database.read() as session:
-            return [
-                self._standing(session, state, self.points.read(session, state.project.key, identity), {})
-                for state in project_states(session, identity, services.head)
-            ]
+            return {
+                "token": change_token(session, None, faults),
+                "projects": [
+                    self._standing(session, state, self.points.read(session, state.project.key, identity), {})
+                    for state in project_states(session, identity, services.head)
+                ],
+                "faults": faults,
+                "encoder": identity or "no encoder",
+            }
 
     def _standing(
         self,

@@ -43,9 +43,8 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     @router.get("/")
     async def overview(request: Request) -> Response:
         faults = await read(readiness.faults)
-        projects = await read(pages.overview)
-        encoder = await read(pages.identity) or "no encoder"
-        return page(request, "overview.html", projects=projects, faults=faults, encoder=encoder)
+        values = await read(partial(pages.overview, faults))
+        return page(request, "overview.html", **values)
 
     @router.get("/projects/{key}")
     async def project(request: Request, key: str, done: str = "") -> Response:
