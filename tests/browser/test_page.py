@@ -253,10 +253,9 @@ def test_a_change_between_the_page_and_its_first_event(
         row = {"started_at": 1.0, "finished_at": 2.0, "outcome": "failed", "detail": "Overlooked"}
         with small.services.database.write() as session:
             session.add(Training(project_key=KEY, **row))
-        page.unroute("**/events")
         route.continue_()
 
-    page.route("**/events", change)
+    page.route("**/events", change, times=1)
     page.goto(f"{small.url}{path}")
     expect(page.locator("main")).to_contain_text("Overlooked", timeout=LIVE_MILLISECONDS)
 

@@ -32,4 +32,5 @@ def test_every_page(postgres_cluster: int, settings: Settings, tmp_path: Path) -
             "/rollback",
         ):
             assert client.get(f"/projects/{KEY}{page}").status_code == 200
+        assert 'id="annotation-' in client.get(f"/projects/{KEY}/label?control=tags&label=Owl").text
         assert client.get("/").status_code == 200

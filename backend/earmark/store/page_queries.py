@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, exists, func, select
+from sqlalchemy import Text, cast, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from earmark.storage.finite_json import dumps
@@ -22,6 +22,7 @@ from earmark.store.models import (
     Version,
 )
 
+_ROWS_AT_ONCE = 40
 _TIMES = 250
 """Durations that a median is taken of."""
 
@@ -118,38 +119,34 @@ def scores_of(session: Session, key: str, task: int) -> list[PredictionScore]:
     return list(session.scalars(query.order_by(PredictionScore.shown_at.desc())))
 
 
-def annotations_with_label(
-    session: Session, key: str, control: str, label: str, limit: int
-) -> list[Annotation]:
-    """Return the newest annotations that carry a label, for one control."""
-    text = cast(Annotation.result, Text)
+def annotations_with_items(
+    session: Session, key: str, from_name: str, texts: Collection[str]
+) -> Iterator[Annotation]:
+    """Yield the annotations with an item that holds a tag's name and one of these texts, the newest first.
+
+    ``texts``: as in stored JSON, strings with their quotes.
+    """
+    mentioned = cast(Annotation.result, Text)
+    split = func.json_array_elements if session.get_bind().dialect.name == "postgresql" else func.json_each
+    item = split(Annotation.result).table_valued("value")
+    content = cast(item.c.value, Text)
     query = (
         select(Annotation)
         .where(
             Annotation.project_key == key,
             Annotation.deleted.is_(False),
             Annotation.was_cancelled.is_(False),
-            _contains(text, label),
+            # Most annotations are ruled out without parsing their JSON
+            or_(*(mentioned.contains(each, autoescape=True) for each in texts)),
+            exists().where(
+                content.contains(dumps(from_name), autoescape=True),
+                or_(*(content.contains(each, autoescape=True) for each in texts)),
+            ),
         )
         .order_by(Annotation.annotation_id.desc())
-        .limit(2 * limit)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
     )
-    labelled = []
-    for annotation in session.scalars(query):
-        items = [item for item in annotation.result if item.get("from_name") == control]
-        values = [
-            value for item in items if isinstance(item.get("value"), dict) for value in item["value"].values()
-        ]
-        if any(isinstance(value, list) and label in value for value in values):
-            labelled.append(annotation)
-    return labelled[:limit]
-
-
-def _contains(text: ColumnElement[str], label: str) -> ColumnElement[bool]:
-    """Whether stored JSON holds a string, in either spelling of letters beyond ASCII."""
-    return text.contains(dumps(label), autoescape=True) | text.contains(
-        dumps(label, ensure_ascii=False), autoescape=True
-    )
+    yield from session.scalars(query)
 
 
 def failed_trainings(session: Session, key: str, limit: int) -> list[Training]:

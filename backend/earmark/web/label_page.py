@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from earmark.labelstudio.result_reader import read_result
+from earmark.labelstudio.result_reader import ReadResult, read_result
 from earmark.monitoring.project_status import project_states
+from earmark.storage.finite_json import dumps
+from earmark.store.models import Annotation
 from earmark.store.outcomes import latest_outcomes
-from earmark.store.page_queries import annotations_with_label
+from earmark.store.page_queries import annotations_with_items
 from earmark.web.classes import class_rows
 from earmark.web.project_page import RECENT_OUTCOMES, Pages, colours_of, title_of
 from earmark.web.rows import ListContext, Row, Stretch, sound_length
@@ -30,15 +34,8 @@ def label_page(pages: Pages, key: str, control: str, label: str) -> dict[str, An
         if chosen is None:
             return None
         context = ListContext(session, state, services.settings, colours_of(state))
-        annotations = annotations_with_label(session, key, control, label, ROWS)
-        tasks = [annotation.task_id for annotation in annotations if annotation.task_id is not None]
-        data = context.data_of(tasks)
         rows = []
-        for annotation in annotations:
-            if annotation.task_id is None:
-                continue
-            stored = data.get(annotation.task_id)
-            read = read_result(annotation.result, state.controls, state.names, stored)
+        for annotation, read, data in _labelled(context, control, label):
             marks = context.colours.marks(read)
             rows.append(
                 Row(
@@ -47,7 +44,7 @@ def label_page(pages: Pages, key: str, control: str, label: str) -> dict[str, An
                     when=annotation.updated_at,
                     stretch=Stretch.around(marks, length=sound_length(annotation.result)),
                     after=marks,
-                    **context.task_fields(annotation.task_id, stored),
+                    **context.task_fields(annotation.task_id or 0, data),
                 )
             )
     return {
@@ -58,3 +55,31 @@ def label_page(pages: Pages, key: str, control: str, label: str) -> dict[str, An
         "limit": ROWS,
         "now": time.time(),
     }
+
+
+def _labelled(
+    context: ListContext, control: str, label: str
+) -> Iterator[tuple[Annotation, ReadResult, dict[str, Any]]]:
+    """Yield the newest annotations that carry a label, as a control reads them, with their tasks' data."""
+    state = context.state
+    described = next(each for each in state.controls if each.name == control)
+    former = [old for old, new in state.names.get(control, {}).items() if new == label]
+    spelled = {described.paths.get(name, (name,))[-1] for name in (label, *former)}
+    texts = {dumps(name) for name in spelled}
+    # A rating is a number in JSON, of which SQLite returns parts without spaces
+    texts |= {f"{colon}{name}" for colon in ('":', '": ') for name in spelled if name.isdecimal()}
+    found = 0
+    mentioning = annotations_with_items(context.session, context.key, described.from_name, texts)
+    while annotations := list(islice(mentioning, ROWS)):
+        data = context.data_of([annotation.task_id for annotation in annotations if annotation.task_id])
+        for annotation in annotations:
+            if annotation.task_id not in data:
+                continue
+            of_task = data[annotation.task_id]
+            read = read_result(annotation.result, state.controls, state.names, of_task)
+            regions, tags = read.regions.get(control, ()), read.tags.get(control, frozenset())
+            if label in tags or any(label in region.labels for region in regions):
+                yield annotation, read, of_task
+                found += 1
+                if found == ROWS:
+                    return
