@@ -109,6 +109,10 @@ def test_reports_say_the_same_in_every_form(
     (stored,) = (c for c in content["controls"][1]["classes"] if c["label"] == "Low")
     assert float(f1["value"]) == pytest.approx(stored["f1"]["value"], abs=1e-6)
     assert f"{stored['f1']['value']:.2f}" in as_text(evaluation)
+    collar = content["controls"][0]["events"]["matching"]
+    assert "200 ms" in collar
+    assert collar in as_text(evaluation)
+    assert collar.replace("%", r"\%") in as_latex(evaluation)
     odd = replace(evaluation, method="50% of a_b & c")
     latex = as_latex(odd)
     assert r"50\% of a\_b \& c" in latex

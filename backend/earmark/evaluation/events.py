@@ -26,6 +26,10 @@ from earmark.labels.region import Region
 COLLAR_SECONDS = 0.2
 OFFSET_SHARE = 0.2
 SEGMENT_SECONDS = 1.0
+MATCHING = (
+    f"events match within {COLLAR_SECONDS * 1000:.0f} ms at the onset, and {COLLAR_SECONDS * 1000:.0f} ms or "
+    f"{OFFSET_SHARE:.0%} of the length at the offset; segments last {SEGMENT_SECONDS:g} s"
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,11 @@ class EventClass:
 
 @dataclass(frozen=True)
 class EventFigures:
-    """Scores of a control's regions; ``overall``: over all labels together."""
+    """Scores of a control's regions; ``overall``: over all labels together; ``matching``: how, in words."""
 
     classes: tuple[EventClass, ...]
     overall: dict[str, Figure]
+    matching: str = MATCHING
 
 
 def event_figures(control: Control, sounds: Sequence[Measured], bootstrap: Bootstrap) -> EventFigures:

@@ -69,7 +69,8 @@ def as_latex(evaluation: Evaluation) -> str:
         ]
         caption = (
             f"{_escaped(control.control)}: {_escaped(evaluation.method)}; {control.sounds} sounds of "
-            f"{control.recordings} recordings; {_escaped(_INTERVALS)}."
+            f"{control.recordings} recordings; {_escaped(_INTERVALS)}"
+            f"{_escaped(f'; {control.events.matching}' if control.events else '')}."
         )
         body = " \\\\\n".join(rows)
         parts.append(
@@ -97,6 +98,8 @@ def as_text(evaluation: Evaluation) -> str:
         lines += _aligned([["label", "n", *(_HEADINGS[name] for name in columns)], *cells])
         overall = {**control.overall, **(control.events.overall if control.events else {})}
         lines += [f"  {name.replace('_', ' ')} {_text_cell(figure)}" for name, figure in overall.items()]
+        if control.events:
+            lines.append(f"  {control.events.matching} (sed_eval)")
         if control.agreement:
             listed = ", ".join(f"{label} {alpha:.2f}" for label, alpha in control.agreement.items())
             lines.append(f"  agreement of annotators (Krippendorff's alpha): {listed}")
