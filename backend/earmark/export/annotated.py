@@ -51,6 +51,17 @@ def writing(export: Path) -> Iterator[AnnotatedTable]:
         yield AnnotatedTable(file)
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is such a table, by its name and its first line."""
+    if not path.name.lower().endswith(NAME):
+        return False
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return set(COLUMNS) <= set(next(csv.reader(file), ()))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+
+
 def read(table: Path) -> dict[str, list[AnnotatedSpan]]:
     """Return the annotated parts by name of the sound; empty if the file does not exist.
 

@@ -105,8 +105,15 @@ def test_an_export_beside_its_recordings_says_which_parts_were_annotated(
         add([replace(record, source="prediction", annotated=())])
     (night,) = list_sounds(Source(str(tmp_path)))
     assert [record.source for record in night.marks] == ["prediction"]
-    for table in export.parent.rglob("*annotated.csv"):
-        table.write_text("damaged")
+    (table,) = export.parent.rglob("*annotated.csv")
+    table.write_text("sound,start,end,annotator\nnight.wav,x,1,\n")
     (night,) = list_sounds(Source(str(tmp_path)), sentences.append)
     assert night.marks == ()
     assert any("annotated.csv" in sentence for sentence in sentences)
+
+
+def test_a_table_of_labels_may_have_the_name_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "annotated.csv").write_text("fname,label\na.wav,owl\n")
+    (a,) = list_sounds(Source(str(tmp_path)))
+    assert labels_of(a) == [("owl",)]

@@ -56,7 +56,7 @@ class AnnotatedTables:
 
     def _read(self, table: Path) -> _Spans | None:
         if table not in self._tables:
-            self._tables[table] = self._by_recording(table) if table.is_file() else None
+            self._tables[table] = self._by_recording(table) if annotated.is_table(table) else None
         return self._tables[table]
 
     def _by_recording(self, table: Path) -> _Spans:

@@ -136,7 +136,7 @@ def _label_files(folder: Path) -> list[Path]:
     return [
         path
         for path in walk(folder, lambda sentence: None)
-        if may_hold_labels(path.name) and not path.name.lower().endswith(annotated.NAME) and path.is_file()
+        if may_hold_labels(path.name) and path.is_file() and not annotated.is_table(path)
     ]
 
 
