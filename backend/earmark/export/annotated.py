@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from earmark.errors import FormatError
-from earmark.export.closed_quotes import ClosedRows
+from earmark.export.closed_quotes import ClosedRows, has_columns
 from earmark.export.records import AnnotatedSpan, ClipRecord
 
 NAME = "annotated.csv"
@@ -53,13 +53,7 @@ def writing(export: Path) -> Iterator[AnnotatedTable]:
 
 def is_table(path: Path) -> bool:
     """Whether a file is such a table, by its name and its first line."""
-    if not path.name.lower().endswith(NAME):
-        return False
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return set(COLUMNS) <= set(next(csv.reader(file), ()))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
+    return path.name.lower().endswith(NAME) and has_columns(path, COLUMNS)
 
 
 def read(table: Path) -> dict[str, list[AnnotatedSpan]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ class ClosedRows(_Rows):
         for line in lines:
             self._raw.append(line)
             yield line
+
+
+def has_columns(table: Path, columns: Collection[str]) -> bool:
+    """Whether a file is a CSV in UTF-8 whose first line has these columns."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return set(columns) <= set(next(csv.reader(file), ()))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
 
 
 def check_closed(lines: list[str], first: int, **form: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from earmark.errors import ConfigurationError, FormatError
 from earmark.export.annotated import NAME as ANNOTATED
 from earmark.export.annotated import AnnotatedTable
-from earmark.export.closed_quotes import ClosedRows
+from earmark.export.closed_quotes import ClosedRows, has_columns
 from earmark.export.records import EXPANSION_FIELD, ClipRecord
 from earmark.storage.atomic_files import atomic_write
 
@@ -234,6 +234,11 @@ class IndexEntry:
     path: Path
     record: ClipRecord
     control: str
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file is the index of an export's folder, by its name and its first line."""
+    return path.name == INDEX and has_columns(path, INDEX_COLUMNS[:2])
 
 
 def read_index(folder: Path) -> list[IndexEntry]:

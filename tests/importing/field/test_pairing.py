@@ -112,8 +112,9 @@ def test_an_export_beside_its_recordings_says_which_parts_were_annotated(
     assert any("annotated.csv" in sentence for sentence in sentences)
 
 
-def test_a_table_of_labels_may_have_the_name_of_ours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["annotated.csv", "sounds.csv", "more.annotated.csv"])
+def test_a_table_of_labels_may_have_the_name_of_ours(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.wav").touch()
-    (tmp_path / "annotated.csv").write_text("fname,label\na.wav,owl\n")
+    (tmp_path / name).write_text("fname,label\na.wav,owl\n")
     (a,) = list_sounds(Source(str(tmp_path)))
     assert labels_of(a) == [("owl",)]

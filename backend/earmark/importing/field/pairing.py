@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from earmark.errors import EarmarkError, FormatError
 from earmark.export import annotated
 from earmark.export.records import ClipRecord
+from earmark.export.writers import is_index
 from earmark.importing.field.annotated_tables import AnnotatedTables
 from earmark.importing.field.audio_index import AudioIndex, nearest
 from earmark.importing.field.merging import merged, region_count, without_repeated
@@ -20,7 +21,7 @@ from earmark.importing.table_columns import Columns
 
 Say = Callable[[str], None]
 SHOWN = 5
-_SKIPPED_NAMES = frozenset({"readme.txt", "license.txt", "licence.txt", "config.txt", "sounds.csv"})
+_SKIPPED_NAMES = frozenset({"readme.txt", "license.txt", "licence.txt", "config.txt"})
 
 
 def with_labels(
@@ -136,7 +137,7 @@ def _label_files(folder: Path) -> list[Path]:
     return [
         path
         for path in walk(folder, lambda sentence: None)
-        if may_hold_labels(path.name) and path.is_file() and not annotated.is_table(path)
+        if may_hold_labels(path.name) and path.is_file() and not (annotated.is_table(path) or is_index(path))
     ]
 
 
