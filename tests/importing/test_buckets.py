@@ -9,6 +9,7 @@ import pytest
 
 from earmark.errors import ConfigurationError, MissingExtraError
 from earmark.export.records import RegionRecord
+from earmark.importing import remote_sources
 from earmark.importing.audio_checks import Checker, read_facts
 from earmark.importing.models import Listed
 from earmark.importing.sources import Source, list_sounds
@@ -47,7 +48,11 @@ def test_a_prefix_is_listed_and_its_sounds_are_heard_once(
 
 
 def test_label_files_of_a_bucket_are_read_as_those_of_a_folder(
-    bucket: type[Bucket], tmp_path: Path, settings: Settings, write_sound: Callable[..., Path]
+    bucket: type[Bucket],
+    tmp_path: Path,
+    settings: Settings,
+    write_sound: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = "Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n1\t0.05\t{}\tOwl\n"
     bucket.objects |= {
@@ -70,6 +75,11 @@ def test_label_files_of_a_bucket_are_read_as_those_of_a_folder(
     list_sounds(Source("s3://calls/night"), sentences.append)
     assert any("c.txt" in sentence and "line 2" in sentence for sentence in sentences)
     assert all(item.marks == () for item in list_sounds(Source("s3://calls/night", format="none")))
+    monkeypatch.setattr(remote_sources, "MOST_LABEL_BYTES", 10)
+    bucket.fetched.clear()
+    assert all(item.marks == () for item in list_sounds(Source("s3://calls/night"), sentences.append))
+    assert bucket.fetched == []
+    assert sentences[-1].startswith("2 files")
     facts = Checker(settings).check(second).facts
     assert facts is not None, "the recording is still fetched from the bucket"
 

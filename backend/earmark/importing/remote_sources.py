@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -16,6 +16,8 @@ from earmark.storage.atomic_files import atomic_write, key_of
 from earmark.storage.object_storage import BUCKETS, bucket_files, bucket_path
 
 _CHUNK_BYTES = 1 << 20
+MOST_LABEL_BYTES = 256 << 20
+"""A larger text file in a bucket is not fetched to look for labels."""
 
 
 def is_remote(address: str) -> bool:
@@ -64,12 +66,12 @@ def list_urls(table: Path) -> list[Listed]:
     return list(by_address.values())
 
 
-def bucket_objects(prefix: str) -> list[str]:
-    """List the objects below an address such as ``s3://bucket/folder``, sorted, without hidden ones.
+def bucket_objects(prefix: str) -> dict[str, int]:
+    """Return the bytes of the objects below an address such as ``s3://bucket/folder``, without hidden ones.
 
-    The names are relative to the address. The credentials come from the usual places of the bucket's own
-    tools, such as ``AWS_ACCESS_KEY_ID`` or ``~/.aws``; ``AWS_ENDPOINT_URL`` selects another server than
-    Amazon's.
+    The names are relative to the address, and sorted. The credentials come from the usual places of the
+    bucket's own tools, such as ``AWS_ACCESS_KEY_ID`` or ``~/.aws``; ``AWS_ENDPOINT_URL`` selects another
+    server than Amazon's.
 
     Raises
     ------
@@ -79,9 +81,16 @@ def bucket_objects(prefix: str) -> list[str]:
     base = prefix.rstrip("/") + "/"
     scheme = prefix.partition("://")[0]
     with _listing_errors(prefix):
-        files = bucket_files(scheme).find(bucket_path(base))
-    names = [f"{scheme}://{name}".removeprefix(base) for name in sorted(files)]
-    return [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
+        files = bucket_files(scheme).find(bucket_path(base), detail=True)
+    objects = {
+        f"{scheme}://{path}".removeprefix(base): int(info.get("size") or 0)
+        for path, info in sorted(files.items())
+    }
+    return {
+        name: size
+        for name, size in objects.items()
+        if not any(part.startswith(".") for part in PurePosixPath(name).parts)
+    }
 
 
 def list_bucket(
@@ -97,18 +106,31 @@ def list_bucket(
 
 
 @contextmanager
-def label_file_copies(prefix: str, names: Iterable[str]) -> Iterator[Path]:
+def label_file_copies(prefix: str, objects: Mapping[str, int], say: Callable[[str], None]) -> Iterator[Path]:
     """Copy the label files among the objects of a bucket to a temporary folder, under their names.
+
+    Parameters
+    ----------
+    objects
+        Bytes of the bucket's objects, of `bucket_objects`.
+    say
+        Called with a sentence about files that are too large to hold labels.
 
     Raises
     ------
     ConfigurationError
         The bucket refuses or cannot be reached.
     """
-    base, names = bucket_path(prefix).rstrip("/"), list(names)
-    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    base = bucket_path(prefix).rstrip("/")
+    folders = {str(parent) for name in objects for parent in PurePosixPath(name).parents}
     # A bucket may have an object with the name of a folder, which no file system has
-    wanted_names = [name for name in names if may_hold_labels(name) and name not in folders]
+    names = [name for name in objects if may_hold_labels(name) and name not in folders]
+    wanted_names = [name for name in names if objects[name] <= MOST_LABEL_BYTES]
+    if large := [name for name in names if objects[name] > MOST_LABEL_BYTES]:
+        say(
+            f"{len(large)} files such as {large[0]} are larger than {MOST_LABEL_BYTES >> 20} MB, so they are "
+            "not read for labels."
+        )
     with TemporaryDirectory(prefix="earmark-import-") as folder:
         copies = [Path(folder) / name for name in wanted_names]
         for copy in copies:

@@ -215,7 +215,7 @@ def _list_bucket(source: Source, say: Callable[[str], None], announce: Callable[
     sounds = list_bucket(source.name, objects, source.include, source.exclude)
     if source.format == "none" or not sounds:
         return sounds
-    with label_file_copies(source.name, objects) as folder:
+    with label_file_copies(source.name, objects, say) as folder:
         place = source.name.rstrip("/")
 
         def say_of_bucket(sentence: str) -> None:
