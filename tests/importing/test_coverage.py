@@ -338,3 +338,8 @@ def test_of_joined_stretches_only_annotated_parts_are(tmp_path: Path) -> None:
     assert joined.annotated == (AnnotatedSpan(0.0, 20.0, None, {}),)
     (joined,) = join([ClipRecord("2", data=later, annotated=(NOTHING,))])
     assert joined.is_open
+
+
+def test_a_short_time_that_was_left_open_is_no_inaccuracy_of_decoders(tmp_path: Path) -> None:
+    path = exported(tmp_path, "raven", [drawn(1, 1.0, 2.0, "Owl"), drawn(2, 5.0, 5.05)])
+    assert imported(tmp_path, path, "raven") == [{}]

@@ -15,7 +15,9 @@ from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord, Stre
 from earmark.labels.denials import may_deny
 
 TOLERANCE_SECONDS = 0.1
-"""Up to this much of a part may lie outside the spans: decoders and players differ by some frames."""
+"""Up to this much at the ends of a part may lie outside the spans: decoders differ by some frames."""
+_GAP_SECONDS = 0.001
+"""Up to this much may lie between spans: their times are rounded."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def annotated_part(records: Sequence[ClipRecord], part: Stretch, total_seconds: 
         named = any(region.label for region in _touching(record, part))
         if not record.annotated:
             selected.append(record)
-        elif _uncovered([*spans, *left_open], part) <= TOLERANCE_SECONDS:
-            if not (whole or named) and _uncovered(left_open, part) <= TOLERANCE_SECONDS:
+        elif _cover([*spans, *left_open], part):
+            if not (whole or named) and _cover(left_open, part):
                 continue  # of this part nothing was said
             tags = (
                 dict(record.tags) if whole and left_open else _part_tags(record, spans, part, total_seconds)
@@ -83,13 +85,15 @@ def _overlap(span: AnnotatedSpan, part: Stretch) -> float:
     return min(span.end, part.end) - max(span.start, part.start)
 
 
-def _uncovered(spans: Iterable[AnnotatedSpan], part: Stretch) -> float:
-    """Seconds of the part that no span covers."""
-    uncovered, reached = 0.0, part.start
-    for span in sorted(spans, key=lambda span: span.start):
-        uncovered += max(0.0, span.start - reached)
+def _cover(spans: Iterable[AnnotatedSpan], part: Stretch) -> bool:
+    """Whether spans cover a part of a sound."""
+    outside, between, reached = 0.0, 0.0, part.start
+    for number, span in enumerate(sorted(spans, key=lambda span: span.start)):
+        gap = max(0.0, span.start - reached)
+        outside, between = (outside, between + gap) if number else (gap, 0.0)
         reached = max(reached, span.end)
-    return uncovered + max(0.0, part.end - reached)
+    outside += max(0.0, part.end - reached)
+    return outside <= TOLERANCE_SECONDS and between <= _GAP_SECONDS
 
 
 def _part_tags(
