@@ -66,8 +66,8 @@ Embeddings of every region and clip, for a classifier of your own:
 [bold]Long recordings[/]  Tasks that an import has cut out of a longer recording (their data has source,
 source_start and source_end) are put together again: one recording, in its own time, and regions with the
 same label that touch at a cut become one. --no-unsplit leaves them as they are. Which parts were annotated
-is in jsonl and jams; beside the other formats annotated.csv has it (sound, start, end, annotator), and the
-import reads it.
+is in jsonl, jams and datasets; beside the other formats annotated.csv has it (sound, start, end, annotator),
+and the import reads it.
 
 [bold]Exit codes[/]  0 everything was written; 1 some sounds could not be (they are listed); 2 nothing was
 done (settings, connection, a format that fits not); 130 stopped by Ctrl-C, nothing was written."""
