@@ -33,7 +33,7 @@ class RowRules:
     ``version`` names. ``empty_is_annotated``: a row without label and times says that the sound was
     annotated and holds nothing. ``one_label``: a cell is one label, unless an option gives a separator.
     ``file`` maps the cell with the file, and the row, to the file's name; ``folder`` a row to its folder.
-    ``only``: which rows are read.
+    ``only``: which rows are read. ``no_fields``: columns, in lower case, that are read in another way.
     """
 
     label: Callable[[str], str] = str
@@ -44,6 +44,7 @@ class RowRules:
     file: Callable[[str, Mapping[str, Any]], str] = lambda cell, row: cell
     folder: Callable[[Mapping[str, Any]], str] = lambda row: ""
     only: Callable[[Mapping[str, Any]], bool] = lambda row: True
+    no_fields: frozenset[str] = frozenset()
 
 
 PLAIN = RowRules()
@@ -179,6 +180,8 @@ class RowReader:
         columns = self._columns
         for name, value in row.items():
             if not name or name in columns.used | OWN_FIELDS or value in (None, ""):
+                continue
+            if name.strip().lower() in self._rules.no_fields:
                 continue
             if file.fields.setdefault(name, value) != value:
                 file.varying.add(name)

@@ -124,6 +124,8 @@ def _named(**fixed: str) -> Callable[[Sequence[str]], Columns]:
     return columns
 
 
+_AUTO_IDS = ("auto id", "auto id*")
+"""Columns of Kaleidoscope with its own identification; the star is in tables of bats."""
 _PREDICTED = RowRules(source="prediction", version=BIRDNET, one_label=True)
 
 PRESETS: tuple[TablePreset, ...] = (
@@ -156,7 +158,7 @@ PRESETS: tuple[TablePreset, ...] = (
         "Kaleidoscope tables",
         _needs("in file", "offset", "duration", "manual id"),
         _kaleidoscope("manual id"),
-        RowRules(folder=_folder),
+        RowRules(folder=_folder, no_fields=frozenset(_AUTO_IDS)),
     ),
     *(
         TablePreset(
@@ -166,7 +168,7 @@ PRESETS: tuple[TablePreset, ...] = (
             RowRules(source="prediction", version="Kaleidoscope", folder=_folder),
             rest_of="manual id",
         )
-        for label in ("auto id", "auto id*")  # the star is in tables of bats
+        for label in _AUTO_IDS
     ),
     TablePreset(
         "Kaleidoscope tables",
