@@ -343,3 +343,13 @@ def test_of_joined_stretches_only_annotated_parts_are(tmp_path: Path) -> None:
 def test_a_short_time_that_was_left_open_is_no_inaccuracy_of_decoders(tmp_path: Path) -> None:
     path = exported(tmp_path, "raven", [drawn(1, 1.0, 2.0, "Owl"), drawn(2, 5.0, 5.05)])
     assert imported(tmp_path, path, "raven") == [{}]
+
+
+@pytest.mark.parametrize("name", ["raven", "audacity", "textgrid", "elan"])
+def test_a_single_file_of_an_export_has_the_parts_of_its_folder(tmp_path: Path, name: FormatName) -> None:
+    (record,) = night()
+    (tmp_path / "night.wav").touch()
+    folder = written(tmp_path, name, [replace(record, file_name="pond/night.wav")])
+    (path,) = (path for path in (folder / "pond").iterdir())
+    (item,) = list_sounds(Source(str(path), audio_dir=tmp_path))
+    assert {span.start for each in item.marks for span in each.annotated} == {0.0, 30.0, 120.0}

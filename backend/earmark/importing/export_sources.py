@@ -15,6 +15,8 @@ from earmark.export import annotated, rttm
 from earmark.export.formats import FORMATS, FormatName
 from earmark.export.label_studio import TaskReader, file_name_of
 from earmark.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
+from earmark.export.writers import INDEX, is_index
+from earmark.importing.field.audio_index import AudioIndex
 from earmark.importing.folders import AUDIO_EXTENSIONS
 from earmark.importing.models import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
 from earmark.importing.table_rows import numeric_fields, with_numbers
@@ -46,7 +48,8 @@ def list_own_export(path: Path, format_name: FormatName) -> list[tuple[str, List
 def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[str, Listed]]:
     """Add the annotated parts in ``annotated.csv`` beside a table or folder to its records.
 
-    An export of predictions has such a table without a row: what it holds are predictions.
+    The table of a single file of an export's folder is in that folder, or in one above. An export of
+    predictions has such a table without a row: what it holds are predictions.
 
     Raises
     ------
@@ -54,15 +57,30 @@ def annotated_parts(path: Path, rows: list[tuple[str, Listed]]) -> list[tuple[st
         ``annotated.csv`` is damaged.
     """
     table = annotated.path_beside(path, path.is_dir())
+    if not table.is_file() and not path.is_dir():
+        exports = (folder for folder in path.absolute().parents if is_index(folder / INDEX))
+        table = next((folder / annotated.NAME for folder in exports), table)
     spans = annotated.read(table)
     if spans:
-        return [(name, replace(item, marks=annotated.with_spans(item.marks, spans))) for name, item in rows]
+        index = AudioIndex(spans)
+        return [(name, replace(item, marks=_with_parts(item.marks, spans, index))) for name, item in rows]
     if not table.is_file():
         return rows
     return [
         (name, replace(item, marks=tuple(replace(record, source="prediction") for record in item.marks)))
         for name, item in rows
     ]
+
+
+def _with_parts(
+    records: Sequence[ClipRecord], spans: Mapping[str, Sequence[AnnotatedSpan]], index: AudioIndex
+) -> tuple[ClipRecord, ...]:
+    """Return records with the spans of their sounds, also where the table has folders or an extension."""
+    by_name: dict[str, Sequence[AnnotatedSpan]] = {}
+    for name in {record.file_name for record in records}:
+        sounds = [name] if name in spans else index.find(name) if name else []
+        by_name[name] = spans[sounds[0]] if len(sounds) == 1 else ()
+    return annotated.with_spans(records, by_name)
 
 
 def annotated_without_a_line(path: Path, rows: Sequence[tuple[str, Listed]]) -> list[tuple[str, Listed]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from earmark.export import annotated
 from earmark.export.records import AnnotatedSpan, ClipRecord
+from earmark.export.writers import INDEX, is_index
 from earmark.importing.field.audio_index import AudioIndex
 
 _Spans = dict[str, list[AnnotatedSpan]]
@@ -51,7 +52,7 @@ class AnnotatedTables:
         above = [path for path in label_file.parents if path.is_relative_to(self._folder)]
         return [
             annotated.path_beside(label_file, is_folder=False),
-            *(path / annotated.NAME for path in above),
+            *(path / annotated.NAME for path in above if is_index(path / INDEX)),
         ]
 
     def _read(self, table: Path) -> _Spans | None:
