@@ -1,9 +1,11 @@
-"""Stand-in server for the part of S3 that reading needs."""
+"""Stand-in servers for buckets: of the part of S3 that reading needs, and one that never answers."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from typing import ClassVar
@@ -86,3 +88,18 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bucket]]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def silent_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server that takes connections and never answers, as the endpoint of each kind of bucket."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        key = base64.b64encode(b"secret").decode()
+        account = f"AccountName=calls;AccountKey={key};BlobEndpoint={url}/calls;"
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"DefaultEndpointsProtocol=http;{account}")
+        yield

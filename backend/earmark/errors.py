@@ -77,6 +77,10 @@ class BucketError(EarmarkError):
     reason = "bucket"
 
 
+class BucketTimeoutError(BucketError):
+    """A bucket has not answered in time."""
+
+
 class SoundUnreadableError(EarmarkError):
     """The file exists, but cannot be decoded as audio."""
 

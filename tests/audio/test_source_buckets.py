@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import random
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from earmark.audio import allowed_hosts, bucket_objects
 from earmark.audio.bucket_objects import object_pieces
 from earmark.audio.source import SoundSource
 from earmark.errors import SoundNotFetchedError, SoundNotFoundError, SoundTooSlowError, SoundUnreachableError
+from earmark.storage.object_storage import BUCKETS
 from tests.audio.sound_server import (
     SOUND,
     TOKEN,
@@ -24,9 +27,9 @@ from tests.audio.sound_server import (
     status,
     with_token,
 )
-from tests.buckets import Bucket, bucket
+from tests.buckets import Bucket, bucket, silent_bucket
 
-__all__ = ["bucket"]
+__all__ = ["bucket", "silent_bucket"]
 
 ADDRESS = "s3://calls/day 1/a+b.wav"
 RESOLVED = "/projects/7/resolve/?fileuri=" + base64.urlsafe_b64encode(ADDRESS.encode()).decode()
@@ -87,6 +90,23 @@ def test_a_slow_bucket_is_given_up(bucket: type[Bucket], monkeypatch: pytest.Mon
     monkeypatch.setattr(bucket_objects, "monotonic", lambda: float(next(now)))
     with pytest.raises(SoundTooSlowError):
         list(object_pieces("s3://calls/a.wav", seconds=30, least_bytes_per_second=1e6))
+
+
+@pytest.mark.usefixtures("silent_bucket")
+@pytest.mark.parametrize("scheme", sorted(BUCKETS))
+def test_a_bucket_that_never_answers_is_given_up_in_time(scheme: str) -> None:
+    pytest.importorskip(BUCKETS[scheme])
+    started = time.monotonic()
+    with pytest.raises(SoundTooSlowError, match=f"{scheme}://calls/a.wav"):
+        list(object_pieces(f"{scheme}://calls/a.wav", seconds=1.5, least_bytes_per_second=1e3))
+    assert time.monotonic() - started < 10
+
+
+def test_a_large_object_arrives_in_pieces(bucket: type[Bucket]) -> None:
+    bucket.objects["a.wav"] = random.Random(1).randbytes(5_000_001)
+    pieces = list(object_pieces("s3://calls/a.wav", seconds=30, least_bytes_per_second=1e3))
+    assert b"".join(pieces) == bucket.objects["a.wav"]
+    assert len(pieces) > 2
 
 
 def test_a_sound_in_the_task_itself(source: SoundSource) -> None:

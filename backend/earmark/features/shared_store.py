@@ -15,11 +15,13 @@ from earmark.errors import BucketError
 from earmark.features.store import EncodedSound, FrameStore, frames_from_bytes, frames_path, frames_to_bytes
 from earmark.settings import Settings
 from earmark.storage.atomic_files import share
-from earmark.storage.object_storage import BUCKETS, bucket_faults, bucket_files
+from earmark.storage.object_storage import BUCKETS, bucket_faults, bucket_files, in_time
 
 log = structlog.get_logger(__name__)
 
 WARN_EVERY_SECONDS = 60.0
+TRANSFER_SECONDS = 30.0
+"""Longest wait for a bucket; encoding the sound anew takes less, unless it is very long."""
 REST_SECONDS = 30.0
 """A bucket that failed is left alone for this long, so that predictions do not wait for it each time."""
 
@@ -82,7 +84,7 @@ class BucketFrames(FrameStore):
         place = f"{self._prefix}/{frames_path(digest, identity)}"
         try:
             with bucket_faults(place):
-                content = self._files.cat_file(place)
+                content = in_time(lambda: self._files.cat_file(place), TRANSFER_SECONDS)
         except FileNotFoundError:
             return None
         except BucketError as error:
@@ -120,7 +122,8 @@ class BucketFrames(FrameStore):
         place = f"{self._prefix}/{frames_path(sound.digest, identity)}"
         try:
             with bucket_faults(place):
-                self._files.pipe_file(place, frames_to_bytes(sound, identity))
+                content = frames_to_bytes(sound, identity)
+                in_time(lambda: self._files.pipe_file(place, content), TRANSFER_SECONDS)
         except (BucketError, FileNotFoundError) as error:  # the second: there is no such bucket
             self._rest(error)
 

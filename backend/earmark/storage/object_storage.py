@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from earmark.errors import BucketError, EarmarkError
+from earmark.errors import BucketError, BucketTimeoutError, EarmarkError
 from earmark.extras import require_extra
 
 BUCKETS = {"s3": "s3fs", "gs": "gcsfs", "azure-blob": "adlfs"}
@@ -17,6 +19,8 @@ _PROTOCOLS = {"azure-blob": "abfs"}
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 10
 """Timeouts with ``fail_fast``."""
 
+_Result = TypeVar("_Result")
+
 
 def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
     """The fsspec file system of a URL scheme, with the credentials that its own library finds.
@@ -24,7 +28,8 @@ def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
     Parameters
     ----------
     fail_fast
-        Whether to use short timeouts and no retries, for callers that can do without the bucket.
+        Whether to use short timeouts and, where the library lets us, no retries, for callers that can do
+        without the bucket; they limit the time of each call by `in_time`.
 
     Raises
     ------
@@ -45,10 +50,40 @@ def bucket_files(scheme: str, fail_fast: bool = False) -> Any:
         for option in ("account_name", "account_key"):
             if value := os.environ.get(f"AZURE_BLOB_{option.upper()}"):
                 options[option] = value
+        if fail_fast:
+            options |= {"connection_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
+    if scheme == "gs" and fail_fast:
+        from aiohttp import ClientTimeout
+
+        options["requests_timeout"] = ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
     files = fsspec.filesystem(_PROTOCOLS.get(scheme, scheme), **options)
     if fail_fast:
         files.retries = 1
     return files
+
+
+def in_time(work: Callable[[], _Result], seconds: float) -> _Result:
+    """Return what a call of a bucket library returns, made in a thread that is left behind when it is late.
+
+    Libraries for Google's and Azure's storage repeat each request for minutes.
+
+    Raises
+    ------
+    BucketTimeoutError
+        It has not returned after this time.
+    """
+    future: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 raised again in the caller's thread
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="bucket", daemon=True).start()
+    if not wait([future], seconds).done:
+        raise BucketTimeoutError(f"The bucket has not answered within {seconds:g} s: check the connection.")
+    return future.result()
 
 
 def bucket_path(address: str) -> str:
