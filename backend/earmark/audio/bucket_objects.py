@@ -82,8 +82,8 @@ def object_pieces(address: str, seconds: float, least_bytes_per_second: float) -
         raise too_slow from error
     except BucketError as error:  # whose text may hold what a message must not
         raise SoundUnreachableError(
-            f"{shown(address)} cannot be read ({type(error.__cause__).__name__}): check this machine's "
-            "credentials for the bucket."
+            f"{shown(address)} cannot be read ({type(error.__cause__).__name__}): check the connection, and "
+            "this machine's credentials for the bucket."
         ) from error
 
 
