@@ -28,7 +28,7 @@ from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.control import Control
 from earmark.labelstudio.credentials import AccessBook
 from earmark.settings import Settings
-from earmark.storage.atomic_files import ensure_dir, keep_private
+from earmark.storage.atomic_files import JsonCache, ensure_dir, keep_private
 from earmark.storage.token_cipher import TokenCipher
 from earmark.store.database import ANSWER_SECONDS, BACKGROUND_ANSWER_SECONDS, Database
 from earmark.store.models import Version
@@ -107,7 +107,13 @@ class Services:
             if identity not in self._extractors:
                 combination = encoder if isinstance(encoder, CombinedEncoder) else None
                 self._extractors[identity] = FrameExtractor(
-                    self._source, self._frames, identity, self.encoder, self._priority_lock, combination
+                    self._source,
+                    self._frames,
+                    identity,
+                    self.encoder,
+                    self._priority_lock,
+                    combination,
+                    JsonCache(self.settings.data_dir / "channels"),
                 )
             return self._extractors[identity]
 

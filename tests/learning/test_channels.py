@@ -120,6 +120,17 @@ def test_stored_frames_say_which_channel_they_are_of(services: Services, tasks: 
     }
 
 
+def test_stored_channels_need_no_file(services: Services, tasks: list[dict[str, Any]]) -> None:
+    address = tasks[0]["data"]["audio"]
+    located = services.locate(address, None, NO_DEADLINE)
+    channels = services.extractor().extract_channels(located, address)
+    located.path.unlink()
+    again = services.extractor().extract_channels(located, address)
+    assert [sound.channel for sound in again] == [0, 1]
+    for before, after in zip(channels, again, strict=True):
+        np.testing.assert_array_equal(after.frames, before.frames)
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_channels_that_are_alike_are_one(services: Services, tmp_path: Path, channels: int) -> None:
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, (RATE, 1)).repeat(channels, axis=1)
@@ -127,6 +138,8 @@ def test_channels_that_are_alike_are_one(services: Services, tmp_path: Path, cha
     address = str(tmp_path / "same.wav")
     located = services.locate(address, None, NO_DEADLINE)
     assert services.extractor().extract_channels(located, address) == ()
+    located.path.unlink()
+    assert services.extractor().extract_channels(located, address) == (), "stored, without the file"
 
 
 def test_annotations_tell_channels_apart_if_any_region_is_on_another_than_the_first() -> None:

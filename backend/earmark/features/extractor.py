@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -29,6 +29,7 @@ from earmark.errors import OutOfTimeError, SoundNotFetchedError, WeightsError
 from earmark.features.band_levels import BandLevelMeter
 from earmark.features.priority_lock import PriorityLock
 from earmark.features.store import EncodedSound, FrameStore
+from earmark.storage.atomic_files import JsonCache
 
 __all__ = ["EncodedSound", "FrameExtractor", "FrameStore"]
 
@@ -58,6 +59,8 @@ class FrameExtractor:
         Priority lock between processes; None for a process alone.
     combination
         The encoder where it is a combination, whose frames are stored for each member; else None.
+    channel_counts
+        Stores how many channels of a file are told apart, so that it need not be opened for that again.
     """
 
     def __init__(
@@ -68,10 +71,11 @@ class FrameExtractor:
         encoder: Callable[[], Encoder],
         priority_lock: PriorityLock | None = None,
         combination: CombinedEncoder | None = None,
+        channel_counts: JsonCache | None = None,
     ) -> None:
         self._source, self._store, self._priority_lock = source, store, priority_lock
         self.identity = identity
-        self._encoder, self._combination = encoder, combination
+        self._encoder, self._combination, self._channel_counts = encoder, combination, channel_counts
         self._meter = BandLevelMeter()
         encoders = (identity,) if combination is None else tuple(m.identity for m in combination.members)
         self._stored_as = (*encoders, self._meter.identity)
@@ -144,13 +148,19 @@ class FrameExtractor:
 
         Empty where it has one channel, more than `MOST_CHANNELS`, or channels that are all the same.
         """
+        key = f"{self.identity} {located.digest}"
+        stored = self._channel_counts.get(key).get("distinct") if self._channel_counts else None
+        if isinstance(stored, int):
+            return tuple(self.extract(located, address, deadline, channel) for channel in range(stored))
         with closing(open_sound(located.path, name=file_name(address))) as sound:
-            count = sound.channels
-        if not 1 < count <= MOST_CHANNELS:
-            return ()
+            count = sound.channels if 1 < sound.channels <= MOST_CHANNELS else 0
         sounds = tuple(self.extract(located, address, deadline, channel) for channel in range(count))
-        first = sounds[0].frames
-        return () if all(np.array_equal(first, other.frames) for other in sounds[1:]) else sounds
+        if all(np.array_equal(sounds[0].frames, other.frames) for other in sounds[1:]):
+            sounds = ()
+        if self._channel_counts:
+            with suppress(OSError):  # the file is opened again the next time
+                self._channel_counts.put(key, distinct=len(sounds))
+        return sounds
 
     def holds(self, located: LocatedSound) -> bool:
         """Whether the frames of a file are stored on this machine."""
