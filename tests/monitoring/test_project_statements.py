@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,22 @@ def test_what_is_left_alone_is_reported(services: Services) -> None:
     assert "ENCODER=birdnet" in by_name["label"].remedy
     assert "earmark_role" in by_name["q"].remedy
     assert by_name["correct"].level == "fine"
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_controls_that_are_left_alone_are_named_everywhere(
+    services: Services, capsys: pytest.CaptureFixture[str], learned: bool
+) -> None:
+    labels = '<Labels name="label" toName="audio"><Label value="A"/></Labels>' if learned else ""
+    label_config = (
+        f'<View><Audio name="audio" value="$audio"/>{labels}<Number name="level" toName="audio"/>'
+        '<Taxonomy name="species" toName="audio" apiUrl="http://example.org/species"/></View>'
+    )
+    receive(services, {"action": "PROJECT_UPDATED", "project": {**PROJECT, "label_config": label_config}})
+    faults = [statement for statement in statements(services, "labels") if statement.level == "fault"]
+    assert bool(faults) != learned
+    for shown in everywhere(services, capsys):
+        assert "“level” (Number)" in shown
+        assert "“species” (Taxonomy)" in shown
+        assert "apiUrl" in shown
+        assert all(fault.text in html.unescape(shown) for fault in faults)

@@ -13,7 +13,7 @@ from earmark.encoders import encoder_identity
 from earmark.encoders.background_fetch import awaited_weights
 from earmark.errors import EarmarkError, LabelConfigError
 from earmark.jobs.dispatcher import is_due
-from earmark.labels.label_config import read_label_config
+from earmark.labels.label_config import parse_label_config, read_label_config
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
 from earmark.store.events import PendingWork
@@ -46,6 +46,7 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
         *_waiting(state, settings, now),
         *_training(state),
         *_labels(state),
+        *_unusable(state),
         *_left_alone(state, settings),
         *_renames(state),
         *_disagreements(state),
@@ -152,12 +153,21 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 
 
+def _unusable(state: ProjectState) -> Iterator[Statement]:
+    """Yield why nothing of the label config can be learned, where that is so."""
+    if state.project.label_config and not state.controls:
+        try:
+            parse_label_config(state.project.label_config)
+        except LabelConfigError as error:
+            yield Statement("labels", "fault", str(error))
+
+
 def _left_alone(state: ProjectState, settings: Settings) -> Iterator[Statement]:
     """Yield the controls on sound that are not learned, and those that judge regions."""
     try:
         config = read_label_config(state.project.label_config)
     except LabelConfigError:
-        return  # trainings, predictions and the doctor report it
+        return  # reported as unusable
     for left in config.left_alone:
         text = f"“{left.name}” ({left.tag}) is neither learned nor predicted: {left.reason}."
         yield Statement("labels", "note", text)

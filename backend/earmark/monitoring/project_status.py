@@ -85,7 +85,7 @@ def _state(
     try:
         controls = parse_label_config(project.label_config) if project.label_config else ()
     except LabelConfigError:
-        controls = ()  # trainings, predictions and the doctor report it
+        controls = ()  # one of the project's statements
     return ProjectState(
         project,
         active,
