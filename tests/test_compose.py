@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from earmark.cli import app
 from earmark.jobs.queues import QueueKind
-from earmark.settings import Settings
+from earmark.settings import Settings, misspelled
 from scripts.label_studio_server import LabelStudioServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +24,8 @@ SERVICES = ("label-studio", *BACKEND, "redis")
 def filled_in(value: Any) -> Any:
     """Replace ``${NAME:-default}`` by the default, as compose does when nothing is set."""
     if isinstance(value, str):
-        return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+        inner = re.sub(r"\$\{\w+:-([^{}]*)\}", r"\1", value)
+        return inner if inner == value else filled_in(inner)  # a default may be a variable
     if isinstance(value, dict):
         return {key: filled_in(item) for key, item in value.items()}
     return [filled_in(item) for item in value] if isinstance(value, list) else value
@@ -74,6 +76,31 @@ def test_every_variable_of_the_backend_is_a_setting(services: dict[str, Any], na
     assert (settings.bind, settings.port) == ("0.0.0.0", 9090)
     assert settings.label_studio_url == "http://label-studio:8080"
     assert settings.redis_url == "redis://redis:6379/0"
+
+
+@pytest.mark.parametrize("name", BACKEND)
+def test_the_backend_reads_every_setting_of_the_env_file(
+    services: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert services[name]["env_file"] == [{"path": ".env", "required": False}]
+    text = (ROOT / ".env.example").read_text()
+    (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z_]+=)", "", text, flags=re.M))
+    from_file = {key: value for key, value in dotenv_values(tmp_path / ".env").items() if value}
+    together = {**from_file, "SECRET_KEY": "k" * 32, "LOG_LEVEL": "DEBUG", **services[name]["environment"]}
+    for variable, value in together.items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings(_env_file=None)
+    assert settings.data_dir == Path("/data")
+    assert settings.secret_key
+    assert settings.log_level == services[name]["environment"]["LOG_LEVEL"]
+
+
+def test_variables_of_compose_are_no_misspelled_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    variables = {*re.findall(r"\$\{(\w+)", text), *re.findall(r"^#   (\w+)", text, re.M)}
+    for variable in variables:
+        monkeypatch.setenv(variable, "x")
+    assert not variables & misspelled().keys()
 
 
 @pytest.mark.parametrize("name", BACKEND)
