@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -154,6 +156,27 @@ def test_a_flushed_redis_loses_no_work(
     redis_server.flushall()
     assert dispatcher.tick(redis_server) == 1
     assert fetch(redis_server).args == (KEY,) or fetch(redis_server).args == [KEY]
+
+
+def test_a_fault_of_ours_does_not_end_the_dispatcher(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: Iterator[Callable[[], int]] = iter([lambda: [][0], lambda: 0])
+    finished = threading.Event()
+
+    def tick(dispatcher: Dispatcher, _connection: redis.Redis) -> int:
+        dispatcher.wake()
+        outcome = next(outcomes, None)
+        if outcome is None:
+            finished.set()
+            return 0
+        return outcome()
+
+    monkeypatch.setattr(Dispatcher, "tick", tick)
+    dispatcher = Dispatcher(services.settings, services.database)
+    dispatcher.ensure_running()
+    assert finished.wait(30)
+    dispatcher.stop()
 
 
 def test_a_worker_trains_what_the_dispatcher_saw(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from earmark.prediction import write_windows
@@ -16,8 +18,10 @@ from earmark.prediction.write_windows import (
     is_write_window_at_pace,
 )
 from earmark.services import Services
+from earmark.settings import Settings
 from earmark.store.events import record_event
 from tests.lessons import KEY, PROJECT
+from tests.postgres import SUPERUSER, make_database
 from tests.scene import Scene
 
 EVERY_FIVE = [100.0, 105.0, 110.0, 115.0]
@@ -81,6 +85,33 @@ def test_the_pace_is_read_from_webhooks(services: Services) -> None:
         found = activity(session, KEY, last + 1)
         assert (len(found.times), found.annotators, found.times[-1]) == (2, 2, last)
         assert activity(session, KEY, last + 3600) == Activity([], 0)
+
+
+def record_odd_submits(services: Services) -> float:
+    """Store what only a broken or hostile program sends; returns the time of the last one."""
+    odd_values: list[Any] = [[], {"id": {}}, "x", -1, 10**30]
+    with services.database.write() as session:
+        for odd in odd_values:
+            annotation = {"id": 1, "completed_by": odd, "lead_time": odd}
+            payload = {"action": "ANNOTATION_CREATED", "project": PROJECT, "annotation": annotation}
+            last = record_event(session, payload).received_at
+    return last
+
+
+def test_odd_annotators_and_times_are_one_unknown_annotator(services: Services) -> None:
+    last = record_odd_submits(services)
+    with services.database.read() as session:
+        assert activity(session, KEY, last + 1).annotators == 1
+
+
+def test_odd_annotators_and_times_on_postgresql(postgres_cluster: int, settings: Settings) -> None:
+    name = make_database(postgres_cluster)
+    url = f"postgresql+psycopg://{SUPERUSER}@127.0.0.1:{postgres_cluster}/{name}"
+    with Services(settings.model_copy(update={"database_url": url})) as services:
+        services.database.upgrade()
+        last = record_odd_submits(services)
+        with services.database.read() as session:
+            assert activity(session, KEY, last + 1).annotators == 1
 
 
 def test_nothing_is_written_outside_of_a_window(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

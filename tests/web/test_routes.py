@@ -161,6 +161,8 @@ def test_stretches_of_a_recording_longer_than_a_day(
         ("tasks/5?from=soon", 422),
         ("tasks/5?to=inf", 422),
         ("tasks/five", 422),
+        (f"tasks/{2**63}", 422),
+        (f"tasks/{2**63}/curves?from=0&to=1", 422),
         ("tasks/5/spectrogram.png?from=0&to=5&width=7", 422),
         ("tasks/901/sound", 404),
         ("elsewhere", 404),

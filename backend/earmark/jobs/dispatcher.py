@@ -226,9 +226,11 @@ class Dispatcher:
                 self._warn("training waits until Redis and the database answer", error)
             except EarmarkError as error:  # usually the encoder's; the operator can fix it while this runs
                 self._warn("training waits until this is put right", error)
+            except Exception as error:  # noqa: BLE001 a fault of ours must not end the thread
+                self._warn("training waits: a fault of Earmark, please report it", error, traceback=True)
         connection.close()
 
-    def _warn(self, what: str, error: Exception) -> None:
+    def _warn(self, what: str, error: Exception, traceback: bool = False) -> None:
         if time.monotonic() - self._warned_at >= WARN_EVERY_SECONDS:
             self._warned_at = time.monotonic()
-            log.warning(what, error=str(error))
+            log.warning(what, error=str(error), exc_info=error if traceback else None)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from earmark.store.annotations import identifier
 from earmark.store.database import Database
 from earmark.store.models import Event
 
@@ -72,13 +73,13 @@ def activity(session: Session, key: str, now: float) -> Activity:
             Event.project_key == key,
             Event.action.in_(SUBMITS),
             Event.received_at > now - LOOKBACK_SECONDS,
-            Event.payload[("annotation", "lead_time")].as_float().is_not(None),
+            Event.payload[("annotation", "lead_time")].as_string().is_not(None),
         )
         .order_by(Event.received_at.desc())
         .limit(PACE_SUBMITS)
     )
     rows = list(session.execute(query))
-    annotators = {person.get("id") if isinstance(person, dict) else person for _, person in rows}
+    annotators = {identifier(person.get("id") if isinstance(person, dict) else person) for _, person in rows}
     return Activity(sorted(received_at for received_at, _ in rows), len(annotators))
 
 

@@ -60,7 +60,7 @@ def differs(row: Annotation | None, annotation: dict[str, Any], observed_at: flo
         return observed_at > row.deleted_at
     return epoch_seconds(annotation.get("updated_at")) >= row.updated_at and (
         row.result != _dictionaries(annotation.get("result"))
-        or row.task_id != _identifier(annotation.get("task"))
+        or row.task_id != identifier(annotation.get("task"))
         or row.was_cancelled != (annotation.get("was_cancelled") is True)
         or row.ground_truth != (annotation.get("ground_truth") is True)
     )
@@ -98,7 +98,7 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
     changed = existed_before and (result != previous_result or ground_truth != row.ground_truth)
     row.worked_on = bool(row.worked_on or changed or event.action == UPDATED)
     row.result = result
-    row.task_id = _identifier(annotation.get("task"))
+    row.task_id = identifier(annotation.get("task"))
     row.was_cancelled = annotation.get("was_cancelled") is True
     accepted = accepted_by_review(annotation)
     if accepted is None:
@@ -108,7 +108,7 @@ def remember_annotation(session: Session, key: str, annotation: dict[str, Any], 
     if not (submitted_before or row.was_cancelled or row.shown_at):
         row.shown_at, row.shown = shown_prediction(annotation, event)
     row.ground_truth = ground_truth
-    row.completed_by = _identifier(annotation.get("completed_by"))
+    row.completed_by = identifier(annotation.get("completed_by"))
     row.updated_at = updated_at
     session.flush()
 
@@ -176,7 +176,7 @@ def _shown(prediction: dict[str, Any], source: str) -> dict[str, Any]:
 
 def _store_review(session: Session, key: str, review: object) -> None:
     """Store a review that was sent with no more than the id of its annotation."""
-    number = _identifier(review.get("annotation")) if isinstance(review, dict) else None
+    number = identifier(review.get("annotation")) if isinstance(review, dict) else None
     row = session.get(Annotation, (key, number)) if number is not None else None
     if row is not None and isinstance(review, dict):
         row.reviewed = review.get("accepted") is True
@@ -250,10 +250,11 @@ def _records(*candidates: object) -> Iterable[dict[str, Any]]:
     """Objects with a usable ``id``, from values that may be one object, a list, or anything."""
     for candidate in candidates:
         for item in candidate if isinstance(candidate, list) else [candidate]:
-            if isinstance(item, dict) and _identifier(item.get("id")) is not None:
+            if isinstance(item, dict) and identifier(item.get("id")) is not None:
                 yield item
 
 
-def _identifier(value: object) -> int | None:
+def identifier(value: object) -> int | None:
+    """Return a number as Label Studio gives to tasks, annotations and people; None for anything else."""
     usable = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ID
     return value if usable and isinstance(value, int) else None

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 
 from earmark.errors import EarmarkError
@@ -28,6 +28,7 @@ PAGE_THREADS, MEDIA_THREADS = 4, 4
 YEAR = "public, max-age=31536000, immutable"
 
 _Result = TypeVar("_Result")
+TaskNumber = Annotated[int, Path(ge=0, lt=2**63)]
 
 
 def pages_router(services: Services, readiness: Readiness, streams: ChangeStreams) -> APIRouter:
@@ -75,7 +76,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     async def show_task(
         request: Request,
         key: str,
-        task: int,
+        task: TaskNumber,
         sound: str = "",
         # The sound's length limits both
         start: Annotated[float | None, Query(alias="from", allow_inf_nan=False)] = None,
@@ -93,7 +94,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     @router.get("/projects/{key}/tasks/{task}/spectrogram.png")
     async def spectrogram(
         key: str,
-        task: int,
+        task: TaskNumber,
         start: Annotated[float, Query(alias="from", ge=0, le=LONGEST_SOUND_SECONDS)],
         # The last tile may reach as far beyond the end of the sound
         end: Annotated[float, Query(alias="to", gt=0, le=2 * LONGEST_SOUND_SECONDS)],
@@ -113,7 +114,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         )
 
     @router.get("/projects/{key}/tasks/{task}/sound")
-    async def play(key: str, task: int, sound: str = "") -> Response:
+    async def play(key: str, task: TaskNumber, sound: str = "") -> Response:
         path, kind = await fetch(lambda: media.playable(*media.locate(key, task, sound)))
         return FileResponse(
             path, media_type=kind, headers={**FILE_HEADERS, "Cache-Control": "private, max-age=3600"}
@@ -122,7 +123,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     @router.get("/projects/{key}/tasks/{task}/curves")
     async def curves(
         key: str,
-        task: int,
+        task: TaskNumber,
         start: Annotated[float, Query(alias="from", ge=0, le=LONGEST_SOUND_SECONDS)],
         end: Annotated[float, Query(alias="to", gt=0, le=LONGEST_SOUND_SECONDS)],
         sound: str = "",
