@@ -1,4 +1,4 @@
-"""``scripts/bulk_import.py`` as a process, with what it needs: sounds, a project, a data folder.
+"""``earmark import``, with what it needs: sounds, a project, a data folder.
 
 A module of tests takes the fixtures over by name: ``project = importing.project``.
 """
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+
+from tests.command_line import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """<View><Audio name="audio" value="$audio"/>
@@ -44,20 +46,27 @@ def project(label_studio: Any, request: pytest.FixtureRequest) -> Any:
     return label_studio.client.projects.create(title=request.node.name[-50:], label_config=CONFIG)
 
 
+def environment(label_studio: Any, variables: dict[str, str]) -> dict[str, str]:
+    """Environment of an import into a Label Studio."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("LABEL_STUDIO_")}
+    kept |= {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
+    return kept | {"NO_PROXY": "127.0.0.1", "COLUMNS": "200", **DATA, **variables}
+
+
 def start(label_studio: Any, *arguments: object, **variables: str) -> subprocess.Popen[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("LABEL_STUDIO_")}
-    environment |= {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
-    environment |= {"NO_PROXY": "127.0.0.1", "COLUMNS": "200", **DATA, **variables}
+    """Start an import in a process of its own, which can be stopped or killed."""
     command = [sys.executable, "scripts/bulk_import.py", *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment(label_studio, variables), stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def run(label_studio: Any, *arguments: object, **variables: str) -> tuple[int, str]:
-    process = start(label_studio, *arguments, **variables)
-    out, err = process.communicate(timeout=120)
-    assert "Traceback" not in err, err
-    return process.returncode, out + err
+    """Run an import to its end; its exit code, and what it printed."""
+    done = run_command("import", *arguments, environment=environment(label_studio, variables))
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout + done.stderr
 
 
 def tasks_of(label_studio: Any, project: Any) -> list[Any]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import httpx
@@ -24,6 +23,7 @@ from earmark.processes.supervisor import supervised
 from earmark.settings import Settings
 from earmark.store.database import Database
 from earmark.store.models import Event
+from tests.command_line import run_command
 
 ROOT = Path(__file__).parents[2]
 LOGIN = ("annotators", "a-password:with-colon")
@@ -41,16 +41,10 @@ class Locked:
     client: Any
     project: Any
 
-    def connect(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def connect(self, *options: str, **environment: str) -> CompletedProcess[str]:
         """Run the command."""
-        command = [sys.executable, "-m", "earmark", "connect", str(self.project.id), *options]
-        return subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
+        return run_command(
+            "connect", self.project.id, *options, environment={**self.environment, **environment}
         )
 
     def state(self) -> list[Any]:
@@ -225,14 +219,6 @@ def test_each_hindrance_is_one_sentence(
 
 
 def test_an_unknown_project_is_said(locked: Locked) -> None:
-    command = [sys.executable, "-m", "earmark", "connect", "No such title"]
-    failed = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=locked.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    failed = run_command("connect", "No such title", environment=locked.environment)
     assert failed.returncode == 2
     assert "No such title" in failed.stderr

@@ -21,6 +21,7 @@ import soundfile
 
 from earmark.export.formats import FORMATS
 from earmark.export.records import ClipRecord
+from tests.command_line import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """<View><Audio name="audio" value="$audio"/>
@@ -121,10 +122,7 @@ def environment(label_studio: Any, tmp_path: Path, **variables: str) -> dict[str
 
 
 def export(label_studio: Any, tmp_path: Path, *arguments: object, **variables: str) -> tuple[int, str]:
-    done = subprocess.run(
-        command(*arguments), cwd=ROOT, env=environment(label_studio, tmp_path, **variables), text=True,
-        capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
+    done = run_command("export", *arguments, environment=environment(label_studio, tmp_path, **variables))
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout + done.stderr
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.command_line import run_command
 from tests.e2e import importing
-from tests.e2e.importing import DATA, ROOT, run, write_sounds
+from tests.e2e.importing import DATA, run, write_sounds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -50,8 +49,7 @@ def tasks_by_name(label_studio: Any, title: str) -> dict[str, Any]:
 def exported(label_studio: Any, title: str, form: str, out: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LABEL_STUDIO_")}
     environment |= {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token, **DATA}
-    command = [sys.executable, "-m", "earmark", "export", title, "--format", form, "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = run_command("export", title, "--format", form, "--out", out, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ import pytest
 from earmark.export import jsonl
 from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.result_reader import read_result
+from tests.command_line import run_command
 from tests.e2e import importing
-from tests.e2e.importing import DATA, ROOT, run, tasks_of, write_sounds
+from tests.e2e.importing import DATA, run, tasks_of, write_sounds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -50,8 +49,7 @@ def test_results_of_a_detector_are_judged_denied_and_exported(label_studio: Any,
     out = tmp_path / "out.jsonl"
     environment = {**os.environ, "LABEL_STUDIO_URL": label_studio.url, **DATA}
     environment["LABEL_STUDIO_API_KEY"] = label_studio.token
-    command = [sys.executable, "-m", "earmark", "export", title, "--format", "jsonl", "--out", str(out)]
-    exported = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    exported = run_command("export", title, "--format", "jsonl", "--out", out, environment=environment)
     assert exported.returncode == 0, exported.stdout + exported.stderr
     (record,) = jsonl.read(out)
     assert [region.label for region in record.regions["label"]] == ["not Owl"]
