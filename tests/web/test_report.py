@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.page_data import seed_project
 from earmark.cli import app
 from earmark.errors import ConfigurationError
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.web.report import project_report
+
+
+@pytest.fixture
+def project(services: Services, tmp_path: Path) -> str:
+    """Key of a project whose sounds are of this test alone."""
+    return seed_project(services, tmp_path / "made", tasks=60, versions=30)
 
 
 def test_everything_is_in_the_file(services: Services, project: str, tmp_path: Path) -> None:
