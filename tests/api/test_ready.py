@@ -21,10 +21,12 @@ from rq.serializers import JSONSerializer
 from earmark.api.app import create_app
 from earmark.encoders.weights import cnn14_weights
 from earmark.errors import SoundUnreadableError
+from earmark.jobs import dispatcher
 from earmark.jobs.dispatcher import Dispatcher
 from earmark.jobs.queue import job_queue
 from earmark.jobs.queues import QueueKind
 from earmark.jobs.redis_server import answers, connect, server_command
+from earmark.monitoring import prometheus, readiness
 from earmark.monitoring.prometheus import FolderSizes
 from earmark.monitoring.readiness import ANSWER_SECONDS, Readiness
 from earmark.processes.supervisor import Child, supervised
@@ -62,13 +64,21 @@ def worker(settings: Settings, redis_child: Child) -> Iterator[Worker]:
     connection.close()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hangs is given up sooner, as nothing else decides how long a test of it takes."""
+    for module in (dispatcher, prometheus, readiness):
+        monkeypatch.setattr(module, "REDIS_SECONDS", 0.2)
+    monkeypatch.setattr(readiness, "ANSWER_SECONDS", 0.4)
+
+
 def faults(services: Services) -> dict[str, str]:
-    """What is found by somebody who was not asked before."""
-    readiness = Readiness(services)
+    """What is found by a client whose checks are new."""
+    checks = Readiness(services)
     try:
-        return readiness.faults()
+        return checks.faults()
     finally:
-        readiness.close()
+        checks.close()
 
 
 def samples(client: TestClient) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -118,6 +128,7 @@ def test_without_a_worker_nothing_is_ready(services: Services, redis_child: Chil
     assert "earmark worker" in faults(services)["redis"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_redis_that_hangs_is_not_waited_for(
     settings: Settings, services: Services, worker: Worker, redis_child: Child
 ) -> None:
@@ -134,6 +145,7 @@ def test_a_redis_that_hangs_is_not_waited_for(
         os.kill(redis_child.process.pid, signal.SIGCONT)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_black_hole_is_not_waited_for(services: Services) -> None:
     with socket.socket() as hole, socket.socket() as filling:
         hole.bind(("127.0.0.1", 0))
@@ -145,14 +157,15 @@ def test_a_black_hole_is_not_waited_for(services: Services) -> None:
         assert set(faults(services)) == {"redis"}
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_database_that_cannot_be_written_is_noticed(services: Services, worker: Worker) -> None:
-    """Held by another writer, it is not waited for; asked again, no second thread joins the first."""
-    readiness = Readiness(services)
+    """Held by another writer, it is not waited for; another check starts no second thread."""
+    checks = Readiness(services)
     with services.database.write() as session:
         session.connection()
-        assert "hangs" in readiness.faults()["database"]
-        assert "hangs" in readiness.faults()["database"]
-    readiness.close()
+        assert "hangs" in checks.faults()["database"]
+        assert "hangs" in checks.faults()["database"]
+    checks.close()
 
 
 def test_metrics_tell_what_the_database_knows(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from earmark.jobs import redis_server
 from earmark.jobs.redis_server import connect, redis_fault, server_command, socket_path
 from earmark.processes.supervisor import Child, supervised
 from earmark.settings import Settings
@@ -62,7 +63,8 @@ def test_its_connection_limit(locked: Path) -> None:
     assert redis_fault(at(url)) == ""
 
 
-def test_nothing_there_and_a_server_that_is_silent() -> None:
+def test_nothing_there_and_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_server, "CONNECT_TIMEOUT_SECONDS", 0.2)
     assert "start it" in redis_fault(at("redis://127.0.0.1:9/0"))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "hangs" in redis_fault(at(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
