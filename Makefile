@@ -7,6 +7,8 @@ BIN := .venv/bin
 # What needs no server, no browser and no second environment.
 SERVERS := tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts
 QUICK := $(filter-out $(SERVERS) tests/fixtures,$(patsubst %/,%,$(wildcard tests/[a-z]*/))) $(wildcard tests/test_*.py)
+# Files in which every test is slow; their libraries take long to load, too.
+SLOW := $(shell grep -lr '^pytestmark = pytest.mark.slow' tests --include='test_*.py')
 # Where bytecode is not kept, each of the many processes of the tests compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 # When make began, so that the demo can say how long the whole set-up took.
@@ -29,7 +31,7 @@ run: setup ## The backend alone, for any Label Studio
 test: lint types unit ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
 
 quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment, no slow ones
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow" $(QUICK)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow" $(addprefix --ignore=,$(SLOW)) $(QUICK)
 
 lint: setup
 	$(BIN)/ruff check .
