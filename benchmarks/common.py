@@ -11,6 +11,8 @@ import time
 
 from earmark.settings import Settings
 
+ACCOUNT = ("benchmark@example.com", "a-benchmark-password", "0123456789abcdef0123456789abcdef01234567")
+"""User, password and legacy token of a Label Studio that is started for benchmarks and tests."""
 _STARTED = time.monotonic()
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -26,14 +26,13 @@ import soundfile
 from label_studio_sdk import LabelStudio
 from sqlalchemy import make_url
 
-from benchmarks.common import free_port, progress, report
+from benchmarks.common import ACCOUNT, free_port, progress, report
 from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.results import region_item
 from earmark.processes.supervisor import supervised
 from scripts.label_studio_server import LabelStudioServer
 
 ROOT = Path(__file__).resolve().parents[1]
-ACCOUNT = ("benchmark@example.com", "a-benchmark-password", "0123456789abcdef0123456789abcdef01234567")
 ROWS, QUICK_ROWS = 5000, 500
 LOOP_ROWS, QUICK_LOOP_ROWS = 200, 20
 LABELS = ("Low", "Middle", "High")

@@ -25,8 +25,8 @@ import httpx
 import numpy as np
 import soundfile
 
-from benchmarks.common import environment_with, progress, report
-from benchmarks.import_tasks import ACCOUNT, ROOT, label_studio
+from benchmarks.common import ACCOUNT, environment_with, progress, report
+from benchmarks.import_tasks import ROOT, label_studio
 from earmark.export import jsonl
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.labelstudio.credentials import AccessBook

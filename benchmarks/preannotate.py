@@ -25,8 +25,8 @@ import psutil
 import redis
 import soundfile
 
-from benchmarks.common import progress, report
-from benchmarks.import_tasks import ACCOUNT, label_studio
+from benchmarks.common import ACCOUNT, progress, report
+from benchmarks.import_tasks import label_studio
 from benchmarks.reference import random_checkpoint
 from earmark.encoders import registry
 from earmark.jobs.preannotation import ensure_preannotation

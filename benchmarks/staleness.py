@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.common import environment_with, free_port, progress, report
+from benchmarks.common import ACCOUNT, environment_with, free_port, progress, report
 from earmark.processes.stack import api_url, start_backend
 from earmark.processes.supervisor import supervised
 from earmark.settings import Settings
@@ -34,7 +34,6 @@ from scripts.label_studio_server import LabelStudioServer
 
 ROOT = Path(__file__).parents[1]
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
-ACCOUNT = ("benchmark@example.com", "a-benchmark-password", "0123456789abcdef0123456789abcdef01234567")
 READY_SECONDS = 300.0
 SETTLED_SECONDS = 20.0
 """Longest wait for what is under way after the last Submit."""

@@ -17,10 +17,16 @@ from earmark.settings import Settings
 from earmark.storage.atomic_files import FORMER_UMASK
 from earmark.store.database import Database
 from tests.postgres import postgres_cluster
-from tests.running import ALLOWED_IN_TESTS, RunningBackend, RunningLabelStudio, label_studio
+from tests.running import (
+    ALLOWED_IN_TESTS,
+    RunningBackend,
+    RunningLabelStudio,
+    label_studio,
+    label_studio_on_postgresql,
+)
 from tests.scene import scene
 
-__all__ = ["label_studio", "postgres_cluster", "scene"]
+__all__ = ["label_studio", "label_studio_on_postgresql", "postgres_cluster", "scene"]
 
 # A busy machine is no fault of a test; what a test may cost is limited by its own timeout.
 hypothesis.settings.register_profile(
@@ -36,7 +42,30 @@ LOG_CHARACTERS = 4000
 
 PLAIN = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
+LONGEST_FIRST = (
+    "tests/browser/test_pace.py",
+    "tests/browser/test_label_stream.py",
+    "tests/browser/test_two_annotators.py",
+    "tests/e2e/test_export.py",
+    "tests/e2e/test_preannotate.py",
+    "tests/e2e/test_bulk_import_labels.py",
+    "tests/e2e/test_loop.py",
+    "tests/e2e/test_bulk_import_interrupted.py",
+    "tests/browser/test_drawn_region.py",
+    "tests/e2e/test_connect.py",
+    "tests/machines/test_several_machines.py",
+    "tests/machines/test_hanging_worker.py",
+    "tests/e2e/test_chaos.py",
+)
+"""Files of tests that one of several processes would still be busy with when the others have ended."""
+
 _NAMES = [name.upper() for name in Settings.model_fields]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    places = {PROJECT_ROOT / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.hookimpl(wrapper=True)

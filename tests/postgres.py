@@ -109,10 +109,24 @@ def postgres_cluster() -> Iterator[int]:
             shutil.rmtree(folder)
 
 
-def make_database(port: int) -> str:
-    """Make an empty database in the cluster at a port; returns its name."""
+def make_database(port: int, content: Path | None = None) -> str:
+    """Make a database in the cluster at a port, empty or with what `dump` wrote; returns its name."""
     name = f"t{uuid.uuid4().hex}"
     address = f"host=127.0.0.1 port={port} user={SUPERUSER} dbname=postgres"
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
+    if content is not None:
+        _run("psql", port, name, "--quiet", "--set", "ON_ERROR_STOP=1", "--file", str(content))
     return name
+
+
+def dump(port: int, name: str, path: Path) -> None:
+    """Write the content of a database to a file."""
+    _run("pg_dump", port, name, "--file", str(path))
+
+
+def _run(program: str, port: int, database: str, *options: str) -> None:
+    programs = find_programs()
+    assert programs is not None
+    where = ["--host", "127.0.0.1", "--port", str(port), "--username", SUPERUSER, "--dbname", database]
+    subprocess.run([str(programs / program), *where, *options], check=True, stdout=subprocess.DEVNULL)

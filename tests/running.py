@@ -1,14 +1,20 @@
 """A real Label Studio and a real backend for tests, on this machine and on free ports.
 
-``tests/conftest.py`` takes the fixture ``label_studio`` over, so that all tests of a session share one.
+``tests/conftest.py`` takes the fixtures over, so that all tests of a process share one Label Studio on SQLite
+and one on PostgreSQL. Processes that run tests side by side have one each: on SQLite, Label Studio refuses
+what it is sent while it writes. The migrations of a new database take it 25 s, so the migrated one is kept in
+pytest's cache and copied.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import socket
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +22,11 @@ from typing import Any
 
 import httpx
 import pytest
+from filelock import FileLock
 
+from benchmarks.common import ACCOUNT
 from earmark.settings import Settings
+from tests.postgres import SUPERUSER, dump, make_database
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 240.0
@@ -89,15 +98,14 @@ def running_label_studio(folder: Path, **variables: str) -> Iterator[RunningLabe
     executable = Path(named) if named else ROOT / ".venv-label-studio" / "bin" / "label-studio"
     if not executable.is_file():
         pytest.skip("Label Studio is not installed: make .venv-label-studio")
-    account = ("test@example.com", "a-test-password", "0123456789abcdef0123456789abcdef01234567")
     document_root = folder / "served"
     # Supervised, so that it ends with the tests when they are terminated, too.
     with supervised(folder / "run") as supervisor:
         server = LabelStudioServer(
-            executable, folder / "data", free_port(), *account, document_root, supervisor, variables
+            executable, folder / "data", free_port(), *ACCOUNT, document_root, supervisor, variables
         )
         server.wait_until_ready(READY_SECONDS)
-        username, password, token = account
+        username, password, token = ACCOUNT
         client = LabelStudio(base_url=server.url, api_key=token)
         yield RunningLabelStudio(
             server.url, token, username, password, client, document_root, server.log_path
@@ -105,10 +113,63 @@ def running_label_studio(folder: Path, **variables: str) -> Iterator[RunningLabe
 
 
 @pytest.fixture(scope="session")
-def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLabelStudio]:
-    """Start Label Studio on SQLite, and stop it at the end."""
-    with running_label_studio(tmp_path_factory.mktemp("label-studio")) as running:
+def label_studio(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[RunningLabelStudio]:
+    """A Label Studio on SQLite."""
+    folder = tmp_path_factory.mktemp("label-studio")
+    database = folder / "data" / "label_studio.sqlite3"
+    database.parent.mkdir()
+    with ExitStack() as stack:
+        with _migrated(pytestconfig, "sqlite3") as (kept, is_new):
+            if not is_new:
+                shutil.copyfile(kept, database)
+            running = stack.enter_context(running_label_studio(folder))
+            if is_new:
+                with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(kept)) as target:
+                    source.backup(target)
         yield running
+
+
+@pytest.fixture(scope="session")
+def label_studio_on_postgresql(
+    postgres_cluster: int, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[RunningLabelStudio]:
+    """A Label Studio on PostgreSQL."""
+    with ExitStack() as stack:
+        with _migrated(pytestconfig, "sql") as (kept, is_new):
+            name = make_database(postgres_cluster, None if is_new else kept)
+            variables = {
+                "DJANGO_DB": "default",
+                "POSTGRE_USER": SUPERUSER,
+                "POSTGRE_NAME": name,
+                "POSTGRE_HOST": ADDRESS,
+                "POSTGRE_PORT": str(postgres_cluster),
+            }
+            folder = tmp_path_factory.mktemp("label-studio-on-postgresql")
+            running = stack.enter_context(running_label_studio(folder, **variables))
+            if is_new:
+                dump(postgres_cluster, name, kept)
+        yield running
+
+
+@contextmanager
+def _migrated(config: pytest.Config, suffix: str) -> Iterator[tuple[Path, bool]]:
+    """A migrated database of this release of Label Studio; with True, the block makes it.
+
+    Another process that wants it waits, instead of migrating one as well.
+    """
+    release = hashlib.sha256((ROOT / "requirements-label-studio.txt").read_bytes() + ACCOUNT[0].encode())
+    assert config.cache is not None
+    kept = config.cache.mkdir("label-studio") / f"{release.hexdigest()[:16]}.{suffix}"
+    with FileLock(f"{kept}.lock"):
+        if kept.exists():
+            yield kept, False
+        else:
+            part = kept.with_name(f"{kept.name}.part")
+            part.unlink(missing_ok=True)
+            yield part, True
+            part.rename(kept)
 
 
 @contextmanager

@@ -19,26 +19,15 @@ from scripts.demo_clips import DemoClip
 from tests.browser.annotator import Annotator, tags_of
 from tests.browser.conftest import project_maker
 from tests.browser.steps import correct_one_tag, refresh_while_open, stored
-from tests.postgres import SUPERUSER, make_database
-from tests.running import RunningBackend, RunningLabelStudio, running_backend, running_label_studio
+from tests.running import RunningBackend, RunningLabelStudio, running_backend
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def label_studio(
-    postgres_cluster: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningLabelStudio]:
-    """A Label Studio on PostgreSQL."""
-    database = {
-        "DJANGO_DB": "default",
-        "POSTGRE_USER": SUPERUSER,
-        "POSTGRE_NAME": make_database(postgres_cluster),
-        "POSTGRE_HOST": "127.0.0.1",
-        "POSTGRE_PORT": str(postgres_cluster),
-    }
-    with running_label_studio(tmp_path_factory.mktemp("on-postgresql"), **database) as running:
-        yield running
+def label_studio(label_studio_on_postgresql: RunningLabelStudio) -> RunningLabelStudio:
+    """The Label Studio on PostgreSQL, for fixtures that take the other one elsewhere."""
+    return label_studio_on_postgresql
 
 
 @pytest.fixture(scope="module")
