@@ -6,11 +6,13 @@ import os
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import structlog
-from sqlalchemy import make_url
+from sqlalchemy import URL, Dialect, Engine, create_engine, make_url
+from sqlalchemy.util import LRUCache
 
 from earmark.services import Services
 from earmark.settings import Settings
@@ -123,6 +125,31 @@ def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def settings(tmp_path: Path) -> Settings:
     """Settings of a backend with the logmel encoder and a data folder of its own."""
     return Settings(_env_file=None, data_dir=tmp_path / "data", encoder="logmel")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_compiled_once() -> Iterator[None]:
+    """Each statement is compiled once for the SQLite databases of all tests, as in a backend with one.
+
+    SQLAlchemy remembers what it has compiled by engine and dialect, of which each test has its own.
+    """
+    statements: LRUCache[Any, Any] = LRUCache(2000)
+    dialects: list[Dialect] = []
+
+    def create(url: URL, **options: Any) -> Engine:
+        engine = create_engine(url, **options)
+        if engine.dialect.name == "sqlite":
+            if not dialects:
+                first = create_engine("sqlite://", **options)
+                first.connect().close()  # the dialect asks its first database for the version
+                dialects.append(first.dialect)
+            engine.dialect = dialects[0]
+            engine.update_execution_options(compiled_cache=statements)
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("earmark.store.database.create_engine", create)
+        yield
 
 
 @pytest.fixture(scope="session")
