@@ -107,8 +107,13 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def test_urls_are_fetched_and_served_files_confirmed(
-    tmp_path: Path, settings: Settings, served: tuple[Path, str], write_sound: Callable[..., Path]
+    tmp_path: Path,
+    settings: Settings,
+    served: tuple[Path, str],
+    write_sound: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(parallel_checks, "REMOTE_PROCESSES", 2)  # each takes half a second to start
     folder, url = served
     there = write_sound(folder / "a.wav")
     other = write_sound(tmp_path / "other.wav", seconds=1)
@@ -154,6 +159,9 @@ def test_a_file_that_kills_the_decoder_is_left_out_alone(
 ) -> None:
     monkeypatch.setattr(parallel_checks, "CHUNK_FILES", 1)
     monkeypatch.setattr(parallel_checks, "IN_PROCESS_FILES", 0)
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda _: {0}
+    )  # fewer processes die with it, and are replaced
     items = [Listed(write_sound(tmp_path / f"{n}.wav", n), f"{n}.wav") for n in range(8)]
     deadly: Any = Deadly()
     items[3] = Listed(deadly, "3.wav")
