@@ -23,6 +23,10 @@ from earmark.store.sound_errors import latest_faults, remember_fault
         ("/data/upload/1/a.wav?token=s3cret", "/data/upload/1/a.wav"),
         ("/data/local-files/?d=owls/a.wav", "/data/local-files/?d=owls/a.wav"),
         ("/home/me/what?.wav", "/home/me/what?.wav"),
+        ("/night/12:30@pond.wav", "/night/12:30@pond.wav"),
+        ("//me:s3cr@et@b.example/a.wav?s3cret", "//b.example/a.wav"),
+        ("http:/\\me:s3cret@b.example/a", "http:/\\b.example/a"),
+        ("/me@home.wav", "/me@home.wav"),
         ("", ""),
     ],
 )

@@ -240,6 +240,17 @@ def test_an_address_that_is_none_is_no_link(
         assert "javascript:" not in client.get("/").text
 
 
+def test_links_carry_no_password(settings: Settings, services: Services, tones: list[dict[str, Any]]) -> None:
+    with services.database.write() as session:
+        remember_project(session, KEY, hostname="http://me:s3cret@studio.example/ls?token=s3cret")
+    receive(services, *disagreeing(tones))
+    learn(services, KEY)
+    with TestClient(create_app(settings)) as client:
+        pages = client.get("/").text + client.get(f"/projects/{KEY}").text + client.get("/versions").text
+    assert "http://studio.example/ls/projects/1/data?task=" in pages
+    assert "s3cret" not in pages
+
+
 def test_what_is_left_alone_is_reported(services: Services) -> None:
     label_config = (
         '<View><Audio name="audio" value="$audio"/><Labels name="label" model_encoder="birdnet">'

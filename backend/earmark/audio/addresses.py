@@ -11,6 +11,8 @@ from earmark.audio.data_uris import is_data_uri, shown_data_uri
 from earmark.errors import SoundNotFoundError
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?", re.DOTALL)
+_NEARLY_URL = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]*)([^/\\?#]*)")
+"""What stands before the host, and the host with a user and password before it."""
 
 
 def shown(address: str) -> str:
@@ -22,7 +24,12 @@ def shown(address: str) -> str:
         return shown_data_uri(address)
     url = _URL.match(address)
     if url is None:
-        return address.partition("?")[0] if address.startswith("/data/upload/") else address
+        if address.startswith(("/data/upload/", "//")):
+            address = address.partition("?")[0]
+        nearly = _NEARLY_URL.match(address)
+        if nearly and ":" in nearly[0] and "@" in nearly[2]:
+            return nearly[1] + nearly[2].rpartition("@")[2] + address[nearly.end() :]
+        return address
     scheme, authority, path, query = url.groups(default="")
     host = authority.rpartition("@")[2]
     if not re.fullmatch(r"(\[[^\]]*\]|[^:\[]*)(:\d*)?", host):

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
+from earmark.audio.addresses import shown
 from earmark.errors import LabelStudioError
 from earmark.labelstudio.credentials import address_and_token
 from earmark.settings import Settings
@@ -44,23 +45,24 @@ def explained(url: str | None) -> Iterator[None]:
     """Turn the SDK's and the network's exceptions into ``LabelStudioError``."""
     from label_studio_sdk.core.api_error import ApiError
 
+    name = shown(url or "")
     try:
         yield
     except ApiError as error:
         if error.status_code in (401, 403):
             raise LabelStudioError(
-                f"Label Studio at {url} refuses the token (HTTP {error.status_code}): make one under "
+                f"Label Studio at {name} refuses the token (HTTP {error.status_code}): make one under "
                 "Account & Settings and set LABEL_STUDIO_API_KEY."
             ) from error
         is_page = str(error.body).lstrip().startswith("<")
         body = "a web page" if is_page else " ".join(str(error.body).split())[:300]
-        raise LabelStudioError(f"Label Studio at {url} answered HTTP {error.status_code}: {body}") from error
+        raise LabelStudioError(f"Label Studio at {name} answered HTTP {error.status_code}: {body}") from error
     except ValidationError as error:
         raise LabelStudioError(
-            f"What answers at {url} does not answer as Label Studio does ({error.error_count()} values are "
+            f"What answers at {name} does not answer as Label Studio does ({error.error_count()} values are "
             "missing or of another kind): check LABEL_STUDIO_URL."
         ) from error
     except httpx.HTTPError as error:
         raise LabelStudioError(
-            f"Label Studio at {url} cannot be reached ({error}): check LABEL_STUDIO_URL and that it runs."
+            f"Label Studio at {name} cannot be reached ({error}): check LABEL_STUDIO_URL and that it runs."
         ) from error

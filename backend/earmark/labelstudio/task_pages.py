@@ -129,6 +129,7 @@ class Listing:
 
     def _get(self, path: str, parameters: dict[str, Any], allowed: int = 200) -> httpx.Response:
         url = self._access.url.rstrip("/")
+        name = shown(url)
         try:
             answer = httpx.get(
                 f"{url}{path}",
@@ -138,16 +139,17 @@ class Listing:
             )
         except httpx.HTTPError as error:
             raise LabelStudioError(
-                f"Label Studio at {url} cannot be reached ({error}): check LABEL_STUDIO_URL and that it runs."
+                f"Label Studio at {name} cannot be reached ({error}): check LABEL_STUDIO_URL and that it "
+                "runs."
             ) from error
         if answer.status_code in (401, 403):
             raise LabelStudioError(
-                f"Label Studio at {url} refuses the token (HTTP {answer.status_code}): make one under "
+                f"Label Studio at {name} refuses the token (HTTP {answer.status_code}): make one under "
                 "Account & Settings and set LABEL_STUDIO_API_KEY."
             )
         if answer.status_code not in (200, allowed):
             raise LabelStudioError(
-                f"Label Studio at {url} answered HTTP {answer.status_code} to {path}: its log says why."
+                f"Label Studio at {name} answered HTTP {answer.status_code} to {path}: its log says why."
             )
         return answer
 
@@ -160,7 +162,7 @@ class Listing:
 
     def _unexpected_answer(self, wanted: str) -> LabelStudioError:
         return LabelStudioError(
-            f"Label Studio at {self._access.url} did not answer with {wanted}: check LABEL_STUDIO_URL."
+            f"Label Studio at {shown(self._access.url)} did not answer with {wanted}: check LABEL_STUDIO_URL."
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from earmark.audio.addresses import shown
 from earmark.encoders import encoder_identity
 from earmark.encoders.background_fetch import awaited_weights
 from earmark.errors import EarmarkError, LabelConfigError
@@ -55,10 +56,16 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
 
 def task_address(state: ProjectState, settings: Settings, task: int) -> str:
     """Return the URL of a task in Label Studio; empty where its address is not known."""
-    url = (state.project.hostname or settings.label_studio_url or "").rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        return ""
-    return f"{url}/projects/{state.project.project_id}/data?task={task}"
+    project = project_address(state, settings)
+    return f"{project}?task={task}" if project else ""
+
+
+def project_address(state: ProjectState, settings: Settings) -> str:
+    """Return the URL of a project in Label Studio, without a password; empty where it is not known."""
+    url = shown(state.project.hostname or settings.label_studio_url or "").rstrip("/")
+    return (
+        f"{url}/projects/{state.project.project_id}/data" if url.startswith(("http://", "https://")) else ""
+    )
 
 
 def _gone(state: ProjectState, now: float) -> Iterator[Statement]:

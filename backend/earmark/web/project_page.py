@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from earmark.errors import EarmarkError
+from earmark.monitoring.project_statements import project_address
 from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.pages.environment import percent
 from earmark.services import Services
@@ -68,7 +69,7 @@ class Pages:
             with_heads = versions_with_heads(session, key)
             return {
                 **self._standing(session, state, points, faults),
-                "address": project_address(state, services),
+                "address": project_address(state, services.settings),
                 "token": token,
                 "now": time.time(),
                 "curve": curve_data(points),
@@ -175,11 +176,3 @@ def colours_of(state: ProjectState) -> Colours:
 def title_of(state: ProjectState) -> str:
     """Return a project's title."""
     return state.project.title or f"Project {state.project.project_id}"
-
-
-def project_address(state: ProjectState, services: Services) -> str:
-    """Return the address of a project in Label Studio; empty where that is not known."""
-    url = (state.project.hostname or services.settings.label_studio_url or "").rstrip("/")
-    return (
-        f"{url}/projects/{state.project.project_id}/data" if url.startswith(("http://", "https://")) else ""
-    )
