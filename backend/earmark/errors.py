@@ -189,6 +189,12 @@ class VersionError(EarmarkError):
     reason = "version"
 
 
+class RegionsLeftOutError(EarmarkError):
+    """A task has more regions than are shown: not raised, but remembered with its sound."""
+
+    reason = "regions_left_out"
+
+
 class RegionError(EarmarkError):
     """A requested stretch is not within its sound, or nothing can be suggested for it."""
 

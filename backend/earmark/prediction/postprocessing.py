@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
@@ -30,8 +29,6 @@ from earmark.prediction.tag_agreement import (
     agreed_tags,
     doubted_labels,
 )
-
-log = structlog.get_logger(__name__)
 
 CHOICE_MARGIN = 0.1
 """Share of the way from chance to certainty that a single choice's probability must reach to be shown.
@@ -74,6 +71,7 @@ class ClipPrediction:
     probability of occurring anywhere in the clip; for tags, updated by regions of the same names.
     ``score``: certainty in [0, 1], the mean over controls of the margin between the two likeliest
     choices, or of the least certain label's distance from 1/2; 0 where nothing was learned.
+    ``left_out``: regions beyond `MOST_REGIONS`.
     """
 
     regions: tuple[DetectedRegion, ...]
@@ -81,6 +79,7 @@ class ClipPrediction:
     probabilities: dict[str, dict[str, float]]
     score: float
     region_tags: tuple[RegionTags, ...] = ()
+    left_out: int = 0
 
 
 def predict_clip(
@@ -109,6 +108,7 @@ def predict_clip(
         Band levels of the recording, by which edges of regions are found; without them they lie on frames.
     """
     regions: list[DetectedRegion] = []
+    left_out = 0
     tags: dict[str, tuple[tuple[str, float], ...]] = {}
     probabilities: dict[str, dict[str, float]] = {}
     heads = [
@@ -134,6 +134,8 @@ def predict_clip(
                 candidates = find_candidates(fitted, output, pool, frame_rate, frames, levels, duration)
                 detected = _regions_of(control, fitted, candidates, doubted, duration)
             by_label = _by_label(control, fitted, output.max(axis=0))
+            left_out += max(0, len(detected) - MOST_REGIONS)
+            detected = detected[:MOST_REGIONS]
             regions += detected
             probabilities[control.name] = by_label
             region_strengths.append(RegionStrengths(control, frozenset(by_label), _strengths(detected)))
@@ -149,7 +151,7 @@ def predict_clip(
     regions.sort(key=lambda region: (region.start, region.end, region.control, region.label))
     score = float(np.clip(np.mean(certainties), 0.0, 1.0)) if certainties else 0.0
     region_tags = _all_region_tags(per_region, controls, regions, pool, frame_rate, frames)
-    return ClipPrediction(tuple(regions), tags, probabilities, score, tuple(region_tags))
+    return ClipPrediction(tuple(regions), tags, probabilities, score, tuple(region_tags), left_out)
 
 
 def head_of(head: Head, control: Control) -> ControlHead | None:
@@ -200,7 +202,7 @@ def _regions_of(
     doubted: frozenset[str],
     duration: float,
 ) -> list[DetectedRegion]:
-    """Return the candidates that are worth showing, of labels that are still in the label config.
+    """Return the regions that are worth showing, the most valuable first.
 
     ``doubted``: labels whose regions must reach `SURE_SCORE`.
     """
@@ -218,8 +220,6 @@ def _regions_of(
         for place in choose(gains, candidates.spans, candidates.columns, fitted.overlap_factors)
         if candidates.columns[place] in shown_columns
     ]
-    if len(chosen) > MOST_REGIONS:
-        log.warning("regions left out", control=control.name, left_out=len(chosen) - MOST_REGIONS)
     return [
         DetectedRegion(
             control.name,
@@ -228,7 +228,7 @@ def _regions_of(
             fitted.labels[candidates.columns[place]],
             float(candidates.probabilities[place]),
         )
-        for place in chosen[:MOST_REGIONS]
+        for place in chosen
         if candidates.spans[place, 0] < duration
     ]
 
@@ -241,7 +241,7 @@ def _regions_on_frames(
     frame_rate: float,
     duration: float,
 ) -> list[DetectedRegion]:
-    """Return the regions of a recording without band levels, with edges between frames.
+    """Return the regions of a recording without band levels, with edges between frames, the likeliest first.
 
     ``frame_output``: probabilities ``[T, C]``. ``doubted``: labels whose regions must reach `SURE_SCORE`.
     """

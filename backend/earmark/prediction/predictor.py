@@ -14,6 +14,7 @@ from earmark.errors import (
     EarmarkError,
     NotFiniteError,
     OutOfTimeError,
+    RegionsLeftOutError,
     TaskError,
     WeightsAwaitedError,
     WeightsError,
@@ -26,7 +27,7 @@ from earmark.labels.label_config import parse_label_config
 from earmark.labels.task_values import resolve_address
 from earmark.labelstudio.result_reader import visible_items
 from earmark.prediction.label_mapping import as_configured
-from earmark.prediction.sound_prediction import predict_sound, tells_channels_apart
+from earmark.prediction.sound_prediction import SoundPrediction, predict_sound, tells_channels_apart
 from earmark.services import Services
 from earmark.storage.finite_json import is_finite
 from earmark.store.models import Project, Version
@@ -235,6 +236,8 @@ class Predictor:
                         channels,
                         seed=f"{_task_id(task)}",
                     )
+            if prediction.left_out:
+                self._say_left_out(prediction, address, project, task)
             results += prediction.items
             probabilities.update(prediction.probabilities)
             scores.append(prediction.score)
@@ -246,6 +249,19 @@ class Predictor:
                 "encoder's weights or of the stored frames: please report it."
             )
         return item
+
+    def _say_left_out(
+        self, prediction: SoundPrediction, address: str, project: Project | None, task: object
+    ) -> None:
+        """Remember for the doctor and the pages that not all regions of a task are shown."""
+        error = RegionsLeftOutError(
+            f"Task {_task_id(task)} has {prediction.shown + prediction.left_out:,} regions, and the "
+            f"{prediction.shown:,} that save most work are shown: import long recordings with --split, or "
+            "raise model_score_threshold."
+        )
+        log.warning("regions left out", task=_task_id(task), left_out=prediction.left_out)
+        key = project.key if project else None
+        self._services.remember_fault(address, error, key, _stored_id(task))
 
     def out_of_time(self, tasks: Sequence[object], project: object) -> Predictions:
         """Return the answer after the deadline: an item without ``result`` for each task."""

@@ -16,11 +16,16 @@ from earmark.prediction.postprocessing import ClipPrediction, predict_clip
 
 @dataclass(frozen=True)
 class SoundPrediction:
-    """Result items of a sound, and what `ClipPrediction` says of it beside them."""
+    """Result items of a sound, and what `ClipPrediction` says of it beside them.
+
+    ``shown``, ``left_out``: numbers of regions.
+    """
 
     items: list[dict[str, Any]]
     probabilities: dict[str, dict[str, float]]
     score: float
+    shown: int
+    left_out: int
 
 
 def tells_channels_apart(head: Head, controls: Sequence[Control]) -> bool:
@@ -55,16 +60,16 @@ def predict_sound(
 
     whole = predicted(sound)
     if not channels:
-        return SoundPrediction(
-            result_items(whole, controls, sound.duration, seed), whole.probabilities, whole.score
-        )
-    items, scores = [], [whole.score]
+        items = result_items(whole, controls, sound.duration, seed)
+        return SoundPrediction(items, whole.probabilities, whole.score, len(whole.regions), whole.left_out)
+    items, scores, shown, left_out = [], [whole.score], 0, 0
     for number, channel in enumerate(channels):
         of_channel = predicted(channel)
         items += result_items(replace(of_channel, tags={}), controls, sound.duration, seed, number)
         scores.append(of_channel.score)
+        shown, left_out = shown + len(of_channel.regions), left_out + of_channel.left_out
     items += result_items(replace(whole, regions=(), region_tags=()), controls, sound.duration, seed)
-    return SoundPrediction(items, whole.probabilities, min(scores))
+    return SoundPrediction(items, whole.probabilities, min(scores), shown, left_out)
 
 
 def result_items(

@@ -330,7 +330,7 @@ class Training(Base):
 
 
 class SoundFault(Base):
-    """A sound that could not be loaded or decoded, with the latest reason, for the doctor and the metrics."""
+    """A sound that could not be loaded or decoded, or has more regions than are shown, and why."""
 
     __tablename__ = "sound_faults"
     __table_args__ = (Index("ix_sound_faults_project", "project_key", "seen_at"),)

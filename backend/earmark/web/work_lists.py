@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from earmark.pages.environment import count
+from earmark.store.models import SoundFault
 from earmark.store.page_queries import failed_bulk_tasks, failed_trainings, least_certain
 from earmark.store.preannotations import run_progress, unfinished_runs
-from earmark.store.sound_errors import latest_faults
+from earmark.store.sound_errors import latest_crowded, latest_faults
 from earmark.web.rows import ListContext, Row
 
 ROWS = 8
@@ -73,10 +74,18 @@ def _conflicts(context: ListContext, limit: int) -> list[Row]:
 
 
 def _unreadable(context: ListContext, limit: int) -> list[Row]:
+    return _fault_rows(context, "sound", latest_faults(context.session, limit, context.key))
+
+
+def _crowded(context: ListContext, limit: int) -> list[Row]:
+    return _fault_rows(context, "crowded", latest_crowded(context.session, limit, context.key))
+
+
+def _fault_rows(context: ListContext, name: str, faults: Sequence[SoundFault]) -> list[Row]:
     rows = []
-    for number, fault in enumerate(latest_faults(context.session, limit, context.key)):
+    for number, fault in enumerate(faults):
         task = context.task_fields(fault.task_id, None) if fault.task_id is not None else {}
-        rows.append(Row(id=f"sound-{number}", title=fault.detail, when=fault.seen_at, **task))
+        rows.append(Row(id=f"{name}-{number}", title=fault.detail, when=fault.seen_at, **task))
     return rows
 
 
@@ -135,6 +144,13 @@ WORK_LISTS: tuple[WorkList, ...] = (
         "They are left out of predictions and trainings until their file or address is put right.",
         "Every sound could be read.",
         _unreadable,
+    ),
+    WorkList(
+        "crowded",
+        "Tasks with too many regions",
+        "Of these, only the regions that save most work are shown: the editor is slow to draw more.",
+        "Every region is shown.",
+        _crowded,
     ),
     WorkList(
         "failed",

@@ -25,7 +25,7 @@ from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.settings import Settings
 from earmark.store.access import accept_hint
 from earmark.store.models import Project
-from earmark.store.sound_errors import latest_faults
+from earmark.store.sound_errors import latest_crowded, latest_faults
 
 TIMEOUT_SECONDS = 5.0
 SHOWN_FAULTS = 5
@@ -96,9 +96,13 @@ def projects(settings: Settings) -> Iterator[Finding]:
     identity = _identity(settings)
     rows = read_rows(
         settings,
-        lambda session: (project_states(session, identity), latest_faults(session, SHOWN_FAULTS)),
+        lambda session: (
+            project_states(session, identity),
+            latest_faults(session, SHOWN_FAULTS),
+            latest_crowded(session, SHOWN_FAULTS),
+        ),
     )
-    states, faults = rows or ((), ())
+    states, faults, crowded = rows or ((), (), ())
     for state in states:
         project = state.project
         statements = project_statements(state, settings)
@@ -114,6 +118,8 @@ def projects(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "projects", "none has connected yet", remedy)
     for fault in faults:
         yield Finding("note", "bad sound", fault.detail)
+    for fault in crowded:
+        yield Finding("note", "regions", fault.detail)
 
 
 def _training(state: ProjectState, statements: Sequence[Statement]) -> Finding:
