@@ -37,7 +37,7 @@ OUTSIDE_SECONDS = 0.64
 NEIGHBOUR_HOPS = 20
 AUDIBLE_DB = 2.0
 LONGEST_PAUSE_SECONDS = 1.0
-CANDIDATES_PER_SECOND, FEWEST_CANDIDATES = 1.25, 20
+CANDIDATES_PER_SECOND, FEWEST_CANDIDATES = 3.0, 40
 """Stretches that are pooled as a whole, which takes most of the time: those that look best on frames."""
 _LARGEST_DB = 30.0
 _DB_UNIT = 10.0
