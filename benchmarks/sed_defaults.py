@@ -27,7 +27,7 @@ from benchmarks.sed_mixes import load_sources, make_mixes
 from earmark.encoders import get_encoder
 from earmark.encoders.base import Encoder
 from earmark.head.cross_validated_head import Fitted
-from earmark.head.region_scorer import FEATURES, GAINS
+from earmark.head.region_scorer import FEATURES, GAINS, RegionScorer
 from earmark.learning.region_scoring import ScoredCandidates, fit_scorer, scored_candidates
 from earmark.settings import Settings
 
@@ -66,7 +66,7 @@ def fit_defaults(parts: Sequence[ScoredCandidates]) -> tuple[list[float], list[f
     )
     scorer = fit_scorer(
         together,
-        np.zeros((1, 2), dtype=np.float32),
+        RegionScorer.default(1),
         np.ones(len(features), dtype=bool),
         PRECISION,
         np.zeros(len(FEATURES) + len(GAINS)),

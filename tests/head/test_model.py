@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 
 from earmark.errors import HeadDamagedError
-from earmark.head.model import ControlHead, Head
+from earmark.head.model import ControlHead, Head, read_metadata
+from earmark.head.region_scorer import DEFAULT_GAP_SECONDS, RegionScorer
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
@@ -54,6 +56,18 @@ def test_extreme_embeddings_stay_probabilities() -> None:
         found = control_head(kind).probabilities(embeddings)
         assert np.isfinite(found).all()
         assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_scorers_of_former_releases_have_the_default_gaps() -> None:
+    scorer = replace(RegionScorer.default(2), gaps=np.array([0.5, 1.0], dtype=np.float32))
+    head = Head("logmel-1", {"tags": replace(control_head(REGION_LABELS), scorer=scorer)})
+    stored = head.to_bytes()
+    arrays = {name: values for name, values in load(stored).items() if not name.endswith("scorer.gaps")}
+    former = save(arrays, metadata={"earmark": json.dumps(read_metadata(stored))})
+    for data, gaps in ((stored, [0.5, 1.0]), (former, [DEFAULT_GAP_SECONDS] * 2)):
+        read = Head.from_bytes(data).controls["tags"].scorer
+        assert read is not None
+        assert read.gaps.tolist() == pytest.approx(gaps)
 
 
 def test_a_head_survives_its_bytes() -> None:

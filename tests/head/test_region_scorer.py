@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -39,12 +41,13 @@ def test_lengths_far_from_those_of_the_label_are_unusual() -> None:
 
 def test_picked_labels_keep_their_own_numbers() -> None:
     offsets = np.array([0.0, 1.0, 2.0], dtype=np.float32)
-    scorer = RegionScorer(SCORER.weights, SCORER.cuts, offsets, SCORER.lengths, SCORER.least)
+    scorer = replace(SCORER, offsets=offsets, gaps=offsets)
     assert scorer.picked([2, 0]).offsets.tolist() == [2.0, 0.0]
+    assert scorer.picked([2, 0]).gaps.tolist() == [2.0, 0.0]
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
-    arrays = {name: getattr(SCORER, name) for name in ("weights", "cuts", "offsets", "lengths", "least")}
+    arrays = {field.name: getattr(SCORER, field.name) for field in fields(RegionScorer)}
     RegionScorer.checked(3, **arrays)
     with pytest.raises(ValueError, match="fit"):
         RegionScorer.checked(2, **arrays)

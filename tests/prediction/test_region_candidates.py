@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from earmark.features.band_levels import BandLevelMeter
 from earmark.head.model import ControlHead, Head
+from earmark.head.region_scorer import RegionScorer
 from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.prediction.postprocessing import DetectedRegion, predict_clip
@@ -37,7 +39,7 @@ def levels_of(sounds: Sequence[Sound], seconds: float = SECONDS) -> NDArray[np.u
     return BandLevelMeter().frames([wave.astype(np.float32)])
 
 
-def head(factors: NDArray[np.float32] | None = None) -> Head:
+def head(factors: NDArray[np.float32] | None = None, scorer: RegionScorer | None = None) -> Head:
     """A head that reads each label's presence off a dimension of its own."""
     control = ControlHead(
         "label",
@@ -49,12 +51,17 @@ def head(factors: NDArray[np.float32] | None = None) -> Head:
         np.full(2, -6, dtype=np.float32),
         np.full(2, 0.5, dtype=np.float32),
         overlap_factors=factors,
+        scorer=scorer,
     )
     return Head("e-1", {"label": control})
 
 
 def found(
-    sounds: Sequence[Sound], seconds: float = SECONDS, likely: float = 1.0
+    sounds: Sequence[Sound],
+    seconds: float = SECONDS,
+    likely: float = 1.0,
+    scorer: RegionScorer | None = None,
+    with_levels: bool = True,
 ) -> tuple[DetectedRegion, ...]:
     """What is predicted; the frames show each sound, a little blurred."""
     frames = np.zeros((int(seconds * RATE), 2), dtype=np.float32)
@@ -65,7 +72,14 @@ def found(
             frames[max(0, first - 2) : last + 2, column], likely / 2
         )
         frames[first:last, column] = likely
-    return predict_clip(head(), [CONTROL], pool, RATE, frames, seconds, levels_of(sounds, seconds)).regions
+    levels = levels_of(sounds, seconds) if with_levels else None
+    return predict_clip(head(scorer=scorer), [CONTROL], pool, RATE, frames, seconds, levels).regions
+
+
+def in_turn(start: float, sounding: float, pause: float, count: int, label: str = "low") -> list[Sound]:
+    """Sounds of one length with pauses of one length between them."""
+    starts = [start + number * (sounding + pause) for number in range(count)]
+    return [(start, start + sounding, label) for start in starts]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +88,13 @@ def found(
         [(2.0, 3.5, "low")],
         [(2.0, 3.5, "low"), (6.03, 6.57, "high")],
         [(2.0, 3.5, "low"), (4.0, 5.2, "low")],
+        [(2.0, 3.5, "low"), (3.8, 4.4, "low"), (4.7, 6.0, "low")],
+        in_turn(2.0, 0.3, 0.3, 8),
         [(1.0, 11.0, "low")],
         [(0.0, 2.0, "high"), (10.0, 12.0, "low")],
         [(2.0, 4.0, "low"), (4.0, 6.0, "high")],
     ],
-    ids=["one", "two", "short gap", "long", "at the ends", "neighbours"],
+    ids=["one", "two", "short gap", "0.3 s", "short events", "long", "at the ends", "neighbours"],
 )
 def test_edges_are_found_exactly_and_events_stay_as_they_are(sounds: list[Sound]) -> None:
     regions = found(sounds)
@@ -87,6 +103,39 @@ def test_edges_are_found_exactly_and_events_stay_as_they_are(sounds: list[Sound]
         assert region.start == pytest.approx(start, abs=0.03)
         assert region.end == pytest.approx(end, abs=0.03)
         assert region.score > 0.5
+
+
+@pytest.mark.parametrize(
+    ("sounding", "pause", "count"),
+    [(0.1, 0.1, 10), (0.3, 0.15, 6), (0.1, 0.05, 20), (1.5, 0.12, 3)],
+)
+def test_a_sound_with_short_pauses_is_one_event(sounding: float, pause: float, count: int) -> None:
+    sounds = in_turn(2.0, sounding, pause, count)
+    (region,) = found(sounds)
+    assert region.start == pytest.approx(2.0, abs=0.03)
+    assert region.end == pytest.approx(sounds[-1][1], abs=0.15)
+
+
+@pytest.mark.parametrize("with_levels", [True, False], ids=["levels", "frames"])
+def test_the_gap_that_separates_events_is_that_of_their_label(with_levels: bool) -> None:
+    """Calls 0.7 s apart: an event each of the low label, and one event together of the high one."""
+    scorer = replace(RegionScorer.default(2), gaps=np.array([0.2, 1.0], dtype=np.float32))
+    sounds = [*in_turn(0.5, 0.3, 0.7, 5, "low"), *in_turn(6.0, 0.3, 0.7, 5, "high")]
+    regions = found(sounds, scorer=scorer, with_levels=with_levels)
+    assert [region.label for region in regions] == ["low"] * 5 + ["high"]
+    assert regions[-1].start == pytest.approx(6.0, abs=0.03 if with_levels else 0.2)
+    assert regions[-1].end == pytest.approx(10.3, abs=0.03 if with_levels else 0.2)
+
+
+def test_no_more_regions_are_shown_than_the_editor_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earmark.prediction.postprocessing.MOST_REGIONS", 3)
+    for levels in (levels_of(five := in_turn(1.0, 1.0, 1.0, 5)), None):
+        frames = np.zeros((int(SECONDS * RATE), 2), dtype=np.float32)
+        for start, end, _ in five:
+            frames[round(start * RATE) : round(end * RATE), 0] = 1.0
+        prediction = predict_clip(head(), [CONTROL], pool, RATE, frames, SECONDS, levels)
+        assert len(prediction.regions) == 3
+        assert prediction.left_out == 2
 
 
 def test_silence_and_labels_that_are_unlikely_show_nothing() -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from earmark.errors import HeadDamagedError
 from earmark.head.rbf_features import Landmarks
 from earmark.head.region_evidence import RegionEvidence
-from earmark.head.region_scorer import RegionScorer
+from earmark.head.region_scorer import RegionScorer, default_gaps
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.registry import type_named
 
@@ -26,7 +26,7 @@ _FORMAT_OF_LANDMARKS = 2
 _ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
 _LANDMARK_ARRAYS = ("mean", "directions", "points")
 _EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet")
-_SCORER_ARRAYS = ("weights", "cuts", "offsets", "lengths", "least")
+_SCORER_ARRAYS = ("weights", "cuts", "offsets", "lengths", "least", "gaps")
 _LENGTH_BYTES = 8
 
 
@@ -251,6 +251,9 @@ def _scorer(
     labels = described["labels"]
     if "scorer" not in described or not isinstance(labels, list):
         return None
+    gaps = f"{index}.scorer.gaps"
+    if gaps not in arrays:  # as in heads of former releases
+        arrays = {**arrays, gaps: default_gaps(len(labels))}
     return RegionScorer.checked(
         len(labels), **{name: arrays[f"{index}.scorer.{name}"] for name in _SCORER_ARRAYS}
     )

@@ -37,6 +37,8 @@ GAINS = (0.0, 1.0, 2.0, 3.0)
 LEAST_GAIN = -1.0
 LEAST_PROBABILITY = 0.1
 """Before annotations: a sound of none of the labels looks like one of the least unlikely label."""
+DEFAULT_GAP_SECONDS = 0.2
+"""Pauses of this length separate two events of a label before any annotation."""
 _FLOOR = 1e-4
 
 
@@ -47,7 +49,8 @@ class RegionScorer:
     ``weights`` ``[F]`` of `FEATURES`; ``cuts`` ``[4]``: log odds of each of `GAINS` or more; ``offsets``
     ``[C]``: added for candidates of a label; ``lengths`` ``[C, 2]``: mean and standard deviation of the
     logarithm of a label's lengths in seconds. ``least`` ``[1]``: probability that a label must have, whatever
-    it would save; 0 once annotations tell what a clear sound of no label costs.
+    it would save; 0 once annotations tell what a clear sound of no label costs. ``gaps`` ``[C]``: seconds; a
+    shorter pause is part of an event, and a longer one separates two.
     """
 
     weights: NDArray[np.float32]
@@ -55,6 +58,7 @@ class RegionScorer:
     offsets: NDArray[np.float32]
     lengths: NDArray[np.float32]
     least: NDArray[np.float32]
+    gaps: NDArray[np.float32]
 
     @classmethod
     def default(cls, count: int) -> RegionScorer:
@@ -65,13 +69,14 @@ class RegionScorer:
             np.zeros(count, dtype=np.float32),
             np.tile(np.array(DEFAULT_LENGTHS, dtype=np.float32), (count, 1)),
             np.array([LEAST_PROBABILITY], dtype=np.float32),
+            default_gaps(count),
         )
 
     @classmethod
     def checked(cls, count: int, **arrays: NDArray[np.float32]) -> RegionScorer:
         """Return a scorer for so many labels; ValueError where arrays do not fit or are not finite."""
         scorer = cls(**arrays)
-        shapes = ((len(FEATURES),), (len(GAINS),), (count,), (count, 2), (1,))
+        shapes = ((len(FEATURES),), (len(GAINS),), (count,), (count, 2), (1,), (count,))
         for field, shape in zip(fields(cls), shapes, strict=True):
             values = getattr(scorer, field.name)
             if values.shape != shape or not np.isfinite(values).all():
@@ -80,7 +85,8 @@ class RegionScorer:
 
     def picked(self, indices: Sequence[int]) -> RegionScorer:
         """Return the scorer of the labels at ``indices``."""
-        return replace(self, offsets=self.offsets[list(indices)], lengths=self.lengths[list(indices)])
+        kept = list(indices)
+        return replace(self, offsets=self.offsets[kept], lengths=self.lengths[kept], gaps=self.gaps[kept])
 
     def expected_gains(self, features: NDArray[np.floating[Any]], columns: NDArray[np.intp]) -> NDArray[Any]:
         """Return the effort that showing each candidate is expected to save, ``[n]``.
@@ -94,6 +100,11 @@ class RegionScorer:
         """Return how unusual each length is for its label: its squared z-score, at most 9, ``[n]``."""
         mean, deviation = self.lengths[columns].T
         return np.asarray(np.minimum(np.square((np.log(seconds) - mean) / deviation), 9.0))
+
+
+def default_gaps(count: int) -> NDArray[np.float32]:
+    """Return the gaps of so many labels before any annotation."""
+    return np.full(count, DEFAULT_GAP_SECONDS, dtype=np.float32)
 
 
 def log_odds(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from earmark.head.windows import Pool
 from earmark.labels.control import Control, learned_controls
 from earmark.labels.region import Region
 from earmark.learning.correction_figures import is_undecided
+from earmark.learning.event_gaps import learn_gaps
 from earmark.learning.suggestion_check import evenly_spread
 from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.region_candidates import find_candidates
@@ -60,7 +61,12 @@ def learn_region_scoring(
             continue
         annotated = [clip for clip in clips if control.name in clip.regions and clip.weight > 0]
         lengths = _lengths(control.name, served.labels, annotated)
-        heads = [_with_scorer(head, served, replace(_default(served), lengths=lengths)) for head in heads]
+        start = replace(
+            RegionScorer.default(len(served.labels)),
+            lengths=lengths,
+            gaps=learn_gaps(control.name, served.labels, annotated),
+        )
+        heads = [_with_scorer(head, served, start) for head in heads]
         scored = scored_candidates(
             pool,
             frame_rate,
@@ -74,7 +80,7 @@ def learn_region_scoring(
         assignment = fitted.assignment or {}
         folds = np.array([assignment.get(str(name), -1) for name in scored.groups])
         heads = [
-            _with_scorer(head, served, fit_scorer(scored, lengths, folds != place - 1))
+            _with_scorer(head, served, fit_scorer(scored, start, folds != place - 1))
             for place, head in enumerate(heads)
         ]
     return replace(fitted, head=heads[0], folds=tuple(heads[1:]))
@@ -128,38 +134,40 @@ def scored_candidates(
 
 def fit_scorer(
     scored: ScoredCandidates,
-    lengths: NDArray[np.float32],
+    start: RegionScorer,
     rows: NDArray[np.bool_],
     prior_strength: float = PRIOR_STRENGTH,
     prior: NDArray[np.float64] | None = None,
 ) -> RegionScorer:
     """Fit a scorer to the candidates ``rows``, bool ``[n]``, by maximum a posteriori.
 
+    ``start``: scorer whose lengths and gaps are kept.
     ``prior``: mean of weights and cuts, ``[F + 4]``; those of the default scorer by default.
     """
-    count, size = len(lengths), len(FEATURES)
+    count, size = len(start.lengths), len(FEATURES)
     if prior is None:
         default = RegionScorer.default(count)
         prior = np.concatenate([default.weights, default.cuts]).astype(np.float64)
     features, columns = scored.features[rows], scored.columns[rows]
     reached = (scored.gains[rows, None] >= np.array(GAINS)).astype(np.float64)
-    start = np.concatenate([prior, np.zeros(count)])
-    precision = np.full(len(start), prior_strength)
+    mean = np.concatenate([prior, np.zeros(count)])
+    precision = np.full(len(mean), prior_strength)
     precision[size + len(GAINS) :] = OFFSET_PRECISION
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, cuts, offsets = np.split(parameters, [size, size + len(GAINS)])
         logits = (features @ weights + offsets[columns])[:, None] + cuts
         residual = expit(logits) - reached
-        moved = parameters - start
+        moved = parameters - mean
         value = (np.logaddexp(0, logits) - reached * logits).sum() + (precision * moved**2).sum() / 2
         by_row = residual.sum(axis=1)
         gradient = [features.T @ by_row, residual.sum(axis=0), np.bincount(columns, by_row, count)]
         return float(value), np.concatenate(gradient) + precision * moved
 
-    fitted = minimize(loss, start, jac=True, method="L-BFGS-B").x.astype(np.float32)
+    fitted = minimize(loss, mean, jac=True, method="L-BFGS-B").x.astype(np.float32)
     weights, cuts, offsets = np.split(fitted, [size, size + len(GAINS)])
-    return RegionScorer(weights, cuts, offsets, lengths, np.zeros(1, dtype=np.float32))
+    least = np.zeros(1, dtype=np.float32)
+    return replace(start, weights=weights, cuts=cuts, offsets=offsets, least=least)
 
 
 def _gains(shown: Sequence[Event], true: Sequence[Event]) -> NDArray[np.float64]:
@@ -185,10 +193,6 @@ def _moments(values: Sequence[float], mean: float, deviation: float) -> tuple[fl
     shrunk = (sum(values) + LENGTH_STRENGTH * mean) / (count + LENGTH_STRENGTH)
     squares = sum((value - shrunk) ** 2 for value in values) + LENGTH_STRENGTH * deviation**2
     return shrunk, max(SHORTEST_DEVIATION, float(np.sqrt(squares / (count + LENGTH_STRENGTH))))
-
-
-def _default(head: ControlHead) -> RegionScorer:
-    return RegionScorer.default(len(head.labels))
 
 
 def _with_scorer(head: Head, served: ControlHead, scorer: RegionScorer) -> Head:

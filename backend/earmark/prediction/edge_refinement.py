@@ -69,7 +69,7 @@ class EdgeRefiner:
     def refine(self, span: Span, reach_seconds: float = DETECTED_REACH_SECONDS) -> Span:
         """Return the span with each edge moved to the clearest change near it, if there is one."""
         start, end = span
-        first, last = self._hops(span)
+        first, last = self.hops_of(span)
         if first >= last:
             return span
         weights = self._weights(first, last)
@@ -82,6 +82,14 @@ class EdgeRefiner:
     def refine_detected(self, span: Span) -> Span:
         """Return the span without the background at its ends, and with refined edges."""
         return self.refine(self._trimmed(span))
+
+    def audible(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Return in which hops from ``first`` to before ``last`` the sound of that stretch is audible.
+
+        Of means over `MEAN_HOPS`, which reach half of them over either edge of the sound.
+        """
+        loudness = self._loudness(np.arange(first, last), self._weights(first, last))
+        return np.asarray(loudness >= _least_audible(loudness))
 
     @property
     def hops(self) -> int:
@@ -109,10 +117,15 @@ class EdgeRefiner:
         above = decibels(self._levels[hops]) - background - MARGIN_DB
         return np.asarray(np.maximum(above, 0.0), dtype=np.float32)
 
-    def _hops(self, span: Span) -> tuple[int, int]:
+    def hops_of(self, span: Span) -> tuple[int, int]:
         """Return the first hop of a span, and the one after its last."""
         first = round(span[0] / HOP_SECONDS)
         return first, min(max(round(span[1] / HOP_SECONDS), first + 1), len(self._levels))
+
+    def _loudness(self, hops: NDArray[np.intp], weights: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return the weighted mean level above the background in dB, smoothed, ``[len(hops)]``."""
+        kernel = np.full(MEAN_HOPS, 1 / MEAN_HOPS)
+        return np.asarray(np.convolve(self.excess(hops) @ weights, kernel, "same"))
 
     def _weights(self, first: int, last: int) -> NDArray[np.floating[Any]]:
         """Return weights of the bands ``[B]``, sum 1, by how far the sound stands above the background."""
@@ -122,16 +135,15 @@ class EdgeRefiner:
 
     def _trimmed(self, span: Span) -> Span:
         """Return the span without the background at its ends, if anything in it stands above that."""
-        first, last = self._hops(span)
+        first, last = self.hops_of(span)
         if last - first <= 4 * MEAN_HOPS:
             return span
         weights, count = self._weights(first, last), min(last - first, TRIMMED_HOPS)
-        kernel = np.full(MEAN_HOPS, 1 / MEAN_HOPS)
         loudness = [
-            np.convolve(self.excess(hops) @ weights, kernel, "same")
+            self._loudness(hops, weights)
             for hops in (np.arange(first, first + count), np.arange(last - count, last))
         ]
-        audible = max(AUDIBLE_DB, AUDIBLE_SHARE * float(np.percentile(np.concatenate(loudness), 90)))
+        audible = _least_audible(np.concatenate(loudness))
         head, tail = (np.flatnonzero(part >= audible) for part in loudness)
         if not head.size or not tail.size:
             return span
@@ -164,6 +176,12 @@ class EdgeRefiner:
         nearness = np.exp(-0.5 * ((times - at) / LIKELY_MOVE_SECONDS) ** 2)
         clearest = int((changes * nearness).argmax())
         return float(times[clearest]) if changes[clearest] >= smallest_db else at
+
+
+def _least_audible(loudness: NDArray[np.float64]) -> float:
+    """Return the loudness in dB from which on a region's sound is audible."""
+    place = int(0.9 * (len(loudness) - 1))  # the 90th percentile, ten times as fast as numpy's
+    return max(AUDIBLE_DB, AUDIBLE_SHARE * float(np.partition(loudness, place)[place]))
 
 
 def _background_blocks(levels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
-from earmark.head.region_scorer import RegionScorer
 from earmark.head.windows import Pool, frames_between
 from earmark.labels.control import Control
 from earmark.prediction.frame_probabilities import frame_probabilities
@@ -20,7 +19,9 @@ from earmark.prediction.region_candidates import (
     Candidates,
     choose,
     find_candidates,
+    scorer_of,
 )
+from earmark.prediction.separation import joined, spanning_two_events
 from earmark.prediction.stretches import find_stretches, span_seconds
 from earmark.prediction.tag_agreement import (
     RegionStrengths,
@@ -206,30 +207,33 @@ def _regions_of(
 
     ``doubted``: labels whose regions must reach `SURE_SCORE`.
     """
-    scorer = fitted.scorer or RegionScorer.default(len(fitted.labels))
-    gains = scorer.expected_gains(candidates.features, candidates.columns)
-    unlikely = np.array([label in doubted for label in fitted.labels])[candidates.columns]
+    scorer = scorer_of(fitted)
+    spans, columns = candidates.spans, candidates.columns
+    gains = scorer.expected_gains(candidates.features, columns)
+    unlikely = np.array([label in doubted for label in fitted.labels])[columns]
     least = np.where(unlikely, SURE_SCORE, scorer.least)
     gains = np.where(candidates.probabilities < least, -np.inf, gains)
     if control.threshold is not None:
         shown = candidates.probabilities >= control.threshold
         gains = np.where(shown, np.maximum(gains, LEAST_GAIN_SHOWN + candidates.probabilities), -np.inf)
+    usable = gains > LEAST_GAIN_SHOWN
+    spanning = spanning_two_events(candidates.refiner, spans, columns, usable, scorer.gaps)
+    chosen = choose(np.where(spanning, -np.inf, gains), spans, columns, fitted.overlap_factors)
     shown_columns = set(_columns(control, fitted))
-    chosen = [
-        place
-        for place in choose(gains, candidates.spans, candidates.columns, fitted.overlap_factors)
-        if candidates.columns[place] in shown_columns
+    events = [
+        event
+        for event in joined(chosen, spans, columns, scorer.gaps)
+        if columns[event[0]] in shown_columns and spans[event[0], 0] < duration
     ]
     return [
         DetectedRegion(
             control.name,
-            float(candidates.spans[place, 0]),
-            min(float(candidates.spans[place, 1]), duration),
-            fitted.labels[candidates.columns[place]],
-            float(candidates.probabilities[place]),
+            float(spans[event[0], 0]),
+            min(float(spans[event[-1], 1]), duration),
+            fitted.labels[columns[event[0]]],
+            float(np.average(candidates.probabilities[event], weights=np.diff(spans[event])[:, 0])),
         )
-        for place in chosen
-        if candidates.spans[place, 0] < duration
+        for event in events
     ]
 
 
@@ -248,6 +252,7 @@ def _regions_on_frames(
     columns = _columns(control, fitted)
     labels = [fitted.labels[column] for column in columns]
     curves, thresholds = frame_output[:, columns], fitted.thresholds[columns]
+    gaps = scorer_of(fitted).gaps[columns]
     factors = fitted.overlap_factors
     stretches = suppress_overlaps(
         curves,
@@ -255,8 +260,8 @@ def _regions_on_frames(
         None if factors is None else factors[np.ix_(columns, columns)],
         [
             (column, first, last)
-            for column, (threshold, curve) in enumerate(zip(thresholds, curves.T, strict=True))
-            for first, last in find_stretches(curve, float(threshold), frame_rate)
+            for column, (threshold, gap, curve) in enumerate(zip(thresholds, gaps, curves.T, strict=True))
+            for first, last in find_stretches(curve, float(threshold), frame_rate, float(gap))
             if labels[column] not in doubted or curve[first:last].mean() >= SURE_SCORE
         ],
     )

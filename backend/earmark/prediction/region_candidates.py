@@ -39,6 +39,8 @@ AUDIBLE_DB = 2.0
 LONGEST_PAUSE_SECONDS = 1.0
 CANDIDATES_PER_SECOND, FEWEST_CANDIDATES = 3.0, 40
 """Stretches that are pooled as a whole, which takes most of the time: those that look best on frames."""
+PAUSE = FEATURES.index("longest_pause")
+"""A pause that separates no events of a candidate's label does not count."""
 _LARGEST_DB = 30.0
 _DB_UNIT = 10.0
 
@@ -49,13 +51,15 @@ Hops = NDArray[np.intp]
 @dataclass(frozen=True)
 class Candidates:
     """Candidate regions: ``spans`` in seconds ``[n, 2]``, ``columns`` (labels) ``[n]``, ``features``
-    ``[n, F]`` and ``probabilities`` of the label in the stretch as a whole ``[n]``.
+    ``[n, F]`` and ``probabilities`` of the label in the stretch as a whole ``[n]``. ``refiner``: that of the
+    recording.
     """
 
     spans: NDArray[np.float64]
     columns: NDArray[np.intp]
     features: NDArray[np.float64]
     probabilities: NDArray[np.float32]
+    refiner: EdgeRefiner
 
 
 def find_candidates(
@@ -83,11 +87,12 @@ def find_candidates(
     spans = np.concatenate([detected, _between_changes(changes), *_moved(detected, changes)])
     spans, first = np.unique(spans, axis=0, return_index=True)
     if not len(spans):
+        no_features = np.zeros((0, len(FEATURES)))
         return Candidates(
-            np.zeros((0, 2)), np.zeros(0, np.intp), np.zeros((0, len(FEATURES))), np.zeros(0, np.float32)
+            np.zeros((0, 2)), np.zeros(0, np.intp), no_features, np.zeros(0, np.float32), refiner
         )
     is_detected = first < len(detected)
-    scorer = fitted.scorer or RegionScorer.default(len(fitted.labels))
+    scorer = scorer_of(fitted)
     sums = np.concatenate([np.zeros((1, curves.shape[1])), np.cumsum(curves, axis=0, dtype=np.float64)])
     grid = _frame_spans(spans, frame_rate, len(frames))
     means = _means(sums, grid)
@@ -107,7 +112,13 @@ def find_candidates(
         columns,
         _with_labels(features, rows, columns, whole, sums, grid, frame_rate, scorer),
         whole[rows, columns],
+        refiner,
     )
+
+
+def scorer_of(fitted: ControlHead) -> RegionScorer:
+    """Return the region scorer of a head; the default one where it has none."""
+    return fitted.scorer or RegionScorer.default(len(fitted.labels))
 
 
 def _detected(
@@ -120,8 +131,10 @@ def _detected(
     """Return the stretches that the head detects on its frames, with refined edges."""
     found = {
         stretch
-        for curve, threshold in zip(curves.T, fitted.thresholds.tolist(), strict=True)
-        for stretch in find_stretches(curve, DETECTED_SHARE * threshold, frame_rate)
+        for curve, threshold, gap in zip(
+            curves.T, fitted.thresholds.tolist(), scorer_of(fitted).gaps.tolist(), strict=True
+        )
+        for stretch in find_stretches(curve, DETECTED_SHARE * threshold, frame_rate, gap)
     }
     spans = [
         # The last frame stands for the rest of the recording as well, which is shorter than a frame.
@@ -200,7 +213,7 @@ class _Stretches:
         audible = (self._audible[last] - self._audible[first]) / (last - first)
         features[:, FEATURES.index("audible_share")] = audible
         pauses = _inner_maxima(self._pauses, first, last) * HOP_SECONDS
-        features[:, FEATURES.index("longest_pause")] = np.minimum(pauses, LONGEST_PAUSE_SECONDS)
+        features[:, PAUSE] = np.minimum(pauses, LONGEST_PAUSE_SECONDS)
         features[:, FEATURES.index("log_seconds")] = np.log((last - first) * HOP_SECONDS)
         features[:, FEATURES.index("detected")] = is_detected
         return features
@@ -280,6 +293,7 @@ def _with_labels(
     found[:, FEATURES.index("rival_logit")] = log_odds(rivals.max(axis=1))
     found[:, FEATURES.index("contrast")] = inner / (last - first) - around / beside
     found[:, FEATURES.index("unusual_length")] = scorer.unusual_lengths(seconds, columns)
+    found[found[:, PAUSE] < scorer.gaps[columns], PAUSE] = 0.0
     return found
 
 

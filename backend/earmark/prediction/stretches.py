@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.head.region_scorer import DEFAULT_GAP_SECONDS
 from earmark.prediction.overlap import runs
 
 KEEP_SHARE_OF_THRESHOLD = 0.8
 """Hysteresis: a region must reach its label's threshold, and extends down to this share of it."""
-MERGE_GAP_SECONDS = 0.2
 MIN_REGION_SECONDS = 0.15
 
 
-def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: float) -> list[tuple[int, int]]:
+def find_stretches(
+    curve: NDArray[np.float32], threshold: float, frame_rate: float, gap: float = DEFAULT_GAP_SECONDS
+) -> list[tuple[int, int]]:
     """Return ``(first, last + 1)`` frames of each region of one label.
 
     Parameters
@@ -22,13 +24,15 @@ def find_stretches(curve: NDArray[np.float32], threshold: float, frame_rate: flo
         Probabilities ``[T]``.
     threshold
         Probability that a region must reach in some frame.
+    gap
+        Longest pause in seconds that is part of a region.
     """
     candidates = runs(curve >= KEEP_SHARE_OF_THRESHOLD * threshold)
     merged: list[tuple[int, int]] = []
     for first, last in candidates:
         if curve[first:last].max() < threshold:
             continue
-        if merged and (first - merged[-1][1]) / frame_rate <= MERGE_GAP_SECONDS:
+        if merged and (first - merged[-1][1]) / frame_rate <= gap:
             merged[-1] = (merged[-1][0], last)
         else:
             merged.append((first, last))
