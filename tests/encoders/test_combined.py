@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.encoders import encoder_identity, registry
 from earmark.encoders.base import Tagger
-from earmark.encoders.combined import CombinedEncoder
+from earmark.encoders.combined import CombinedEncoder, embedding_parts
 from earmark.encoders.fan_out import BLOCKS_AHEAD, fan_out
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.yamnet import YamnetEncoder
@@ -60,6 +60,14 @@ def test_embeddings_are_those_of_both(encoder: CombinedEncoder) -> None:
     assert np.allclose(encoder.pool(frames)[-len(expected) :], expected, atol=1e-5)
     runs = np.stack([frames[:3], frames[3:6]])
     assert np.allclose(encoder.pool(runs)[1], encoder.pool(frames[3:6]), atol=1e-5)
+
+
+def test_members_count_the_same_and_so_do_the_parts_of_each(encoder: CombinedEncoder) -> None:
+    parts = embedding_parts(encoder)
+    assert sum(part.width for part in parts) == encoder.embedding_dim
+    assert [part.weight for part in parts] == [0.25, 0.25, 0.5]
+    assert [part.weight for part in embedding_parts(encoder.members[0])] == [0.5, 0.5]
+    assert embedding_parts(LogmelEncoder()) == ()
 
 
 @settings(max_examples=25)

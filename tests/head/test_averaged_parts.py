@@ -1,4 +1,4 @@
-"""Averaged fits of several encoders' parts, and the share of a prior beside a fit."""
+"""Averaged fits of an embedding's parts, and the share of a prior beside a fit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from earmark.encoders.base import EmbeddingPart
 from earmark.head.averaged_parts import spans
 from earmark.head.examples import Examples
 from earmark.head.fit import ControlFit, fit_examples
@@ -17,7 +18,7 @@ from earmark.labels.control import Control
 from earmark.labels.control_types.choices import SINGLE_CHOICE
 
 LABELS = ("a", "b", "c", "d", "e")
-PARTS = (400, 20)
+PARTS = (EmbeddingPart(400, 0.5), EmbeddingPart(20, 0.5))
 """The first part is wide and holds little, the second holds nearly everything."""
 CONTROL = Control("x", "audio", SINGLE_CHOICE, LABELS, "audio")
 
@@ -41,7 +42,9 @@ def examples_of(embeddings: NDArray[np.float32], classes: NDArray[np.intp]) -> E
     )
 
 
-def fitted(per_label: int, seed: int, parts: tuple[int, ...], prior: ControlHead | None = None) -> ControlFit:
+def fitted(
+    per_label: int, seed: int, parts: tuple[EmbeddingPart, ...], prior: ControlHead | None = None
+) -> ControlFit:
     return fit_examples(CONTROL, examples_of(*draw(per_label, seed)), prior, None, parts)
 
 
@@ -72,7 +75,7 @@ def prior_of(quality: float) -> ControlHead:
 
 
 def test_parts_lie_one_after_the_other() -> None:
-    assert spans((3, 2)) == [slice(0, 3), slice(3, 5)]
+    assert spans((EmbeddingPart(3, 0.5), EmbeddingPart(2, 0.5))) == [slice(0, 3), slice(3, 5)]
     assert spans(()) == []
 
 
@@ -87,13 +90,13 @@ def test_a_narrow_part_is_not_drowned_by_a_wide_one(per_label: int) -> None:
 
 def test_the_averaged_head_is_the_mean_of_the_parts_logits() -> None:
     fit = fitted(3, 0, PARTS)
-    assert fit.report.choice == "mean of encoders"
+    assert fit.report.choice == "mean of parts"
     embeddings, _ = draw(2, 5)
     split = fit.head.weights.copy()
-    split[: PARTS[0]] = 0
+    split[: PARTS[0].width] = 0
     second = replace(fit.head, weights=split)
     split = fit.head.weights.copy()
-    split[PARTS[0] :] = 0
+    split[PARTS[0].width :] = 0
     first = replace(fit.head, weights=split)
     together = first.logits(embeddings) + second.logits(embeddings) - first.bias
     np.testing.assert_allclose(fit.head.logits(embeddings), together, rtol=1e-4, atol=1e-4)

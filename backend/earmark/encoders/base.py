@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class EmbeddingPart(NamedTuple):
+    """Consecutive numbers of an embedding: how many, and the weight of a fit on them in an average."""
+
+    width: int
+    weight: float
 
 
 class Encoder(Protocol):
@@ -78,4 +85,14 @@ class Tagger(Protocol):
 
         ``sigmoid(embedding @ weights + bias)`` are the probabilities of ``registry.class_names(identity)``.
         """
+        ...
+
+
+@runtime_checkable
+class PartedEncoder(Protocol):
+    """Encoder whose embedding has parts of different kinds; fits on each may be averaged."""
+
+    @property
+    def part_widths(self) -> tuple[int, ...]:
+        """Widths of the parts, in their order; their sum is E."""
         ...

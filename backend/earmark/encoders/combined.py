@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from earmark.audio.resampling import resample
 from earmark.encoders import registry
-from earmark.encoders.base import Encoder, Tagger
+from earmark.encoders.base import EmbeddingPart, Encoder, PartedEncoder, Tagger
 from earmark.encoders.combination import combined_identity, distinct_classes
 from earmark.encoders.fan_out import fan_out
 
@@ -107,7 +107,15 @@ class CombinedEncoder:
         return lambda blocks: member.frames(resample(blocks, self.sample_rate, member.sample_rate))
 
 
-def embedding_parts(encoder: Encoder) -> tuple[int, ...]:
-    """Widths of a combination's members in its embedding; empty for any other encoder."""
-    members = encoder.members if isinstance(encoder, CombinedEncoder) else ()
-    return tuple(member.embedding_dim for member in members)
+def embedding_parts(encoder: Encoder) -> tuple[EmbeddingPart, ...]:
+    """Parts of an embedding, in their order; empty if it is of one piece.
+
+    Each member of a combination counts the same, and each part of a member.
+    """
+    members = encoder.members if isinstance(encoder, CombinedEncoder) else (encoder,)
+    widths = [
+        member.part_widths if isinstance(member, PartedEncoder) else (member.embedding_dim,)
+        for member in members
+    ]
+    parts = [EmbeddingPart(width, 1 / (len(members) * len(own))) for own in widths for width in own]
+    return tuple(parts) if len(parts) > 1 else ()

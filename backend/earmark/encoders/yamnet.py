@@ -68,6 +68,7 @@ class YamnetEncoder:
     frame_rate = SAMPLE_RATE_HZ / FRAME_SAMPLES
     frame_dim = FRAME_DIM
     embedding_dim = POOLED_DIM
+    part_widths = (2 * EMBEDDING_DIM, CLASSES)
 
     def __init__(self, model: Path, *, threads: int = 1) -> None:
         from earmark.encoders.onnx_session import session  # late: the identity alone needs no onnxruntime

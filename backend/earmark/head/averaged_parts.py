@@ -1,7 +1,7 @@
-"""Averaged fits: a fit on each encoder's part of the embedding, their logits averaged, beside the prior.
+"""Averaged fits: a fit on each part of the embedding, their logits averaged, beside the prior.
 
 With few examples of each label that ranks better than one fit on all numbers side by side, in which the
-encoder with most of them decides.
+part with most of them decides.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.encoders.base import EmbeddingPart
 from earmark.head.evaluation import Data
 from earmark.head.model_choice import ModelChoice
 from earmark.head.prior import Prior
@@ -22,36 +23,40 @@ MAX_ROWS = 400
 
 
 def average(
-    data: Data, prior: Prior, embeddings: Sequence[NDArray[np.float32]], choices: Sequence[ModelChoice]
+    data: Data,
+    prior: Prior,
+    weights: Sequence[float],
+    embeddings: Sequence[NDArray[np.float32]],
+    choices: Sequence[ModelChoice],
 ) -> ModelChoice | None:
     """Combine the choices of the parts into one; None where they were not measured.
 
-    ``embeddings``: of each part, ``[n, E]``. ``choices``: of each part, fitted without a prior and without
-    landmarks.
+    ``weights``: of each part, with sum 1. ``embeddings``: of each part, ``[n, E]``. ``choices``: of each
+    part, fitted without a prior and without landmarks.
     """
     calibrated = [choice.calibration(choice.logits) for choice in choices if choice.logits is not None]
     if len(calibrated) < len(choices):
         return None
-    mean = np.asarray(np.mean(calibrated, axis=0))
+    mean = np.asarray(np.average(calibrated, axis=0, weights=weights))
     noise = max(choice.noise for choice in choices)
     beside = BesidePrior.chosen(data, mean, np.zeros(mean.shape[1]), noise)
 
     def fit(fold: int | None, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> tuple[Basis, Linear]:
-        bases, weights, biases = [], [], []
-        for part, choice in zip(embeddings, choices, strict=True):
+        bases, slopes, biases = [], [], []
+        for weight, part, choice in zip(weights, embeddings, choices, strict=True):
             basis, linear = choice.fit(fold, rows, columns)
             if beside.share is not None:
                 linear = fill_absent(basis, linear, part[rows])
             temperature = choice.calibration.temperature
             bases.append(basis)
-            weights.append(basis.slopes(linear.weights) / temperature)
-            biases.append(linear.bias / temperature + choice.calibration.bias[columns])
+            slopes.append(weight * basis.slopes(linear.weights) / temperature)
+            biases.append(weight * (linear.bias / temperature + choice.calibration.bias[columns]))
         means, scales = [basis.mean for basis in bases], [basis.scale for basis in bases]
         joint = Basis(np.concatenate(means), np.concatenate(scales), None)
-        return joint, Linear(np.concatenate(weights) / len(choices), np.asarray(np.mean(biases, axis=0)))
+        return joint, Linear(np.concatenate(slopes), np.asarray(np.sum(biases, axis=0)))
 
     return ModelChoice(
-        beside.named("mean of encoders"),
+        beside.named("mean of parts"),
         beside.weighted(prior),
         fit,
         beside.logits,
@@ -61,7 +66,7 @@ def average(
     )
 
 
-def spans(parts: Sequence[int]) -> list[slice]:
-    """Where each part lies in the embedding; ``parts`` are their widths."""
-    ends = np.cumsum(parts).tolist()
-    return [slice(end - width, end) for width, end in zip(parts, ends, strict=True)]
+def spans(parts: Sequence[EmbeddingPart]) -> list[slice]:
+    """Return where each part lies in the embedding."""
+    ends = np.cumsum([part.width for part in parts]).tolist()
+    return [slice(end - part.width, end) for part, end in zip(parts, ends, strict=True)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from earmark.encoders.base import EmbeddingPart
 from earmark.errors import NotEnoughAnnotationsError, NotFiniteError
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.evaluation import Data, metrics, metrics_per_class, thresholds
@@ -66,7 +67,7 @@ def fit_head(
     prior: Head | None = None,
     active: Fitted | None = None,
     built: Mapping[str, Examples | None] | None = None,
-    parts: Sequence[int] = (),
+    parts: Sequence[EmbeddingPart] = (),
 ) -> tuple[Fitted, FitReport]:
     """Fit a head, with every control that has enough examples.
 
@@ -86,7 +87,7 @@ def fit_head(
     built
         `build_all` of the same arguments, where the caller has it already.
     parts
-        Widths of the embedding's parts, one for each of several encoders; see `embedding_parts`.
+        Of the embedding; see `embedding_parts`.
 
     Raises
     ------
@@ -183,7 +184,7 @@ def fit_examples(
     examples: Examples | None,
     prior: ControlHead | None = None,
     assignment: dict[str, int] | None = None,
-    parts: Sequence[int] = (),
+    parts: Sequence[EmbeddingPart] = (),
 ) -> ControlFit:
     """Fit and measure one control on its examples.
 
@@ -219,7 +220,7 @@ def _fit(
     learned: tuple[str, ...],
     prior: Prior,
     assignment: dict[str, int],
-    parts: Sequence[int],
+    parts: Sequence[EmbeddingPart],
 ) -> ControlFit:
     count = FOLDS if len(assignment) >= MIN_GROUPS_TO_MEASURE else 0
     folds = np.array([assignment[str(group)] for group in examples.groups])

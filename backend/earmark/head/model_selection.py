@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.encoders.base import EmbeddingPart
 from earmark.head.averaged_parts import MAX_ROWS, average, spans
 from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left_out_bias
 from earmark.head.evaluation import Data, ranking_score
@@ -33,7 +34,7 @@ def select_model(
     labels: tuple[str, ...],
     allow_dropping_prior: bool,
     measured: bool,
-    parts: Sequence[int] = (),
+    parts: Sequence[EmbeddingPart] = (),
 ) -> ModelChoice:
     """Fit with every learner that suits the data, and return the best.
 
@@ -46,7 +47,7 @@ def select_model(
     measured
         Whether there are enough recordings to measure; otherwise a default logistic regression is taken.
     parts
-        Widths of the embedding's parts, one for each encoder; empty for a single encoder.
+        Of the embedding; empty if it is of one piece.
     """
     problem = _Problem(data, embeddings, prior, labels, allow_dropping_prior, measured)
     best = _best_linear(problem)
@@ -85,7 +86,7 @@ class _Problem:
 
     @property
     def suits_averaging(self) -> bool:
-        """Whether fits of several encoders are averaged: measured for few examples of single choices.
+        """Whether fits of several parts are averaged: measured for few examples of single choices.
 
         Before a label has a second recording, averaging is the better guess only where there is no prior.
         """
@@ -94,7 +95,7 @@ class _Problem:
         return few and (self.is_repeated or unrivalled)
 
     def part(self, span: slice) -> _Problem:
-        """The same with one encoder's part of the embeddings, and without the prior."""
+        """The same with one part of the embeddings, and without the prior."""
         data = replace(self.data, offset=None, anchored=np.zeros_like(self.data.anchored))
         return replace(
             self, data=data, embeddings=self.embeddings[:, span], prior=Prior(self.prior.control, None)
@@ -115,11 +116,12 @@ def _best_linear(problem: _Problem) -> ModelChoice:
     return best
 
 
-def _mean_of_parts(problem: _Problem, parts: Sequence[int]) -> ModelChoice | None:
+def _mean_of_parts(problem: _Problem, parts: Sequence[EmbeddingPart]) -> ModelChoice | None:
     """The mean of fits on each part without the prior, beside a share of the prior."""
     problems = [problem.part(span) for span in spans(parts)]
     embeddings = [part.embeddings for part in problems]
-    return average(problem.data, problem.prior, embeddings, [_best_linear(part) for part in problems])
+    choices = [_best_linear(part) for part in problems]
+    return average(problem.data, problem.prior, [part.weight for part in parts], embeddings, choices)
 
 
 def _has_repeated_labels(data: Data) -> bool:

@@ -6,20 +6,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, log_likelihood
 from earmark.head.evaluation import Data
 from earmark.head.prior import Prior
 from earmark.head.solver import Array, Basis, Linear
 
-PRIOR_SHARES = (0.0, 0.25, 0.5, 1.0, 1.5)
-"""Candidates; the first drops the prior."""
+PRIOR_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""Candidates, of which a weighted mean is taken; the first drops the prior."""
+LIKELIHOOD_SCALE = 3.0
+"""Nats by which a candidate must be more likely to count e times as much: recordings are few, and the
+likeliest of several candidates is so partly by chance."""
+SMALLEST_SHARE = 0.01
+"""Below it, the prior is dropped."""
 
 
 @dataclass(frozen=True)
 class BesidePrior:
-    """The share of the prior's logits under which annotations left out are likeliest.
+    """The share of the prior's logits, weighed by the likelihood of annotations left out.
 
     ``share``: None without a prior. ``logits``: out of fold ``[n, C]``, the prior's included.
     """
@@ -36,14 +41,17 @@ class BesidePrior:
         """
         if data.offset is None:
             return cls(None, logits, calibrate(data, logits, bias, noise, OUTLIER_RATES))
-        own = _without_gaps(data, logits)
-        candidates = []
-        for share in PRIOR_SHARES:
-            moved = own + share * data.offset
-            calibration = calibrate(data, moved, bias, noise, OUTLIER_RATES)
-            likelihood = log_likelihood(data, moved, calibration, noise)
-            candidates.append((likelihood, cls(share, moved, calibration)))
-        return max(candidates, key=lambda candidate: candidate[0])[1]
+        own, offset = _without_gaps(data, logits), data.offset
+
+        def calibrated(share: float) -> tuple[Array, Calibration]:
+            moved = np.asarray(own + share * offset)
+            return moved, calibrate(data, moved, bias, noise, OUTLIER_RATES)
+
+        likelihoods = np.array([log_likelihood(data, *calibrated(share), noise) for share in PRIOR_SHARES])
+        share = float(softmax(likelihoods / LIKELIHOOD_SCALE) @ PRIOR_SHARES)
+        if share < SMALLEST_SHARE:
+            share = 0.0
+        return cls(share, *calibrated(share))
 
     def weighted(self, prior: Prior) -> Prior:
         """The prior with this share, which counts for the fitted labels alone."""
