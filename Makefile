@@ -19,7 +19,7 @@ STARTED := $(shell date +%s)
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: setup .venv-label-studio/.ready ## Label Studio, sample sounds and the backend, ready to try
+demo: setup .venv-label-studio/.ready ## Label Studio (LABEL_STUDIO_PORT) with sample sounds, backend (PORT)
 	@DEMO_STARTED_AT=$(STARTED) $(BIN)/python -m scripts.demo
 
 demo-check: setup .venv-label-studio/.ready ## The demo without hands: annotate, retrain, compare

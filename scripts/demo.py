@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,13 +28,14 @@ from rich.table import Table
 from earmark.cli import run_explained
 from earmark.encoders import registry, settled
 from earmark.encoders.weights.cnn14_weights import cache_path
+from earmark.errors import ConfigurationError
 from earmark.logs import configure_logging
 from earmark.processes.data_lock import sole_backend
 from earmark.processes.discovery import registered
 from earmark.processes.ports import check_ports_free
 from earmark.processes.stack import api_url, child_environment, start_backend
 from earmark.processes.supervisor import Supervisor, stop_orphans, supervised
-from earmark.settings import Settings, get_settings
+from earmark.settings import Settings, get_settings, read_as
 from scripts.demo_check import Loop, first_of_each_sound, run_check
 from scripts.demo_project import (
     LEAST_CERTAIN,
@@ -101,16 +103,16 @@ def demo(
 ) -> None:
     """Run the demo until Ctrl-C; ports come from PORT (9090) and LABEL_STUDIO_PORT (8080)."""
     folder = ROOT / "demo-data" / ("check" if check else "demo")
+    api_port, label_studio_port = ports(any_free=check)  # before anything is made
     with sole_backend(folder):
-        passed = _run(folder, check)
+        passed = _run(folder, check, api_port, label_studio_port)
     if check and not passed:
         raise typer.Exit(1)
 
 
-def _run(folder: Path, check: bool) -> bool:
+def _run(folder: Path, check: bool, port: int, label_studio_port: int) -> bool:
     """Run the demo with all its data in a folder; whether its check has passed."""
     started_at = float(os.environ.get("DEMO_STARTED_AT", time.time()))
-    port, label_studio_port = _ports(any_free=check)
     stop_orphans(folder / "run")
     check_ports_free({"PORT": (ADDRESS, port), "LABEL_STUDIO_PORT": (ADDRESS, label_studio_port)})
     login = Login.load(folder / "login.json")
@@ -164,12 +166,38 @@ def _run(folder: Path, check: bool) -> bool:
     return passed
 
 
-def _ports(any_free: bool) -> tuple[int, int]:
-    """Ports of the API and of Label Studio; the check takes free ones unless it is told which."""
-    return tuple(
-        int(os.environ.get(name) or (_free_port() if any_free else default))
-        for name, default in (("PORT", 9090), ("LABEL_STUDIO_PORT", 8080))
-    )  # type: ignore[return-value]
+class Ports(BaseSettings):
+    """Ports that were chosen for the API and for Label Studio; None where none was."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    label_studio_port: int | None = Field(default=None, ge=1, le=65535)
+
+
+def ports(any_free: bool) -> tuple[int, int]:
+    """Return the ports of the API and of Label Studio.
+
+    Parameters
+    ----------
+    any_free
+        Take free ports where the environment names none, and read no ``.env``: for the check, which runs
+        beside a backend.
+
+    Raises
+    ------
+    ConfigurationError
+        One of them is no port, or both are the same.
+    """
+    chosen = read_as(Ports, with_file=not any_free)
+    if any_free:
+        of_api, of_label_studio = (chosen.port or _free_port()), (chosen.label_studio_port or _free_port())
+    else:
+        of_api, of_label_studio = (chosen.port or 9090), (chosen.label_studio_port or 8080)
+    if of_api == of_label_studio:
+        raise ConfigurationError(
+            f"The API and Label Studio cannot both listen on port {of_api}: change PORT or LABEL_STUDIO_PORT."
+        )
+    return of_api, of_label_studio
 
 
 def _free_port() -> int:

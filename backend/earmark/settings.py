@@ -8,7 +8,7 @@ import re
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -31,6 +31,9 @@ CLOSE = 0.88
 """Likeness of two names, as difflib measures it, from which on one counts as a misspelling of the other."""
 ENV_FILE_VARIABLE = "EARMARK_ENV_FILE"
 """Environment variable with the path of a settings file instead of ``.env``; if empty, no file is read."""
+
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -296,7 +299,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def load_settings(**given: Any) -> Settings:
-    """Read the environment and the ``.env`` file; ``given`` values take precedence.
+    """Read the environment and the ``.env`` file; ``given`` values take precedence; raises as `read_as`."""
+    return read_as(Settings, **given)
+
+
+def read_as(kind: type[S], *, with_file: bool = True, **given: Any) -> S:
+    """Read settings of a kind from the environment and, ``with_file``, from the ``.env`` file.
 
     Raises
     ------
@@ -304,13 +312,13 @@ def load_settings(**given: Any) -> Settings:
         A variable has an invalid value; the message contains its name and the reason. Or the file cannot be
         read as text, or the one that EARMARK_ENV_FILE names is missing.
     """
-    path = os.environ.get(ENV_FILE_VARIABLE, ".env")
-    if os.environ.get(ENV_FILE_VARIABLE) and not Path(path).is_file():
+    path = os.environ.get(ENV_FILE_VARIABLE, ".env") if with_file else ""
+    if path and os.environ.get(ENV_FILE_VARIABLE) and not Path(path).is_file():
         raise ConfigurationError(
             f"There is no settings file {path}: correct {ENV_FILE_VARIABLE}, or unset it to read .env."
         )
     try:
-        return Settings(_env_file=path or None, **given)
+        return kind(_env_file=path or None, **given)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The settings file {path} cannot be read ({error}): save it as UTF-8 text that you may read, or "
