@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earmark.encoders import pooling
-from earmark.encoders.cnn14_network import build
 from earmark.encoders.engines import Plan
 from earmark.encoders.engines.cpu_features import has_bf16
-from earmark.encoders.pooling import Pooling
+from tests.lazily import Lazy
+
+network, pooling = Lazy("earmark.encoders.cnn14_network"), Lazy("earmark.encoders.pooling")
 
 FRAMES = np.maximum(np.random.default_rng(1).normal(0, 1, (40, 7, 2048)), 0).astype(np.float16)
 
@@ -25,18 +25,18 @@ def by_definition(reference: Any, frames: NDArray[Any]) -> NDArray[Any]:
 
 
 @pytest.fixture(scope="module")
-def exact(reference: Any) -> Pooling:
+def exact(reference: Any) -> Any:
     """In float32."""
-    return Pooling(Plan("torch", "fp32", "cpu", 1), build(reference.state_dict()))
+    return pooling.Pooling(Plan("torch", "fp32", "cpu", 1), network.build(reference.state_dict()))
 
 
-def test_float32_is_exact(reference: Any, exact: Pooling) -> None:
+def test_float32_is_exact(reference: Any, exact: Any) -> None:
     np.testing.assert_allclose(exact(FRAMES), by_definition(reference, FRAMES), atol=1e-5, rtol=1e-5)
     assert exact(FRAMES).dtype == np.float32
 
 
 def test_half_precision_is_near(reference: Any) -> None:
-    found = Pooling(Plan("openvino", "bf16", "cpu", 1), build(reference.state_dict()))(FRAMES)
+    found = pooling.Pooling(Plan("openvino", "bf16", "cpu", 1), network.build(reference.state_dict()))(FRAMES)
     expected = by_definition(reference, FRAMES)
     cosines = (found * expected).sum(-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(expected, axis=-1)
     assert found.dtype == np.float32
@@ -45,12 +45,12 @@ def test_half_precision_is_near(reference: Any) -> None:
         assert np.abs(found - expected).max() > 1e-4, "it is half precision"
 
 
-def test_very_many_frames_are_not_widened(exact: Pooling, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_many_frames_are_not_widened(exact: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The way that an hour takes gives the same embedding."""
     expected = exact(FRAMES)
-    monkeypatch.setattr(pooling, "_WIDENED_AT_ONCE", 0)
+    monkeypatch.setattr("earmark.encoders.pooling._WIDENED_AT_ONCE", 0)
     np.testing.assert_allclose(exact(FRAMES), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_frames_may_be_a_view(exact: Pooling) -> None:
+def test_frames_may_be_a_view(exact: Any) -> None:
     np.testing.assert_allclose(exact(FRAMES[::2]), exact(FRAMES)[::2], atol=1e-5, rtol=1e-5)

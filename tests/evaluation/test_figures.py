@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sed_eval
-from dcase_util.containers import MetaDataContainer
-from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, roc_auc_score
 
 from earmark.evaluation import intervals
 from earmark.evaluation.figures import NONE, ControlFigures, control_figures
@@ -20,6 +17,9 @@ from earmark.labels.control import Control
 from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import ClipPrediction, DetectedRegion
+from tests.lazily import Lazy
+
+dcase_util, sed_eval, sklearn = Lazy("dcase_util.containers"), Lazy("sed_eval"), Lazy("sklearn.metrics")
 
 CONFIG = """<View><Audio name="audio" value="$audio"/>
 <Labels name="label" toName="audio"><Label value="Owl"/><Label value="Wren"/></Labels>
@@ -72,12 +72,14 @@ def test_tags_are_measured_as_by_scikit_learn() -> None:
     for k, row in enumerate(result.classes):
         assert row.support == truth[:, k].sum()
         assert row.f1 and row.ap and row.auc and row.f1.low is not None and row.f1.high is not None  # noqa: PT018
-        assert row.f1.value == pytest.approx(f1_score(truth[:, k], scores[:, k] >= 0.5))
-        assert row.ap.value == pytest.approx(average_precision_score(truth[:, k], scores[:, k]))
-        assert row.auc.value == pytest.approx(roc_auc_score(truth[:, k], scores[:, k]))
+        assert row.f1.value == pytest.approx(sklearn.f1_score(truth[:, k], scores[:, k] >= 0.5))
+        assert row.ap.value == pytest.approx(sklearn.average_precision_score(truth[:, k], scores[:, k]))
+        assert row.auc.value == pytest.approx(sklearn.roc_auc_score(truth[:, k], scores[:, k]))
         assert row.f1.low < row.f1.value < row.f1.high
-    assert result.overall["micro_f1"].value == pytest.approx(f1_score(truth, scores >= 0.5, average="micro"))
-    assert result.overall["map"].value == pytest.approx(average_precision_score(truth, scores))
+    assert result.overall["micro_f1"].value == pytest.approx(
+        sklearn.f1_score(truth, scores >= 0.5, average="micro")
+    )
+    assert result.overall["map"].value == pytest.approx(sklearn.average_precision_score(truth, scores))
     assert sum(b.count for b in result.calibration) == 80
 
 
@@ -85,7 +87,7 @@ def test_a_single_choice_has_the_usual_confusion_matrix() -> None:
     true, shown = "OOOWWWOW", "OOWWWOOW"
     result = figures(ONE, [tagged(n, a, b) for n, (a, b) in enumerate(zip(true, shown, strict=True))])
     assert result.confusion_labels == ("Owl", "Wren")
-    assert np.array_equal(result.confusion, confusion_matrix(list(true), list(shown)))
+    assert np.array_equal(result.confusion, sklearn.confusion_matrix(list(true), list(shown)))
 
 
 def test_what_is_shown_or_annotated_alone_has_its_own_row_and_column() -> None:
@@ -112,7 +114,7 @@ def test_regions_are_measured_as_by_sed_eval() -> None:
     segments = sed_eval.sound_event.SegmentBasedMetrics(["Owl", "Wren"], time_resolution=1.0)
     for n, pair in enumerate(zip(true, shown, strict=True)):
         lists = [
-            MetaDataContainer(
+            dcase_util.MetaDataContainer(
                 [{"filename": str(n), "onset": a, "offset": b, "event_label": x} for a, b, x in spans]
             )
             for spans in pair

@@ -13,10 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import crowsetta
 import numpy as np
 import pytest
-import sed_eval
 import textgrid
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +30,9 @@ from earmark.export.tiers import tiers_of
 from earmark.importing.sources import Source, list_sounds
 from earmark.labels.label_config import parse_label_config
 from tests.export.records import line_text, records, sounds
+from tests.lazily import Lazy
+
+crowsetta, sed_eval = Lazy("crowsetta"), Lazy("sed_eval")
 
 CONFIG = """<View><Audio name="audio" value="$audio"/><Labels name="label" toName="audio"><Label value="Owl"/>
 </Labels></View>"""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dcase_util
+from typing import Any
+
 import pytest
-import sed_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +25,9 @@ from earmark.head.correction_effort import (
     tag_effort,
 )
 from earmark.labels.region import Region
+from tests.lazily import Lazy
+
+dcase_util, sed_eval = Lazy("dcase_util.containers"), Lazy("sed_eval")
 
 TRUE = [Event(1.0, 3.0, "a"), Event(5.0, 6.0, "b")]
 EVENTS = st.lists(
@@ -96,7 +99,7 @@ def test_correcting_never_costs_more_than_deleting_all_and_drawing_anew(
     assert region_effort(true, true) == 0.0
 
 
-def _container(events: list[Event]) -> dcase_util.containers.MetaDataContainer:
-    return dcase_util.containers.MetaDataContainer(
+def _container(events: list[Event]) -> Any:
+    return dcase_util.MetaDataContainer(
         [{"file": "f", "onset": e.start, "offset": e.end, "event_label": e.label} for e in events]
     )

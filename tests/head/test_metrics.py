@@ -9,12 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    f1_score,
-    label_ranking_average_precision_score,
-    roc_auc_score,
-)
 
 from earmark.head.metrics import (
     auc,
@@ -25,6 +19,9 @@ from earmark.head.metrics import (
     fewest_errors,
     lwlrap,
 )
+from tests.lazily import Lazy
+
+sklearn = Lazy("sklearn.metrics")
 
 
 @st.composite
@@ -45,7 +42,7 @@ def test_lwlrap_is_sklearns_weighted_by_labels(case: tuple[NDArray[Any], NDArray
         assert math.isnan(lwlrap(truth, scores))
         return
     finite = np.where(np.isfinite(scores), scores, -1e6)  # sklearn refuses infinities
-    expected = label_ranking_average_precision_score(
+    expected = sklearn.label_ranking_average_precision_score(
         truth[labelled], finite[labelled], sample_weight=truth[labelled].sum(axis=1)
     )
     assert lwlrap(truth, scores) == pytest.approx(expected, abs=1e-12)
@@ -73,7 +70,7 @@ def test_average_precision_is_sklearns(case: tuple[NDArray[Any], NDArray[Any], N
     if not truth[weights > 0].any():
         assert math.isnan(average_precision(truth, scores, weights))
         return
-    expected = average_precision_score(truth, scores, sample_weight=weights)
+    expected = sklearn.average_precision_score(truth, scores, sample_weight=weights)
     assert average_precision(truth, scores, weights) == pytest.approx(expected, abs=1e-12)
 
 
@@ -102,7 +99,7 @@ def test_no_threshold_beats_the_best_f1(case: tuple[NDArray[Any], NDArray[Any], 
         assert math.isnan(threshold)
         return
     at = [
-        f1_score(truth, scores >= candidate, sample_weight=weights, zero_division=0.0)
+        sklearn.f1_score(truth, scores >= candidate, sample_weight=weights, zero_division=0.0)
         for candidate in (threshold, 0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
     ]
     assert f1 == pytest.approx(at[0], abs=1e-12)
@@ -120,10 +117,12 @@ def test_auc_and_f1_are_those_of_scikit_learn(seed: int) -> None:
     truth = np.append(rng.uniform(size=20) < 0.4, [True, False])
     scores = rng.integers(6, size=22) / 6
     weights = rng.uniform(0.1, 2, size=22)
-    assert auc(truth, scores, weights) == pytest.approx(roc_auc_score(truth, scores, sample_weight=weights))
+    assert auc(truth, scores, weights) == pytest.approx(
+        sklearn.roc_auc_score(truth, scores, sample_weight=weights)
+    )
     taken = scores >= 0.5
     assert f1(truth, taken, weights) == pytest.approx(
-        f1_score(truth, taken, sample_weight=weights, zero_division=0)
+        sklearn.f1_score(truth, taken, sample_weight=weights, zero_division=0)
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from label_studio_sdk.label_interface.interface import LabelInterface
 
 from earmark.errors import LabelConfigError
 from earmark.export.records import ClipRecord, RegionRecord
@@ -18,7 +17,9 @@ from earmark.importing.verification import find_verdict, has_denials, labels_in,
 from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import read_result
+from tests.lazily import Lazy
 
+sdk = Lazy("label_studio_sdk.label_interface.interface")
 MakeSound = Callable[..., Sound]
 
 
@@ -51,7 +52,7 @@ def test_a_denied_label_is_a_strong_negative(sound: MakeSound) -> None:
         Region(0.0, duration, nothing, is_open=True),
     )
     for result in (both, whole):
-        assert LabelInterface(config).validate_prediction({"result": result}, return_errors=True) == []
+        assert sdk.LabelInterface(config).validate_prediction({"result": result}, return_errors=True) == []
 
 
 def test_predictions_are_to_be_judged(sound: MakeSound) -> None:
@@ -72,7 +73,7 @@ def test_predictions_are_to_be_judged(sound: MakeSound) -> None:
     assert [each["score"] for each in predictions] == [0.75, 0.5]
     assert predictions[1]["result"][0]["value"]["end"] == pytest.approx(sounds[1].facts.duration)
     for prediction in predictions:
-        assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
+        assert sdk.LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
 
 
 def test_without_a_place_for_verdicts_the_lines_are_given(sound: MakeSound) -> None:
@@ -114,7 +115,7 @@ def test_a_region_without_a_name_beside_others_leaves_its_time_open(
     assert set(regions) == {
         Region(0.1, 0.2, frozenset({"Dog"})), Region(0.2, 0.3, frozenset(), is_open=True),
     }  # fmt: skip
-    assert LabelInterface(config).validate_prediction({"result": result}, return_errors=True) == []
+    assert sdk.LabelInterface(config).validate_prediction({"result": result}, return_errors=True) == []
     assert any("1 regions" in sentence for sentence in sentences)
     predicted = dataclasses.replace(marking, labels_as="predictions").part(sounds[0])["predictions"][0]
     assert [item["value"]["labels"] for item in predicted["result"]] == [["Dog"]]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from label_studio_sdk.label_interface.interface import LabelInterface
 from numpy.typing import NDArray
 
 from earmark.head.model import ControlHead, Head
@@ -19,7 +18,10 @@ from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.predictor import sound_address, sound_addresses, task_controls
 from earmark.prediction.sound_prediction import result_items
 from tests.labels.label_config_cases import CASES, Case
+from tests.lazily import Lazy
 from tests.pooling import mean_pool as pool
+
+sdk = Lazy("label_studio_sdk.label_interface.interface")
 
 RATE, SECONDS = 12.5, 6.0
 TIMES = {"start", "end", "channel", "ranges"}
@@ -63,7 +65,7 @@ def test_predictions_are_written_as_the_editor_reads_them(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_label_studio_accepts_annotations_and_predictions(case: Case) -> None:
-    interface = LabelInterface(case.config)
+    interface = sdk.LabelInterface(case.config)
     predictions: dict[str, Any] = {"result": predicted(case), "score": 0.5, "model_version": "v"}
     errors = interface.validate_prediction(predictions, return_errors=True)
     errors += interface.validate_prediction({"result": case.result}, return_errors=True)
