@@ -6,18 +6,21 @@ import time
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from earmark.audio.source import LocatedSound
 from earmark.concurrency.deadline import NO_DEADLINE, Deadline
 from earmark.errors import EarmarkError, LabelStudioError, SoundUnreachableError
 from earmark.features.extractor import EncodedSound, FrameExtractor
+from earmark.labels.config_changes import update_label_config
 from earmark.labelstudio.credentials import Credentials
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning import synchronization as sync
 from earmark.learning.synchronization import sync_when_rested
 from earmark.prediction.refresh import refresh_predictions
 from earmark.store.events import pending_work
-from tests.lessons import receive, result_of
+from earmark.store.models import PredictionWrite
+from tests.lessons import config, receive, result_of
 from tests.scene import Scene
 
 
@@ -115,3 +118,50 @@ def test_a_page_that_is_no_answer_is_an_error_with_a_remedy(
     refresh_token = "eyJ0.e30.x"
     with pytest.raises(EarmarkError, match="LABEL_STUDIO_URL"):
         Credentials("http://127.0.0.1", refresh_token).headers()
+
+
+def test_predictions_with_a_removed_label_are_written_again_by_the_same_version(scene: Scene) -> None:
+    scene.annotate(0, 1, 2, 3)
+    scene.learn()
+    refresh_predictions(scene.services, scene.key)
+    before = shown_labels(scene)
+    assert set().union(*before.values()) == {"Low", "High"}
+    with scene.services.database.write() as session:
+        update_label_config(session, scene.key, config("High"), time.time())
+    assert scene.project().refreshed_version == ""
+    expire_claims(scene)
+    untouched = [scene.shown(place) for place, labels in before.items() if labels == {"High"}]
+    assert 0 < len(untouched) < 4
+    assert refresh_predictions(scene.services, scene.key) == 4 - len(untouched)
+    after = shown_labels(scene)
+    assert set().union(*after.values()) == {"High"}
+    assert all(after[place] == {"High"} for place, labels in before.items() if labels == {"High"})
+    assert scene.project().refreshed_version == "logmel-v1"
+
+
+def test_only_a_removed_label_makes_predictions_be_written_again(scene: Scene) -> None:
+    scene.annotate(0, 1, 2, 3)
+    scene.learn()
+    refresh_predictions(scene.services, scene.key)
+    with scene.services.database.write() as session:
+        update_label_config(session, scene.key, config("Low", "High", "Middle"), time.time())
+    assert scene.project().refreshed_version == "logmel-v1"
+    with scene.services.database.write() as session:
+        update_label_config(session, scene.key, config("Low", "Middle"), time.time())
+    project = scene.project()
+    assert (project.refreshed_version, project.refresh_after > time.time()) == ("", True)
+
+
+def shown_labels(scene: Scene) -> dict[int, set[str]]:
+    """Labels in the predictions of the open tasks, by place."""
+    labels: dict[int, set[str]] = {}
+    for place in range(4, 8):
+        for row in scene.label_studio.rows.predictions.where("task", scene.tasks[place]):
+            for item in row["result"]:
+                labels.setdefault(place, set()).update(item["value"][item["type"]])
+    return labels
+
+
+def expire_claims(scene: Scene) -> None:
+    with scene.services.database.write() as session:
+        session.execute(update(PredictionWrite).values(written_at=0.0, answered_at=0.0))

@@ -15,6 +15,7 @@ from earmark.labels.label_config import parse_label_config
 from earmark.labels.rename_detection import certain_renames
 from earmark.store.events import record_event
 from earmark.store.models import Event
+from earmark.store.prediction_writes import CLAIM_SECONDS
 from earmark.store.projects import (
     UNKNOWN_PROJECT,
     epoch_seconds,
@@ -76,6 +77,10 @@ def update_label_config(
     session.flush()
     old, new = _controls(old_config), _controls(label_config)
     names = current_names(session, key, labels_of(old))
+    if _has_lost_labels(old, new):
+        # Open tasks may show these labels: written again once no write of a moment ago is in the way
+        project.refreshed_version = ""
+        project.refresh_after = max(project.refresh_after, received_at + CLAIM_SECONDS)
     for rename in certain_renames(old, new):
         control = rename.control
         current_by_former_name = names.get(control.name, {})
@@ -86,6 +91,12 @@ def update_label_config(
             continue
         add_rename(session, key, control.name, rename.old, rename.new, received_at)
         log.info("label renamed", project=key, control=control.name, old=rename.old, new=rename.new)
+
+
+def _has_lost_labels(old: Sequence[Control], new: Sequence[Control]) -> bool:
+    """Whether a control of the former config has labels that the new config lacks there."""
+    present = labels_of(new)
+    return any(set(labels) - set(present.get(name, ())) for name, labels in labels_of(old).items())
 
 
 def current_label_names(session: Session, key: str, controls: Sequence[Control]) -> Names:

@@ -9,13 +9,15 @@ no newer version has come for a moment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from earmark.errors import LabelStudioError
+from earmark.labels.control import Control
+from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.task_pages import OPEN, PAGE_TASKS, Listing
 from earmark.prediction.predictor import Predictor
@@ -118,7 +120,8 @@ def _refresh(
         listing = Listing(services.access.required(project))
         writer = PredictionWriter(services, client, project, own_versions)
         tasks = choose(listing, project.project_id)
-        stale = [task for task in tasks if not _is_current(writer, task, version.name)]
+        controls = parse_label_config(project.label_config)
+        stale = [task for task in tasks if not _is_current(writer, task, version.name, controls)]
         with explained(services.settings.label_studio_url or project.hostname):
             for start in range(0, len(stale), WRITTEN_AT_ONCE):
                 started = time.monotonic()
@@ -145,7 +148,9 @@ def _refresh(
         raise
     if pauses and (refreshed.written or not refreshed.failed):
         with services.database.write() as session:
-            remember_project(session, key).refreshed_version = active.name
+            row = remember_project(session, key)
+            if row.label_config == project.label_config:  # else some predictions may show removed labels
+                row.refreshed_version = active.name
     return refreshed
 
 
@@ -205,9 +210,21 @@ def _open_tasks(listing: Listing, project_id: int, ordering: str, limit: int) ->
     return list(tasks.values())[:limit]
 
 
-def _is_current(writer: PredictionWriter, task: dict[str, Any], version: str) -> bool:
+def _is_current(
+    writer: PredictionWriter, task: dict[str, Any], version: str, controls: Sequence[Control]
+) -> bool:
+    """Whether a task has one prediction of ours, by this version and without labels that were removed."""
     predictions = writer.own_predictions(task.get("predictions"))
-    return len(predictions) == 1 and predictions[0].get("model_version") == version
+    if len(predictions) != 1 or predictions[0].get("model_version") != version:
+        return False
+    of_task = {control.from_name: control.for_task(task.get("data")) for control in controls}
+    return all(_has_its_labels(item, of_task) for item in predictions[0].get("result") or ())
+
+
+def _has_its_labels(item: dict[str, Any], controls: Mapping[str, Control]) -> bool:
+    """Whether the control of a result item is in the label config, with all of the item's labels."""
+    control, value = controls.get(item.get("from_name", "")), item.get("value", {})
+    return control is not None and len(control.read_labels(value, {})) >= len(control.type.read_paths(value))
 
 
 def _show_version(
