@@ -277,6 +277,7 @@ def _disagreements(annotated: int) -> list[dict[str, Any]]:
             "shared": 12,
             "differing": 3,
             "tasks": [4, 8, 15],
+            "task_labels": [["Owl"], ["Owl"], ["Jay"]],
             "labels": {"Owl": 2, "Jay": 1},
         }
     ]

@@ -52,6 +52,11 @@ def test_agreement_and_conflicts_are_listed(services: Services, tmp_path: Path, 
     assert tags["labels"] == {"High": 7 / 8, "Low": 7 / 8}
     assert tags["links"] == ["http://127.0.0.1:9/projects/1/data?task=2"]
     assert answer["labels"]["tags"]["Low"] < 1
+    assert answer["waiting_webhooks"] == 0
     printed = run()
     assert "88%" in printed
     assert "task=2" in printed
+    assert "not counted yet" not in printed
+    receive(services, *(webhook(task, CONFIG, id=600 + task["id"], completed_by=3) for task in tones[:3]))
+    assert "3 webhooks" in run(), "it is behind what was submitted"
+    assert json.loads(run("--json"))["waiting_webhooks"] == 3

@@ -12,7 +12,7 @@ from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.region import Region
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.annotated_clips import AnnotatedSound
-from earmark.learning.annotator_agreement import label_agreement
+from earmark.learning.annotator_agreement import disagreements, label_agreement
 from earmark.store.models import Annotation, Task
 
 TAGS = Control("t", "audio", MULTIPLE_CHOICE, ("x", "y"), "audio")
@@ -74,3 +74,10 @@ def test_annotators_without_a_number_are_different_ones() -> None:
     first, second = heard(1, None, "x"), heard(1, None, "y")
     second.annotation.annotation_id = 7
     assert label_agreement([TAGS], [first, second])["t"]["x"] < 0.1
+
+
+def test_each_task_has_the_labels_that_differ_in_it() -> None:
+    annotations = [heard(1, 1, "x"), heard(1, 2, "xy"), heard(2, 1, "x"), heard(2, 2, None)]
+    annotations += [heard(3, 1, "x"), heard(3, 2, ""), heard(4, 1, "y"), heard(4, 2, "y")]
+    (pair,) = disagreements([TAGS], annotations)
+    assert (pair.tasks, pair.task_labels) == ([1, 3], [["y"], ["x"]])

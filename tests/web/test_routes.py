@@ -85,6 +85,13 @@ def test_what_a_project_shows(client: TestClient, services: Services) -> None:
     assert "&lt;script&gt;" in client.get("/").text
 
 
+def test_a_conflict_names_the_labels_that_differ_in_its_task(client: TestClient, project: str) -> None:
+    text = client.get(f"/projects/{project}").text
+    row = text.partition('id="conflict-15"')[2].partition("</li>")[0]
+    assert "about Jay in “tags”" in row
+    assert "Owl" not in row.partition("links")[0]
+
+
 def test_one_task_and_no_version(client: TestClient, services: Services, tmp_path: Path) -> None:
     seed_project(services, tmp_path / "made", tasks=1, versions=0)
     text = client.get(f"/projects/{KEY}").text

@@ -18,6 +18,7 @@ def agreement(project: ProjectName, as_json: AsJson = False, data_dir: DataDir =
     from earmark.commands.tables import print_agreement, say
     from earmark.monitoring.project_statements import annotator_name, task_address
     from earmark.monitoring.project_status import project_states
+    from earmark.pages.environment import count
 
     with opened(data_dir) as services:
         key = find(services, project).key
@@ -31,7 +32,8 @@ def agreement(project: ProjectName, as_json: AsJson = False, data_dir: DataDir =
                 "annotators": [annotator_name(number, names) for number in pair["annotators"]],
                 "agree": 1 - (pair["differing"] + pair.get("settled", 0)) / pair["shared"],
                 "labels": {
-                    label: 1 - count / pair["shared"] for label, count in sorted(pair["labels"].items())
+                    label: 1 - differing / pair["shared"]
+                    for label, differing in sorted(pair["labels"].items())
                 },
                 "links": [
                     task_address(state, services.settings, task) or f"task {task}"
@@ -40,7 +42,13 @@ def agreement(project: ProjectName, as_json: AsJson = False, data_dir: DataDir =
             }
             for pair in summary.get("pairs", [])
         ]
-    answer = {"project": key, "labels": summary.get("agreement", {}), "pairs": pairs}
+    waiting = state.work.events if state.work else 0
+    answer = {
+        "project": key,
+        "labels": summary.get("agreement", {}),
+        "pairs": pairs,
+        "waiting_webhooks": waiting,
+    }
     if as_json:
         print_json(answer)
     elif not pairs:
@@ -50,3 +58,8 @@ def agreement(project: ProjectName, as_json: AsJson = False, data_dir: DataDir =
         )
     else:
         print_agreement(answer)
+    if waiting and not as_json:
+        say(
+            f"{count(waiting, 'webhook')} of Label Studio {'is' if waiting == 1 else 'are'} not counted yet: "
+            "that happens at the next training."
+        )

@@ -7,13 +7,14 @@ It is computed at each training, which reads every annotation anyway, so that th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from earmark.labels.control import Control
 from earmark.learning.annotated_clips import AnnotatedSound
 from earmark.learning.annotator_agreement import annotator_pairs, disagreements, label_agreement
+from earmark.learning.annotator_names import annotator_names
 from earmark.learning.training_set import TrainingSet
 from earmark.store.models import Event
 
@@ -59,7 +60,10 @@ def summarized(
             for pair in annotator_pairs(training_set.controls, training_set.annotated)[:PAIRS_STORED]
         ],
         "agreement": label_agreement(training_set.controls, training_set.annotated),
-        "annotators": {**(before or {}).get("annotators", {}), **_annotator_names(events)},
+        "annotators": {
+            **(before or {}).get("annotators", {}),
+            **annotator_names(_sent_annotations(events)),
+        },
     }
 
 
@@ -84,17 +88,8 @@ def _removed(control: Control, annotated_sound: AnnotatedSound, names: Mapping[s
     return removed
 
 
-def _annotator_names(events: Sequence[Event]) -> dict[str, str]:
-    """Names that Label Studio sends as ``created_username``: ``Ann Lee ann@example.org, 7``."""
-    names = {}
+def _sent_annotations(events: Sequence[Event]) -> Iterator[object]:
+    """Yield the annotations that webhooks hold, in whatever form they were sent."""
     for event in events:
         for sent in (event.payload.get("annotation"), event.payload.get("annotations")):
-            for annotation in sent if isinstance(sent, list) else [sent]:
-                if not isinstance(annotation, dict):
-                    continue
-                number, text = annotation.get("completed_by"), annotation.get("created_username")
-                if isinstance(number, int) and isinstance(text, str):
-                    name, _, own_number = text.rpartition(",")
-                    if name.strip() and own_number.strip() == str(number):
-                        names[str(number)] = name.strip()
-    return names
+            yield from sent if isinstance(sent, list) else [sent]

@@ -32,7 +32,8 @@ class Disagreement:
 
     ``annotators``: their user ids in Label Studio, None where unknown. ``shared``: how many tasks
     both annotated. ``differing``: on how many of them they differ, of which ``tasks`` names at most
-    `TASKS_LISTED`. ``labels``: on how many tasks they differ about each label.
+    `TASKS_LISTED`, and ``task_labels`` the labels that differ in each of these. ``labels``: on how many tasks
+    they differ about each label.
     """
 
     control: str
@@ -40,6 +41,7 @@ class Disagreement:
     shared: int = 0
     differing: int = 0
     tasks: list[int] = field(default_factory=list)
+    task_labels: list[list[str]] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     settled: int = 0
     """On how many further tasks they differ that a ground-truth or reviewed annotation settles."""
@@ -82,6 +84,7 @@ def annotator_pairs(controls: Sequence[Control], annotated: Sequence[AnnotatedSo
                     pair.labels.update({label: pair.labels.get(label, 0) + 1 for label in labels})
                     if len(pair.tasks) < TASKS_LISTED:
                         pair.tasks.append(task)
+                        pair.task_labels.append(labels)
     return sorted(pairs.values(), key=lambda pair: -pair.differing)
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from earmark.errors import LabelStudioError, ProjectGoneError
 from earmark.labels.config_changes import receive_webhook
 from earmark.labelstudio.task_pages import ANNOTATED, SKIPPED, Listing
+from earmark.learning.annotator_names import annotator_names, remember_names
 from earmark.services import Services
 from earmark.store.annotations import differs, stored_annotation_ids
 from earmark.store.events import ANNOTATIONS_SYNCED, DELETED
@@ -39,7 +40,10 @@ DELETED_AT_ONCE = 500
 
 @dataclass
 class Difference:
-    """Differences between Label Studio and the database, in numbers of annotations; ``tasks``: those read."""
+    """Differences between Label Studio and the database, in numbers of annotations; ``tasks``: those read.
+
+    ``names``: of annotators, by user id.
+    """
 
     tasks: int = 0
     annotations: int = 0
@@ -48,6 +52,7 @@ class Difference:
     deleted: int = 0
     label_config: bool = False
     seconds: float = field(default=0.0, compare=False)
+    names: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def found(self) -> bool:
@@ -93,6 +98,7 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     with services.database.write() as session:
         row = remember_project(session, key)
         # Changes during the comparison are left to the next one
+        remember_names(row, difference.names)
         row.synced_at, row.sync_seconds, row.gone_at = started_at, difference.seconds, 0.0
         row.sync_after = time.time() + max(SHORTEST_REST_SECONDS, REST_SHARE * difference.seconds)
     log.info(
@@ -210,6 +216,7 @@ def _store_page_changes(
         or tasks[task["id"]].data != task.get("data")
         or (tasks[task["id"]].deleted and observed_at > tasks[task["id"]].deleted_at)
     ]
+    difference.names.update(annotator_names(annotations.values()))
     difference.tasks += len(page)
     difference.annotations += len(annotations)
     missed = sum(number not in rows for number in (annotation["id"] for annotation in new_or_changed))

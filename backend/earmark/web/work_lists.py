@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from earmark.pages.environment import count
+from earmark.pages.environment import count, listed
 from earmark.store.models import SoundFault
 from earmark.store.page_queries import failed_bulk_tasks, failed_trainings, least_certain
 from earmark.store.preannotations import run_progress, unfinished_runs
@@ -56,17 +56,23 @@ def _least_certain(context: ListContext, limit: int) -> list[Row]:
 
 def _conflicts(context: ListContext, limit: int) -> list[Row]:
     summary = context.state.project.annotated or {}
-    labels: dict[int, set[str]] = {}
+    labels: dict[int, dict[str, set[str]]] = {}
     for pair in summary.get("disagreements", []):
-        for task in pair["tasks"]:
-            labels.setdefault(task, set()).update(pair["labels"])
+        # Summaries of earlier releases do not say which labels differ in which task
+        of_tasks = pair.get("task_labels") or [[]] * len(pair["tasks"])
+        for task, differing in zip(pair["tasks"], of_tasks, strict=True):
+            labels.setdefault(task, {}).setdefault(pair["control"], set()).update(differing)
     tasks = list(labels)[:limit]
     data = context.data_of(tasks)
     return [
         Row(
             id=f"conflict-{task}",
             title="Annotators disagree",
-            detail=f"about {', '.join(sorted(labels[task])[:4])}",
+            detail="; ".join(
+                f"about {listed(sorted(differing))} in “{control}”"
+                for control, differing in labels[task].items()
+                if differing
+            ),
             **context.task_fields(task, data.get(task)),
         )
         for task in tasks
