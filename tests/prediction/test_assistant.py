@@ -27,6 +27,8 @@ CONFIG = config(*LABELS)
 TOOL = '<Labels name="suggest" toName="audio" smartOnly="true"><Label value="Suggest"/></Labels>'
 WITH_TOOL = CONFIG.replace("<View>", f"<View>{TOOL}")
 TOLERANCE_SECONDS = 0.05
+CHANCE = 1 / 3
+"""Probability of one of the labels, or none of them."""
 
 
 def drawn(start: float, end: float, labels: list[str], number: str = "drawn", **more: Any) -> dict[str, Any]:
@@ -85,6 +87,20 @@ def test_the_label_picks_itself_and_edges_are_refined(
     assert 0 < found["score"] <= 1
     assert abs(found["value"]["start"] - 1.0) <= TOLERANCE_SECONDS
     assert abs(found["value"]["end"] - 2.0) <= TOLERANCE_SECONDS
+
+
+def test_a_stretch_that_no_label_fits_well_gets_the_likeliest_one_and_refined_edges(
+    taught: tuple[Services, list[dict[str, Any]]],
+) -> None:
+    services, (low, _) = taught
+    noise = drawn(0.2, 0.7, ["Suggest"], from_name="suggest")
+    (found,) = answer(services, low, {"result": [noise]}, WITH_TOOL)
+    assert found["value"]["labels"][0] in LABELS
+    assert found["score"] < CHANCE
+    # Its end reaches into the tone, which starts at 1 s
+    beside = drawn(0.3, 1.02, ["Suggest"], from_name="suggest")
+    (moved,) = answer(services, low, {"result": [beside]}, WITH_TOOL)
+    assert abs(moved["value"]["end"] - 1.0) <= TOLERANCE_SECONDS
 
 
 def test_a_label_that_the_annotator_chose_is_sent_back_as_changed_by_hand(
@@ -256,10 +272,11 @@ def test_likeliest_labels() -> None:
     thresholds = {"a": 0.5, "b": 0.4, "c": 0.9}
     assert likeliest({"a": 0.6, "b": 0.7, "c": 0.8}, thresholds) == (("b", 0.7), ("a", 0.6))
     assert likeliest({"a": 0.3, "b": 0.1, "c": 0.2}, thresholds) == (("a", 0.3),)
-    assert likeliest({"a": 0.2, "b": 0.1, "c": 0.2}, thresholds) == ()
+    assert likeliest({"a": 0.02, "b": 0.01, "c": 0.03}, thresholds) == (("c", 0.03),)
     assert likeliest({}, {}) == ()
     nan = float("nan")
-    assert likeliest({"a": nan}, {"a": 0.5}) == ()
+    assert likeliest({"a": nan}, thresholds) == ()
+    assert likeliest({"a": nan, "b": 0.1, "c": 0.3}, thresholds) == (("c", 0.3),)
 
 
 def test_context_of_the_recorded_traffic_has_a_region(tmp_path: Path) -> None:

@@ -77,9 +77,11 @@ class LabelScore(BaseModel):
 class SuggestAnswer(BaseModel):
     """Label of the marked stretch, and where it starts and ends."""
 
-    label: str | None = Field(description="the likeliest label; null where none is likelier than chance")
+    label: str | None = Field(
+        description="the likeliest label, however unlikely; null where none of those asked for was learned"
+    )
     labels: list[LabelScore] = Field(
-        description="labels that reach their threshold, likeliest first; else the likeliest alone, or none"
+        description="labels that reach their threshold, likeliest first; else the likeliest alone"
     )
     start: float = Field(description="seconds, moved to the largest change of level within 0.3 s")
     end: float

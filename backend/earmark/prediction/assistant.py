@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +30,8 @@ SHORTEST_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Suggestion for a stretch: ``labels`` with probabilities, likeliest first, possibly none; refined
-    ``start`` and ``end`` in seconds.
+    """Suggestion for a stretch: ``labels`` with probabilities, likeliest first; refined ``start`` and ``end``
+    in seconds. Without labels where the head has none of those that the task offers.
     """
 
     labels: tuple[tuple[str, float], ...]
@@ -180,16 +181,14 @@ class Assistant:
 
 
 def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return labels that reach their thresholds, likeliest first; else the likeliest one if above chance.
+    """Return labels that reach their thresholds, likeliest first; else the likeliest one, however unlikely.
 
-    An annotator marked the stretch, so something sounds there: chance is 1 / (number of labels + 1), for one
-    of the labels or none of them.
+    The annotator asked for a label of this stretch, and the score tells how sure it is. Probabilities that
+    are no numbers are left out.
     """
-    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
-    reached = tuple(pair for pair in ranked if pair[1] >= thresholds[pair[0]])
-    if reached:
-        return reached
-    return tuple(pair for pair in ranked[:1] if pair[1] > 1 / (len(probabilities) + 1))
+    numbers = ((label, value) for label, value in probabilities.items() if not math.isnan(value))
+    ranked = sorted(numbers, key=lambda pair: -pair[1])
+    return tuple(pair for pair in ranked if pair[1] >= thresholds[pair[0]]) or tuple(ranked[:1])
 
 
 def _result(region: DrawnRegion, suggestion: Suggestion) -> dict[str, Any]:
