@@ -74,6 +74,22 @@ def test_labels_without_a_place_are_refused_with_the_lines_to_add(
         find_controls(TWO_CHOICES, groups_of(sounds))
 
 
+def test_the_mark_of_a_suggestion_tool_is_no_label(sound: MakeSound) -> None:
+    tool = '<Labels name="suggest" toName="audio" smartOnly="true"><Label value="Suggest"/></Labels>'
+    config = (
+        f'<View>{tool}<Labels name="label" toName="audio"><Label value="Dog"/></Labels>'
+        '<Audio name="audio" value="$audio"/></View>'
+    )
+    spans = {
+        name: (RegionRecord(0.2, 0.6, label),) for name, label in (("label", "Dog"), ("suggest", "Suggest"))
+    }
+    of_both = sound("a.wav", marks=(ClipRecord("a.wav", regions=spans),))
+    found = find_controls(config, groups_of([of_both]))
+    assert {key: control.name for key, control in found.items()} == {("regions", "label"): "label"}
+    (annotation,) = Marking(found, "annotations").part(of_both)["annotations"]
+    assert [item["from_name"] for item in annotation["result"]] == ["label"]
+
+
 def test_a_missing_control_is_spelled_out_and_its_lines_are_enough(sound: MakeSound) -> None:
     record = ClipRecord("x", regions={"": (RegionRecord(0, 1, "b"), RegionRecord(1, 2, 'a "q"'))})
     groups = groups_of([sound("x", marks=(record,))])

@@ -217,7 +217,8 @@ class _Session:
         names = [record.annotator for sound in sounds for record in sound.marks if record.annotator]
         if labels_as != "predictions":
             self._passed_over += annotators.account_warnings(names, marking.accounts)
-        return marking, writable_key(next(iter(controls.values())).data_key)
+        first = next(iter(controls.values()), None)
+        return marking, writable_key(first.data_key) if first else audio_data_key(config)
 
     def _accounts(self, sounds: Sequence[Sound]) -> annotators.Accounts:
         named = any(record.annotator for sound in sounds for record in sound.marks)

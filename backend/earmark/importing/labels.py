@@ -15,7 +15,7 @@ from earmark.importing.annotators import NO_ACCOUNTS, Accounts
 from earmark.importing.models import ANNOTATORS_FIELD, Sound
 from earmark.importing.verification import add_verification, unnamed_item, wrong_item
 from earmark.labels.control import Control
-from earmark.labels.label_config import parse_label_config
+from earmark.labels.label_config import parse_label_config, suggestion_tools
 from earmark.labels.verification import Judge
 from earmark.labelstudio.results import choices_item, region_item
 
@@ -61,6 +61,8 @@ def groups_of(sounds: Iterable[Sound]) -> Groups:
 def find_controls(label_config: str, groups: Groups) -> dict[tuple[Part, str], Control]:
     """Match each group with a control: the one of the same name, else the one with most of its labels.
 
+    A group of a suggestion tool is left out: an export of Label Studio holds its mark beside the label.
+
     Raises
     ------
     LabelConfigError
@@ -71,7 +73,10 @@ def find_controls(label_config: str, groups: Groups) -> dict[tuple[Part, str], C
     matched: dict[tuple[Part, str], Control] = {}
     missing: list[str] = []
     lines: list[str] = []
+    tools = suggestion_tools(label_config)
     for (part, name), group in groups.items():
+        if part == "regions" and name in tools:
+            continue
         candidates = [
             control
             for control in controls
