@@ -31,6 +31,8 @@ EDITOR_READY = """() => {
 }"""
 RESULT = "() => window.Htx.annotationStore.selected.serializeAnnotation()"
 NOTHING_SELECTED = "() => window.Htx.annotationStore.selected.selectedRegions.length === 0"
+SUGGEST_GONE = "() => window.Htx.annotationStore.selected.serializeAnnotation()\
+.every(item => item.from_name !== 'suggest')"
 WAVEFORM = "() => {const r = document.querySelector('.lsf-audio-tag canvas').getBoundingClientRect(); \
 return [r.x, r.y, r.width, r.height]}"
 
@@ -151,6 +153,17 @@ def test_the_label_picks_itself_and_the_finished_task_is_left_alone(desk: Desk) 
     for item in desk.result():
         assert abs(item["value"]["start"] - event.onset) < 0.1
         assert abs(item["value"]["end"] - event.offset) < 0.1
+
+    # The editor adds the label that asked to any answer; its key removes it, without another request
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.keyboard.press("q")
+    page.wait_for_function(SUGGEST_GONE, timeout=WAIT_MS)
+    assert desk.labels() == {"label": [event.label]}
+    assert {item["id"] for item in desk.result()} == ids
+    assert not [url for url in requests if "interactive-annotating" in url]
+    assert desk.asked(lambda: page.keyboard.press("q")) == []
+    assert desk.labels() == {"label": [event.label], "suggest": ["Suggest"]}
 
     # The annotator's own label stays, whatever the model thinks
     other = next(label for label in ("Bell", "Siren") if label != event.label)
