@@ -9,7 +9,7 @@ import pytest
 
 from earmark.evaluation import intervals
 from earmark.evaluation.figures import NONE, ControlFigures, control_figures
-from earmark.evaluation.intervals import RESAMPLES, Bootstrap
+from earmark.evaluation.intervals import RESAMPLES, Bootstrap, Figure
 from earmark.evaluation.predictions import Measured
 from earmark.evaluation.splits import Placed
 from earmark.head.examples import AnnotatedClip
@@ -161,9 +161,9 @@ def test_intervals_hold_the_true_value_about_as_often_as_they_say() -> None:
 
 
 def test_sounds_of_one_recording_are_resampled_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    bootstrap = Bootstrap(["a", "a", "b", "c"])
+    bootstrap = Bootstrap(["a", "a", "b", "c", "d", "e"])
     (weights,) = bootstrap.weights()
-    assert weights.shape == (RESAMPLES, 4)
+    assert weights.shape == (RESAMPLES, 6)
     assert np.array_equal(weights[:, 0], weights[:, 1])
     monkeypatch.setattr(intervals, "_CELLS_AT_ONCE", 1200)
     assert np.array_equal(np.concatenate(list(bootstrap.weights())), weights), "also in batches"
@@ -174,3 +174,20 @@ def test_sounds_of_one_recording_are_resampled_together(monkeypatch: pytest.Monk
 
 def test_a_control_without_an_answer_has_no_figures() -> None:
     assert control_figures(REGIONS, [tagged(0, "O", "O")]) is None
+
+
+def test_a_label_of_few_recordings_has_no_interval() -> None:
+    # Two sounds are of one recording; one Wren, found: resampling it has nothing to vary
+    rare = [tagged(n, "W" if n == 0 else "O", "W" if n == 0 else "O") for n in range(40)]
+    owl, wren = figures(TAGS, rare).classes
+    assert (owl.label, wren.label, wren.recordings) == ("Owl", "Wren", 1)
+    assert wren.f1 == Figure(1.0)
+    assert owl.f1 is not None
+    assert owl.f1.low is not None
+    events = [sounded(n, [(1, 2, "Owl")] if n else [(1, 2, "Wren")], [(1, 2, "Owl")]) for n in range(40)]
+    scored = figures(REGIONS, events).events
+    assert scored is not None
+    by_label = {each.label: each for each in scored.classes}
+    assert by_label["Wren"].event_f1 == Figure(0.0)
+    assert by_label["Owl"].event_f1 is not None
+    assert by_label["Owl"].event_f1.low is not None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.evaluation.intervals import Bootstrap, Figure
+from earmark.evaluation.intervals import Bootstrap, Figure, with_support
 from earmark.evaluation.predictions import Measured
 from earmark.extras import require_extra
 from earmark.labels.control import Control
@@ -71,8 +71,10 @@ def event_figures(control: Control, sounds: Sequence[Measured], bootstrap: Boots
         if not own[:, 1:].any():
             continue
         precision, recall, f1 = _figures(own, bootstrap)
+        recordings = bootstrap.recordings_with(own[:, 1] > 0)
+        measured = (precision, recall, f1, _figures(parts, bootstrap)[2])
         classes.append(
-            EventClass(label, int(own[:, 1].sum()), precision, recall, f1, _figures(parts, bootstrap)[2])
+            EventClass(label, int(own[:, 1].sum()), *(with_support(each, recordings) for each in measured))
         )
     overall: dict[str, Figure | None] = {}
     for name, values in (("event", events.sum(axis=1)), ("segment", segments.sum(axis=1))):

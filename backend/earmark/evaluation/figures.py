@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.evaluation.events import EventFigures, event_figures
-from earmark.evaluation.intervals import Bootstrap, Figure, figure_of, ratios
+from earmark.evaluation.intervals import Bootstrap, Figure, figure_of, ratios, with_support
 from earmark.evaluation.predictions import Measured
 from earmark.head.metrics import (
     CALIBRATION_BINS,
@@ -105,7 +105,7 @@ def control_figures(
             for k in range(len(control.labels))
         ]
     )
-    classes = _class_figures(control.labels, truth, shown, probabilities, precisions, recordings, bootstrap)
+    classes = _class_figures(control.labels, truth, shown, probabilities, precisions, bootstrap)
     predicted, observed = probabilities.ravel(), truth.ravel()
     error = calibration_error(observed, predicted)
     confused, matrix = _confusion(control, sounds)
@@ -131,7 +131,6 @@ def _class_figures(
     shown: NDArray[np.bool_],
     probabilities: NDArray[np.float64],
     precisions: NDArray[np.float64],
-    recordings: Sequence[str],
     bootstrap: Bootstrap,
 ) -> tuple[ClassFigures, ...]:
     """Return the figures of each label that was annotated or shown.
@@ -139,23 +138,22 @@ def _class_figures(
     ``truth``, ``shown``, ``probabilities`` ``[n, C]``; ``precisions``: average precisions of each label,
     ``[C, 1 + B]`` (see `Bootstrap.values`).
     """
-    names = np.asarray(recordings)
     rows = []
     for k, label in enumerate(labels):
         true, taken, scores = truth[:, k], shown[:, k], probabilities[:, k]
         if not true.any() and not taken.any():
             continue
-        hit = true & taken
+        hit, support = true & taken, bootstrap.recordings_with(true)
+        figures = (
+            bootstrap.ratio(hit, taken),
+            bootstrap.ratio(hit, true),
+            bootstrap.ratio(2 * hit, true * 1 + taken),
+            figure_of(precisions[k]),
+            bootstrap.figure(partial(aucs, true, scores)),
+        )
         rows.append(
             ClassFigures(
-                label,
-                int(true.sum()),
-                len(np.unique(names[true])),
-                bootstrap.ratio(hit, taken),
-                bootstrap.ratio(hit, true),
-                bootstrap.ratio(2 * hit, true * 1 + taken),
-                figure_of(precisions[k]),
-                bootstrap.figure(partial(aucs, true, scores)),
+                label, int(true.sum()), support, *(with_support(figure, support) for figure in figures)
             )
         )
     return tuple(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 1000
 LEVEL = 0.95
-LEAST_RECORDINGS = 3
-"""With fewer recordings there is no interval."""
+LEAST_RECORDINGS = 5
+"""With fewer recordings, or fewer with a label, there is no interval: it would be far too narrow."""
 _CELLS_AT_ONCE = 4_000_000
 """Weights that are expanded to rows in one batch: 32 MB, and as much for each step of a measure."""
 
@@ -46,6 +46,10 @@ class Bootstrap:
         )
         self._draws = draws.astype(np.uint32)
 
+    def recordings_with(self, rows: NDArray[np.bool_]) -> int:
+        """Return how many recordings some rows ``[n]`` are of."""
+        return len(np.unique(self._rows[rows]))
+
     def weights(self) -> Iterator[NDArray[np.float64]]:
         """Yield how often each row is drawn, ``[b, n]`` for some resamples at a time."""
         batch = max(1, _CELLS_AT_ONCE // max(1, len(self._rows)))
@@ -76,6 +80,14 @@ def figure_of(values: NDArray[np.float64]) -> Figure | None:
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     # Of a figure at the edge of its range, the percentiles may miss the figure itself
     return Figure(value, float(min(low, value)), float(max(high, value)))
+
+
+def with_support(figure: Figure | None, recordings: int) -> Figure | None:
+    """Return a label's figure, without an interval where fewer than `LEAST_RECORDINGS` have the label.
+
+    Resamples of one recording repeat it, and their interval has no width, which looks like certainty.
+    """
+    return replace(figure, low=None, high=None) if figure and recordings < LEAST_RECORDINGS else figure
 
 
 def ratios(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:

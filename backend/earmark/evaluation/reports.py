@@ -10,7 +10,7 @@ from typing import Any
 
 from earmark.evaluation.evaluation import SCORE_COLUMNS, Evaluation
 from earmark.evaluation.figures import ClassFigures, ControlFigures
-from earmark.evaluation.intervals import LEVEL, RESAMPLES, Figure
+from earmark.evaluation.intervals import LEAST_RECORDINGS, LEVEL, RESAMPLES, Figure
 from earmark.storage.finite_json import dumps
 
 _OVER_SOUNDS = ("precision", "recall", "f1", "ap", "auc")
@@ -26,7 +26,14 @@ _LATEX = {
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}",
 }  # fmt: skip
-_INTERVALS = f"{LEVEL:.0%} bootstrap intervals over recordings, {RESAMPLES} resamples"
+_INTERVALS = (
+    f"{LEVEL:.0%} bootstrap intervals over recordings, {RESAMPLES} resamples, "
+    f"none for labels of fewer than {LEAST_RECORDINGS} recordings"
+)
+_MEANING = (
+    "F1 is of whole sounds: whether a label that is shown was annotated anywhere in it. The quality on the "
+    "project's page is of the stretches that a training learns from, so it differs."
+)
 
 
 def as_json(evaluation: Evaluation) -> str:
@@ -87,6 +94,7 @@ def as_text(evaluation: Evaluation) -> str:
         f"{evaluation.project}: {evaluation.sounds} sounds of {evaluation.recordings} recordings, "
         f"{evaluation.method}",
         f"encoder {evaluation.encoder}; {_INTERVALS}",
+        _MEANING,
     ]
     for control in evaluation.controls:
         lines += ["", f"{control.control} ({control.kind}, {control.sounds} sounds)"]
@@ -152,8 +160,8 @@ def _figures(control: ControlFigures) -> Iterator[tuple[str, str, Figure, Any, A
 def _text_cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
-    interval = "" if figure.low is None else f" [{figure.low:.2f}, {figure.high:.2f}]"
-    return f"{figure.value:.2f}{interval}"
+    interval = "[-]" if figure.low is None else f"[{figure.low:.2f}, {figure.high:.2f}]"
+    return f"{figure.value:.2f} {interval}"
 
 
 def _latex_cell(figure: Figure | None) -> str:
