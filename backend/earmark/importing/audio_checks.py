@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,17 @@ from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache, sha256_of
 
 Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond", "header", "band"]
+FAULT_NAMES: Mapping[Fault, str] = {
+    "unreadable": "unreadable",
+    "silent": "silent",
+    "short": "too short",
+    "duplicate": "duplicates",
+    "clipped": "clipped",
+    "beyond": "with labels beyond their end",
+    "header": "with a wrong length in the header",
+    "band": "with sound outside the encoder's band",
+}
+"""What a count of files with a fault is called."""
 
 CHECKS_VERSION = 3
 """Version of the cached facts: raise it when they are computed differently, to invalidate the cache."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from earmark import __version__
 from earmark.importing import charts
+from earmark.importing.audio_checks import FAULT_NAMES
 from earmark.importing.importer import Outcome
 from earmark.importing.models import clip_labels
 from earmark.importing.quality_rules import Verdict
@@ -118,7 +119,7 @@ def _page(title: str, verdicts: Sequence[Verdict], outcome: Outcome, passed_over
     seconds = sum(facts.duration for facts in facts_list)
     cards = [("files", len(verdicts), "")]
     cards += [(state, states[state], "bad" if state == "left out" else "") for state in sorted(states)]
-    cards += [(kind, number, "") for kind, number in faults.most_common()]
+    cards += [(FAULT_NAMES[kind], number, "") for kind, number in faults.most_common()]
     drawn = [
         charts.histogram("Duration", [facts.duration for facts in facts_list], "seconds"),
         charts.histogram("Peak level", [max(-100.0, f.peak_dbfs) for f in facts_list], "dBFS"),
