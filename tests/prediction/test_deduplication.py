@@ -17,7 +17,7 @@ from earmark.prediction.writer import PredictionWriter, superseded_before
 from earmark.store.prediction_writes import duplicated_tasks
 from tests.scene import Scene
 
-TODAY = f"superseded {datetime.now(UTC).date()}"
+TODAY = f"outdated since {datetime.now(UTC).date()}"
 
 
 def numbers(scene: Scene, place: int) -> list[int]:
@@ -93,10 +93,11 @@ def test_a_second_prediction_of_a_task_is_superseded_and_keeps_its_number(
         assert duplicated_tasks(session, scene.key, 1e12) == []
 
 
-def test_what_was_superseded_long_ago_is_deleted_in_bulk(scene: Scene) -> None:
+@pytest.mark.parametrize("prefix", ["outdated since", "superseded"])
+def test_what_was_superseded_long_ago_is_deleted_in_bulk(scene: Scene, prefix: str) -> None:
     rows, task = scene.label_studio.rows, scene.tasks[0]
     days = scene.services.settings.superseded_predictions_days
-    old = f"superseded {datetime.now(UTC).date() - timedelta(days=days + 1)}"
+    old = f"{prefix} {datetime.now(UTC).date() - timedelta(days=days + 1)}"
     for name in (old, old, TODAY, "logmel-v1", "superseded by hand"):
         rows.add_prediction(task, [], None, name)
     assert delete_superseded(scene.services, scene.key) == [old]

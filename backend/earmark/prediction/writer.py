@@ -2,8 +2,8 @@
 
 Submit sends the id of the prediction that the editor was opened with, and Label Studio refuses it if that
 prediction was deleted. So predictions that may be open are not deleted: a newer version overwrites the row,
-and duplicates get the model version ``superseded <date>``. They are deleted when no browser session can be
-that old, a day's rows with one request.
+and duplicates get the model version ``outdated since <date>``. They are deleted when no browser session can
+be that old, a day's rows with one request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from earmark.store.models import Project
 from earmark.store.prediction_writes import claim_writes, release_writes
 
 IMPORTED_AT_ONCE = 500
-_SUPERSEDED = re.compile(r"superseded (\d{4}-\d{2}-\d{2})")
+_OUTDATED = "outdated since"
+_SUPERSEDED = re.compile(rf"(?:{_OUTDATED}|superseded) (\d{{4}}-\d{{2}}-\d{{2}})")
+"""Names of earlier releases began with "superseded"."""
 
 
 @dataclass
@@ -118,7 +120,7 @@ class PredictionWriter:
 
     def supersede(self, number: int) -> None:
         """Hide a prediction by renaming its model version; the row and its id stay."""
-        self._update(number, model_version=f"superseded {datetime.now(UTC).date()}", score=None)
+        self._update(number, model_version=f"{_OUTDATED} {datetime.now(UTC).date()}", score=None)
 
     def _update(self, number: int, **fields: Any) -> bool:
         """Update a prediction in place; False where it was deleted, alone or with its task."""
