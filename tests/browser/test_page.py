@@ -166,6 +166,7 @@ def test_probabilities_lie_below_the_sound_that_they_are_of(
         "x": [0.5, 5.0, 9.5],
         "series": [{"label": "Wren", "colour": 2, "threshold": 0.4, "values": [0.1, 0.9, 0.1]}],
         "regions": [{"start": 4.0, "end": 4.9, "label": "Rain", "colour": 3}],
+        "tags": ["Wren"],
     }
     page = open_page()
     page.route("**/curves?*", lambda route: route.fulfill(json=curves))
@@ -177,6 +178,7 @@ def test_probabilities_lie_below_the_sound_that_they_are_of(
     expect(page.locator(".key .swatch")).to_have_count(2)
     expect(page.locator(".key")).to_contain_text("Rain")
     expect(page.locator(".now rect")).to_have_class("c3")
+    expect(page.locator(".now .result")).to_contain_text("tags Wren")
 
 
 def test_a_sound_plays(small: Served, open_page: Callable[..., Page]) -> None:
