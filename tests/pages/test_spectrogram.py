@@ -39,11 +39,19 @@ def pixels(png: bytes) -> NDArray[np.uint8]:
 def test_the_tone_is_where_it_sounds(tone: LocatedSound) -> None:
     levels = measure(tone.path, "tone.wav")
     assert levels.shape == (300, BANDS)
-    picture = pixels(draw(Spectrogram(levels, loudest_level(levels)), 0.0, 6.0, 256))
+    png = draw(Spectrogram(levels, loudest_level(levels)), 0.0, 6.0, 256)
+    picture = pixels(png)
     assert picture.shape == (HEIGHT, 256)
     columns = picture.max(axis=0)
     assert columns[50:80].min() > 200
-    assert columns[:35].max() == columns[95:].max() == picture.min(), "silence, and what lies after the end"
+    assert columns[:35].max() == columns[95:128].max() == picture.min(), "silence"
+    transparent = Image.open(io.BytesIO(png))
+    palette = transparent.getpalette()
+    assert palette is not None
+    assert len(palette) // 3 > transparent.info["transparency"], "browsers ignore it otherwise"
+    opaque = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))[..., 3]
+    assert opaque[:, :128].min() == 255
+    assert opaque[:, 128:].max() == 0, "what lies after the end is no silence"
 
 
 def test_a_stretch_shorter_than_a_column(tone: LocatedSound) -> None:

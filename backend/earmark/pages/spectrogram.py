@@ -21,7 +21,7 @@ BANDS = 48
 HEIGHT = 96
 """Pixels of every picture."""
 GREYS = 24
-"""Colours of a picture: more would double its size and look the same."""
+"""Colours of a picture: more would double its size and look the same. The next number is transparent."""
 _SPAN_STEPS = 120
 """Levels more than 60 dB below the loudest ones are drawn black."""
 _ROWS_AT_ONCE = 100_000
@@ -79,10 +79,24 @@ def loudest_level(levels: NDArray[np.uint8]) -> int:
 def draw(spectrogram: Spectrogram, start: float, end: float, width: int) -> bytes:
     """Draw the stretch from ``start`` to ``end`` (seconds) as PNG, ``width`` pixels wide, low bands below.
 
-    Where the sound ends earlier, the rest is black.
+    Where the sound ends earlier, the rest is transparent: black is silence.
     """
-    levels = spectrogram.levels
+    length = len(spectrogram.levels)
     first, last = round(start / HOP_SECONDS), max(round(end / HOP_SECONDS), round(start / HOP_SECONDS) + 1)
+    whole, sounding = last - first, min(max(0, length - first), last - first)
+    pixels = round(width * sounding / whole)
+    target = Image.new("P", (width, HEIGHT), GREYS)
+    target.putpalette(_palette())
+    if pixels:
+        target.paste(_drawn(spectrogram, first, first + sounding, pixels))
+    file = io.BytesIO()
+    target.save(file, "PNG", optimize=True, **({"transparency": GREYS} if pixels < width else {}))
+    return file.getvalue()
+
+
+def _drawn(spectrogram: Spectrogram, first: int, last: int, width: int) -> Image.Image:
+    """Draw the levels from ``first`` to before ``last``, as numbers of colours."""
+    levels = spectrogram.levels
     edges = np.linspace(first, last, min(width, last - first) + 1).astype(int).tolist()
     rows = np.zeros((len(edges) - 1, levels.shape[1]), np.float32)
     for column, (left, right) in enumerate(pairwise(edges)):
@@ -92,11 +106,7 @@ def draw(spectrogram: Spectrogram, start: float, end: float, width: int) -> byte
     steps = (rows - (spectrogram.loudest - _SPAN_STEPS)) * ((GREYS - 1) / _SPAN_STEPS)
     greys = np.clip(np.round(steps), 0, GREYS - 1).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(greys.T[::-1]))
-    picture = picture.resize((width, HEIGHT), Image.Resampling.BILINEAR)
-    picture.putpalette(_palette())
-    target = io.BytesIO()
-    picture.save(target, "PNG", optimize=True)
-    return target.getvalue()
+    return picture.resize((width, HEIGHT), Image.Resampling.BILINEAR)
 
 
 @cache
@@ -104,4 +114,5 @@ def _palette() -> bytes:
     anchors = np.array([list(bytes.fromhex(colour)) for colour in _ANCHORS], dtype=np.float64)
     places = np.linspace(0, len(anchors) - 1, GREYS)
     channels = [np.interp(places, np.arange(len(anchors)), anchors[:, channel]) for channel in range(3)]
-    return np.round(np.stack(channels, axis=1)).astype(np.uint8).tobytes()
+    # Browsers ignore a transparent colour that the palette lacks
+    return np.round(np.stack(channels, axis=1)).astype(np.uint8).tobytes() + bytes(3)
