@@ -110,13 +110,24 @@ function drawCurve(holder) {
   }
 }
 
+function svg(name, values) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(values)) made.setAttribute(attribute, value);
+  return made;
+}
+
+// A canvas takes no custom properties: "var(--c3)" is read from the style sheet
+const stroke = (value) => (value.startsWith("var(--") ? colour(value.slice(6, -1)) : value);
+
 async function drawCloseup(holder) {
   const from = Number(holder.dataset.from);
   const to = Number(holder.dataset.to);
   const lane = holder.querySelector(".now .lane");
   const text = holder.querySelector(".now .result");
-  const answer = await fetch(holder.dataset.curves);
+  const address = holder.dataset.curves;
+  const answer = await fetch(address);
   const curves = await answer.json();
+  if (holder.dataset.curves !== address) return; // another stretch is shown meanwhile
   if (!answer.ok) {
     text.textContent = curves.detail;
     return;
@@ -125,28 +136,26 @@ async function drawCloseup(holder) {
   const parts = [...regions.slice(0, 6), ...(regions.length > 6 ? [`${regions.length - 6} more regions`] : [])];
   if (curves.tags.length) parts.push(`tags ${curves.tags.join(", ")}`);
   text.textContent = `${parts.join("; ") || "nothing"}, by ${curves.version}`;
-  for (const { colour: number, start, end } of curves.regions) {
-    const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  for (const { colour: fill, start, end } of curves.regions) {
     const place = (seconds) => (1000 * (Math.min(Math.max(seconds, from), to) - from)) / (to - from);
-    const values = { class: `c${number}`, x: place(start), y: 0, width: place(end) - place(start), height: 10 };
-    for (const [name, value] of Object.entries(values)) mark.setAttribute(name, value);
-    lane.append(mark);
+    const values = { fill, x: place(start), y: 0, width: place(end) - place(start), height: 10 };
+    lane.append(svg("rect", values));
   }
   // One key of all colours: what is marked is there already
-  const key = holder.querySelector(".key");
+  const key = holder.querySelector(".colours");
   const listed = new Set(Array.from(key.children, (entry) => entry.dataset.label));
-  for (const { label, colour: number } of [...curves.regions, ...curves.series]) {
+  for (const { label, colour: fill } of [...curves.regions, ...curves.series]) {
     if (listed.has(label)) continue;
     listed.add(label);
-    const [entry, swatch] = [document.createElement("span"), document.createElement("span")];
-    swatch.className = `swatch c${number}`;
+    const entry = document.createElement("span");
+    const swatch = svg("svg", { class: "swatch", viewBox: "0 0 1 1", "aria-hidden": "true" });
+    swatch.append(svg("rect", { width: 1, height: 1, fill }));
     entry.append(swatch, label);
     key.append(entry, " ");
   }
   if (!curves.series.length) return;
   const figure = holder.querySelector(".plot");
   figure.hidden = false;
-  const [first] = curves.series;
   const inside = (tick) => Math.min(tick - from, to - tick) > 0.03 * (to - from);
   plot(
     figure.querySelector(".canvas"),
@@ -160,13 +169,35 @@ async function drawCloseup(holder) {
       padding: [8, 0, 0, 0],
       series: [
         {},
-        ...curves.series.map((one) => ({ stroke: colour(`c${one.colour}`), width: 2, points: { show: false } })),
-        { stroke: colour(`c${first.colour}`), width: 1, dash: [5, 4], points: { show: false } },
+        ...curves.series.map((one) => ({ stroke: stroke(one.colour), width: 2, points: { show: false } })),
       ],
     },
-    [curves.x, ...curves.series.map((one) => one.values), curves.x.map(() => first.threshold)],
+    [curves.x, ...curves.series.map((one) => one.values)],
   );
 }
+
+// Another stretch of a sound: merged into the page, which keeps the keyboard's place and the sound that plays
+
+let latestView = "";
+
+async function showView(address) {
+  latestView = address;
+  const answer = await fetch(address, { cache: "no-store" });
+  const text = await answer.text();
+  if (latestView !== address) return; // another button was pressed meanwhile
+  const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("content");
+  Idiomorph.morph(content, fresh, { callbacks: keeping });
+  content.querySelectorAll("[data-curves]").forEach(drawCloseup);
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-view]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  history.pushState(null, "", link.href);
+  showView(link.href);
+});
+if (document.querySelector("[data-curves]")) addEventListener("popstate", () => showView(location.href));
 
 function drawAll() {
   document.querySelectorAll("[data-curve]").forEach(drawCurve);

@@ -164,8 +164,8 @@ def test_probabilities_lie_below_the_sound_that_they_are_of(
     curves = {
         "version": "logmel-v30",
         "x": [0.5, 5.0, 9.5],
-        "series": [{"label": "Wren", "colour": 2, "threshold": 0.4, "values": [0.1, 0.9, 0.1]}],
-        "regions": [{"start": 4.0, "end": 4.9, "label": "Rain", "colour": 3}],
+        "series": [{"label": "Wren", "colour": "var(--c2)", "values": [0.1, 0.9, 0.1]}],
+        "regions": [{"start": 4.0, "end": 4.9, "label": "Rain", "colour": "#a1b2c3"}],
         "tags": ["Wren"],
     }
     page = open_page()
@@ -176,9 +176,38 @@ def test_probabilities_lie_below_the_sound_that_they_are_of(
     assert picture is not None
     assert (plot["x"], plot["width"]) == pytest.approx((picture["x"], picture["width"]), abs=1)
     expect(page.locator(".key .swatch")).to_have_count(2)
-    expect(page.locator(".key")).to_contain_text("Rain")
-    expect(page.locator(".now rect")).to_have_class("c3")
+    expect(page.locator(".colours")).to_contain_text("Rain")
+    expect(page.locator(".now rect")).to_have_css("fill", "rgb(161, 178, 195)")
     expect(page.locator(".now .result")).to_contain_text("tags Wren")
+
+
+def test_zoom_keeps_the_place_of_the_keyboard(small: Served, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto(f"{small.url}{PROJECT}/tasks/5?from=0&to=10")
+    expect(page.locator(".now .result")).to_contain_text("logmel-v30")
+    page.evaluate("window.loadedOnce = true")
+    page.get_by_label("Zoom in").focus()
+    for shown in ("2.50 s to 7.50 s", "3.75 s to 6.25 s"):
+        page.keyboard.press("Enter")
+        expect(page.locator("main")).to_contain_text(shown)
+        expect(page.get_by_label("Zoom in")).to_be_focused()
+        expect(page.locator(".now .result")).to_contain_text("logmel-v30")
+    page.go_back()
+    expect(page.locator("main")).to_contain_text("2.50 s to 7.50 s")
+    assert page.evaluate("window.loadedOnce"), "the page was not loaded anew"
+
+
+def test_symbols_stay_beside_their_words(small: Served, open_page: Callable[..., Page]) -> None:
+    page = open_page(width=PHONE_PIXELS)
+    page.goto(f"{small.url}{PROJECT}")
+    for entry in page.locator(".key > span").all():
+        symbol, whole = entry.locator(".mark").bounding_box(), entry.bounding_box()
+        assert symbol is not None
+        assert whole is not None
+        assert whole["width"] > symbol["width"] + 20, "the words are beside it"
+    row = page.locator("#version-30")
+    lines = row.evaluate("row => row.offsetHeight / parseFloat(getComputedStyle(row).lineHeight)")
+    assert lines < 3, "no cell is squeezed into many lines"
 
 
 def test_a_sound_plays(small: Served, open_page: Callable[..., Page]) -> None:

@@ -13,7 +13,7 @@ from earmark.services import Services
 from earmark.storage.finite_json import dumps
 from earmark.store.database import Database
 from earmark.store.models import PredictionScore, VersionOutcome
-from earmark.store.outcomes import latest_outcomes, list_outcomes, median_edge
+from earmark.store.outcomes import EdgeMoves, edge_moves, latest_outcomes, list_outcomes, median_edge
 from earmark.store.scores import add_scores
 from tests.postgres import SUPERUSER, make_database
 from tests.store.test_migrations import migrate
@@ -62,7 +62,8 @@ def test_sums_grow_with_each_score(services: Services) -> None:
     assert outcome.labels == {"label": {"Owl": {"found": 3.0, "missed": 0.0, "extra": 1.0}}}
     assert outcome.confused == [["label", "Owl", "Jay", 1.0]]
     assert outcome.edges == {"20": 1, "100": 1, "30": 1, "0": 1}
-    assert figures["logmel-v1"].edge_error_seconds == outcome.edge_error_seconds == pytest.approx(0.02)
+    assert outcome.edge_error_seconds == pytest.approx(0.02)
+    assert figures["logmel-v1"].edges == EdgeMoves(3 / 4, 0.03)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -104,3 +105,9 @@ def test_scores_of_earlier_releases_are_added_up(empty: Database) -> None:
 
 def test_median_of_no_edges() -> None:
     assert median_edge({}) is None
+
+
+def test_few_moved_edges_are_not_hidden_by_those_left_alone() -> None:
+    assert edge_moves({"0": 12, "4": 4, "120": 1, "860": 2, "960": 1}) == EdgeMoves(0.2, 0.86)
+    assert edge_moves({"0": 2}) == EdgeMoves(0.0, None)
+    assert edge_moves({}) == EdgeMoves(None, None)

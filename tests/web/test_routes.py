@@ -20,6 +20,7 @@ from earmark.store.projects import remember_project
 from earmark.store.registry import register_version
 from earmark.web.media import Media, tiles
 from earmark.web.rows import LONGEST_SOUND_SECONDS
+from earmark.web.version_points import MEASURED_FROM
 from tests.lessons import config
 
 PAGES = ("", "/label?control=label&label=Owl", "/tasks/5", "/serve?version=logmel-v3", "/rollback")
@@ -90,6 +91,45 @@ def test_a_conflict_names_the_labels_that_differ_in_its_task(client: TestClient,
     row = text.partition('id="conflict-15"')[2].partition("</li>")[0]
     assert "about Jay in “tags”" in row
     assert "Owl" not in row.partition("links")[0]
+
+
+def test_no_quality_of_labels_with_few_recordings(client: TestClient, services: Services) -> None:
+    per_class = {
+        label: {"f1": 0.33, "threshold": 0.27, "recordings": recordings}
+        for label, recordings in (("Low", MEASURED_FROM - 1.0), ("High", float(MEASURED_FROM)))
+    }
+    with services.database.write() as session:
+        remember_project(session, KEY, title="Tones", label_config=config("Low", "High", choice="multiple"))
+        identity = services.encoder_identity()
+        metrics = {name: {"f1": 0.5, "per_class": per_class} for name in ("label", "tags")}
+        head = Head(identity, {}).to_bytes()
+        register_version(session, KEY, "logmel", identity, head, metrics, 12)
+    text = client.get(f"/projects/{KEY}").text
+    rows = dict(re.findall(r"label=(\w+)\">\w+</a></th>(.*?)</tr>", text, re.DOTALL))
+    assert "33 %" in rows["High"]
+    assert "33 %" not in rows["Low"]
+    assert f"measured from {MEASURED_FROM} recordings on" in text
+    assert text.count(">0.27</td>") == 2, "of the tags: no threshold decides about regions"
+
+
+def test_marks_have_the_colours_of_the_label_config(
+    client: TestClient, project: str, services: Services
+) -> None:
+    with services.database.write() as session:
+        row = session.get_one(Project, project)
+        plain, coloured = '<Label value="Wren"', '<Label background="#a1b2c3" value="Wren"'
+        row.label_config = row.label_config.replace(plain, coloured)
+    text = client.get(f"/projects/{project}/tasks/5").text
+    assert 'fill="#a1b2c3"' in text
+    row_of = text.partition('data-label="Wren"')[2].partition("</span>")[0]
+    assert 'fill="#a1b2c3"' in row_of
+    assert 'fill="var(--c' in client.get(f"/projects/{project}").text
+
+
+@pytest.mark.parametrize("page", ["serve?version=logmel-v2", "serve?version=none", "tasks/9999"])
+def test_the_path_names_the_project(client: TestClient, project: str, page: str) -> None:
+    path = client.get(f"/projects/{project}/{page}").text.partition("</nav>")[0]
+    assert ">Forest at night</a>" in path
 
 
 def test_one_task_and_no_version(client: TestClient, services: Services, tmp_path: Path) -> None:

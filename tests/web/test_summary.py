@@ -71,7 +71,7 @@ def test_single_slips_are_not_confusions(settings: Settings) -> None:
         Confusion("label", "Owl", "Jay", 2.0, is_seconds=True),
         Confusion("tags", "Jay", "Owl", 1.0, is_seconds=False),
     )
-    assert of("mixed", sentences(settings, [], confusions)) == "Owl was taken for Jay (3 ×), lately."
+    assert of("mixed", sentences(settings, [], confusions)) == "Owl was taken for Jay (3 tags), lately."
 
 
 def test_what_runs_and_what_is_wrong(settings: Settings) -> None:

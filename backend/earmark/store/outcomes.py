@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from earmark.store.models import PredictionScore, VersionOutcome
 
+MOVED_MILLISECONDS = 10.0
+"""Edges that are less far off were not moved: the editor rounds them."""
 _TASKS_AT_ONCE = 500
 
 
@@ -48,13 +50,35 @@ def add_outcomes(session: Session, key: str, scores: Collection[PredictionScore]
 
 
 @dataclass(frozen=True)
+class EdgeMoves:
+    """How often annotators moved the start or end of a suggested region, and how far.
+
+    ``share``: of the edges, those that were moved; None without any edge. ``seconds``: median distance of the
+    moved ones; None where none was moved.
+    """
+
+    share: float | None = None
+    seconds: float | None = None
+
+
+NO_EDGES = EdgeMoves()
+
+
+def edge_moves(edges: Mapping[str, int]) -> EdgeMoves:
+    """Return how edges were moved, from distances in ms with their numbers."""
+    moved = {place: number for place, number in edges.items() if float(place) >= MOVED_MILLISECONDS}
+    total = sum(edges.values())
+    return EdgeMoves(sum(moved.values()) / total if total else None, median_edge(moved))
+
+
+@dataclass(frozen=True)
 class OutcomeFigures:
     """Figures of a `VersionOutcome` without its sums by label."""
 
     annotations: int
     suggested: int
     accepted: int
-    edge_error_seconds: float | None
+    edges: EdgeMoves
 
 
 def list_outcomes(session: Session, key: str) -> dict[str, OutcomeFigures]:
@@ -64,10 +88,10 @@ def list_outcomes(session: Session, key: str) -> dict[str, OutcomeFigures]:
         VersionOutcome.annotations,
         VersionOutcome.suggested,
         VersionOutcome.accepted,
-        VersionOutcome.edge_error_seconds,
+        VersionOutcome.edges,
     ).where(VersionOutcome.project_key == key)
     return {
-        row.version: OutcomeFigures(row.annotations, row.suggested, row.accepted, row.edge_error_seconds)
+        row.version: OutcomeFigures(row.annotations, row.suggested, row.accepted, edge_moves(row.edges))
         for row in session.execute(query)
     }
 

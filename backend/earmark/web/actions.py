@@ -15,6 +15,7 @@ from earmark.errors import EarmarkError, VersionError
 from earmark.services import Services
 from earmark.store.models import Project, Version
 from earmark.store.registry import find_version, previous_version, promote, roll_back
+from earmark.web.project_page import find_title
 from earmark.web.responses import page, refuse_other_origins
 from earmark.web.version_points import measured
 
@@ -47,15 +48,21 @@ def actions_router(services: Services, threads: CapacityLimiter) -> APIRouter:
         try:
             values = await to_thread.run_sync(read, limiter=threads)
         except EarmarkError as error:
-            return page(request, "message.html", 409, key=key, title="Not possible", text=str(error))
+            return await refused(request, key, error)
         action = request.url.path.rpartition("/")[2]
-        return page(request, "confirm.html", key=key, action=action, **values)
+        project = await to_thread.run_sync(find_title, services, key, limiter=threads)
+        return page(request, "confirm.html", key=key, project=project, action=action, **values)
+
+    async def refused(request: Request, key: str, error: EarmarkError) -> Response:
+        project = await to_thread.run_sync(find_title, services, key, limiter=threads)
+        values = {"key": key, "project": project, "title": "Not possible", "text": str(error)}
+        return page(request, "message.html", 409, **values)
 
     async def act(request: Request, key: str, change: Callable[[], str]) -> Response:
         try:
             name = await to_thread.run_sync(change, limiter=threads)
         except EarmarkError as error:
-            return page(request, "message.html", 409, key=key, title="Not possible", text=str(error))
+            return await refused(request, key, error)
         address = request.client.host if request.client else ""
         log.info("version put to use on the page", project=key, version=name, client=address)
         return RedirectResponse(f"../{key}?{urlencode({'done': name})}", 303)

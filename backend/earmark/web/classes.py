@@ -9,8 +9,9 @@ from typing import Any
 
 from earmark.labels.control import Control
 from earmark.monitoring.project_status import ProjectState
+from earmark.pages.environment import count
 from earmark.store.models import VersionOutcome
-from earmark.web.version_points import VersionPoint
+from earmark.web.version_points import VersionPoint, measured
 
 HISTORY = 40
 """Versions of a sparkline."""
@@ -31,15 +32,16 @@ class Confusion:
     @property
     def text(self) -> str:
         """The amount with its unit."""
-        return f"{self.amount:.1f} s" if self.is_seconds else f"{self.amount:.0f} ×"
+        return f"{self.amount:.1f} s" if self.is_seconds else count(round(self.amount), "tag")
 
 
 @dataclass(frozen=True)
 class ClassRow:
     """One label, with figures that are None where they are not known.
 
-    ``quality``: F1 on recordings left out. ``false_alarms``: share of what was shown lately that annotators
-    removed. ``history``: quality of the last versions.
+    ``quality``: F1 on recordings left out. ``threshold``: the probability from which the label is shown,
+    where that decides. ``false_alarms``: share of what was shown lately that annotators removed.
+    ``history``: quality of the last versions.
     """
 
     control: str
@@ -66,13 +68,16 @@ def class_rows(
     """Return the labels of a project's controls, in the order of the label config."""
     summary = state.project.annotated or {}
     metrics: Mapping[str, Any] = state.active.metrics if state.active else {}
+    qualities = measured(metrics).classes
     confused = confusions(state.controls, outcomes)
     sums = _sums(outcomes)
     history = [point.measured.classes for point in points if point.state != "rejected"][-HISTORY:]
     rows = []
     for control in state.controls:
         counted = _renamed(summary.get("labels", {}).get(control.name, {}), state.names.get(control.name, {}))
-        per_class = (metrics.get(control.name) or {}).get("per_class") or {}
+        # What regions and choices are shown does not depend on the thresholds of single labels
+        is_by_threshold = not (control.type.draws_regions or control.type.exclusive)
+        per_class = (metrics.get(control.name) or {}).get("per_class") or {} if is_by_threshold else {}
         for label in control.labels:
             figures = per_class.get(label, {})
             found, extra = sums[control.name, label]
@@ -82,8 +87,8 @@ def class_rows(
                     control.name,
                     label,
                     counted.get(label, 0),
-                    figures.get("f1"),
-                    figures.get("threshold"),
+                    qualities.get(place),
+                    control.threshold if control.threshold is not None else figures.get("threshold"),
                     extra / (found + extra) if found + extra else None,
                     tuple(c for c in confused if (c.control, c.submitted) == place)[:CONFUSED_WITH],
                     tuple(classes[place] for classes in history if place in classes),
@@ -120,6 +125,6 @@ def _sums(outcomes: Sequence[VersionOutcome]) -> dict[tuple[str, str], tuple[flo
 def _renamed(counts: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
     """Counts under the present names of labels."""
     summed: dict[str, int] = defaultdict(int)
-    for label, count in counts.items():
-        summed[names.get(label, label)] += count
+    for label, number in counts.items():
+        summed[names.get(label, label)] += number
     return summed

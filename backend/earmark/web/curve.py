@@ -15,8 +15,8 @@ def curve_data(points: Sequence[VersionPoint]) -> dict[str, Any]:
     """Return the points of a plot as JSON values, oldest first.
 
     ``x``: annotations; ``names`` and ``states`` of the versions; ``accepted``: share of suggestions that was
-    submitted unchanged, ``trend``: its moving mean; ``edges``: median edge error in ms; ``quality``: on
-    recordings left out. Values that are not known are null.
+    submitted unchanged, ``trend``: its moving mean; ``edges``: share of edges that were moved;
+    ``quality``: on recordings left out. Values that are not known are null.
     """
     return {
         "x": [point.annotations for point in points],
@@ -24,7 +24,7 @@ def curve_data(points: Sequence[VersionPoint]) -> dict[str, Any]:
         "states": [point.state for point in points],
         "accepted": [_rounded(point.accepted_share) for point in points],
         "trend": [_rounded(value) for value in _trend(points)],
-        "edges": [None if p.edge_error is None else round(1000 * p.edge_error) for p in points],
+        "edges": [_rounded(point.edges.share) for point in points],
         "quality": [_rounded(point.measured.quality) for point in points],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from earmark.services import Services
 from earmark.storage.finite_json import dumps
 from earmark.store.models import Task
 from earmark.web.project_page import colours_of
+from earmark.web.results import Colours
 from earmark.web.rows import data_keys
 
 FETCH_SECONDS = 30.0
@@ -151,7 +152,7 @@ class Media:
             outputs = frame_probabilities(fitted_heads, encoder.pool, rate, frames)
             step = max(1, -(-len(frames) // CURVE_POINTS))
             answer["x"] = [round((first + n + 0.5) / rate, 3) for n in range(0, len(frames), step)]
-            answer["series"] = _series(heads, outputs, step, colours.numbers)
+            answer["series"] = _series(heads, outputs, step, colours)
         return answer
 
     def _result(
@@ -186,24 +187,23 @@ def _series(
     heads: Sequence[tuple[Control, ControlHead]],
     outputs: Sequence[NDArray[np.float32]],
     step: int,
-    colours: Mapping[str, int],
+    colours: Colours,
 ) -> list[dict[str, Any]]:
     """Return every ``step``-th value of the likeliest labels' curves, from each head's ``[T, C]``."""
     curves = [
-        (label, float(threshold), curve)
+        (label, curve)
         for (control, fitted), output in zip(heads, outputs, strict=True)
-        for label, threshold, curve in zip(fitted.labels, fitted.thresholds, output.T, strict=True)
+        for label, curve in zip(fitted.labels, output.T, strict=True)
         if label in control.labels
     ]
-    curves.sort(key=lambda labelled: -float(labelled[2].max()))
+    curves.sort(key=lambda labelled: -float(labelled[1].max()))
     return [
         {
             "label": label,
-            "colour": colours.get(label, 0),
-            "threshold": round(threshold, 3),
+            "colour": colours[label],
             "values": [round(float(value), 3) for value in curve[::step]],
         }
-        for label, threshold, curve in curves[:CURVES_AT_MOST]
+        for label, curve in curves[:CURVES_AT_MOST]
     ]
 
 

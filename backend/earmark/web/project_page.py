@@ -11,12 +11,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from earmark.errors import EarmarkError
+from earmark.labels.label_colours import label_colours
 from earmark.monitoring.project_statements import project_address
 from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.pages.environment import percent
 from earmark.services import Services
-from earmark.store.models import VersionOutcome
-from earmark.store.outcomes import latest_outcomes, median_edge
+from earmark.store.models import Project, VersionOutcome
+from earmark.store.outcomes import edge_moves, latest_outcomes
 from earmark.store.page_queries import latest_activations
 from earmark.store.preannotations import run_progress, unfinished_runs
 from earmark.store.registry import versions_with_heads
@@ -27,7 +28,7 @@ from earmark.web.curve import accepted_lately, curve_data, curve_sentence
 from earmark.web.results import Colours
 from earmark.web.rows import ListContext
 from earmark.web.summary import summary
-from earmark.web.version_points import VersionPoint, VersionPoints
+from earmark.web.version_points import MEASURED_FROM, VersionPoint, VersionPoints
 from earmark.web.work_lists import fill
 
 VERSIONS_SHOWN, OLDER_SHOWN = 5, 40
@@ -118,6 +119,7 @@ class Pages:
             "summary": summary(state, self.services.settings, rows, confused, runs, faults),
             "figures": headline_figures(state, points, outcomes),
             "classes": rows,
+            "measured_from": MEASURED_FROM,
         }
 
 
@@ -136,7 +138,10 @@ def headline_figures(
     edges: Counter[str] = Counter()
     for outcome in outcomes:
         edges.update(outcome.edges)
-    edge = median_edge(edges)
+    moves = edge_moves(edges)
+    distance = (
+        "" if moves.seconds is None else f"; half of the moved ones by {1000 * moves.seconds:.0f} ms or more"
+    )
     quality = active.measured.quality if active else None
     effort = active.measured.effort if active else None
     figures = [
@@ -151,9 +156,9 @@ def headline_figures(
             "Share of the last suggestions, regions and tags, that annotators submitted unchanged.",
         ),
         (
-            "–" if edge is None else f"{1000 * edge:.0f} ms",
+            percent(moves.share),
             "edges moved",
-            "Median distance by which annotators moved the start or end of suggested regions lately.",
+            f"Share of the starts and ends of suggested regions that annotators moved lately{distance}.",
         ),
         (
             percent(quality),
@@ -170,9 +175,22 @@ def headline_figures(
 
 def colours_of(state: ProjectState) -> Colours:
     """Return the colours of a project's labels."""
-    return Colours.of(label for control in state.controls for label in control.labels)
+    labels = (label for control in state.controls for label in control.labels)
+    return Colours.of(labels, label_colours(state.project.label_config))
 
 
 def title_of(state: ProjectState) -> str:
     """Return a project's title."""
-    return state.project.title or f"Project {state.project.project_id}"
+    return project_title(state.project)
+
+
+def project_title(project: Project) -> str:
+    """Return a project's title; its number without one."""
+    return project.title or f"Project {project.project_id}"
+
+
+def find_title(services: Services, key: str) -> str:
+    """Return the title of the project with a key; empty where none has connected."""
+    with services.database.read() as session:
+        project = session.get(Project, key)
+    return project_title(project) if project is not None else ""

@@ -51,7 +51,9 @@ def refusal(
     ``reason``: the kind of error, for programs.
     """
     if "text/html" in request.headers.get("accept", ""):
-        answer: Response = page(request, "message.html", status, key="", title="Not possible", text=detail)
+        answer: Response = page(
+            request, "message.html", status, key="", project="", title="Not possible", text=detail
+        )
         answer.headers.update(headers or {})
         return answer
     content = {"detail": detail, "reason": reason} if reason else {"detail": detail}

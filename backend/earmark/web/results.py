@@ -10,19 +10,20 @@ from earmark.labelstudio.result_reader import ReadResult
 from earmark.pages.environment import clock
 
 COLOURS = 12
-"""Classes ``c0`` to ``c11`` of the style sheet, in turn for a project's labels."""
+"""Colours ``--c0`` to ``--c11`` of the style sheet, in turn for labels without one in the label config."""
+NO_COLOUR = "var(--c0)"
 NAMED = 4
 """Regions that a line of text lists."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A region: seconds, labels, and the number of its colour."""
+    """A region: seconds, labels, and its colour as CSS writes it."""
 
     start: float
     end: float
     labels: tuple[str, ...]
-    colour: int
+    colour: str
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,19 @@ class Marks:
 
 @dataclass(frozen=True)
 class Colours:
-    """Numbers of colours by label, in the order of a project's label config."""
+    """Colours of labels, as CSS writes them."""
 
-    numbers: Mapping[str, int] = field(default_factory=dict)
+    by_label: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, labels: Iterable[str]) -> Colours:
-        """Give each of these labels the next colour."""
-        return cls({label: place % COLOURS for place, label in enumerate(dict.fromkeys(labels))})
+    def of(cls, labels: Iterable[str], chosen: Mapping[str, str]) -> Colours:
+        """Give each of these labels its chosen colour, or the next one of the style sheet."""
+        names = enumerate(dict.fromkeys(labels))
+        return cls({label: chosen.get(label, f"var(--c{place % COLOURS})") for place, label in names})
+
+    def __getitem__(self, label: str) -> str:
+        """Return the colour of a label."""
+        return self.by_label.get(label, NO_COLOUR)
 
     def marks(self, read: ReadResult, controls: Collection[str] | None = None) -> Marks:
         """Return a parsed result, of all controls or of those with these names."""
@@ -85,7 +91,7 @@ class Colours:
 
     def _marks(self, regions: Iterable[Sequence[Any]], tags: Iterable[str]) -> Marks:
         marks = [
-            Mark(float(start), float(end), tuple(labels), self.numbers.get(labels[0] if labels else "", 0))
+            Mark(float(start), float(end), tuple(labels), self[labels[0] if labels else ""])
             for start, end, labels in regions
         ]
         return Marks(

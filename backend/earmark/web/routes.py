@@ -18,7 +18,7 @@ from earmark.web.actions import actions_router
 from earmark.web.changes import ChangeStreams
 from earmark.web.label_page import label_page
 from earmark.web.media import WIDTHS, Media
-from earmark.web.project_page import Pages
+from earmark.web.project_page import Pages, find_title
 from earmark.web.responses import FILE_HEADERS, page
 from earmark.web.rows import LONGEST_SOUND_SECONDS
 from earmark.web.task_page import task_page
@@ -52,7 +52,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         faults = await read(readiness.faults)
         values = await read(partial(pages.project, key, faults))
         if values is None:
-            return missing(request, "No such project has connected to this backend.")
+            return await missing(request, "No such project has connected to this backend.")
         return page(request, "project.html", done=done, **values)
 
     @router.get("/projects/{key}/events")
@@ -67,7 +67,7 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
     async def label(request: Request, key: str, control: str, label: str) -> Response:
         values = await read(partial(label_page, pages, key, control, label))
         if values is None:
-            return missing(
+            return await missing(
                 request, "No such project has connected, or its label config has no such label.", key
             )
         return page(request, "label.html", **values)
@@ -86,9 +86,11 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         try:
             values = await to_thread.run_sync(work, limiter=media_threads)
         except EarmarkError as error:
-            return page(request, "message.html", 409, key=key, title=f"Task {task}", text=str(error))
+            return await message(request, 409, f"Task {task}", str(error), key)
         if values is None:
-            return missing(request, f"Task {task} is not known here: annotate or predict it first.", key)
+            return await missing(
+                request, f"Task {task} is not known here: annotate or predict it first.", key
+            )
         return page(request, "task.html", **values)
 
     @router.get("/projects/{key}/tasks/{task}/spectrogram.png")
@@ -152,7 +154,11 @@ def pages_router(services: Services, readiness: Readiness, streams: ChangeStream
         except EarmarkError as error:
             raise HTTPException(404, str(error)) from error
 
-    def missing(request: Request, text: str, key: str = "") -> Response:
-        return page(request, "message.html", 404, key=key, title="Not found", text=text)
+    async def missing(request: Request, text: str, key: str = "") -> Response:
+        return await message(request, 404, "Not found", text, key)
+
+    async def message(request: Request, status: int, title: str, text: str, key: str) -> Response:
+        project = await read(partial(find_title, services, key)) if key else ""
+        return page(request, "message.html", status, key=key, project=project, title=title, text=text)
 
     return router

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from earmark.head.evaluation import MIN_GROUPS_PER_SIDE
 from earmark.monitoring.project_statements import Statement, project_statements, task_address
 from earmark.monitoring.project_status import ProjectState
 from earmark.pages.environment import count, listed
 from earmark.settings import Settings
 from earmark.store.preannotations import Progress
 from earmark.web.classes import ClassRow, Confusion
+from earmark.web.version_points import MEASURED_FROM
 
 Kind = Literal["good", "mixed", "help", "running", "wrong", "note"]
 
@@ -115,7 +115,8 @@ def _mixed(confusions: Sequence[Confusion]) -> list[Sentence]:
     pairs: dict[tuple[str, str], str] = {}
     for confusion in confusions:
         if confusion.amount >= (LEAST_SECONDS if confusion.is_seconds else LEAST_TAGS):
-            pairs.setdefault((confusion.submitted, confusion.shown), confusion.text)
+            amount = f"{confusion.text} of regions" if confusion.is_seconds else confusion.text
+            pairs.setdefault((confusion.submitted, confusion.shown), amount)
     named = [f"{submitted} was taken for {shown} ({text})" for (submitted, shown), text in pairs.items()]
     return [Sentence("mixed", f"{listed(named[:3])}, lately.")] if named else []
 
@@ -127,13 +128,13 @@ def _help(state: ProjectState, rows: Sequence[ClassRow]) -> list[Sentence]:
     for row in rows:
         examples[row.label] = max(examples.get(row.label, 0), row.examples)
     label, fewest = min(examples.items(), key=lambda item: item[1])
-    if fewest < MIN_GROUPS_PER_SIDE:
-        missing = MIN_GROUPS_PER_SIDE - fewest
+    if fewest < MEASURED_FROM:
+        missing = MEASURED_FROM - fewest
         more = "more " if fewest else ""
         text = f"{_NUMBERS[missing].capitalize()} {more}{'clip' if missing == 1 else 'clips'} of {label}"
-        others = sum(value < MIN_GROUPS_PER_SIDE for value in examples.values()) - 1
+        others = sum(value < MEASURED_FROM for value in examples.values()) - 1
         also = f", and likewise of {count(others, 'other label')}" if others else ""
-        have = f"it has {fewest or 'none'} so far; from {MIN_GROUPS_PER_SIDE} on, it is measured"
+        have = f"it has {fewest or 'none'} so far; from {MEASURED_FROM} on, it is measured"
         return [Sentence("help", f"{text}{also}: {have}.")]
     measured = [row for row in rows if row.quality is not None]
     if not measured:

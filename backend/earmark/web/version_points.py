@@ -12,11 +12,14 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from earmark.head.evaluation import MIN_GROUPS_PER_SIDE
 from earmark.store.models import Version
-from earmark.store.outcomes import OutcomeFigures, list_outcomes
+from earmark.store.outcomes import NO_EDGES, EdgeMoves, OutcomeFigures, list_outcomes
 from earmark.store.registry import version_name
 
 CACHED_VERSIONS = 20_000
+MEASURED_FROM = MIN_GROUPS_PER_SIDE
+"""Recordings with a label from which on its quality is shown: that of fewer is chance."""
 _AT_ONCE = 500
 
 State = Literal["active", "served", "rejected"]
@@ -27,8 +30,8 @@ class Measured:
     """Figures of a version on recordings left out; the empty ones were not measured.
 
     ``quality``: mean of the controls' F1, or of the share of clips that was right where one label is
-    chosen. ``classes``: F1 by control and label. ``effort``: of correcting its suggestions over that of
-    annotating by hand, below 1 where they save work.
+    chosen. ``classes``: F1 by control and label, of labels with enough recordings. ``effort``: of
+    correcting its suggestions over that of annotating by hand, below 1 where they save work.
     """
 
     quality: float | None
@@ -38,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class VersionPoint:
-    """A version on the learning curve. ``edge_error``: median, in seconds."""
+    """A version on the learning curve."""
 
     id: int
     number: int
@@ -51,7 +54,7 @@ class VersionPoint:
     measured: Measured
     suggested: int = 0
     accepted: int = 0
-    edge_error: float | None = None
+    edges: EdgeMoves = NO_EDGES
 
     @property
     def accepted_share(self) -> float | None:
@@ -141,7 +144,7 @@ def _with_outcome(point: VersionPoint, outcome: OutcomeFigures) -> VersionPoint:
         point,
         suggested=outcome.suggested,
         accepted=outcome.accepted,
-        edge_error=outcome.edge_error_seconds,
+        edges=outcome.edges,
     )
 
 
@@ -158,7 +161,8 @@ def measured(metrics: Mapping[str, Any], correction: Mapping[str, Any] | None = 
         if quality is not None:
             qualities.append(quality)
         for label, values in (figures.get("per_class") or {}).items():
-            if (value := _share(values.get("f1"))) is not None:
+            recordings = values.get("recordings", MEASURED_FROM)
+            if recordings >= MEASURED_FROM and (value := _share(values.get("f1"))) is not None:
                 classes[control, label] = value
     efforts = [
         value
