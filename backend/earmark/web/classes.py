@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.labels.control import Control
 from earmark.monitoring.project_status import ProjectState
 from earmark.pages.environment import count
 from earmark.store.models import VersionOutcome
+from earmark.store.renames import Names
 from earmark.web.version_points import VersionPoint, measured
 
 HISTORY = 40
@@ -69,8 +69,8 @@ def class_rows(
     summary = state.project.annotated or {}
     metrics: Mapping[str, Any] = state.active.metrics if state.active else {}
     qualities = measured(metrics).classes
-    confused = confusions(state.controls, outcomes)
-    sums = _sums(outcomes)
+    confused = confusions(state, outcomes)
+    sums = _sums(state.names, outcomes)
     history = [point.measured.classes for point in points if point.state != "rejected"][-HISTORY:]
     rows = []
     for control in state.controls:
@@ -97,26 +97,28 @@ def class_rows(
     return rows
 
 
-def confusions(controls: Sequence[Control], outcomes: Sequence[VersionOutcome]) -> list[Confusion]:
-    """Return which labels were shown in place of which lately, the most frequent first."""
+def confusions(state: ProjectState, outcomes: Sequence[VersionOutcome]) -> list[Confusion]:
+    """Return which labels were shown in place of which lately, by present names, most frequent first."""
     sums: dict[tuple[str, str, str], float] = defaultdict(float)
     for outcome in outcomes:
         for control, submitted, shown, amount in outcome.confused:
-            sums[control, submitted, shown] += amount
-    by_name = {control.name: control for control in controls}
+            names = state.names.get(control, {})
+            sums[control, names.get(submitted, submitted), names.get(shown, shown)] += amount
+    by_name = {control.name: control for control in state.controls}
     return [
         Confusion(name, submitted, shown, amount, not by_name[name].type.of_clip)
         for (name, submitted, shown), amount in sorted(sums.items(), key=lambda item: -item[1])
-        if name in by_name
+        if name in by_name and submitted != shown
     ]
 
 
-def _sums(outcomes: Sequence[VersionOutcome]) -> dict[tuple[str, str], tuple[float, float]]:
+def _sums(names: Names, outcomes: Sequence[VersionOutcome]) -> dict[tuple[str, str], tuple[float, float]]:
     """By control and label what was shown and found right, and what was shown and removed."""
     sums: dict[tuple[str, str], tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     for outcome in outcomes:
         for control, labels in outcome.labels.items():
-            for label, parts in labels.items():
+            for former, parts in labels.items():
+                label = names.get(control, {}).get(former, former)
                 found, extra = sums[control, label]
                 sums[control, label] = found + parts["found"], extra + parts["extra"]
     return sums

@@ -110,7 +110,7 @@ class Pages:
         key = state.project.key
         outcomes = latest_outcomes(session, key, RECENT_OUTCOMES)
         rows = class_rows(state, points, outcomes)
-        confused = confusions(state.controls, outcomes)
+        confused = confusions(state, outcomes)
         runs = {run.id: run_progress(session, run.id) for run in unfinished_runs(session, key)}
         return {
             "key": key,
