@@ -206,6 +206,31 @@ def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are
     assert head.thresholds[2] == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(("count", "share"), [(4, 1.0), (12, 0.8)])
+def test_tags_of_few_recordings_are_shown_where_that_costs_fewest_corrections(
+    count: int, share: float
+) -> None:
+    """Without and with folds: the prior's threshold, of probabilities sure of little, shows too many."""
+    rng = np.random.default_rng(8)
+    new, new_truth = draw(rng, 1000)
+    onehot = np.eye(4, dtype=bool)[new_truth]
+    wrong, wrong_at_priors = [], []
+    for _ in range(5):
+        picked = np.arange(count) % 4
+        points = (CENTRES[picked] + rng.normal(size=(count, DIMENSIONS))).astype(np.float32)
+        head, _ = fit_control(
+            pool,
+            RATE,
+            control(MULTIPLE_CHOICE),
+            clips(points, np.take(LABELS, picked)),
+            prior(MULTIPLE_CHOICE),
+        )
+        found = head.probabilities(new)
+        wrong.append(((found >= head.thresholds) != onehot).sum(axis=1).mean())
+        wrong_at_priors.append(((found >= 0.2) != onehot).sum(axis=1).mean())
+    assert np.mean(wrong) < share * np.mean(wrong_at_priors)
+
+
 def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet() -> None:
     rng = np.random.default_rng(5)
     points, truth = draw(rng, 30, classes=2)

@@ -17,7 +17,7 @@ from earmark.head.folds import assign_folds
 from earmark.head.model import ControlHead, Head
 from earmark.head.model_selection import select_model
 from earmark.head.prior import Prior, fold_back
-from earmark.head.solver import Linear
+from earmark.head.solver import Array, Linear
 from earmark.head.windows import Pool
 from earmark.labels.control import Control, learned_controls
 
@@ -242,12 +242,13 @@ def _fit(
         data, examples.embeddings, prior, fitted, fitted == learned, groups >= MIN_GROUPS_TO_MEASURE, parts
     )
     prior = choice.prior
-    calibration, limits = choice.calibration, prior.thresholds(fitted, DEFAULT_THRESHOLD)
+    calibration, defaults = choice.calibration, _default_thresholds(prior, fitted)
+    limits = np.where(np.isfinite(defaults), defaults, DEFAULT_THRESHOLD)
     report = ControlReport({}, {}, len(targets), groups, choice.name, choice.prior_strength, choice.noise)
     if choice.logits is not None:
         predicted = data.type.probabilities(calibration(choice.logits))
         if not control.type.exclusive:
-            limits = thresholds(data, predicted, prior.thresholds(fitted, np.nan), DEFAULT_THRESHOLD)
+            limits = thresholds(data, predicted, defaults, DEFAULT_THRESHOLD)
         report = replace(
             report,
             metrics=metrics(data, predicted, limits),
@@ -271,6 +272,17 @@ def _fit(
     head = head_without(None)
     assert head is not None
     return ControlFit(head, tuple(head_without(fold) for fold in range(count)), report)
+
+
+def _default_thresholds(prior: Prior, labels: tuple[str, ...]) -> Array:
+    """Thresholds ``[C]`` of fitted labels with too few recordings for their own; NaN where there is none.
+
+    Regions keep the prior's, which is low because a missed one must be drawn. It is too low for tags, which
+    cost the same either way, once their probabilities are fitted to annotations.
+    """
+    if prior.control.type.draws_regions:
+        return prior.thresholds(labels, np.nan)
+    return np.full(len(labels), np.nan)
 
 
 def _learnable(control: Control, examples: Examples | None, prior: Prior) -> tuple[str, ...]:
