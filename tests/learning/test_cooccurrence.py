@@ -17,7 +17,7 @@ from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
-from earmark.head.region_evidence import DEFAULT_AGREED, RegionEvidence
+from earmark.head.region_evidence import DEFAULT_AGREED, DEFAULT_ALONE, RegionEvidence
 from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.learning.cooccurrence import learn_cooccurrence
@@ -98,6 +98,36 @@ def test_too_few_recordings_for_folds_leave_the_defaults_of_what_is_predicted() 
     assert not fitted.folds
     (evidence,) = fitted.head.controls["tags"].evidence
     assert (evidence.missed == RegionEvidence.default("label", 2).missed).all()
+
+
+def test_annotations_show_whether_a_tag_without_a_region_is_to_be_believed() -> None:
+    agreeing = clips_with(AGREEING, 20)
+    undrawn = [
+        replace(clip, regions={"label": ()}) if number % 4 > 1 else clip
+        for number, clip in enumerate(agreeing)
+    ]
+    for count in (4, 20):  # without and with out-of-fold predictions
+        (trusted,) = learned(agreeing[:count]).head.controls["tags"].evidence
+        (believed,) = learned(undrawn[:count]).head.controls["tags"].evidence
+        assert (believed.alone > 2 * trusted.alone).all()
+        assert (trusted.alone <= DEFAULT_ALONE + 1e-6).all()
+
+
+def test_the_evidence_of_a_fold_is_counted_without_its_recordings() -> None:
+    clips = clips_with(AGREEING, 20)
+    fitted = learned(clips)
+    assert fitted.assignment is not None
+    for fold, head in enumerate(fitted.folds):
+        changed = [
+            replace(clip, tags={"tags": frozenset()}) if fitted.assignment[clip.group] == fold else clip
+            for clip in clips
+        ]
+        again = learn_cooccurrence(pool, RATE, CONTROLS, changed, fitted)
+        before, after = (each.controls["tags"].evidence[0] for each in (head, again.folds[fold]))
+        assert np.array_equal(before.agreed, after.agreed)
+        assert not np.array_equal(
+            fitted.head.controls["tags"].evidence[0].agreed, again.head.controls["tags"].evidence[0].agreed
+        )
 
 
 def test_what_is_learned_survives_bytes_renames_and_removed_labels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_a_faint_region_whose_tag_is_ruled_out_goes_and_a_sure_one_stays() -> No
 
 def test_tags_that_mean_something_else_are_left_alone() -> None:
     third, none = np.full(4, 0.33, np.float32), np.full(4, 0.5, np.float32)
-    evidence = (RegionEvidence("r", third, third, none, none),)
+    evidence = (RegionEvidence("r", third, third, none, none, np.full(4, 0.1, np.float32)),)
     found = predict(
         MULTIPLE_CHOICE, {"x": 0.95, "y": 0.45}, {"x": 0.1, "y": 0.01, "z": 0.5}, evidence=evidence
     )
@@ -154,9 +155,7 @@ def test_a_single_choice_that_contradicts_follows_the_strongest_region_and_is_un
 
 def test_a_faint_region_goes_where_annotators_choose_the_label_of_every_region() -> None:
     default = RegionEvidence.default("r", 3)
-    always = (
-        RegionEvidence("r", default.agreed, np.full(4, 0.95, np.float32), default.missed, default.quiet),
-    )
+    always = (replace(default, chosen=np.full(4, 0.95, np.float32)),)
     alone = predict(SINGLE_CHOICE, {"x": 0.45}, {"z": 0.99}, evidence=always)
     assert (alone.regions, tags_of(alone)) == ((), {"z"})
     assert tags_of(predict(SINGLE_CHOICE, {"x": 0.45}, {"z": 0.99})) == {"x"}

@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from earmark.errors import HeadDamagedError
 from earmark.head.rbf_features import Landmarks
-from earmark.head.region_evidence import RegionEvidence
+from earmark.head.region_evidence import RegionEvidence, default_alone
 from earmark.head.region_scorer import RegionScorer, default_gaps
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.registry import type_named
@@ -25,7 +25,7 @@ _FORMAT_OF_LANDMARKS = 2
 """Written only for heads with landmarks, so that a release that cannot read those refuses the head."""
 _ARRAYS = ("mean", "scale", "weights", "bias", "thresholds")
 _LANDMARK_ARRAYS = ("mean", "directions", "points")
-_EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet")
+_EVIDENCE_ARRAYS = ("agreed", "chosen", "missed", "quiet", "alone")
 _SCORER_ARRAYS = ("weights", "cuts", "offsets", "lengths", "least", "gaps")
 _LENGTH_BYTES = 8
 
@@ -233,9 +233,14 @@ def _evidence(
     names, labels = described.get("evidence", []), described["labels"]
     if not isinstance(names, list) or not isinstance(labels, list):
         raise ValueError("its evidence is not a list")
+    for alone in (f"{index}.evidence.{number}.alone" for number in range(len(names))):
+        if alone not in arrays:  # as in heads of former releases
+            arrays = {**arrays, alone: default_alone(len(labels))}
     return tuple(
         RegionEvidence.checked(
-            name, len(labels), *(arrays[f"{index}.evidence.{number}.{array}"] for array in _EVIDENCE_ARRAYS)
+            name,
+            len(labels),
+            *(arrays[f"{index}.evidence.{number}.{array}"] for array in _EVIDENCE_ARRAYS),
         )
         for number, name in enumerate(names)
     )

@@ -109,8 +109,9 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
         examples,
         embedding_parts(encoder),
     )
-    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
+    # In this order: how often regions are missed is counted on those that scoring would show
     fitted = learn_region_scoring(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
+    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
     if any(sound.channels for sound in training_set.annotated):
         head = Head(fitted.head.identity, fitted.head.controls, per_channel=True)
         fitted = replace(fitted, head=head)

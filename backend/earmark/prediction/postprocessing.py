@@ -286,7 +286,7 @@ def _tags(
         probs, choice = agreed_choice(control, fitted, probs, labels[likeliest] if clear else None, regions)
         return ((choice, probs[choice]),) if choice is not None else (), probs
     thresholds = dict(zip(labels, fitted.thresholds[columns].tolist(), strict=True))
-    probs, ticked = agreed_tags(control, fitted, probs, thresholds, regions)
+    probs, thresholds, ticked = agreed_tags(control, fitted, probs, thresholds, regions)
     # What is likely includes what is above it
     for label in list(probs):
         for above in control.with_ancestors([label]) & probs.keys():

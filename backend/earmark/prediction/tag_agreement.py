@@ -22,6 +22,9 @@ WORTH_SHOWING = 1 / 3
 """Minimum probability of a tag for its regions to be shown. By annotators' cost: a missing region costs 3 to
 draw and its tag 1 to tick, a wrong one 1 to delete and its tag 1 to untick."""
 
+EVEN_ODDS = 0.5
+"""Minimum probability of a tag without a region: unticking a wrong one costs as much as ticking a missing one
+does."""
 EVIDENCE_EXPONENT = 0.5
 """Exponent of a region's likelihood ratio for its tag's probability."""
 SMALLEST_SHARE = 0.01
@@ -104,12 +107,12 @@ def agreed_tags(
     probabilities: Mapping[str, float],
     thresholds: Mapping[str, float],
     region_predictions: Sequence[RegionStrengths],
-) -> tuple[dict[str, float], set[str]]:
+) -> tuple[dict[str, float], dict[str, float], set[str]]:
     """Update the tags of a multi-label control by the predicted regions.
 
     A tag with a region is ticked where annotations have both, and gets its posterior probability: at least
     that of its best region. The probability of a tag without a region is reduced by the likelihood ratio of
-    finding none, so it is ticked only where the head is certain of it.
+    finding none, and it is ticked only where it is then likelier than not.
 
     Parameters
     ----------
@@ -118,7 +121,8 @@ def agreed_tags(
 
     Returns
     -------
-    Probabilities, including tags that only regions have, and the tags that regions tick.
+    Probabilities, including tags that only regions have; the thresholds that these must reach; and the tags
+    that regions tick.
     """
     updated = dict(probabilities)
     ticked: set[str] = set()
@@ -129,10 +133,12 @@ def agreed_tags(
             if label not in predicted.learned:
                 continue
             figures = _figures(evidence, places.get(tag))
+            if figures.agreed < AGREED_SHARE:
+                continue
             if label not in predicted.strengths:
                 if tag in updated:
-                    ratios[tag] = min(ratios.get(tag, 0.0), figures.log_absence)
-            elif figures.agreed >= AGREED_SHARE:
+                    ratios[tag] = min(ratios.get(tag, 0.0), figures.log_alone)
+            else:
                 ticked.add(tag)
                 # Tempered: both heads see the same embeddings, so they are not independent
                 ratio = EVIDENCE_EXPONENT * figures.log_presence
@@ -141,7 +147,10 @@ def agreed_tags(
     for tag, ratio in ratios.items():
         if tag not in ticked:
             updated[tag] = shifted(updated[tag], ratio)
-    return updated, ticked
+    # A threshold that the label config sets is left as it is
+    alone = ratios.keys() - ticked if control.threshold is None else frozenset[str]()
+    least = {tag: max(limit, EVEN_ODDS) if tag in alone else limit for tag, limit in thresholds.items()}
+    return updated, least, ticked
 
 
 def agreed_choice(
@@ -192,18 +201,20 @@ def _indices(fitted: ControlHead) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Figures:
-    """Evidence about one tag: shares, and log likelihood ratios of a region (>= 0) and of none (<= 0)."""
+    """Evidence about one tag: shares, and log likelihood ratios of a region (>= 0) and, for a tag that its
+    head would tick, of none (<= 0).
+    """
 
     agreed: float
     chosen: float
     log_presence: float
-    log_absence: float
+    log_alone: float
 
 
 def _figures(evidence: RegionEvidence, place: int | None) -> _Figures:
     """Return the evidence about the tag at an index; None for a tag that the head has not learned."""
-    arrays = (evidence.agreed, evidence.chosen, evidence.missed, evidence.quiet)
-    agreed, chosen, missed, quiet = (float(a[-1 if place is None else place]) for a in arrays)
+    arrays = (evidence.agreed, evidence.chosen, evidence.missed, evidence.quiet, evidence.alone)
+    agreed, chosen, missed, quiet, alone = (float(a[-1 if place is None else place]) for a in arrays)
     missed, quiet = max(missed, SMALLEST_SHARE), min(max(quiet, SMALLEST_SHARE), 1 - SMALLEST_SHARE)
-    presence, absence = max(1.0, (1 - missed) / (1 - quiet)), min(1.0, missed / quiet)
-    return _Figures(agreed, chosen, float(np.log(presence)), float(np.log(absence)))
+    presence = max(1.0, (1 - missed) / (1 - quiet))
+    return _Figures(agreed, chosen, float(np.log(presence)), float(np.log(max(alone, SMALLEST_SHARE))))
