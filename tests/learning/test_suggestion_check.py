@@ -21,10 +21,12 @@ from earmark.learning.suggestion_check import (
     MOST_CLIPS,
     MOST_SECONDS,
     evenly_spread,
+    hold_back_costly_tags,
     out_of_fold_corrections,
     with_suggestions,
 )
 from earmark.learning.training import learn
+from earmark.prediction.postprocessing import predict_clip
 from earmark.services import Services
 from tests.lessons import KEY, config, make_tones, receive, webhook
 from tests.pooling import mean_pool as pool
@@ -135,3 +137,49 @@ def test_figures_are_kept_with_the_version_and_in_the_learning_curve(
     assert curve.steps[-1].effort_ratio is not None
     assert curve.steps[-1].effort_ratio < 0.5
     assert curve.versions[-1].controls["label"]["event_f1"] == 1.0
+
+
+def without_regions(head: Head) -> Head:
+    """The tags' head alone."""
+    return Head(head.identity, {"tags": head.controls["tags"]})
+
+
+def test_tags_that_take_as_long_to_correct_as_to_tick_are_held_back() -> None:
+    annotated = clips()
+    everything = changed(fit(annotated), 0.0)
+    all_shown = replace(
+        everything,
+        head=without_regions(everything.head),
+        folds=tuple(map(without_regions, everything.folds)),
+    )
+    for count, is_held in ((12, True), (4, False)):
+        few = annotated[:count]
+        costly = out_of_fold_corrections(pool, RATE, CONTROLS, few, all_shown)
+        fitted, corrections = hold_back_costly_tags(CONTROLS, few, all_shown, costly)
+        heads = (fitted.head, *fitted.folds)
+        assert {head.controls["tags"].held_back for head in heads} == {is_held}
+        assert corrections == out_of_fold_corrections(pool, RATE, CONTROLS, few, fitted)
+    good = fit(annotated)
+    helpful = out_of_fold_corrections(pool, RATE, CONTROLS, annotated, good)
+    kept, corrections = hold_back_costly_tags(CONTROLS, annotated, good, helpful)
+    assert not any(control.held_back for control in kept.head.controls.values())
+    assert corrections == helpful
+
+
+def test_held_back_tags_are_not_shown_and_stay_so_in_storage_unless_the_label_config_asks_for_them() -> None:
+    annotated = clips()
+    head = fit(annotated).head
+    held = Head("e-1", {**head.controls, "tags": replace(head.controls["tags"], held_back=True)})
+    stored = Head.from_bytes(held.to_bytes())
+    shown, hidden, asked = (
+        predict_clip(served, controls, pool, RATE, annotated[0].frames, 4.0)
+        for served, controls in (
+            (head, CONTROLS),
+            (stored, CONTROLS),
+            (stored, [replace(control, threshold=0.4) for control in CONTROLS]),
+        )
+    )
+    assert {label for label, _ in shown.tags["tags"]} == {label for label, _ in asked.tags["tags"]} == {"x"}
+    assert hidden.tags["tags"] == ()
+    assert hidden.probabilities == shown.probabilities
+    assert hidden.regions == shown.regions

@@ -47,6 +47,9 @@ class ControlHead:
     ``overlap_factors`` (float32 ``[C, C]``, of regions): see `prediction.overlap.learn_overlap_factors`.
     ``evidence`` (of tags): one `RegionEvidence` for each regions control that shares names with this one.
     ``scorer`` (of regions): which candidate regions are worth showing.
+
+    ``held_back`` (of tags): whether correcting what would be shown costs as much as ticking all by hand; then
+    nothing is shown.
     """
 
     control: str
@@ -62,6 +65,7 @@ class ControlHead:
     overlap_factors: NDArray[np.float32] | None = None
     evidence: tuple[RegionEvidence, ...] = ()
     scorer: RegionScorer | None = None
+    held_back: bool = False
 
     def is_finite(self) -> bool:
         """Whether every number is finite and every scale positive, so that it can give probabilities."""
@@ -151,6 +155,8 @@ class Head:
                 for name in _SCORER_ARRAYS:
                     values = np.ascontiguousarray(getattr(control.scorer, name), dtype=np.float32)
                     arrays[f"{index}.scorer.{name}"] = values
+            if control.held_back:
+                entry["held_back"] = True
             if control.evidence:
                 entry["evidence"] = [each.regions for each in control.evidence]
                 for number, each in enumerate(control.evidence):
@@ -304,6 +310,7 @@ def _control_head(
         overlap_factors=overlap_factors,
         evidence=evidence,
         scorer=scorer,
+        held_back=described.get("held_back") is True,
     )
     if not control.is_finite():
         raise ValueError("it holds numbers that are not finite, or a scale that is not positive")

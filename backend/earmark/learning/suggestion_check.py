@@ -14,6 +14,7 @@ import numpy as np
 
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip
+from earmark.head.model import Head
 from earmark.head.regression_check import BLOCKS, LARGE_DROP, MIN_RECORDINGS, Comparison, is_clear_drop
 from earmark.head.windows import Pool
 from earmark.labels.control import Control, learned_controls
@@ -115,6 +116,50 @@ def out_of_fold_corrections(
                 continue
             corrections.setdefault(name, {})[position] = correction
     return corrections
+
+
+def hold_back_costly_tags(
+    controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted, corrections: Corrections
+) -> tuple[Fitted, Corrections]:
+    """Mark the controls whose tags take as long to correct as to tick by hand, so that none is suggested.
+
+    On recordings that the heads were not fitted on; fewer than `MIN_RECORDINGS` hold nothing back. A head
+    that ranks well may do so, as a rank says little about which tags to tick.
+
+    ``corrections``: of what the fitted heads would suggest. Returns the heads, and the corrections that they
+    then need.
+    """
+    costly = {
+        control.name
+        for control in controls
+        if control.type.of_clip and not control.type.exclusive
+        if _saves_nothing(corrections.get(control.name, {}), clips)
+    }
+    heads = [
+        Head(
+            head.identity,
+            {
+                name: replace(control, held_back=True) if name in costly else control
+                for name, control in head.controls.items()
+            },
+            head.per_channel,
+        )
+        for head in (fitted.head, *fitted.folds)
+    ]
+    by_hand = {
+        name: {place: replace(correction, effort=correction.by_hand) for place, correction in by_clip.items()}
+        for name, by_clip in corrections.items()
+        if name in costly
+    }
+    return replace(fitted, head=heads[0], folds=tuple(heads[1:])), {**corrections, **by_hand}
+
+
+def _saves_nothing(corrections: Mapping[int, Correction], clips: Sequence[AnnotatedClip]) -> bool:
+    """Return whether correcting takes at least the effort of annotating by hand, on enough recordings."""
+    if len({clips[position].group for position in corrections}) < MIN_RECORDINGS:
+        return False
+    total = summed(corrections.values())
+    return total.effort >= total.by_hand
 
 
 def evenly_spread(clips: Sequence[AnnotatedClip]) -> list[int]:

@@ -25,7 +25,12 @@ from earmark.learning.conflicts import label_weights
 from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.implicit_negatives import with_implicit_negatives
 from earmark.learning.region_scoring import learn_region_scoring
-from earmark.learning.suggestion_check import Corrections, out_of_fold_corrections, with_suggestions
+from earmark.learning.suggestion_check import (
+    Corrections,
+    hold_back_costly_tags,
+    out_of_fold_corrections,
+    with_suggestions,
+)
 from earmark.prediction.label_mapping import as_configured, fitted_as_configured
 from earmark.services import Services
 from earmark.store.annotations import live_annotations
@@ -122,6 +127,7 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
     for name, alphas in label_agreement(controls, training_set.annotated).items():
         metrics.setdefault(name, {})["agreement"] = alphas
     corrections = _corrections(services, training_set, fitted)
+    fitted, corrections = hold_back_costly_tags(controls, training_set.clips, fitted, corrections)
     return Candidate(fitted, report, metrics, examples, corrections)
 
 

@@ -291,6 +291,9 @@ def _tags(
     for label in list(probs):
         for above in control.with_ancestors([label]) & probs.keys():
             probs[above] = max(probs[above], probs[label])
+    # A threshold that the label config sets asks for suggestions, whatever they cost
+    if fitted.held_back and control.threshold is None:
+        return (), probs
     labels_shown = control.with_ancestors(
         label for label, value in probs.items() if label in ticked or value >= thresholds[label]
     )
