@@ -17,6 +17,7 @@ from benchmarks.reference import random_cnn14, save_checkpoint
 from earmark.api.app import create_app
 from earmark.encoders.audioset import audioset_labels
 from earmark.learning.training import learn
+from earmark.monitoring.doctor.projects import projects
 from earmark.services import Services
 from earmark.settings import Settings
 
@@ -160,6 +161,24 @@ def test_labels_are_listed(client: TestClient, settings: Settings) -> None:
     assert refused.status_code == 409
     assert "label config" in refused.json()["detail"]
     assert "/labels" in client.get("/openapi.json").json()["paths"]
+
+
+def test_a_renamed_label_keeps_the_class_of_its_former_name(
+    client: TestClient, settings: Settings, task: dict[str, Any]
+) -> None:
+    connect(client)
+    before = predict(client, task)["probabilities"]
+    renamed = CONFIG.replace('value="Dog"', 'value="Plover"')
+    connect(client, renamed)
+    after = predict(client, task, renamed)["probabilities"]
+    assert after["label"]["Plover"] == pytest.approx(before["label"]["Dog"])
+    assert after["one"]["Plover"] == pytest.approx(before["one"]["Dog"])
+    controls = client.get("/labels", params={"project": KEY}).json()["controls"]
+    assert controls[0]["labels"] == {"Plover": ["Dog"], "siren": ["Siren"], "Xyzzy": None}
+    assert controls[0]["suggestions"] == {"Xyzzy": []}
+    (finding,) = [found for found in projects(settings) if found.subject == "project 1 label"]
+    assert "Plover (formerly Dog) -> Dog" in finding.text
+    assert "Plover:" not in finding.remedy
 
 
 def test_without_any_match_there_is_an_empty_answer_and_no_file_is_fetched(client: TestClient) -> None:

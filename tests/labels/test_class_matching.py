@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,21 @@ def control(*labels: str, **hints: tuple[str, ...]) -> Control:
 def name_of(label: str) -> str | None:
     index = match_name(label)
     return None if index is None else NAMES[index]
+
+
+def test_a_former_name_counts_where_the_label_itself_matches_nothing() -> None:
+    former = {"Cow": ("Moocow", "Cattle", "Dog"), "Owl": ("Dog",), "Animal / Ox": ("Animal / Cattle",)}
+    renamed = replace(control("Cow", "Owl", "Animal / Ox"), former=former)
+    nested = replace(renamed, paths={"Animal / Ox": ("Animal", "Ox")})
+    match = match_labels(nested)
+    assert match.names("Cow") == match.names("Animal / Ox") == ("Cattle, bovinae",)
+    assert match.names("Owl") == ("Owl",)
+    assert match.former == {"Cow": "Cattle", "Animal / Ox": "Animal / Cattle"}
+    assert match.unmatched == ()
+    # A hint is what the label config says today
+    hinted = replace(control("Cow", Cow=("Moo",)), former=former)
+    assert match_labels(hinted).names("Cow") == ("Moo",)
+    assert match_labels(control("Cow")).unmatched == ("Cow",)
 
 
 @pytest.mark.parametrize("index", range(527))

@@ -26,6 +26,10 @@ def test_chains(renames: list[tuple[str, str]], labels: str, found: dict[str, st
     assert follow_chain(renames, set(labels)) == found
 
 
+def test_the_latest_former_name_is_first() -> None:
+    assert list(follow_chain([("z", "m"), ("m", "a"), ("a", "k")], {"k"})) == ["a", "m", "z"]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"))), st.sets(st.sampled_from("abcd"))
 )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from earmark.encoders.registry import class_names
 from earmark.errors import LabelConfigError
 from earmark.labels.class_matching import match_labels
+from earmark.labels.config_changes import current_label_names, with_former_names
 from earmark.labels.label_config import parse_label_config
 from earmark.services import Services
 from earmark.store.models import Project
@@ -58,12 +59,13 @@ def labels_router(services: Services) -> APIRouter:
         """Return for each label the encoder's classes that predict it before the first annotation."""
         with services.database.read() as session:
             row = session.get(Project, project)
-        if row is None:
-            raise HTTPException(404, f"No project {project!r} has connected: connect it in Label Studio.")
-        try:
-            controls = parse_label_config(row.label_config)
-        except LabelConfigError as error:
-            raise HTTPException(409, str(error)) from error
+            if row is None:
+                raise HTTPException(404, f"No project {project!r} has connected: connect it in Label Studio.")
+            try:
+                controls = parse_label_config(row.label_config)
+            except LabelConfigError as error:
+                raise HTTPException(409, str(error)) from error
+            controls = with_former_names(controls, current_label_names(session, project, controls))
         identity = services.encoder_identity()
         names = class_names(identity) or None  # AudioSet's whole list for an encoder without classes
         matches = [(control, match_labels(control, names)) for control in controls]

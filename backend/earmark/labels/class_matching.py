@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import lru_cache
 
 from earmark.encoders.audioset import audioset_labels
 from earmark.labels.control import Control
+from earmark.labels.control_types.base import SEPARATOR
 
 _WORD = re.compile(r"[^\W_]+")
 _APOSTROPHES = re.compile("['’]")
@@ -45,12 +46,14 @@ class Match:
     """AudioSet classes that match the labels of one control.
 
     ``classes``: for each matched label the indices of its classes, at least one, in the order of
-    ``class_names``. ``unmatched``: the other labels. Both are in the control's order.
+    ``class_names``. ``unmatched``: the other labels. Both are in the control's order. ``former``: of labels
+    that match by a former name alone, that name.
     """
 
     classes: dict[str, tuple[int, ...]]
     unmatched: tuple[str, ...]
     class_names: Names
+    former: dict[str, str] = field(default_factory=dict)
 
     def names(self, label: str) -> tuple[str, ...] | None:
         """Class names of a label, or None where it has no match."""
@@ -72,10 +75,12 @@ def match_labels(control: Control, class_names: Names | None = None) -> Match:
     horn, honking"), unless another class has that synonym too; or when it does so but for spaces and
     hyphens ("hihat", "cow bell"), unless two classes would then be meant. Hints (``predicted_values``, and
     the shown value where an alias stands in its place) are read by the same rules; a label may thus
-    stand for several classes.
+    stand for several classes. A renamed label that matches nothing so has the class of its latest former name
+    that matches one.
     """
     names = audioset_labels() if class_names is None else class_names
     classes: dict[str, tuple[int, ...]] = {}
+    former_names: dict[str, str] = {}
     if not control.type.names_sounds:
         return Match(classes, (), names)
     for label in control.labels:
@@ -83,7 +88,15 @@ def match_labels(control: Control, class_names: Names | None = None) -> Match:
         indices = sorted({index for index in candidates if index is not None})
         if indices:
             classes[label] = tuple(indices)
-    return Match(classes, tuple(label for label in control.labels if label not in classes), names)
+            continue
+        for former in control.former.get(label, ()):
+            name = former.rpartition(SEPARATOR)[2] if label in control.paths else former
+            index = match_name(name, names)
+            if index is not None:
+                classes[label], former_names[label] = (index,), former
+                break
+    unmatched = tuple(label for label in control.labels if label not in classes)
+    return Match(classes, unmatched, names, former_names)
 
 
 def match_name(name: str, class_names: Names | None = None) -> int | None:

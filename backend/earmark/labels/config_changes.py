@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -102,6 +103,17 @@ def _has_lost_labels(old: Sequence[Control], new: Sequence[Control]) -> bool:
 def current_label_names(session: Session, key: str, controls: Sequence[Control]) -> Names:
     """Map former names of a project's labels to their present names in ``controls``."""
     return current_names(session, key, labels_of(controls))
+
+
+def with_former_names(controls: Sequence[Control], names: Names) -> tuple[Control, ...]:
+    """Return controls with the former names of their labels, by which these may match an encoder's class."""
+    described = []
+    for control in controls:
+        former: dict[str, tuple[str, ...]] = {}
+        for old, label in names.get(control.name, {}).items():
+            former[label] = (*former.get(label, ()), old)
+        described.append(replace(control, former=former) if former else control)
+    return tuple(described)
 
 
 def labels_of(controls: Sequence[Control]) -> dict[str, tuple[str, ...]]:

@@ -32,6 +32,8 @@ class Control:
     """Where ``task["data"]`` holds the sound's address: see `task_values.expression`."""
     hints: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Other names of a label: ``predicted_values`` (comma-separated), its shown value, its hint."""
+    former: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Former names of a renamed label, the latest first."""
     shown: dict[str, str] = field(default_factory=dict, hash=False)
     """Text that the interface shows for a label whose results are spelled by an alias."""
     from_name: str = ""

@@ -20,7 +20,7 @@ from earmark.learning.training_set import TrainingSet, load_fitted
 from earmark.services import Services
 from earmark.store.registry import newest_version
 
-WITHOUT_EFFECT = frozenset({"labels", "to_name", "hints", "shown"})
+WITHOUT_EFFECT = frozenset({"labels", "to_name", "hints", "former", "shown"})
 """Fields of a control that are not hashed as they are: labels, of which the order has no effect, what only
 the interface shows, and other names of labels, which count through the head before any training."""
 

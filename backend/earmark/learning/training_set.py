@@ -16,7 +16,7 @@ from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.model import Head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
-from earmark.labels.config_changes import current_label_names
+from earmark.labels.config_changes import current_label_names, with_former_names
 from earmark.labels.control import Control, with_options
 from earmark.labels.label_config import parse_label_config, read_label_config
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
@@ -82,6 +82,7 @@ def load_training_set(services: Services, project: Project) -> TrainingSet:
     with services.database.read() as session:
         annotations = live_annotations(session, project.key)
         names = current_label_names(session, project.key, controls)
+    controls = with_former_names(controls, names)
     controls = with_options(controls, (task.data for _, task in annotations))
     config = read_label_config(project.label_config)
     alone = not config.left_alone and not config.judges

@@ -21,7 +21,7 @@ from earmark.errors import (
 )
 from earmark.features.prefetch import Prefetch
 from earmark.head.model import Head
-from earmark.labels.config_changes import current_label_names
+from earmark.labels.config_changes import current_label_names, with_former_names
 from earmark.labels.control import Control
 from earmark.labels.label_config import parse_label_config
 from earmark.labels.task_values import resolve_address
@@ -169,6 +169,7 @@ class Predictor:
             text = label_config or (row.label_config if row else "")
             controls = parse_label_config(text)
             names = current_label_names(session, key, controls)
+        controls = with_former_names(controls, names)
         if deadline.limited:
             services.need_encoder_soon()
         version = services.answering(active)

@@ -44,10 +44,12 @@ def follow_chain(renames: Sequence[tuple[str, str]], labels: Collection[str]) ->
     """Map each old name that is no label any more to the label that it has become, if any.
 
     ``renames`` are ``(old, new)`` in order of time. Each step is the last renaming of a name, and
-    later than the step before it, so renaming back and forth terminates.
+    later than the step before it, so renaming back and forth terminates. The latest renamed name is first.
     """
     present_names = {}
-    for old in {name for name, _ in renames} - set(labels):
+    for old in dict.fromkeys(name for name, _ in reversed(renames)):
+        if old in labels:
+            continue
         name, after = old, 0
         while name not in labels:
             steps = [i for i in range(after, len(renames)) if renames[i][0] == name]

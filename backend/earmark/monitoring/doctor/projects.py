@@ -12,6 +12,7 @@ from earmark.encoders import encoder_identity
 from earmark.encoders.registry import class_list, class_names
 from earmark.errors import EarmarkError, LabelConfigError, LabelStudioError
 from earmark.labels.class_matching import match_labels
+from earmark.labels.config_changes import with_former_names
 from earmark.labels.control import Control
 from earmark.labels.label_config import parse_label_config
 from earmark.labelstudio.client import client_for, explained
@@ -110,7 +111,7 @@ def projects(settings: Settings) -> Iterator[Finding]:
         for statement in statements:
             if statement.kind not in HEADLINES:
                 yield _finding(state, settings, statement)
-        yield from _labels(settings, project)
+        yield from _labels(settings, state)
         yield from _webhook(settings, project)
         yield from _offer(project)
     if not states:
@@ -156,23 +157,27 @@ def _identity(settings: Settings) -> str | None:
         return None  # reported by the encoder check
 
 
-def _labels(settings: Settings, project: Project) -> Iterator[Finding]:
+def _labels(settings: Settings, state: ProjectState) -> Iterator[Finding]:
     """Report the encoder's classes that labels match; no finding for an encoder without classes."""
-    identity = _identity(settings)
+    project, identity = state.project, _identity(settings)
     if not project.label_config or identity is None or not class_names(identity):
         return
     try:
         controls = parse_label_config(project.label_config)
     except LabelConfigError:
         return  # one of the project's statements
-    for control in controls:
+    for control in with_former_names(controls, state.names):
         yield _control_labels(project, control, identity)
 
 
 def _control_labels(project: Project, control: Control, identity: str) -> Finding:
     subject = f"project {project.project_id} {control.name}"
     match = match_labels(control, class_names(identity))
-    matched = "; ".join(f"{label} -> {', '.join(match.names(label) or ())}" for label in match.classes)
+    matched = "; ".join(
+        f"{label}{f' (formerly {match.former[label]})' if label in match.former else ''}"
+        f" -> {', '.join(match.names(label) or ())}"
+        for label in match.classes
+    )
     if not match.unmatched:
         return Finding("fine", subject, matched)
     unmatched = f"no class of the encoder has the name: {', '.join(match.unmatched)}"
