@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +41,18 @@ def client_for(settings: Settings, project: Project | None = None) -> Any:
         return LabelStudio(base_url=url, api_key=key, timeout=REQUEST_TIMEOUT_SECONDS)
 
 
+def _readable(body: object) -> str:
+    """Return what Label Studio says in the body of an error: its messages, not the JSON around them."""
+    if isinstance(body, Mapping):
+        faults = body.get("validation_errors") or {}
+        lists = faults.values() if isinstance(faults, Mapping) else [faults]
+        messages = [str(text) for texts in lists for text in (texts if isinstance(texts, list) else [texts])]
+        body = " ".join(messages) or body.get("detail") or body
+    if str(body).lstrip().startswith("<"):
+        return "a web page"
+    return " ".join(re.sub(r"</?[a-z][^>]*>", "", str(body)).split())[:300]
+
+
 @contextmanager
 def explained(url: str | None) -> Iterator[None]:
     """Turn the SDK's and the network's exceptions into ``LabelStudioError``."""
@@ -54,8 +67,7 @@ def explained(url: str | None) -> Iterator[None]:
                 f"Label Studio at {name} refuses the token (HTTP {error.status_code}): make one under "
                 "Account & Settings and set LABEL_STUDIO_API_KEY."
             ) from error
-        is_page = str(error.body).lstrip().startswith("<")
-        body = "a web page" if is_page else " ".join(str(error.body).split())[:300]
+        body = _readable(error.body)
         raise LabelStudioError(f"Label Studio at {name} answered HTTP {error.status_code}: {body}") from error
     except ValidationError as error:
         raise LabelStudioError(

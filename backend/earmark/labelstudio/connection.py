@@ -18,6 +18,8 @@ from earmark.labelstudio.non_idempotent_requests import ONCE, create_one
 
 Login = tuple[str, str]
 """User name and password that the backend requires."""
+SWITCHES = "LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false"
+"""Settings of Label Studio with which it reaches backends in private networks."""
 _CONNECTED = ("CO", "TR", "PR")
 
 
@@ -146,12 +148,16 @@ def _upsert_backend(
                 backend_id = _create_backend(client, fields)
             state = client.ml.get(id=backend_id)
     except LabelStudioError as error:
-        raise _credentials_error(str(error), label_studio_url, backend_url) or error from error
+        reason = str(error)
+        raise (
+            _credentials_error(reason, label_studio_url, backend_url)
+            or _refusal(reason, label_studio_url, backend_url)
+            or error
+        ) from error
     if state.state not in _CONNECTED:
         reason = f"{state.readable_state}: {state.error_message or 'no reason given'}"
-        raise _credentials_error(reason, label_studio_url, backend_url) or LabelStudioError(
-            f"Label Studio at {label_studio_url} cannot reach the backend at {backend_url} ({reason}): use "
-            "an address that is valid on Label Studio's machine, not localhost when it runs in Docker."
+        raise _credentials_error(reason, label_studio_url, backend_url) or _unreachable(
+            f" ({reason})", label_studio_url, backend_url
         )
     with explained(label_studio_url):
         for surplus in own_backends[1:]:
@@ -192,11 +198,35 @@ def _credentials_error(reason: str, label_studio_url: str, backend_url: str) -> 
     )
 
 
+def _refusal(reason: str, label_studio_url: str, backend_url: str) -> LabelStudioError | None:
+    """Return the error for an address at which Label Studio finds no backend; None for another reason."""
+    if "health check failed" in reason:
+        return _unreachable("", label_studio_url, backend_url)
+    if "valid ML backend" in reason:
+        return LabelStudioError(
+            f"What answers at {backend_url} is no backend that Label Studio can use: check --url, and "
+            "read the log of the backend."
+        )
+    if "reserved network" in reason:
+        return LabelStudioError(
+            f"Label Studio at {label_studio_url} refuses addresses of private networks, such as "
+            f"{backend_url}: start it with {SWITCHES}, then connect again."
+        )
+    return None
+
+
+def _unreachable(detail: str, label_studio_url: str, backend_url: str) -> LabelStudioError:
+    return LabelStudioError(
+        f"Label Studio at {label_studio_url} cannot reach the backend at {backend_url}{detail}: check that "
+        "the backend runs, and give by --url an address that is valid on Label Studio's machine, not "
+        "localhost when it runs in Docker."
+    )
+
+
 def _webhook_error(address: str) -> LabelStudioError:
     return LabelStudioError(
         f"The backend is connected, but Label Studio has not registered its webhook {address}: nothing "
-        "would be learned. Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and "
-        "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, then connect again."
+        f"would be learned. Start Label Studio with {SWITCHES}, then connect again."
     )
 
 
