@@ -50,5 +50,10 @@ def test_the_command(
     assert done.exit_code == 0, done.output
     assert "Forest at night" in (tmp_path / "deep" / "report.html").read_text()
     below_a_file = tmp_path / "deep" / "report.html" / "report.html"
+    again = CliRunner().invoke(
+        app, ["report", "Forest at night", "-o", str(tmp_path / "deep" / "report.html")]
+    )
+    assert "in place of" in again.output
+    assert "in place of" not in done.output
     done = CliRunner().invoke(app, ["report", "Forest at night", "-o", str(below_a_file)])
     assert isinstance(done.exception, ConfigurationError)

@@ -34,6 +34,7 @@ FILES = {
 }  # fmt: skip
 """Files of a report, by their names."""
 SCORES = "scores.csv"
+_REPLACED = ", in place of what an earlier run wrote there"
 
 
 def evaluate(
@@ -82,6 +83,8 @@ def report(
 ) -> None:
     """Write the figures of 'evaluate' to a folder: as text, JSON, CSV and LaTeX, and the scores of sounds.
 
+    Files of an earlier report are replaced.
+
     With --out report.html, write the project's page as one file instead, to send to others: what the model
     is good at, its learning curve, labels and corrections with spectrograms. No folds are measured then.
     """
@@ -91,10 +94,9 @@ def report(
         _save_page(project, out, data_dir)
         return
     evaluation, rows = _evaluated(project, folds_by, folds, test, data_dir)
-    for name, form in FILES.items():
-        _save(out / name, _written(evaluation, form))
-    _save(out / SCORES, scores_csv(rows))
-    typer.echo(f"{', '.join([*FILES, SCORES])} are in {out}")
+    texts = {name: _written(evaluation, form) for name, form in FILES.items()} | {SCORES: scores_csv(rows)}
+    replaced = any([_save(out / name, text) for name, text in texts.items()])
+    typer.echo(f"{', '.join(texts)} are in {out}{_REPLACED if replaced else ''}")
 
 
 def _evaluated(
@@ -123,12 +125,15 @@ def _save_page(project: str, out: Path, data_dir: Path | None) -> None:
         from earmark.web.report import project_report
 
     with opened(data_dir) as services:
-        _save(out, project_report(services, find(services, project).key))
-    typer.echo(f"The page is in {out}")
+        replaced = _save(out, project_report(services, find(services, project).key))
+    typer.echo(f"The page is in {out}{_REPLACED if replaced else ''}")
 
 
-def _save(path: Path, text: str) -> None:
+def _save(path: Path, text: str) -> bool:
+    """Write a file; return whether it replaced one of an earlier run."""
     from earmark.export.writers import writing_text
 
+    replaced = path.exists()
     with writing_text(path) as file:
         file.write(text)
+    return replaced
