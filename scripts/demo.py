@@ -36,6 +36,7 @@ from earmark.processes.ports import check_ports_free
 from earmark.processes.stack import api_url, child_environment, start_backend
 from earmark.processes.supervisor import Supervisor, stop_orphans, supervised
 from earmark.settings import Settings, get_settings, read_as
+from earmark.wording import program
 from scripts.demo_check import Loop, first_of_each_sound, run_check
 from scripts.demo_project import (
     LEAST_CERTAIN,
@@ -237,7 +238,7 @@ def _set_up(
     if registry.stands_in(settings.encoder, chosen.encoder):
         console.print(
             f"  [yellow]! CNN14's weights are not here: {chosen.encoder} stands in.[/]\n"
-            f"    'earmark weights' fetches them, or bring them by hand to {cache_path(settings)}",
+            f"    '{program()} weights' fetches them, or bring them by hand to {cache_path(settings)}",
             soft_wrap=True,
             highlight=False,
         )
@@ -310,7 +311,7 @@ def screen(loop: Loop, url: str, tab: int, login: Login, version: str, source: D
         "4.",
         f"The tab [bold]{LEAST_CERTAIN}[/] lists the open clips by score, with the version that predicted "
         "each. How far suggestions and your labels lie apart shows, in another terminal,\n"
-        f"[cyan].venv/bin/earmark progress '{source.title}'[/]",
+        f"[cyan]{program()} progress '{source.title}'[/]",
     )
     parts = Group(places, "", "[bold cyan]Four things to try[/]", steps)
     return Panel(parts, title="Earmark demo", border_style="green", width=min(WIDTH, console.width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from earmark.commands import import_
 from earmark.commands.agreement import agreement
 from earmark.commands.assist import assist
 from earmark.commands.backup import backup
-from earmark.commands.common import DataDir
+from earmark.commands.common import DataDir, joined_paragraphs
 from earmark.commands.connect import connect
 from earmark.commands.evaluate import evaluate, report
 from earmark.commands.export import EXPORT_HELP, export
@@ -30,6 +31,7 @@ from earmark.jobs.queues import QueueKind
 from earmark.processes.discovery import command_settings, registered
 from earmark.processes.loading import INTERRUPTED
 from earmark.settings import Settings, environment_of, get_settings
+from earmark.wording import runnable
 
 app = typer.Typer(
     name="earmark",
@@ -93,7 +95,9 @@ def _run_or_exit(command_line: Callable[[], None]) -> None:
 
 
 def _fail(sentence: str) -> NoReturn:
-    sentence = sentence.encode(errors="replace").decode()  # arguments may hold bytes that are not UTF-8
+    sentence = (
+        runnable(sentence).encode(errors="replace").decode()
+    )  # arguments may hold bytes that are not UTF-8
     Console(stderr=True).print(f"[bold red]✗[/] {escape(sentence)}", soft_wrap=True)
     sys.exit(2)
 
@@ -270,6 +274,8 @@ app.command(help=EXPORT_HELP)(export)
 app.command()(connect)
 app.command()(backup)
 import_.register(app)
+for _command in app.registered_commands:
+    _command.help = joined_paragraphs(_command.help or inspect.getdoc(_command.callback) or "")
 
 
 def _print_line(line: str) -> None:
@@ -320,8 +326,10 @@ def _print_screen(settings: Settings, url: str, asked: str) -> None:
         best = registry.auto_order()[0]
         titles = " and ".join(weights.title for weights in best.weights)
         console.print(
-            f"[yellow]![/] {titles}'s weights are not here: {settings.encoder} answers while they are "
-            f"fetched, and the start after that uses {best.name}. 'earmark doctor' has the details.",
+            runnable(
+                f"[yellow]![/] {titles}'s weights are not here: {settings.encoder} answers while they are "
+                f"fetched, and the start after that uses {best.name}. 'earmark doctor' has the details."
+            ),
             highlight=False,
         )
     console.print(

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from earmark.commands.common import opened
 from earmark.learning.training import learn
+from earmark.processes.discovery import DEMO_DATA
 from earmark.services import Services
 from earmark.store.projects import remember_project
 from tests.lessons import KEY, config, make_tones, receive, webhook
@@ -73,7 +75,7 @@ def test_back_and_forth_and_scripts(trained: Services) -> None:
     assert trained.version_name(KEY) == "logmel-v2"
     answer = json.loads(run(trained, "rollback", KEY, "--json"))
     assert answer == {"project": KEY, "before": "logmel-v2", "active": "logmel-v1"}
-    assert "nothing to go back to" in run(trained, "rollback", "1", code=2)
+    assert "no earlier version to go back to" in run(trained, "rollback", "1", code=2)
     run(trained, "promote", "1", "v3")
     assert trained.version_name(KEY) == "logmel-v3"
     assert "already" in run(trained, "promote", "1", "logmel-v3")
@@ -102,6 +104,23 @@ def test_the_learning_curve(trained: Services) -> None:
     assert [(step["first"], step["last"]) for step in curve["steps"]] == [(n, n) for n in range(1, 11)]
     assert curve["steps"][0]["suggestions"] == 0, "nothing was shown before the first training"
     assert curve["steps"][-1]["tags_f1"] == 1.0
+
+
+def test_a_stopped_demo_is_pointed_to(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEMO_DATA).mkdir(parents=True)
+    (tmp_path / DEMO_DATA / "earmark.db").touch()
+
+    def said() -> str:
+        with opened(services.settings.data_dir):
+            return capsys.readouterr().err
+
+    assert f"DATA_DIR={DEMO_DATA}" in said()
+    with services.database.write() as session:
+        remember_project(session, KEY, title="Owls", label_config=CONFIG)
+    assert said() == "", "there is a project here"
 
 
 def test_nothing_yet(services: Services) -> None:

@@ -65,7 +65,7 @@ def test_rolling_back_twice_goes_two_back_and_what_was_left_is_out_of_the_way(da
     for _ in range(3):
         register(database)
     assert [back(database), back(database)] == ["logmel-v2", "logmel-v1"]
-    with pytest.raises(VersionError, match="nothing to go back to"):
+    with pytest.raises(VersionError, match="no earlier version to go back to"):
         back(database)
     assert register(database) == "logmel-v4"
     assert back(database) == "logmel-v1"
@@ -84,7 +84,7 @@ def test_rolling_back_concerns_one_encoder_and_one_project(database: Database) -
     assert active(database, "cnn14-1") == "logmel-v3"
     with database.write() as session, pytest.raises(VersionError, match="the encoder is now logmel-1"):
         promote(session, KEY, "v3", ENCODER)
-    with database.write() as session, pytest.raises(VersionError, match="nothing was trained"):
+    with database.write() as session, pytest.raises(VersionError, match="no version was trained"):
         roll_back(session, "2.1", ENCODER)
 
 

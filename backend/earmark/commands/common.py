@@ -33,13 +33,15 @@ DataDir = Annotated[
 def opened(data_dir: Path | None = None) -> Iterator[Services]:
     """Open the services of a command's backend, whose database this release has made."""
     from earmark.logs import configure_logging
-    from earmark.processes.discovery import command_settings
+    from earmark.processes.discovery import command_settings, demo_hint, say_aside
     from earmark.services import Services
 
     settings = command_settings(data_dir)
     configure_logging("ERROR")  # the command prints its results itself, and failures are exceptions
     with Services(settings) as services:
         services.database.require_current()
+        if (hint := demo_hint(settings)) and not _named_projects(services):
+            say_aside(hint)
         yield services
 
 
@@ -119,6 +121,19 @@ def _explain_unconnected(services: Services, name: str) -> None:
             f"Project {project.id} ({project.title}) of {url} has not connected to this backend: "
             f"run 'earmark connect {project.id}'."
         )
+
+
+def joined_paragraphs(text: str) -> str:
+    """Join the lines of each paragraph of a help text, so that the terminal alone decides where they end.
+
+    Paragraphs with indented lines, such as examples, stay as they are.
+    """
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(
+        paragraph if any(line.startswith(" ") for line in lines) else " ".join(lines)
+        for paragraph in paragraphs
+        for lines in [paragraph.strip("\n").split("\n")]
+    )
 
 
 def print_json(value: object) -> None:

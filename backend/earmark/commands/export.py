@@ -14,6 +14,7 @@ import typer
 from earmark.commands.common import DataDir, ProjectName
 from earmark.export.formats import FORMATS, Add
 from earmark.processes.loading import INTERRUPTED, loading
+from earmark.wording import counted
 
 if TYPE_CHECKING:
     from earmark.export.export_run import Outcome, RecordFilter
@@ -70,7 +71,8 @@ is in jsonl, jams and datasets; beside the other formats annotated.csv has it (s
 and the import reads it.
 
 [bold]Exit codes[/]  0 everything was written; 1 some sounds could not be (they are listed); 2 nothing was
-done (settings, connection, a format that fits not); 130 stopped by Ctrl-C, nothing was written."""
+done (settings, connection, a format that cannot hold the labels); 130 stopped by Ctrl-C, nothing was
+written."""
 
 _ABOUT = {name: format.about for name, format in FORMATS.items()} | {
     "datasets": "a folder for Hugging Face datasets: the sounds, and metadata.csv",
@@ -299,7 +301,7 @@ def _warn(say: Callable[[str], None], form: FormatChoice, outcome: Outcome, read
     format_ = FORMATS.get(form)
     if format_ is not None and not format_.holds_tags and outcome.tags:
         say(
-            f"  [yellow]![/] {outcome.tags:,} tags of whole sounds have no place in {form}: "
+            f"  [yellow]![/] {form} has no place for tags of whole sounds ({outcome.tags:,}): "
             "fsdkaggle, csv, jsonl and jams hold them"
         )
     if format_ is not None and not format_.holds_annotators and outcome.several:
@@ -308,4 +310,8 @@ def _warn(say: Callable[[str], None], form: FormatChoice, outcome: Outcome, read
             "apart: all of them are in it; choose with --annotator or --ground-truth-only"
         )
     for kind, count in sorted(reader.passed_over.items()):
-        say(f"  [yellow]![/] {count:,} results of other controls ({kind}) are no labels of sound")
+        results = counted(count, "result")
+        say(
+            f"  [yellow]![/] {results} of type “{kind}” left out: they are of a control without labels to "
+            "learn, such as the tool Suggest"
+        )

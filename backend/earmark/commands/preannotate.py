@@ -11,6 +11,7 @@ import typer
 
 from earmark.commands.common import AsJson, DataDir, ProjectName, find, opened, print_json
 from earmark.prediction.task_selection import Selection
+from earmark.wording import counted, runnable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -190,8 +191,10 @@ def _enqueue_jobs(services: Services, console: Console) -> bool:
         connection.close()
     if not workers:
         console.print(
-            "[yellow]![/] No worker is running: start the backend ('earmark up') or "
-            "'earmark worker', on any machine with the same Redis and database."
+            runnable(
+                "[yellow]![/] No worker is running: start the backend ('earmark up') or "
+                "'earmark worker', on any machine with the same Redis and database."
+            )
         )
     return bool(workers)
 
@@ -240,7 +243,7 @@ def _print_summary(progress: Progress, as_json: bool) -> None:
         return
     left_out = progress.tasks - progress.predicted - len(progress.failed) - progress.cancelled
     _say(
-        f"{progress.predicted:,} of {progress.tasks:,} tasks have a new prediction"
+        f"New predictions: {progress.predicted:,} of {counted(progress.tasks, 'task')}"
         + (f"; {left_out:,} had one by then, or were labelled meanwhile." if left_out else ".")
     )
     if progress.cancelled:
@@ -249,7 +252,7 @@ def _print_summary(progress: Progress, as_json: bool) -> None:
     for label, count in sorted(progress.labels.items(), key=lambda item: (-item[1], item[0])):
         _say(f"  {label:{width}}  {count:,}")
     if progress.failed:
-        _say(f"{len(progress.failed):,} tasks could not be predicted:")
+        _say(f"{counted(len(progress.failed), 'task')} could not be predicted:")
         for task, sentence in list(progress.failed.items())[:SHOWN_FAILURES]:
             _say(f"  task {task}: {sentence}")
         if len(progress.failed) > SHOWN_FAILURES:

@@ -13,11 +13,18 @@ from rich.table import Table
 
 from earmark.api.schemas import LearningCurve, VersionDetail, VersionsAnswer
 from earmark.learning.version_comparison import Pair, VersionComparison
+from earmark.wording import counted, runnable
 
 PIPED_WIDTH = 160
 """Width where the output is not a terminal, so that nothing is cut for programs that read it."""
 METRICS = {"lwlrap": "lwlrap", "map": "mAP", "f1": "F1", "accuracy": "acc.", "ece": "ECE"}
 """Columns of the table of versions."""
+ABOUT_METRICS = {
+    "lwlrap": "how high the right labels rank in each recording; 1 is best.",
+    "map": "mean average precision, how well each label's recordings rank above the others; 1 is best.",
+    "f1": "of precision and recall, mean over labels; 1 is best.",
+    "ece": "calibration error, how far probabilities are from the share that is right; 0 is best.",
+}
 CORRECTION_FIGURES = {
     "effort_ratio": "effort",
     "event_f1": "event F1",
@@ -47,7 +54,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 def say(sentence: str) -> None:
     """Print one sentence, without markup."""
-    _console().print(escape(sentence), highlight=False, soft_wrap=True)
+    _console().print(escape(runnable(sentence)), highlight=False, soft_wrap=True)
 
 
 def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) -> None:
@@ -60,12 +67,16 @@ def print_versions(answer: VersionsAnswer, most: int | None = VERSIONS_SHOWN) ->
         rows = details[:most] + [row for row in details[len(details[:most]) :] if row.active]
         if rows:
             console.print(_versions_table(rows))
-            say("from: the number of annotations it learned from; figures: on recordings that were left out.")
+            say("annotations: how many it learned from. Figures: on recordings that it did not learn from.")
+            for name in _used_metrics(rows):
+                if name in ABOUT_METRICS:
+                    say(f"{METRICS[name]}: {ABOUT_METRICS[name]}")
             _print_corrections(console, rows)
         if any(not row.promotable for row in rows):
             say("state “figures”: its head is not kept any more, so it cannot be promoted.")
         if len(rows) < len(details):
-            say(f"{len(details) - len(rows)} older versions are not shown: --all lists them.")
+            older = counted(len(details) - len(rows), "older version")
+            say(f"Not shown: {older}; --all lists all.")
         for row in rows:
             if row.reason:
                 say(f"{row.name} was rejected: {row.reason}")
@@ -136,8 +147,8 @@ def print_comparison(compared: VersionComparison) -> None:
 
 
 def _versions_table(rows: Sequence[VersionDetail]) -> Table:
-    used = [name for name in METRICS if any(name in m for row in rows for m in _controls(row).values())]
-    table = _table("version", "state", "from", "control", *(METRICS[name] for name in used), "when")
+    used = _used_metrics(rows)
+    table = _table("version", "state", "annotations", "control", *(METRICS[name] for name in used), "when")
     for row in rows:
         state = (
             "[green]active[/]" if row.active else "[yellow]rejected[/]" if row.status == "rejected" else ""
@@ -149,6 +160,10 @@ def _versions_table(rows: Sequence[VersionDetail]) -> Table:
             when = datetime.fromtimestamp(row.created_at).strftime("%Y-%m-%d %H:%M") if line == 0 else ""
             table.add_row(*first, escape(control), *(_number(figures.get(name)) for name in used), when)
     return table
+
+
+def _used_metrics(rows: Sequence[VersionDetail]) -> list[str]:
+    return [name for name in METRICS if any(name in m for row in rows for m in _controls(row).values())]
 
 
 def print_agreement(answer: Mapping[str, Any]) -> None:

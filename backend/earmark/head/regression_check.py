@@ -95,7 +95,7 @@ def compare(
             side[control.name] = metrics(data, predicted, limits[data.is_unit])
         reasons += [
             f"“{control.name}” would get worse: {measure} {after:.3f} instead of {before:.3f} on "
-            f"{len(np.unique(data.groups))} recordings that neither version learned from."
+            f"{len(np.unique(data.groups))} recordings that neither version was trained on."
             for measure, before, after in _losses(data, predictions)
         ]
     return Comparison(sides[0], sides[1], tuple(reasons), tuple(unmeasured))

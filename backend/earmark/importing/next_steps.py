@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from typing import Any
 
 from earmark.labelstudio.client import explained
+from earmark.wording import program
 
 
 def next_steps(client: Any, url: str, project_id: int, title: str, *, annotated: bool) -> list[str]:
@@ -22,7 +22,6 @@ def next_steps(client: Any, url: str, project_id: int, title: str, *, annotated:
     LabelStudioError
         Label Studio cannot be reached or refuses.
     """
-    program = "earmark" if shutil.which("earmark") else ".venv/bin/earmark"
     with explained(url):
         connected = bool(client.ml.list(project=project_id))
     commands: tuple[str, ...]
@@ -32,4 +31,4 @@ def next_steps(client: Any, url: str, project_id: int, title: str, *, annotated:
         heading, commands = "next, to learn from the annotations at once:", ("sync", "preannotate")
     else:
         heading, commands = "next:", ("preannotate",)
-    return [heading, *(f"  {program} {command} {shlex.quote(title)}" for command in commands)]
+    return [heading, *(f"  {program()} {command} {shlex.quote(title)}" for command in commands)]

@@ -226,7 +226,7 @@ def _losses(control: str, groups: Sequence[str], sides: Sequence[Sequence[Correc
         if is_clear_drop(-worse, -better, measure.tolerance, measure.large):
             reasons.append(
                 f"“{control}” would get worse: {measure.name} {measure.shown(worse[0])} instead of "
-                f"{measure.shown(better[0])} on {len(names)} recordings that neither version learned from."
+                f"{measure.shown(better[0])} on {len(names)} recordings that neither version was trained on."
             )
     return reasons
 

@@ -63,9 +63,10 @@ def compare_versions(services: Services, project: Project, first: str, second: s
         for version, fitted in zip(versions, (first_fitted, second_fitted), strict=True):
             if not fitted.folds:
                 raise VersionError(
-                    f"{version.name} has no folds, so how good it is on recordings that it was trained on "
-                    f"cannot be measured: the active version and the newest {FOLDS_KEPT} have them, where "
-                    "there were recordings enough. 'earmark versions' has its figures of that time."
+                    f"{version.name} cannot be compared: measuring it on recordings that it was trained on "
+                    "needs its cross-validation, which is stored for the active version and the newest "
+                    f"{FOLDS_KEPT} alone, if there were enough recordings. Compare two of those; 'earmark "
+                    f"versions {project.project_id}' shows how good each was when it was trained."
                 )
     names = [version.name for version in versions]
     return VersionComparison(

@@ -28,6 +28,8 @@ from earmark.settings import Settings, load_settings, plain_values
 log = structlog.get_logger(__name__)
 
 CODE_FOLDER = Path(__file__).resolve().parents[1]
+DEMO_DATA = Path("demo-data", "demo", "backend")
+"""Data folder of the demo, in the clone that it was started in."""
 _IDENTITY = ("data_dir", "database_url", "redis_url", "port", "label_studio_url", "label_studio_api_key")
 """Settings that identify a backend: commands take all of them from one source, never a mixture."""
 
@@ -173,25 +175,39 @@ def _report_choice(
     own: Settings, explicit: set[str], here: Sequence[RunningBackend], matching: Sequence[RunningBackend]
 ) -> None:
     """Print on standard error which backend a command is about, where that is not obvious."""
-    from rich.console import Console
-
-    def say(text: str) -> None:
-        Console(stderr=True).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
-
     if len(matching) > 1:
         others = ", ".join(f"--data-dir {_short(backend.data_dir)}" for backend in matching[1:])
-        say(
+        say_aside(
             f"{len(matching)} backends run from this folder. Taken: the last one started, at "
             f"{matching[0].address} ({_short(matching[0].data_dir)}); choose another with {others}."
         )
     elif matching and matching[0].data_dir != own.data_dir.resolve():
-        say(f"Backend at {matching[0].address}, data in {_short(matching[0].data_dir)}")
+        say_aside(f"Backend at {matching[0].address}, data in {_short(matching[0].data_dir)}")
     elif here and not matching:
         name = here[0].contradiction(own, explicit)
-        say(
+        say_aside(
             f"The backend at {here[0].address} was not taken, because {str(name).upper()} is set and names "
             f"another one; --data-dir {_short(here[0].data_dir)} takes it."
         )
+
+
+def demo_hint(settings: Settings) -> str:
+    """Return where a stopped demo has its data; empty if there is none, or a command looks there already."""
+    for root in (Path.cwd(), CODE_FOLDER.parents[1]):
+        folder = root / DEMO_DATA
+        if (folder / "earmark.db").is_file() and folder.resolve() != settings.data_dir.resolve():
+            return (
+                f"The demo does not run; its projects are in {_short(folder)}: to look into them, put "
+                f"DATA_DIR={_short(folder)} before the command, or start it by 'make demo'."
+            )
+    return ""
+
+
+def say_aside(text: str) -> None:
+    """Print a remark on standard error, dimmed."""
+    from rich.console import Console
+
+    Console(stderr=True).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _short(path: Path) -> str:

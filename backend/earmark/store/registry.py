@@ -173,10 +173,11 @@ def previous_version(session: Session, key: str, encoder_identity: str) -> Versi
     while len(path) > 1 and not has_head(session, path[-2]):
         del path[-2]
     if len(path) < 2:
-        state = "no earlier version was active" if path else "nothing was trained"
+        state = "this is the first version that answers" if path else "no version was trained yet"
         raise VersionError(
-            f"There is nothing to go back to with {encoder_identity}, {state}: "
-            "'earmark versions' lists what there is to promote."
+            f"There is no earlier version to go back to: {state} with the encoder "
+            f"{encoder_identity.rpartition('-')[0].replace('.', '+')}. 'earmark versions' lists them, "
+            "'earmark promote' takes any of them."
         )
     return session.get_one(Version, path[-2])
 

@@ -13,6 +13,7 @@ from earmark import __version__
 from earmark.monitoring.doctor import heads, machine, projects, recordings
 from earmark.monitoring.doctor.finding import Finding
 from earmark.settings import Settings, without_password
+from earmark.wording import runnable
 
 __all__ = ["Finding", "examine", "print_report"]
 
@@ -48,7 +49,9 @@ def print_report(console: Console, settings: Settings, findings: list[Finding]) 
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        text = escape(finding.text) + (f"\n[cyan]→ {escape(finding.remedy)}[/]" if finding.remedy else "")
+        text = escape(finding.text) + (
+            f"\n[cyan]→ {escape(runnable(finding.remedy))}[/]" if finding.remedy else ""
+        )
         table.add_row(marks[finding.level], finding.subject, text)
     console.print(table)
     changed = {
