@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.errors import ConfigurationError
-from earmark.export.writers import INDEX, check_target, seconds_text, writing_folder, writing_text
+from earmark.export.writers import (
+    INDEX,
+    FileNames,
+    check_target,
+    seconds_text,
+    writing_folder,
+    writing_text,
+)
 
 
 def test_nothing_is_replaced_without_force(tmp_path: Path) -> None:
@@ -60,3 +67,10 @@ def test_times_read_back_exactly_and_have_no_exponent(seconds: float) -> None:
     assert float(text) == seconds
     assert "e" not in text.lower()
     assert Decimal(text) == Decimal(repr(seconds))
+
+
+@pytest.mark.parametrize("name", ["..0", "...wav", "a/..0", ".hidden", ". .wav", "a..wav"])
+def test_files_of_sounds_keep_their_suffix(tmp_path: Path, name: str) -> None:
+    path = FileNames(tmp_path, ()).new_path(name, ".jams")
+    assert path.suffix == ".jams"
+    assert path.is_relative_to(tmp_path)

@@ -176,7 +176,8 @@ class FileNames:
         *folders, name = parts or ["sound"]
         while any(_folded("/".join(folders[:depth])) in self._used for depth in range(1, len(folders) + 1)):
             folders = [f"{folder}_" for folder in folders]  # a folder has the name of another sound's file
-        stem = "/".join([*folders, Path(name).stem])
+        # A stem of dots ("..0") would make the suffix part of a hidden file's name
+        stem = "/".join([*folders, Path(name).stem.rstrip(".") or "_"])
         stem += f" ({_sanitize(distinction)[:_DISTINCTION]})" if distinction else ""
         while True:
             self._numbers[_folded(stem)] += 1
