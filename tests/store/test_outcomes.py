@@ -13,7 +13,7 @@ from earmark.services import Services
 from earmark.storage.finite_json import dumps
 from earmark.store.database import Database
 from earmark.store.models import PredictionScore, VersionOutcome
-from earmark.store.outcomes import EdgeMoves, edge_moves, latest_outcomes, list_outcomes, median_edge
+from earmark.store.outcomes import EdgeMoves, edge_moves, latest_outcomes, list_outcomes
 from earmark.store.scores import add_scores
 from tests.postgres import SUPERUSER, make_database
 from tests.store.test_migrations import migrate
@@ -62,7 +62,6 @@ def test_sums_grow_with_each_score(services: Services) -> None:
     assert outcome.labels == {"label": {"Owl": {"found": 3.0, "missed": 0.0, "extra": 1.0}}}
     assert outcome.confused == [["label", "Owl", "Jay", 1.0]]
     assert outcome.edges == {"20": 1, "100": 1, "30": 1, "0": 1}
-    assert outcome.edge_error_seconds == pytest.approx(0.02)
     assert figures["logmel-v1"].edges == EdgeMoves(3 / 4, 0.03)
 
 
@@ -97,14 +96,10 @@ def test_scores_of_earlier_releases_are_added_up(empty: Database) -> None:
     (outcome,) = outcomes(empty).values()
     assert (outcome.version, outcome.annotations, outcome.accepted) == ("v1", 2, 1)
     assert outcome.labels["label"]["Owl"] == {"found": 3.0, "missed": 0.0, "extra": 1.0}
-    assert outcome.edge_error_seconds == pytest.approx(0.02)
+    assert outcome.edges == {"20": 1}
     with empty.read() as session:
         scores = session.query(PredictionScore).order_by(PredictionScore.annotation_id)
         assert [row.changed for row in scores] == [True, False, True]
-
-
-def test_median_of_no_edges() -> None:
-    assert median_edge({}) is None
 
 
 def test_few_moved_edges_are_not_hidden_by_those_left_alone() -> None:

@@ -298,8 +298,6 @@ class VersionOutcome(Base):
     suggested: Mapped[int] = mapped_column(default=0)
     accepted: Mapped[int] = mapped_column(default=0)
     """Of the suggestions, those that were submitted unchanged."""
-    edge_error_seconds: Mapped[float | None]
-    """Median distance of shown onsets and offsets from the submitted ones."""
     last_shown_at: Mapped[float] = mapped_column(default=0.0)
     edges: Mapped[dict[str, Any]]
     """Distances of edges in ms, as text with two significant digits, to their number."""

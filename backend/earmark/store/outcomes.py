@@ -44,7 +44,6 @@ def add_outcomes(session: Session, key: str, scores: Collection[PredictionScore]
                     confused[pair] = confused.get(pair, 0.0) + amount
         outcome.edges, outcome.labels = edges, labels
         outcome.confused = [[*pair, amount] for pair, amount in confused.items()]
-        outcome.edge_error_seconds = median_edge(edges)
         session.add(outcome)
     session.flush()
 
@@ -68,7 +67,7 @@ def edge_moves(edges: Mapping[str, int]) -> EdgeMoves:
     """Return how edges were moved, from distances in ms with their numbers."""
     moved = {place: number for place, number in edges.items() if float(place) >= MOVED_MILLISECONDS}
     total = sum(edges.values())
-    return EdgeMoves(sum(moved.values()) / total if total else None, median_edge(moved))
+    return EdgeMoves(sum(moved.values()) / total if total else None, _median_edge(moved))
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def latest_outcomes(session: Session, key: str, limit: int) -> list[VersionOutco
     return list(session.scalars(query.limit(limit)))
 
 
-def median_edge(edges: Mapping[str, int]) -> float | None:
+def _median_edge(edges: Mapping[str, int]) -> float | None:
     """Median in seconds of edge distances in ms with their numbers; None without any."""
     seen, total = 0, sum(edges.values())
     for milliseconds, count in sorted((float(place), count) for place, count in edges.items()):
