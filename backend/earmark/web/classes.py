@@ -65,19 +65,25 @@ def class_rows(
     points: Sequence[VersionPoint],
     outcomes: Sequence[VersionOutcome],
 ) -> list[ClassRow]:
-    """Return the labels of a project's controls, in the order of the label config."""
+    """Return the labels of a project's controls, in the order of the label config.
+
+    What was stored under a former name of a label counts for the present one.
+    """
     summary = state.project.annotated or {}
     metrics: Mapping[str, Any] = state.active.metrics if state.active else {}
-    qualities = measured(metrics).classes
+    qualities = _under_present_names(measured(metrics).classes, state.names)
     confused = confusions(state, outcomes)
     sums = _sums(state.names, outcomes)
-    history = [point.measured.classes for point in points if point.state != "rejected"][-HISTORY:]
+    served = [point.measured.classes for point in points if point.state != "rejected"][-HISTORY:]
+    history = [_under_present_names(classes, state.names) for classes in served]
     rows = []
     for control in state.controls:
-        counted = _renamed(summary.get("labels", {}).get(control.name, {}), state.names.get(control.name, {}))
+        names = state.names.get(control.name, {})
+        counted = _renamed(summary.get("labels", {}).get(control.name, {}), names)
         # What regions and choices are shown does not depend on the thresholds of single labels
         is_by_threshold = not (control.type.draws_regions or control.type.exclusive)
         per_class = (metrics.get(control.name) or {}).get("per_class") or {} if is_by_threshold else {}
+        per_class = {**{names.get(label, label): per_class[label] for label in per_class}, **per_class}
         for label in control.labels:
             figures = per_class.get(label, {})
             found, extra = sums[control.name, label]
@@ -122,6 +128,17 @@ def _sums(names: Names, outcomes: Sequence[VersionOutcome]) -> dict[tuple[str, s
                 found, extra = sums[control, label]
                 sums[control, label] = found + parts["found"], extra + parts["extra"]
     return sums
+
+
+def _under_present_names(
+    figures: Mapping[tuple[str, str], float], names: Names
+) -> dict[tuple[str, str], float]:
+    """Figures by control and label; one under the present name takes precedence over a former name's."""
+    renamed = {
+        (control, names.get(control, {}).get(label, label)): value
+        for (control, label), value in figures.items()
+    }
+    return renamed | dict(figures)
 
 
 def _renamed(counts: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
