@@ -130,7 +130,7 @@ def test_a_faint_region_whose_tag_is_ruled_out_goes_and_a_sure_one_stays() -> No
 
 def test_tags_that_mean_something_else_are_left_alone() -> None:
     third, none = np.full(4, 0.33, np.float32), np.full(4, 0.5, np.float32)
-    evidence = (RegionEvidence("r", third, third, none, none, np.full(4, 0.1, np.float32)),)
+    evidence = (RegionEvidence("r", third, third, none, none, np.ones(4, np.float32)),)
     found = predict(
         MULTIPLE_CHOICE, {"x": 0.95, "y": 0.45}, {"x": 0.1, "y": 0.01, "z": 0.5}, evidence=evidence
     )
@@ -139,6 +139,13 @@ def test_tags_that_mean_something_else_are_left_alone() -> None:
     assert found.probabilities["t"]["x"] == pytest.approx(0.1, abs=1e-3)
     single = predict(SINGLE_CHOICE, {"x": 0.95}, {"z": 0.99}, evidence=evidence)
     assert tags_of(single) == {"z"}
+
+
+def test_counts_say_how_much_a_missing_region_matters_also_where_a_region_ticks_nothing() -> None:
+    third, none = np.full(4, 0.33, np.float32), np.full(4, 0.5, np.float32)
+    for alone, shown in ((0.1, set()), (1.0, {"x"})):
+        evidence = (RegionEvidence("r", third, third, none, none, np.full(4, alone, np.float32)),)
+        assert tags_of(predict(MULTIPLE_CHOICE, {}, {"x": 0.6}, evidence=evidence)) == shown
 
 
 def test_a_single_choice_that_contradicts_follows_the_strongest_region_and_is_uncertain() -> None:

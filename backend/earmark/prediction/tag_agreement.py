@@ -133,12 +133,10 @@ def agreed_tags(
             if label not in predicted.learned:
                 continue
             figures = _figures(evidence, places.get(tag))
-            if figures.agreed < AGREED_SHARE:
-                continue
             if label not in predicted.strengths:
                 if tag in updated:
                     ratios[tag] = min(ratios.get(tag, 0.0), figures.log_alone)
-            else:
+            elif figures.agreed >= AGREED_SHARE:
                 ticked.add(tag)
                 # Tempered: both heads see the same embeddings, so they are not independent
                 ratio = EVIDENCE_EXPONENT * figures.log_presence
