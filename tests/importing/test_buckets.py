@@ -70,7 +70,7 @@ def test_label_files_of_a_bucket_are_read_as_those_of_a_folder(
     assert first.path is second.path is None
     (record,) = second.marks
     assert record.regions == {"": (RegionRecord(0.05, 0.1, "Owl"),)}
-    assert announced[0].startswith("1 Raven tables beside 2 recordings; 1 ")
+    assert announced[0].startswith("beside 2 recordings: Raven tables (1 file); ")
     del bucket.objects["night/c.txt/d.txt"]
     list_sounds(Source("s3://calls/night"), sentences.append)
     assert any("c.txt" in sentence and "line 2" in sentence for sentence in sentences)

@@ -48,7 +48,7 @@ def test_a_dry_run_for_a_new_project_knows_what_has_no_place(
         assert (code, rows["dog/lo.aiff"]["state"]) == (0, "to import")
         return
     assert code == 1
-    assert "1 files to import" in printed
+    assert "1 file to import" in printed
     assert "1 left out" in printed
     assert (rows["dog/lo.aiff"]["state"], rows["dog/a.wav"]["state"]) == ("left out", "to import")
     assert "takes no .aiff uploads" in rows["dog/lo.aiff"]["reason"]
@@ -69,3 +69,28 @@ def test_when_no_sound_is_left_the_files_are_what_is_told(
     assert "2 left out" in printed
     assert "a.wav" in printed
     assert {row["state"] for row in table_of(tmp_path / "report").values()} == {"left out"}
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_the_labels_of_a_new_project_are_listed_with_likely_errors(
+    tmp_path: Path,
+    settings: Settings,
+    write_sound: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    suffix: str,
+) -> None:
+    for number, name in enumerate(("a", "b", "c")):
+        write_sound(tmp_path / f"{name}.wav", number + 1)
+    (tmp_path / "t.csv").write_text(
+        f"fname,label,start,end\na{suffix},Acoustic_guitar,0,0.1\nb{suffix},Acoustic_guitar,0,9999\n"
+        f"c{suffix},Acoustic_guitax,0,0.1\n"
+    )
+    request = Request(
+        Source(str(tmp_path / "t.csv")), "New one", create=True, dry_run=True, report=tmp_path / "report"
+    )
+    run(request, settings)
+    printed = capsys.readouterr().out
+    assert "Acoustic_guitar (2 files), Acoustic_guitax (1 file)" in printed
+    assert "'Acoustic_guitar' and 'Acoustic_guitax'" in printed
+    assert "1 region that went beyond" in printed
+    assert ("a.flac is a.wav" in printed) == (suffix == ".flac")

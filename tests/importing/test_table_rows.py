@@ -82,3 +82,19 @@ def test_a_table_with_semicolons_may_have_decimal_commas(tmp_path: Path) -> None
     table.write_text('fname,start,end,label\na.wav,"0,5",1,owl\n')
     with pytest.raises(ConfigurationError, match="line 2"):
         list_sounds(Source(str(table)))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        ("fname,label\na.wav,owl\nb.wav,K\u00e4uzchen\n".encode("cp1252"), "line 3: this is not UTF-8"),
+        (b"fname,label\n" + b"a.wav,owl\n" * 5000 + b"b.wav,K\xe4uze\n", "line 5002: this is not UTF-8"),
+    ],
+)
+def test_a_table_that_is_empty_or_no_utf_8_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
+    table = tmp_path / "t.csv"
+    table.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=expected):
+        list_sounds(Source(str(table)))

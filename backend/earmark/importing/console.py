@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from earmark.importing.importer import Outcome
+from earmark.wording import counted
 
 LISTED_AT_MOST = 20
 LINE_SECONDS = 2.0
@@ -99,11 +100,15 @@ def say(text: str) -> None:
 def summary(name: str, outcome: Outcome, faulty: Sequence[tuple[str, str]], *, dry_run: bool) -> None:
     """Print what was imported, or would be, and list the files left out with their reasons."""
     to_import = sum(state == "to import" for state in outcome.states.values())
-    imported = f"{to_import} files to import" if dry_run else f"{outcome.imported} imported"
+    imported = f"{counted(to_import, 'file')} to import" if dry_run else f"{outcome.imported} imported"
     parts = [f"[bold green]{imported}[/]", f"{outcome.already_there} already there"]
     to_complete = sum(state == "to complete" for state in outcome.states.values())
     if to_complete or outcome.completed:
-        done = f"{to_complete} files to complete" if dry_run else f"{outcome.completed} of them completed"
+        done = (
+            f"{counted(to_complete, 'file')} to complete"
+            if dry_run
+            else f"{outcome.completed} of them completed"
+        )
         parts.append(f"{done} with labels that they lacked")
     if faulty:
         parts.append(f"[bold red]{len(faulty)} left out[/]")

@@ -23,7 +23,14 @@ from earmark.importing.import_checks import (
     check_uploads_allowed,
 )
 from earmark.importing.importer import OTHER_LABELS, Importer, Outcome
-from earmark.importing.labels import LabelsAs, Marking, find_controls, groups_of, make_label_config
+from earmark.importing.labels import (
+    LabelsAs,
+    Marking,
+    find_controls,
+    groups_of,
+    label_lines,
+    make_label_config,
+)
 from earmark.importing.models import Sound
 from earmark.importing.next_steps import next_steps
 from earmark.importing.parallel_checks import check_all
@@ -41,6 +48,7 @@ from earmark.labelstudio.client import client_for, explained
 from earmark.labelstudio.projects import audio_data_key, create_project, find_project, writable_key
 from earmark.settings import Settings
 from earmark.storage.atomic_files import key_of
+from earmark.wording import counted
 
 ALL_IN, SOME_LEFT_OUT, INTERRUPTED = 0, 1, 130
 IN_PARTS = (
@@ -157,15 +165,20 @@ class _Session:
         """Print the summary, write the report, and return the exit code."""
         faulty = reasons_of(verdicts, outcome)
         summary(name, outcome, faulty, dry_run=self._request.dry_run)
-        lost = sum(v.lost for v in verdicts if state_of(v, outcome.states) in ("imported", "to import"))
+        new = [v for v in verdicts if state_of(v, outcome.states) in ("imported", "to import")]
+        lost, cut = sum(verdict.lost for verdict in new), sum(verdict.cut for verdict in new)
         if lost:
-            say(f"  {lost} regions beyond the end of their sounds left out; the report lists the sounds")
+            say(f"  left out: {counted(lost, 'region')} beyond the end of the sound; see the report")
+        if cut:
+            say(
+                f"  cut at the end of the sound: {counted(cut, 'region')} that went beyond it; see the report"
+            )
         unplaced = outcome.labels_lost
         if unplaced:
-            say(f"  {unplaced} labels of parts left out that were annotated otherwise; see the report")
+            say(f"  left out: {counted(unplaced, 'label')} of parts annotated otherwise; see the report")
         others = sum(OTHER_LABELS in remarks for remarks in outcome.remarks.values())
         if others:
-            say(f"  {others} sounds are there with other annotations, which stay; the report lists them")
+            say(f"  left as they are: {counted(others, 'sound')} with other annotations; see the report")
         outside = [verdict for verdict in verdicts if any(kind == "band" for kind, _ in verdict.faults)]
         if outside:
             say(
@@ -200,6 +213,8 @@ class _Session:
                 "A new project needs labels: give --label-config FILE, such as label_config.xml, "
                 "or a source with labels."
             )
+        for line in label_lines(groups):
+            say(f"  {line}")
         return make_label_config(groups, self._request.verify or has_denials(sounds))
 
     def _marking(self, config: str, sounds: Sequence[Sound]) -> tuple[Marking | None, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
@@ -12,12 +12,14 @@ from xml.sax.saxutils import quoteattr
 from earmark.errors import LabelConfigError
 from earmark.export.records import ClipRecord, RegionRecord
 from earmark.importing.annotators import NO_ACCOUNTS, Accounts
+from earmark.importing.label_similarity import nearly_equal
 from earmark.importing.models import ANNOTATORS_FIELD, Sound
 from earmark.importing.verification import add_verification, unnamed_item, wrong_item
 from earmark.labels.control import Control
 from earmark.labels.label_config import parse_label_config, suggestion_tools
 from earmark.labels.verification import Judge
 from earmark.labelstudio.results import choices_item, region_item
+from earmark.wording import counted
 
 LabelsAs = Literal["as-given", "annotations", "ground-truth", "predictions", "none"]
 Part = Literal["tags", "regions"]
@@ -144,8 +146,24 @@ def make_label_config(groups: Groups, verified: bool = False) -> str:
 _TAG: dict[Part, str] = {"tags": "Choice", "regions": "Label"}
 
 
+def label_lines(groups: Groups) -> Iterator[str]:
+    """Yield lines about the labels that a new project gets: their files, and likely typing errors."""
+    for (part, name), group in sorted(groups.items()):
+        if not group.files:
+            continue
+        title = f"{'tags' if part == 'tags' else 'labels of regions'}{f' ({name})' if name else ''}"
+        counts = ", ".join(
+            f"{label} ({counted(count, 'file')})" for label, count in sorted(group.files.items())
+        )
+        yield f"{len(group.files)} {title}: {counts}"
+        pairs = nearly_equal(group.files)
+        if pairs:
+            shown = "; ".join(" and ".join(map(repr, pair)) for pair in pairs[:LINES_SHOWN])
+            yield f"! nearly equal, is one a typing error? {shown}{' …' if len(pairs) > LINES_SHOWN else ''}"
+
+
 def _format_counts(files: Mapping[str, int]) -> str:
-    listed = [f"{label} ({count} files)" for label, count in files.items()]
+    listed = [f"{label} ({counted(count, 'file')})" for label, count in files.items()]
     return ", ".join(listed[:LINES_SHOWN]) + (" …" if len(listed) > LINES_SHOWN else "")
 
 

@@ -43,8 +43,8 @@ class Rules:
 class Verdict:
     """Decision about one checked sound: its faults, and whether it is imported.
 
-    ``marks`` are its label records for the import, with regions cut at the sound's end; ``lost`` is the
-    number of regions beyond it.
+    ``marks`` are its label records for the import, with regions cut at the sound's end; ``cut`` is the
+    number of these, ``lost`` that of regions beyond it.
     """
 
     checked: Checked
@@ -52,6 +52,7 @@ class Verdict:
     accepted: bool
     marks: tuple[ClipRecord, ...] = ()
     lost: int = 0
+    cut: int = 0
 
     @property
     def item(self) -> Listed:
@@ -95,13 +96,13 @@ def judge(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
         if original is not None and original is not sound.item:
             faults.append(("duplicate", f"It is the same sound as {original.fname}."))
         accepted = sound.facts is not None and not {kind for kind, _ in faults} - rules.keep - _HARMLESS
-        marks, lost = sound.item.marks, 0
+        marks, cut, lost = sound.item.marks, 0, 0
         if sound.facts:
             marks, cut, lost = _cut_at_end(marks, sound.facts.duration)
             if cut or lost:
                 dropped = len(sound.item.marks) - len(marks)
                 faults.append(("beyond", _beyond_sentence(cut, lost, dropped, sound.facts.duration)))
-        verdicts.append(Verdict(sound, tuple(faults), accepted, marks, lost))
+        verdicts.append(Verdict(sound, tuple(faults), accepted, marks, lost, cut))
     return verdicts
 
 

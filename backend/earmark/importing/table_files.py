@@ -51,6 +51,8 @@ def list_csv(
     """
     with csv_rows(table) as rows:
         names = _clean_names(rows)
+        if not names:
+            raise ConfigurationError(f"{table} is empty: its first line must name the columns.")
         resolved = (columns or Columns()).resolved(names, table, file_needed=file_needed)
         repeated = sorted(name for name in resolved.used if names.count(name) > 1)
         if repeated:
@@ -130,8 +132,22 @@ def csv_rows(table: Path) -> Iterator[ClosedRows]:
             delimiter = max(_DELIMITERS, key=lambda d: (first.count(d), d == default))
             rows = chain([first] if first else [], lines)
             yield ClosedRows(rows, above, delimiter=delimiter, skipinitialspace=delimiter != "\t")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"{table} cannot be read as a UTF-8 CSV file: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{table}, line {_first_other_line(table)}: this is not UTF-8 text. Save the table as UTF-8, in "
+            "Excel as “CSV UTF-8 (comma delimited)”."
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise ConfigurationError(f"{table} cannot be read as a CSV file: {error}.") from error
+
+
+def _first_other_line(table: Path) -> int:
+    """Return the number of the first line that is not UTF-8."""
+    try:
+        table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return error.object.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def _without_comments(file: TextIO) -> tuple[int, Iterator[str]]:

@@ -41,6 +41,7 @@ class PathFinder:
         self._searched = [self._folders[0], *(folder.resolve() for folder in further)]
         self._indexes: dict[Path, AudioIndex] = {}
         self._ambiguous: list[str] = []
+        self._other_suffixes: list[str] = []
 
     def find(self, name: str) -> NamedFile:
         """Return the file of a name; a path that does not exist where there is none."""
@@ -56,6 +57,8 @@ class PathFinder:
             table = (self._folders[0] / self._table).relative_to(folder).as_posix()
             candidates = nearest(table, candidates)
             if len(candidates) == 1:
+                if _has_other_suffix(name, candidates[0]):
+                    self._other_suffixes.append(f"{name} is {candidates[0]}")
                 return NamedFile(candidates[0], folder / candidates[0])
             if candidates:
                 self._ambiguous.append(name)
@@ -63,7 +66,15 @@ class PathFinder:
         return NamedFile(name if below is None else below, exact)
 
     def notes(self) -> Iterator[str]:
-        """Yield a sentence about names that fit several files."""
+        """Yield sentences about names that fit several files, or a file with another extension."""
+        if self._other_suffixes:
+            shown = ", ".join(self._other_suffixes[:SHOWN]) + (
+                " …" if len(self._other_suffixes) > SHOWN else ""
+            )
+            yield (
+                f"Names in {self._table} with another extension than their file: "
+                f"{len(self._other_suffixes)} ({shown})."
+            )
         if self._ambiguous:
             shown = ", ".join(self._ambiguous[:SHOWN]) + (" …" if len(self._ambiguous) > SHOWN else "")
             yield (
@@ -79,6 +90,12 @@ class PathFinder:
                 if path.suffix.lower() in AUDIO_EXTENSIONS
             )
         return self._indexes[folder]
+
+
+def _has_other_suffix(name: str, file: str) -> bool:
+    """Return whether a name has an extension of a sound that is not its file's, case aside."""
+    suffix = Path(name).suffix.lower()
+    return suffix in AUDIO_EXTENSIONS and suffix != Path(file).suffix.lower()
 
 
 def data_set_folders(folder: Path, beside: bool) -> list[Path]:

@@ -35,7 +35,7 @@ CASES = [
             "dawn.wav": [(0.1, 0.4, "Wren"), (1.0, 1.5, "")],
             "noon.wav": [],
         },
-        announced="2 Raven tables beside 3 recordings; 2 ",
+        announced="beside 3 recordings: Raven tables (2 files); recordings with labels: 2",
     ),
     Case(
         "raven-many",
@@ -45,7 +45,7 @@ CASES = [
             "site1/b.wav": [(0.25, 0.75, "Wren")],
             "site2/a.wav": [(0.5, 1.5, "Owl")],
         },
-        announced="1 Raven tables beside 3 recordings; 3 ",
+        announced="beside 3 recordings: Raven tables (1 file); recordings with labels: 3",
     ),
     Case(
         "raven-many/all.Table.1.selections.txt",
@@ -54,7 +54,7 @@ CASES = [
          "site2/a.wav": [(0.5, 1.5, "Owl")]},
     ),
     Case("audacity", ("call.wav",), {"call.wav": [(0.5, 1.25, "Owl"), (2.0, 2.0, "Wren")]},
-         announced="1 Audacity label tracks beside 1 "),
+         announced="beside 1 recording: Audacity label tracks (1 file); "),
     Case(
         "birdnet",
         ("a.wav", "b.wav", "c.wav", "d.wav", "e.wav"),
@@ -81,7 +81,7 @@ CASES = [
     Case("textgrid", ("night.wav", "short.wav"), {
         "night.wav": [(0.5, 1.25, "Owl"), (2.0, 2.75, 'Wren "song"'), (3.0, 3.0, "click")],
         "short.wav": [(0.5, 1.25, "Owl")],
-    }, announced="2 TextGrids beside 2 "),
+    }, announced="beside 2 recordings: TextGrids (2 files); "),
     Case("elan", ("night.wav",), {"night.wav": [(0.5, 1.25, "Owl"), (2.0, 2.75, "Wren")]}),
     Case("jams", ("night.wav",), {"night.wav": [(0.5, 1.25, "Owl"), ("rain", 0.5)]}),
     Case("dcase-strong/events.tsv", ("Y1.wav", "Y2.wav"), {

@@ -18,6 +18,7 @@ from earmark.importing.field.recognition import LABEL_SUFFIXES, FieldFormatName,
 from earmark.importing.folders import walk
 from earmark.importing.models import Listed, Trust
 from earmark.importing.table_columns import Columns
+from earmark.wording import counted
 
 Say = Callable[[str], None]
 SHOWN = 5
@@ -88,9 +89,9 @@ def with_labels(
             if item.trust:
                 trust[position] = item.trust
     if titles:
-        kinds = ", ".join(f"{count} {title}" for title, count in titles.most_common())
+        kinds = ", ".join(f"{title} ({counted(count, 'file')})" for title, count in titles.most_common())
         labelled = sum(map(bool, marks.values()))
-        announce(f"{kinds} beside {len(sounds)} recordings; {labelled} recordings have labels")
+        announce(f"beside {counted(len(sounds), 'recording')}: {kinds}; recordings with labels: {labelled}")
     for sentence in notes.sentences():
         say(sentence)
     if repeated:
