@@ -178,12 +178,14 @@ def test_a_control_without_an_answer_has_no_figures() -> None:
 
 def test_a_label_of_few_recordings_has_no_interval() -> None:
     # Two sounds are of one recording; one Wren, found: resampling it has nothing to vary
-    rare = [tagged(n, "W" if n == 0 else "O", "W" if n == 0 else "O") for n in range(40)]
+    letters = ["W" if n == 0 else "O" for n in range(40)]
+    rare = [tagged(n, letter, "" if n == 9 else letter) for n, letter in enumerate(letters)]
     owl, wren = figures(TAGS, rare).classes
     assert (owl.label, wren.label, wren.recordings) == ("Owl", "Wren", 1)
     assert wren.f1 == Figure(1.0)
     assert owl.f1 is not None
     assert owl.f1.low is not None
+    assert owl.precision == Figure(1.0), "all resamples agree"
     events = [sounded(n, [(1, 2, "Owl")] if n else [(1, 2, "Wren")], [(1, 2, "Owl")]) for n in range(40)]
     scored = figures(REGIONS, events).events
     assert scored is not None

@@ -22,7 +22,7 @@ Measure = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and its interval; ``low`` and ``high`` are None where there are too few recordings."""
+    """A figure and its interval; ``low`` and ``high`` are None where recordings do not tell it."""
 
     value: float
     low: float | None = None
@@ -75,7 +75,8 @@ def figure_of(values: NDArray[np.float64]) -> Figure | None:
     value, resampled = float(values[0]), values[1:][np.isfinite(values[1:])]
     if not np.isfinite(value):
         return None
-    if not len(resampled):
+    # Where all resamples agree, as of a label that was always found, there is nothing to say how sure that is
+    if not len(resampled) or np.ptp(resampled) == 0:
         return Figure(value)
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     # Of a figure at the edge of its range, the percentiles may miss the figure itself
