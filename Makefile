@@ -43,7 +43,7 @@ types: setup
 
 unit: setup .venv-label-studio/.ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 $(QUICK)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
 
 setup: .venv/.ready
 
