@@ -14,13 +14,16 @@ from typer.testing import CliRunner
 from earmark.cli import app
 from earmark.errors import RegionError
 from earmark.labels.label_config import parse_label_config, suggestion_tools
+from earmark.labelstudio.result_reader import read_result
 from earmark.learning.training import learn
+from earmark.monitoring.project_status import project_states
 from earmark.prediction.assistant import Assistant, likeliest
 from earmark.prediction.drawn_regions import drawn_regions, interactive_context
 from earmark.services import Services
 from earmark.settings import Settings, get_settings
 from earmark.store.models import Project
-from tests.lessons import KEY, config, make_tones, receive, webhook
+from earmark.web.classes import class_rows
+from tests.lessons import KEY, config, make_tones, receive, result_of, webhook
 
 LABELS = ("Low", "High")
 CONFIG = config(*LABELS)
@@ -260,6 +263,31 @@ def test_the_first_of_several_controls_answers_for_a_mark() -> None:
     assert (region.control.name, region.labels) == ("label", frozenset())
     elsewhere = drawn(0.0, 1.0, ["Suggest"], from_name="suggest", to_name="other")
     assert drawn_regions({"result": [elsewhere]}, {}, controls, suggestion_tools(WITH_TOOL)) == []
+
+
+def test_a_mark_that_was_submitted_beside_its_label_is_no_label(tmp_path: Path) -> None:
+    tasks = make_tones(tmp_path, [*LABELS] * 2)
+    value = {"start": 1.0, "end": 2.0, "channel": 0, "labels": ["Suggest"]}
+    mark = {"from_name": "suggest", "to_name": "audio", "type": "labels", "id": "drawn", "value": value}
+    with Services(Settings(_env_file=None, data_dir=tmp_path / "data", encoder="logmel")) as services:
+        services.database.upgrade()
+        for task in tasks:
+            region, tag = result_of(task["label"])
+            result = [{**region, "id": "drawn"}, tag, mark]
+            receive(services, webhook(task, WITH_TOOL, result=result))
+            read = read_result(result, parse_label_config(WITH_TOOL))
+            assert [sorted(each.labels) for each in read.regions["label"]] == [[task["label"]]]
+        training = learn(services, KEY)
+        assert training is not None
+        with services.database.read() as session:
+            (state,) = project_states(session, None)
+        assert state.active is not None
+        head = services.head(state.active)
+        assert {name: set(control.labels) for name, control in head.controls.items()} == {
+            "label": set(LABELS),
+            "tags": set(LABELS),
+        }
+        assert {row.label for row in class_rows(state, [], [])} == set(LABELS)
 
 
 def test_labels_alone_on_a_sound_are_no_suggestion_tool() -> None:
