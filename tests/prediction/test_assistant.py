@@ -290,6 +290,25 @@ def test_a_mark_that_was_submitted_beside_its_label_is_no_label(tmp_path: Path) 
         assert {row.label for row in class_rows(state, [], [])} == set(LABELS)
 
 
+def test_labels_that_the_task_offers_are_suggested(tmp_path: Path) -> None:
+    offered = CONFIG.replace(
+        '<Labels name="label" toName="audio">', '<Labels name="label" toName="audio" value="$offered">'
+    )
+    for label in LABELS:
+        offered = offered.replace(f'<Label value="{label}"/>', "")
+    tasks = make_tones(tmp_path, [*LABELS] * 3)
+    for task in tasks:
+        task["data"]["offered"] = [{"value": label} for label in LABELS]
+    with Services(Settings(_env_file=None, data_dir=tmp_path / "data", encoder="logmel")) as services:
+        services.database.upgrade()
+        receive(services, *(webhook(task, offered) for task in tasks[:4]))
+        assert learn(services, KEY) is not None
+        context = {"result": [drawn(0.9, 2.1, [])]}
+        for task in tasks[4:]:
+            (found,) = answer(services, task, context, offered)
+            assert found["value"]["labels"] == [task["label"]]
+
+
 def test_labels_alone_on_a_sound_are_no_suggestion_tool() -> None:
     alone = CONFIG.replace('name="label"', 'name="label" smartonly="True"')
     assert suggestion_tools(alone) == frozenset()

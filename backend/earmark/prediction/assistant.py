@@ -169,7 +169,8 @@ class Assistant:
             return None
         first, last = frames_between(start, end, encoder.frame_rate, len(sound.frames))
         probabilities = fitted.probabilities(encoder.pool(sound.frames[first:last])[None])[0]
-        columns = [i for i, label in enumerate(fitted.labels) if label in control.labels]
+        offered = control.for_task(task.get("data") if isinstance(task, dict) else None).labels
+        columns = [i for i, label in enumerate(fitted.labels) if label in offered]
         labels = likeliest(
             {fitted.labels[i]: float(probabilities[i]) for i in columns},
             {fitted.labels[i]: float(fitted.thresholds[i]) for i in columns},
