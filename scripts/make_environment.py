@@ -14,11 +14,17 @@ import sys
 import time
 import venv
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 OWN_COMMANDS = {"label-studio-ml": "start_ml_backend.py"}
 """Commands of packages that a script of ours, beside this one, takes the place of."""
 KEPT_LINES = 15
+TERMINAL_SECONDS, LINE_SECONDS = 0.5, 10.0
+"""Intervals of the progress, on a terminal and elsewhere."""
+LINE_WIDTH = 100
 SHOWN_STARTS = ("Collecting ", "Downloading ", "Building ", "Installing ", "Using cached ")
 
 
@@ -65,16 +71,13 @@ def install(folder: Path, options: list[str], started: float, packages: int) -> 
     )
     assert pip.stdout is not None
     last: deque[str] = deque(maxlen=KEPT_LINES)
-    collected = 0
-    for line in pip.stdout:
-        last.append(line)
-        collected += line.startswith("Collecting ")
-        if line.startswith(SHOWN_STARTS):
-            count = packages + collected
-            show(f"  {time.monotonic() - started:4.0f} s  {count:3d} packages  {line.strip()}")
-    clear()
+    progress = Progress(started, packages)
+    with progress.shown():
+        for line in pip.stdout:
+            last.append(line)
+            progress.read(line)
     if pip.wait() == 0:
-        return collected
+        return progress.packages - packages
     print("".join(last), end="")
     print(f"{folder} could not be set up: see pip's last lines above; run make again when it is mended.")
     return None
@@ -90,11 +93,52 @@ def install_command(folder: Path, name: str, script: Path) -> None:
         command.chmod(0o755)
 
 
+class Progress:
+    """The state of an installation: seconds, packages, and what pip does.
+
+    It is shown at regular intervals, because pip prints nothing while it downloads or installs.
+    """
+
+    def __init__(self, started: float, packages: int) -> None:
+        self.packages = packages
+        self._started = started
+        self._doing = ""
+
+    def read(self, line: str) -> None:
+        """Take in a line of pip's output."""
+        self.packages += line.startswith("Collecting ")
+        if line.startswith(SHOWN_STARTS):
+            self._doing = line.strip()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the state every few seconds until the block ends."""
+        ended = Event()
+        seconds = TERMINAL_SECONDS if sys.stdout.isatty() else LINE_SECONDS
+
+        def repeat() -> None:
+            while not ended.wait(seconds):
+                show(
+                    f"  {time.monotonic() - self._started:4.0f} s  {self.packages:3d} packages  {self._doing}"
+                )
+
+        thread = Thread(target=repeat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            clear()
+
+
 def show(text: str) -> None:
-    """Rewrite the current line of a terminal; elsewhere, silence until the end."""
+    """Rewrite the current line of a terminal; elsewhere, print a line."""
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns - 1
         print(f"\r\033[K{text[:width]}", end="", flush=True)
+    else:
+        print(text[:LINE_WIDTH].rstrip(), flush=True)
 
 
 def clear() -> None:

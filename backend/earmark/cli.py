@@ -29,7 +29,7 @@ from earmark.commands.versions import compare, progress, promote, rollback, vers
 from earmark.errors import ConfigurationError, EarmarkError
 from earmark.jobs.queues import QueueKind
 from earmark.processes.discovery import command_settings, registered
-from earmark.processes.loading import INTERRUPTED
+from earmark.processes.loading import INTERRUPTED, loading, waiting
 from earmark.settings import Settings, environment_of, get_settings
 from earmark.wording import runnable
 
@@ -240,7 +240,8 @@ def doctor(
     With --self-test, try what is installed, in a temporary folder; no project is touched. It says what is
     slow or missing. Exit code 1 when something needs doing.
     """
-    from earmark.monitoring.doctor import examine, print_report
+    with loading():
+        from earmark.monitoring.doctor import examine, print_report
 
     if accept_host is not None:
         _accept_host(accept_host, data_dir)
@@ -251,9 +252,11 @@ def doctor(
         from earmark.monitoring.doctor.self_test import self_test
 
         configure_logging("ERROR")
-        findings = list(self_test(settings))
+        with waiting("trying what is installed"):
+            findings = list(self_test(settings))
     else:
-        findings = examine(settings)
+        with waiting("checking"):
+            findings = examine(settings)
     print_report(console, settings, findings)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from earmark.commands.common import AsJson, DataDir, ProjectName, find, opened
-from earmark.processes.loading import loading
+from earmark.processes.loading import loading, waiting
 
 if TYPE_CHECKING:
     from earmark.evaluation.evaluation import Evaluation
@@ -124,7 +124,7 @@ def _save_page(project: str, out: Path, data_dir: Path | None) -> None:
     with loading():
         from earmark.web.report import project_report
 
-    with opened(data_dir) as services:
+    with opened(data_dir) as services, waiting("drawing the page"):
         replaced = _save(out, project_report(services, find(services, project).key))
     typer.echo(f"The page is in {out}{_REPLACED if replaced else ''}")
 

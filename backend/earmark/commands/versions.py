@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark.commands.common import ABOUT_PROJECT, AsJson, DataDir, ProjectName, find, opened, print_json
+from earmark.processes.loading import loading, waiting
 
 if TYPE_CHECKING:
     from earmark.services import Services
@@ -22,8 +23,9 @@ def versions(
     every: Annotated[bool, typer.Option("--all", help="Old versions too")] = False,
 ) -> None:
     """List what was trained: which version answers, how good each was measured to be, and why."""
-    from earmark.api.versions import read_versions
-    from earmark.commands.tables import VERSIONS_SHOWN, print_versions
+    with loading():
+        from earmark.api.versions import read_versions
+        from earmark.commands.tables import VERSIONS_SHOWN, print_versions
 
     with opened(data_dir) as services:
         key = find(services, project).key if project else None
@@ -39,8 +41,9 @@ def progress(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = 
 
     Each annotation is compared with what was shown for it before anything was learned from it.
     """
-    from earmark.api.versions import read_versions
-    from earmark.commands.tables import print_curve
+    with loading():
+        from earmark.api.versions import read_versions
+        from earmark.commands.tables import print_curve
 
     with opened(data_dir) as services:
         (state,) = read_versions(services, find(services, project).key).projects
@@ -87,10 +90,11 @@ def compare(
 
     Below stands what annotators saw of each, before they corrected it.
     """
-    from earmark.commands.tables import print_comparison
-    from earmark.learning.version_comparison import compare_versions
+    with loading():
+        from earmark.commands.tables import print_comparison
+        from earmark.learning.version_comparison import compare_versions
 
-    with opened(data_dir) as services:
+    with opened(data_dir) as services, waiting("measuring"):
         compared = compare_versions(services, find(services, project), a, b)
     if as_json:
         print_json(compared.as_json())

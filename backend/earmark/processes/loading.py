@@ -1,13 +1,15 @@
-"""Ctrl-C while modules load: exits the process at once, as nothing needs cleaning up yet."""
+"""Loading of a command's modules: a spinner, and Ctrl-C exits at once, as nothing needs cleaning up yet."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 INTERRUPTED = 130
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextmanager
@@ -20,8 +22,24 @@ def loading() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
+
+    def end(_number: int, _frame: object) -> None:
+        if sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), SHOW_CURSOR)
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
     try:
-        yield
+        with waiting("loading"):
+            yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show a spinner on standard error while the block runs, if that is a terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{text} …"):
+        yield
