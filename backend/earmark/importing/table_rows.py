@@ -14,6 +14,7 @@ from earmark.errors import ConfigurationError
 from earmark.export.records import ClipRecord, RegionRecord, Source
 from earmark.importing.models import FOLD_FIELD, OWN_FIELDS, Listed, Trust
 from earmark.importing.table_columns import Resolved
+from earmark.wording import counted
 
 SEPARATORS = (",", ";", "|")
 """Separators of several labels in a cell; without an option, the first that occurs in the column."""
@@ -139,7 +140,8 @@ class RowReader:
         if self._columns.score and not self._score:
             yield f"{self._columns.score} in {name} is not between 0 and 1, so it is not used as a score."
         if self._unnamed:
-            yield f"{self._unnamed} regions in {name} have no label: what sounds there is left open."
+            unnamed = counted(self._unnamed, "region")
+            yield f"{unnamed} without a label in {name}: what sounds there is left open."
         if self._columns.start and not self._columns.labels:
             yield f"{name} has times, and no column with labels: name it by --labels-column."
 

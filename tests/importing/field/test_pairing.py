@@ -49,7 +49,7 @@ def test_regions_without_a_name_do_not_mean_that_nothing_sounds(tmp_path: Path) 
     sentences: list[str] = []
     (a,) = list_sounds(Source(str(tmp_path)), sentences.append)
     assert a.marks == ()
-    assert "1 regions in a.txt have no label" in sentences[0]
+    assert "1 region without a label in a.txt" in sentences[0]
 
 
 def test_two_tables_of_a_recording_are_one_annotation(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_region_of_two_label_files_comes_in_once(tmp_path: Path) -> None:
     assert sorted(labels_of(a)) == [
         (0.5, 2.0, "Owl"), (0.50004, 1.0, "Owl"), (3.0, 4.0, "Owl"), (3.0, 4.0, "Wren"), (3.0, 4.0, "Wren"),
     ]  # fmt: skip
-    assert any(sentence.startswith("1 regions") for sentence in sentences)
+    assert any(sentence.startswith("1 region ") for sentence in sentences)
 
 
 @pytest.mark.parametrize("name", ["raven", "audacity", "textgrid", "dcase", "fsdkaggle"])

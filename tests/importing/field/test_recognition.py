@@ -183,7 +183,7 @@ def test_rows_of_kaleidoscope_without_a_manual_id_are_predictions_and_left_open(
         sentences: list[str] = []
         (x,) = list_sounds(Source(str(source)), sentences.append)
         assert len(sentences) == 1
-        assert "1 regions" in sentences[0]
+        assert "1 region " in sentences[0]
         annotation, prediction = x.marks
         assert (annotation.source, prediction.source) == ("annotation", "prediction")
         assert [(r.start, r.label) for r in annotation.regions[""]] == [(0.5, ""), (2.0, "NYCNOC")]

@@ -95,7 +95,7 @@ def with_labels(
     for sentence in notes.sentences():
         say(sentence)
     if repeated:
-        say(f"{repeated} regions are in more than one label file of their recording: each comes in once.")
+        say(f"{counted(repeated, 'region')} in more than one label file of a recording: each comes in once.")
     for sentence in _left_out_sentences(left_out, unknown):
         say(sentence)
     return [

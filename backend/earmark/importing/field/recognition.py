@@ -17,6 +17,7 @@ from earmark.importing.models import Listed
 from earmark.importing.table_columns import NONE, Columns
 from earmark.importing.table_files import column_names, list_csv
 from earmark.importing.table_rows import PLAIN
+from earmark.wording import counted
 
 FieldFormatName = Literal["raven", "audacity", "dcase", "rttm", "textgrid", "elan", "jams", "table"]
 """Formats that an option can name; a ``table`` is any CSV or TSV with a header."""
@@ -84,7 +85,10 @@ class LabelFile:
         rows = list(rows)
         unnamed = sum(row.label == "" for row in rows)
         if unnamed:
-            say(f"{unnamed} regions in {self.path.name} have no label: what sounds there is left open.")
+            say(
+                f"{counted(unnamed, 'region')} without a label in {self.path.name}: "
+                "what sounds there is left open."
+            )
         if not rows and (self.format == "raven" or not self.names_sounds):
             rows = [LabelRow(None)]  # a table without a row beside a recording: annotated, nothing found
         return grouped(rows, source, version)
