@@ -23,6 +23,7 @@ def test_commands_are_named_as_they_can_be_typed(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.chdir(tmp_path)
     assert runnable("Run 'earmark up' of the earmark.") == "Run '.venv/bin/earmark up' of the earmark."
+    assert runnable("earmark weights (327 MB)") == ".venv/bin/earmark weights (327 MB)"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert program() == str(folder / "earmark")

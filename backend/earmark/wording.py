@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-_COMMAND = re.compile(r"'earmark (?=[a-z])")
+_COMMAND = re.compile(r"(^|')earmark (?=[a-z])")
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -27,5 +27,8 @@ def program() -> str:
 
 
 def runnable(text: str) -> str:
-    """Return a message in which quoted commands, such as ``'earmark up'``, can be typed as they stand."""
-    return _COMMAND.sub(lambda _: f"'{program()} ", text)
+    """Return a message in which commands can be typed as they stand.
+
+    A command is quoted, such as ``'earmark up'``, or the message begins with it.
+    """
+    return _COMMAND.sub(lambda match: f"{match[1]}{program()} ", text)

@@ -129,7 +129,7 @@ def test_an_export_of_stretches_can_be_split_again_but_not_otherwise(
     first, second = (f"Split {time.time_ns()} {n}" for n in (1, 2))
     made = ("--project", first, "--create")
     code, text = run(label_studio, tmp_path / "reg.csv", *made, *columns, "--split", "1")
-    assert (code, "3 imported" in text, "1 regions beyond the end" in text) == (1, True, True), text
+    assert (code, "3 imported" in text, "1 region beyond the end" in text) == (1, True, True), text
 
     for other in (["--split", "2"], []):
         code, text = run(label_studio, tmp_path / "reg.csv", *made, *columns, *other)

@@ -116,6 +116,6 @@ def test_a_region_without_a_name_beside_others_leaves_its_time_open(
         Region(0.1, 0.2, frozenset({"Dog"})), Region(0.2, 0.3, frozenset(), is_open=True),
     }  # fmt: skip
     assert sdk.LabelInterface(config).validate_prediction({"result": result}, return_errors=True) == []
-    assert any("1 regions" in sentence for sentence in sentences)
+    assert any("1 region " in sentence for sentence in sentences)
     predicted = dataclasses.replace(marking, labels_as="predictions").part(sounds[0])["predictions"][0]
     assert [item["value"]["labels"] for item in predicted["result"]] == [["Dog"]]
