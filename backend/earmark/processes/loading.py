@@ -39,6 +39,9 @@ def loading() -> Iterator[None]:
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
     """Show a spinner on standard error while the block runs, if that is a terminal."""
+    if not sys.stderr.isatty():  # rich takes FORCE_COLOR for a terminal
+        yield
+        return
     from rich.console import Console
 
     with Console(stderr=True).status(f"{text} …"):
