@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -55,6 +56,23 @@ def test_ctrl_c_ends_the_block_quietly(tmp_path: Path) -> None:
     with supervised(tmp_path / "run") as supervisor:
         supervisor.start(child)
         os.kill(os.getpid(), signal.SIGINT)
+        supervisor.watch()
+    assert child.process is not None
+    assert child.process.poll() is not None
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("waiting", ["for a child", "for all"])
+def test_ctrl_c_that_library_code_loses_ends_the_block_too(tmp_path: Path, waiting: str) -> None:
+    """As where the signal comes during a callback whose exceptions are ignored."""
+    child = sleeper(tmp_path)
+    with supervised(tmp_path / "run") as supervisor:
+        supervisor.start(child)
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+        if waiting == "for a child":
+            supervisor.wait_until(child, lambda: False, 600)
         supervisor.watch()
     assert child.process is not None
     assert child.process.poll() is not None

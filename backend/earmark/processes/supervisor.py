@@ -47,11 +47,21 @@ class Child:
 
 
 class Supervisor:
-    """A group of children, stopped together."""
+    """A group of children, stopped together.
+
+    ``is_interrupted``: whether a signal asks for the end. An exception that a signal handler raises is lost
+    where library code was just in a callback, so waiting looks at this as well.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._children: list[Child] = []
+        self.is_interrupted = False
+
+    def interrupt(self, _number: int, _frame: object) -> None:
+        """Handle a signal: end what the main thread is doing."""
+        self.is_interrupted = True
+        raise KeyboardInterrupt
 
     def start(self, child: Child) -> None:
         """Start a child in a session of its own, so that Ctrl-C reaches the parent alone."""
@@ -66,6 +76,8 @@ class Supervisor:
         ------
         ChildFailedError
             The child ended first, or timed out; the message quotes the end of its log.
+        KeyboardInterrupt
+            A signal asks for the end.
         """
         deadline = time.monotonic() + timeout_seconds
         while not ready():
@@ -73,7 +85,7 @@ class Supervisor:
             if ended or time.monotonic() > deadline:
                 what = "ended" if ended else f"was not ready after {timeout_seconds:.0f} s"
                 raise ChildFailedError(f"{child.name} {what}{_log_tail(child.log)}")
-            time.sleep(POLL_SECONDS)
+            self._pause()
 
     def watch(self) -> None:
         """Restart children that end, until an exception (Ctrl-C) ends this call."""
@@ -83,7 +95,7 @@ class Supervisor:
                     log.warning("restarting", child=child.name, exit_code=child.process.returncode)
                     time.sleep(RESTART_SECONDS)
                     self._launch(child)
-            time.sleep(POLL_SECONDS)
+            self._pause()
 
     def stop(self) -> None:
         """Stop all children at once, and then those that the others need."""
@@ -96,6 +108,11 @@ class Supervisor:
             for child in group:
                 self._pid_file(child).unlink(missing_ok=True)
         self._children.clear()
+
+    def _pause(self) -> None:
+        if self.is_interrupted:
+            raise KeyboardInterrupt
+        time.sleep(POLL_SECONDS)
 
     def _launch(self, child: Child) -> None:
         output = None
@@ -163,7 +180,7 @@ def supervised(run_dir: Path) -> Iterator[Supervisor]:
     stop_orphans(run_dir)
     supervisor = Supervisor(run_dir)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, _interrupt) for number in numbers}
+    previous = {number: signal.signal(number, supervisor.interrupt) for number in numbers}
     try:
         yield supervisor
     except KeyboardInterrupt:
@@ -174,10 +191,6 @@ def supervised(run_dir: Path) -> Iterator[Supervisor]:
         supervisor.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def end_processes(processes: Sequence[psutil.Process]) -> None:
