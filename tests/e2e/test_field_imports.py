@@ -57,8 +57,8 @@ def test_a_survey_comes_in_as_it_lies_on_disk(label_studio: Any, tmp_path: Path)
     folder = survey(tmp_path / "plot7")
     code, text = run(label_studio, folder, "--project", "Survey", "--create")
     assert code == 0, text
-    assert "1 Raven tables" in text
-    assert "1 BirdNET results" in text
+    assert "Raven tables (1 file)" in text
+    assert "BirdNET results (1 file)" in text
     tasks = tasks_by_name(label_studio, "Survey")
     counts = {name: (len(task.annotations), len(task.predictions)) for name, task in tasks.items()}
     assert counts == {
