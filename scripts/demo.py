@@ -299,7 +299,9 @@ def screen(loop: Loop, url: str, tab: int, login: Login, version: str, source: D
         "(this draws its spectrogram), correct its regions and tags, then Submit.",
     )
     steps.add_row(
-        "2.", "Is a sound without a region? Drag over a sound and press [bold]q[/]: the label picks itself."
+        "2.",
+        "Is a sound without a region? Drag over it and press [bold]q[/]: the label picks itself; "
+        "[bold]q[/] again removes Suggest.",
     )
     steps.add_row(
         "3.",
