@@ -95,7 +95,9 @@ def test_a_slow_bucket_is_given_up(bucket: type[Bucket], monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("silent_bucket")
 @pytest.mark.parametrize("scheme", sorted(BUCKETS))
 def test_a_bucket_that_never_answers_is_given_up_in_time(scheme: str) -> None:
-    pytest.importorskip(BUCKETS[scheme])
+    pytest.importorskip(
+        BUCKETS[scheme], reason=f"{BUCKETS[scheme]}, which reads {scheme}://, is not installed"
+    )
     started = time.monotonic()
     with pytest.raises(SoundTooSlowError, match=f"{scheme}://calls/a.wav"):
         list(object_pieces(f"{scheme}://calls/a.wav", seconds=1.5, least_bytes_per_second=1e3))

@@ -217,11 +217,21 @@ def _is_current(
     predictions = writer.own_predictions(task.get("predictions"))
     if len(predictions) != 1 or predictions[0].get("model_version") != version:
         return False
+    return has_present_labels(task, predictions[0], controls)
+
+
+def has_present_labels(
+    task: Mapping[str, Any], prediction: Mapping[str, Any], controls: Sequence[Control]
+) -> bool:
+    """Whether the label config still has all labels of a prediction; both as Label Studio lists them.
+
+    ``controls``: those of the label config.
+    """
     of_task = {control.from_name: control.for_task(task.get("data")) for control in controls}
-    return all(_has_its_labels(item, of_task) for item in predictions[0].get("result") or ())
+    return all(_has_its_labels(item, of_task) for item in prediction.get("result") or ())
 
 
-def _has_its_labels(item: dict[str, Any], controls: Mapping[str, Control]) -> bool:
+def _has_its_labels(item: Mapping[str, Any], controls: Mapping[str, Control]) -> bool:
     """Whether the control of a result item is in the label config, with all of the item's labels."""
     control, value = controls.get(item.get("from_name", "")), item.get("value", {})
     return control is not None and len(control.read_labels(value, {})) >= len(control.type.read_paths(value))
