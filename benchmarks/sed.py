@@ -30,13 +30,11 @@ from earmark.encoders import get_encoder
 from earmark.encoders.base import Encoder
 from earmark.features.band_levels import BandLevelMeter
 from earmark.head.examples import AnnotatedClip
-from earmark.head.fit import fit_head
 from earmark.head.model import Head
 from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.region import Region
-from earmark.learning.cooccurrence import learn_cooccurrence
-from earmark.learning.region_scoring import learn_region_scoring
+from earmark.learning.head_training import train_head
 from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.overlap import runs
 from earmark.prediction.postprocessing import predict_clip
@@ -77,9 +75,7 @@ def learn(encoder: Encoder, labels: Sequence[str], mixes: Sequence[Encoded]) -> 
     """Fit a head on annotated mixes, as a training does."""
     clips = annotated_clips(mixes)
     controls = [control(labels)]
-    fitted, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, controls, clips)
-    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, clips, fitted)
-    return learn_region_scoring(encoder.pool, encoder.frame_rate, controls, clips, fitted).head
+    return train_head(encoder, controls, clips)[0].head
 
 
 def annotated_clips(mixes: Sequence[Encoded]) -> list[AnnotatedClip]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import earmark.learning.head_training
 import earmark.learning.training_set
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.fit import fit_head
@@ -138,14 +139,14 @@ def test_a_fit_that_went_wrong_is_measured_and_kept(
         fitted, report = fit_head(*arguments, **named)
         return replace(fitted, head=turned(fitted.head), folds=tuple(map(turned, fitted.folds))), report
 
-    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_wrongly)
+    monkeypatch.setattr(earmark.learning.head_training, "fit_head", fit_wrongly)
     training = teach(services, *tones[8:])
     assert training.outcome == "rejected"
     assert "would get worse" in training.detail
     active = services.active(KEY)
     assert active is not None
     assert active.name == "logmel-v1"
-    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_head)
+    monkeypatch.setattr(earmark.learning.head_training, "fit_head", fit_head)
     assert teach(services, {**tones[0], "id": 99}).outcome == "registered"
 
 
@@ -178,11 +179,11 @@ def test_the_first_version_is_compared_with_what_answered_before_any_training(
         fitted, report = fit_head(*arguments, **named)
         return replace(fitted, head=turned(fitted.head), folds=tuple(map(turned, fitted.folds))), report
 
-    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_wrongly)
+    monkeypatch.setattr(earmark.learning.head_training, "fit_head", fit_wrongly)
     training = teach(services, *tones)
     assert training.outcome == "rejected"
     assert services.version_name(KEY) == "logmel-v0"
-    monkeypatch.setattr(earmark.learning.training_set, "fit_head", fit_head)
+    monkeypatch.setattr(earmark.learning.head_training, "fit_head", fit_head)
     assert teach(services, {**tones[0], "id": 99}).outcome == "registered"
 
 
@@ -288,7 +289,7 @@ def test_ground_truth_over_reviewed_over_submitted(
         seen.extend(clip.weight for clip in clips)
         return fit_head(pool, rate, identity, controls, clips, *more)
 
-    monkeypatch.setattr(earmark.learning.training_set, "fit_head", watched)
+    monkeypatch.setattr(earmark.learning.head_training, "fit_head", watched)
     learn(services, KEY)
     assert seen == [weight]
 

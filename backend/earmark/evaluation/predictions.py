@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from earmark.encoders.combined import embedding_parts
 from earmark.errors import NotEnoughAnnotationsError
 from earmark.evaluation.splits import Placed, SplitRules, splits_of
 from earmark.export.label_studio import file_name_of
 from earmark.head.examples import AnnotatedClip
-from earmark.head.fit import fit_head
 from earmark.labels.control import Control
 from earmark.labels.region import Region
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips
-from earmark.learning.cooccurrence import learn_cooccurrence
 from earmark.learning.correction_figures import is_undecided
+from earmark.learning.head_training import train_head
 from earmark.learning.training_set import TrainingSet
 from earmark.prediction.postprocessing import ClipPrediction, predict_clip
 from earmark.services import Services
@@ -147,12 +145,11 @@ def _rank(sound: AnnotatedSound) -> tuple[bool, int]:
 def _fitted_predictor(
     services: Services, controls: Sequence[Control], clips: Sequence[AnnotatedClip]
 ) -> Callable[[AnnotatedClip], ClipPrediction]:
-    """Fit a head as a training does, and return a function that predicts a clip by it."""
+    """Train a head, and return a function that predicts a clip by it; costly tags are not held back."""
     encoder = services.encoder()
     pool, rate = encoder.pool, encoder.frame_rate
-    prior = services.zero_shot_head(tuple(controls))
-    fitted, _ = fit_head(pool, rate, encoder.identity, controls, clips, prior, parts=embedding_parts(encoder))
-    head = learn_cooccurrence(pool, rate, controls, clips, fitted).head
+    fitted, _ = train_head(encoder, controls, clips, services.zero_shot_head(tuple(controls)))
+    head = fitted.head
 
     def predict(clip: AnnotatedClip) -> ClipPrediction:
         answered = clip.regions.keys() | clip.tags.keys()

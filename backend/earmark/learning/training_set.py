@@ -9,11 +9,10 @@ from typing import Any
 
 import structlog
 
-from earmark.encoders.combined import embedding_parts
 from earmark.errors import HeadDamagedError
 from earmark.head.cross_validated_head import Fitted
 from earmark.head.examples import AnnotatedClip, Examples, build_all
-from earmark.head.fit import FitReport, fit_head
+from earmark.head.fit import FitReport
 from earmark.head.model import Head
 from earmark.head.regression_check import MIN_RECORDINGS, Comparison, compare
 from earmark.labels.config_changes import current_label_names, with_former_names
@@ -22,9 +21,8 @@ from earmark.labels.label_config import parse_label_config, read_label_config
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips, load_annotated_sounds
 from earmark.learning.annotator_agreement import label_agreement
 from earmark.learning.conflicts import label_weights
-from earmark.learning.cooccurrence import learn_cooccurrence
+from earmark.learning.head_training import train_head
 from earmark.learning.implicit_negatives import with_implicit_negatives
-from earmark.learning.region_scoring import learn_region_scoring
 from earmark.learning.suggestion_check import (
     Corrections,
     hold_back_costly_tags,
@@ -104,20 +102,14 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
     """
     encoder, controls = services.encoder(), training_set.controls
     examples = build_all(encoder.pool, encoder.frame_rate, controls, training_set.clips)
-    fitted, report = fit_head(
-        encoder.pool,
-        encoder.frame_rate,
-        encoder.identity,
+    fitted, report = train_head(
+        encoder,
         controls,
         training_set.clips,
         services.zero_shot_head(controls),
         _fitted_or_none(services, training_set, active),
         examples,
-        embedding_parts(encoder),
     )
-    # In this order: how often regions are missed is counted on those that scoring would show
-    fitted = learn_region_scoring(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
-    fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, training_set.clips, fitted)
     if any(sound.channels for sound in training_set.annotated):
         head = Head(fitted.head.identity, fitted.head.controls, per_channel=True)
         fitted = replace(fitted, head=head)
