@@ -17,7 +17,7 @@ from earmark.head.region_scorer import RegionScorer
 from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.prediction.postprocessing import DetectedRegion, predict_clip
-from earmark.prediction.region_candidates import LEAST_GAIN_SHOWN, choose
+from earmark.prediction.region_choice import LEAST_GAIN_SHOWN, choose_candidates
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5
@@ -158,7 +158,7 @@ def test_regions_of_one_label_never_overlap_and_all_save_work(
     edges = np.array([(start / 10, (start + length) / 10) for start, length, _, _ in drawn]).reshape(-1, 2)
     columns = np.array([column for _, _, column, _ in drawn], dtype=np.intp)
     gains = np.array([gain / 10 for _, _, _, gain in drawn])
-    kept = choose(gains, edges, columns, np.array([[1.0, 0.0], [0.0, 1.0]]))
+    kept = choose_candidates(gains, edges, columns, np.array([[1.0, 0.0], [0.0, 1.0]]))
     assert all(gains[place] > LEAST_GAIN_SHOWN for place in kept)
     assert kept == sorted(kept, key=lambda place: -gains[place])
     for place in kept:

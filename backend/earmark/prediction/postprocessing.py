@@ -15,12 +15,11 @@ from earmark.labels.control import Control
 from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.overlap import suppress_overlaps
 from earmark.prediction.region_candidates import (
-    LEAST_GAIN_SHOWN,
     Candidates,
-    choose,
     find_candidates,
     scorer_of,
 )
+from earmark.prediction.region_choice import LEAST_GAIN_SHOWN, choose_candidates
 from earmark.prediction.separation import joined, spanning_two_events
 from earmark.prediction.stretches import find_stretches, span_seconds
 from earmark.prediction.tag_agreement import (
@@ -218,7 +217,7 @@ def _regions_of(
         gains = np.where(shown, np.maximum(gains, LEAST_GAIN_SHOWN + candidates.probabilities), -np.inf)
     usable = gains > LEAST_GAIN_SHOWN
     spanning = spanning_two_events(candidates.refiner, spans, columns, usable, scorer.gaps)
-    chosen = choose(np.where(spanning, -np.inf, gains), spans, columns, fitted.overlap_factors)
+    chosen = choose_candidates(np.where(spanning, -np.inf, gains), spans, columns, fitted.overlap_factors)
     shown_columns = set(_columns(control, fitted))
     events = [
         event
