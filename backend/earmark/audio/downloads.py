@@ -15,6 +15,7 @@ from earmark.audio.allowed_hosts import SoundHosts, Trace
 from earmark.audio.sound_cache import SoundCache
 from earmark.audio.transfer_watch import TransferWatch
 from earmark.errors import SoundNotFoundError, SoundTooSlowError, SoundUnreachableError
+from earmark.tls import tls_context
 
 BACK_OFF_SECONDS = (0.2, 0.8)
 """Pauses before the second and the third try."""
@@ -90,7 +91,9 @@ class Downloads:
             if self._client is None:
                 # Each transfer has a separate connection, which its watchdog may shut down.
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-                self._client = httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
+                self._client = httpx.Client(
+                    timeout=self._timeout, limits=limits, follow_redirects=False, verify=tls_context()
+                )
             return self._client
 
     def _download_with_retries(

@@ -20,6 +20,7 @@ from earmark.importing.models import Facts, Listed
 from earmark.importing.remote_sources import fetch_object, is_bucket, object_copy_path
 from earmark.settings import Settings
 from earmark.storage.atomic_files import JsonCache, sha256_of
+from earmark.tls import tls_context
 
 Fault = Literal["unreadable", "silent", "short", "duplicate", "clipped", "beyond", "header", "band"]
 FAULT_NAMES: Mapping[Fault, str] = {
@@ -138,7 +139,9 @@ class Checker:
         """Check that a local file is also served at its address, with the same size."""
         if not address.startswith(("http://", "https://")):
             return  # the address of an object: Label Studio's storage signs it
-        self._http = self._http or httpx.Client(timeout=URL_TIMEOUT_SECONDS, follow_redirects=True)
+        self._http = self._http or httpx.Client(
+            timeout=URL_TIMEOUT_SECONDS, follow_redirects=True, verify=tls_context()
+        )
         try:
             response = self._http.head(address)
         except httpx.HTTPError as error:

@@ -18,6 +18,7 @@ from earmark.importing.models import Sound
 from earmark.labelstudio.client import explained
 from earmark.labelstudio.credentials import Credentials
 from earmark.labelstudio.non_idempotent_requests import PATIENT_ONCE, create_one
+from earmark.tls import tls_context
 
 UPLOAD_BATCH_FILES = 50
 """Label Studio accepts 100 files a request; smaller requests show progress and end soon after Ctrl-C."""
@@ -141,6 +142,7 @@ class Uploads:
                 f"{self._url}/api/projects/{self._project_id}/{path}",
                 headers=self._credentials.headers(),
                 timeout=UPLOAD_TIMEOUT,
+                verify=tls_context(),
                 **arguments,
             )
         if response.is_success:

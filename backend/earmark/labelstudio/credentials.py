@@ -16,6 +16,7 @@ from earmark.settings import Settings
 from earmark.storage.token_cipher import TokenCipher
 from earmark.store.access import data_login_of
 from earmark.store.models import Project
+from earmark.tls import tls_context
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Credentials:
                 f"{self._url}/api/token/refresh/",
                 json={"refresh": self._token},
                 timeout=REQUEST_TIMEOUT_SECONDS,
+                verify=tls_context(),
             )
         except httpx.HTTPError as error:
             raise LabelStudioError(

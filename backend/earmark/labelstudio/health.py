@@ -6,6 +6,7 @@ import httpx
 
 from earmark.audio.addresses import shown
 from earmark.errors import LabelStudioError
+from earmark.tls import tls_context
 
 ANSWER_SECONDS = 5.0
 
@@ -22,7 +23,7 @@ def check_label_studio(url: str) -> None:
         Nothing answers in time, or what answers is not Label Studio.
     """
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=ANSWER_SECONDS)
+        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=ANSWER_SECONDS, verify=tls_context())
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         hint = " Inside Docker, localhost is the container: use the service's name." * ("localhost" in url)

@@ -17,6 +17,7 @@ from earmark.store.access import accept_offer
 from earmark.store.database import Database
 from earmark.store.models import Project
 from earmark.store.projects import project_key
+from earmark.tls import tls_context
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,9 @@ def _get(url: str, token: str, path: str) -> Any:
     base = url.rstrip("/")
     try:
         headers = Credentials(base, token).headers()
-        answer = httpx.get(f"{base}{path}", headers=headers, timeout=REQUEST_TIMEOUT_SECONDS)
+        answer = httpx.get(
+            f"{base}{path}", headers=headers, timeout=REQUEST_TIMEOUT_SECONDS, verify=tls_context()
+        )
         answer.raise_for_status()
         return answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

@@ -9,6 +9,7 @@ import httpx
 
 from earmark.audio.source import LabelStudioAccess
 from earmark.errors import LabelStudioError
+from earmark.tls import tls_context
 
 REQUEST_TIMEOUT_SECONDS = 60.0
 
@@ -47,7 +48,12 @@ def _request(
     address = f"{access.url.rstrip('/')}/api/projects/{project_id}/model-versions/"
     try:
         answer = httpx.request(
-            method, address, headers=access.headers(), json=body, timeout=REQUEST_TIMEOUT_SECONDS
+            method,
+            address,
+            headers=access.headers(),
+            json=body,
+            timeout=REQUEST_TIMEOUT_SECONDS,
+            verify=tls_context(),
         )
     except httpx.HTTPError as error:
         raise LabelStudioError(

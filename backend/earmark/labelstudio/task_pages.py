@@ -11,6 +11,7 @@ import httpx
 from earmark.audio.addresses import shown
 from earmark.audio.source import LabelStudioAccess
 from earmark.errors import LabelStudioError, ProjectGoneError
+from earmark.tls import tls_context
 
 PAGE_TASKS = 200
 REQUEST_TIMEOUT_SECONDS = 100.0
@@ -136,6 +137,7 @@ class Listing:
                 params=parameters,
                 headers=self._access.headers(),
                 timeout=REQUEST_TIMEOUT_SECONDS,
+                verify=tls_context(),
             )
         except httpx.HTTPError as error:
             raise LabelStudioError(

@@ -16,6 +16,7 @@ from earmark.processes.supervisor import Child, Supervisor
 from earmark.settings import Settings, environment_of
 from earmark.storage.token_cipher import TokenCipher
 from earmark.store.database import Database
+from earmark.tls import tls_context
 
 REDIS_READY_SECONDS = 20.0
 API_READY_SECONDS = 60.0
@@ -74,6 +75,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 def _healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=PROBE_SECONDS).status_code == httpx.codes.OK
+        answer = httpx.get(f"{url}/health", timeout=PROBE_SECONDS, verify=tls_context())
+        return answer.status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False

@@ -20,6 +20,7 @@ import httpx
 from earmark.encoders.weights.large_files import remove_if_disk_full, replace_durably, require_space, size_of
 from earmark.encoders.weights.transfer_progress import Display
 from earmark.storage.atomic_files import sha256_of
+from earmark.tls import tls_context
 
 _PROGRESS_SHARE = 0.01
 _HEAD_BYTES = 2048
@@ -111,7 +112,10 @@ def download(source: Source, target: Path, shown: Display, patience: RetryPolicy
     furthest, failures, reached = size_of(part), 0, False
     require_space(target.parent, max(0, source.size - furthest))
     timeout = httpx.Timeout(patience.silence_seconds, connect=patience.probe_seconds)
-    with httpx.Client(timeout=timeout, follow_redirects=True) as client, remove_if_disk_full(part):
+    with (
+        httpx.Client(timeout=timeout, follow_redirects=True, verify=tls_context()) as client,
+        remove_if_disk_full(part),
+    ):
         while True:
             try:
                 _fetch(client, source, part, shown, patience)

@@ -25,6 +25,7 @@ from earmark.monitoring.doctor.finding import Finding
 from earmark.processes.stack import api_url
 from earmark.settings import Settings, misspelled, without_password
 from earmark.store.database import Database
+from earmark.tls import tls_context
 
 TIMEOUT_SECONDS = 5.0
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -231,7 +232,7 @@ def api(settings: Settings) -> Iterator[Finding]:
     url = api_url(settings)
     try:
         started = time.perf_counter()
-        answer = httpx.get(f"{url}/health", timeout=TIMEOUT_SECONDS)
+        answer = httpx.get(f"{url}/health", timeout=TIMEOUT_SECONDS, verify=tls_context())
         milliseconds = (time.perf_counter() - started) * 1000
     except httpx.HTTPError:
         yield Finding("note", "API", f"nothing answers at {url}", "earmark up")

@@ -27,6 +27,7 @@ from earmark.settings import Settings
 from earmark.store.access import accept_hint
 from earmark.store.models import Project
 from earmark.store.sound_errors import latest_crowded, latest_faults
+from earmark.tls import tls_context
 
 TIMEOUT_SECONDS = 5.0
 SHOWN_FAULTS = 5
@@ -67,7 +68,10 @@ def label_studio(settings: Settings) -> Iterator[Finding]:
     kind = "personal access token" if is_personal_access_token(key) else "legacy token"
     try:
         answer = httpx.get(
-            f"{url}/api/current-user/whoami", headers=Credentials(url, key).headers(), timeout=TIMEOUT_SECONDS
+            f"{url}/api/current-user/whoami",
+            headers=Credentials(url, key).headers(),
+            timeout=TIMEOUT_SECONDS,
+            verify=tls_context(),
         )
     except (EarmarkError, httpx.HTTPError) as error:
         yield Finding("fault", "token", f"{kind}: {error}", f"Make a new one at {url}/user/account.")
