@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from earmark.encoders.base import EmbeddingPart
 from earmark.errors import NotEnoughAnnotationsError, NotFiniteError
@@ -210,8 +211,14 @@ def fit_examples(
         assignment = _assign_shared_folds([examples], None)
     # Hundreds of small products: BLAS threads that wait for busy cores made them 18 times slower,
     # and one thread gives the same bits on every machine with the same BLAS kernel
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _thread_pools().limit(limits=1, user_api="blas"):
         return _fit(control, examples, learned, before, assignment, parts)
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the BLAS libraries of this process: all are loaded by now, and finding them takes time."""
+    return ThreadpoolController()
 
 
 def _fit(
