@@ -31,7 +31,8 @@ run: setup ## The backend alone, for any Label Studio
 test: lint types unit ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
 
 quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment, no slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow" $(addprefix --ignore=,$(SLOW)) $(QUICK)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow" --hypothesis-profile=quick \
+		$(addprefix --ignore=,$(SLOW)) $(QUICK)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from earmark.services import Services
 from earmark.settings import Settings
 from earmark.storage.atomic_files import FORMER_UMASK
 from earmark.store.database import Database
+from tests.examples import FULL
 from tests.postgres import postgres_cluster
 from tests.running import (
     ALLOWED_IN_TESTS,
@@ -30,11 +31,7 @@ from tests.scene import scene
 
 __all__ = ["label_studio", "label_studio_on_postgresql", "postgres_cluster", "scene"]
 
-# A busy machine is no fault of a test; what a test may cost is limited by its own timeout.
-hypothesis.settings.register_profile(
-    "earmark", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("earmark")
+hypothesis.settings.load_profile(FULL)
 
 PROJECT_ROOT = Path(__file__).parents[1]
 SHARED = PROJECT_ROOT.parent / "shared"

@@ -10,13 +10,13 @@ import schemathesis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 
 from earmark.api.app import create_app
 from earmark.settings import Settings
+from tests.examples import with_examples
 
 READY = "/ready"
 """Answers 503 by design, where a part is missing."""
@@ -52,7 +52,7 @@ def test_no_request_is_a_server_error(app: FastAPI) -> None:
         for mode in GenerationMode if takes_something else (GenerationMode.POSITIVE,):
 
             @given(operation.as_strategy(generation_mode=mode))
-            @hypothesis_settings(max_examples=20, suppress_health_check=list(HealthCheck))
+            @with_examples(20, suppress_health_check=list(HealthCheck))
             def ask(case: schemathesis.Case[Any]) -> None:
                 case.call_and_validate(checks=[not_a_server_error])
 

@@ -15,7 +15,6 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
@@ -31,6 +30,7 @@ from earmark.settings import Settings
 from earmark.store.annotations import live_annotations
 from earmark.store.events import pending_work
 from earmark.store.models import Event
+from tests.examples import with_examples
 
 KEY = "1.1795198673"
 PROJECT = {"id": 1, "created_at": "2026-11-20T18:17:53.833098Z"}
@@ -69,7 +69,7 @@ json_values = st.recursive(
     st.dictionaries(st.sampled_from(["project", "task", "annotation", "x"]), json_values),
     st.text(max_size=80),
 )
-@hypothesis_settings(max_examples=200)
+@with_examples(200)
 def test_any_object_with_an_action_is_kept(
     shared_client: TestClient, fields: dict[str, Any], action: str
 ) -> None:
@@ -105,7 +105,7 @@ changes = st.lists(
 
 
 @given(st.sampled_from([r for r in recorded if r["method"] == "POST"]), changes)
-@hypothesis_settings(max_examples=150)
+@with_examples(150)
 def test_recorded_requests_with_parts_missing_or_changed(
     shared_client: TestClient, original: dict[str, Any], changes: list[tuple[int, str, Any]]
 ) -> None:

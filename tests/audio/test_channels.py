@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from earmark.audio.channels import Downmix
+from tests.examples import with_examples
 
 RATE = 800
 Samples = NDArray[np.float32]
@@ -75,7 +76,7 @@ def test_what_is_not_finite_is_silence() -> None:
     opposite=st.booleans(),
     planar=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@with_examples(60)
 def test_blocks_do_not_change_the_mix(
     lengths: list[int], channels: int, seed: int, opposite: bool, planar: bool
 ) -> None:

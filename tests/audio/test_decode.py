@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from earmark.audio.decode import open_sound, probe, read, read_blocks
 from earmark.audio.resampling import LOUDEST
 from earmark.errors import SoundNotFoundError, SoundUnreadableError
+from tests.examples import with_examples
 
 RATE = 44100
 
@@ -147,7 +148,7 @@ def test_a_live_recording_has_a_duration(tmp_path: Path) -> None:
     block=st.sampled_from([0.001, 0.013, 0.5, 10.0]),
     subtype=st.sampled_from(["PCM_16", "PCM_24", "FLOAT"]),
 )
-@settings(max_examples=40, deadline=None)
+@with_examples(40)
 def test_any_shape_of_wav(frames: int, rate: int, channels: int, block: float, subtype: str) -> None:
     """Downmixed, resampled as one stream: what soxr makes of the whole mean, whatever the blocks."""
     wave = np.random.default_rng(frames).uniform(-0.9, 0.9, (frames, channels)).astype(np.float32)
@@ -278,7 +279,7 @@ def test_a_playlist_reads_no_other_file(tmp_path: Path, name: str, content: str)
 
 
 @given(st.one_of(st.binary(max_size=300), st.binary(max_size=200).map(lambda tail: _wav_header() + tail)))
-@settings(max_examples=60, deadline=None)
+@with_examples(60)
 def test_any_bytes_are_sound_or_a_clear_error(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.wav"
@@ -293,7 +294,7 @@ def test_any_bytes_are_sound_or_a_clear_error(content: bytes) -> None:
 
 
 @given(at=st.integers(0, 3000), junk=st.binary(min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@with_examples(60)
 def test_damaged_compressed_files_are_sound_or_a_clear_error(
     compressed: dict[str, bytes], at: int, junk: bytes
 ) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.decode import agrees
@@ -14,6 +14,7 @@ from benchmarks.decode_corpus import CorpusFile, corpus
 from benchmarks.decode_sounds import clicks_in
 from earmark.audio.decode import probe, read
 from earmark.errors import SoundUnreadableError
+from tests.examples import with_examples
 
 RATE = 32_000
 KINDS = ("format", "header", "joined", "times", "damage", "no sound")
@@ -49,7 +50,7 @@ def _fault(file: CorpusFile, folder: Path) -> str:
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@with_examples(150)
 def test_any_damage_is_sound_or_a_clear_error(files: list[CorpusFile], data: st.DataObject) -> None:
     """Bytes replaced, removed or added anywhere, and headers more often than the rest."""
     file = data.draw(st.sampled_from([file for file in files if file.kind in ("format", "times")]))

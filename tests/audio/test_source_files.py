@@ -9,12 +9,12 @@ from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from earmark.audio.source import SoundSource
 from earmark.errors import EarmarkError, SoundNotFoundError
 from tests.audio.sound_server import SOUND, Server, access_to, assert_is_sound, settings_in, sound, with_token
+from tests.examples import with_examples
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -149,7 +149,7 @@ _pieces = st.sampled_from(
 
 
 @given(st.one_of(st.lists(_pieces, max_size=12).map("".join), st.text(max_size=60)))
-@hypothesis_settings(max_examples=300, deadline=None)
+@with_examples(300)
 def test_no_address_reaches_outside_its_roots(address: str) -> None:
     """Whatever a task holds: a file inside the roots, or one of our errors."""
     with tempfile.TemporaryDirectory() as name:

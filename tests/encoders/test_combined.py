@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.settings import Settings
 from tests.encoders.weights.yamnet_wheel import quantised_graph
+from tests.examples import with_examples
 
 RATE = 32_000
 FRAME = round(0.32 * RATE)
@@ -70,7 +71,7 @@ def test_members_count_the_same_and_so_do_the_parts_of_each(encoder: CombinedEnc
     assert embedding_parts(LogmelEncoder()) == ()
 
 
-@settings(max_examples=25)
+@with_examples(25)
 @given(samples=st.integers(1, 30 * FRAME), cuts=st.lists(st.floats(0, 1), max_size=5))
 def test_frames_do_not_depend_on_how_the_sound_was_cut(
     encoder: CombinedEncoder, samples: int, cuts: list[float]

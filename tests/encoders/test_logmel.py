@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ from earmark.encoders.logmel import (
     STATIC_DIM,
     LogmelEncoder,
 )
+from tests.examples import with_examples
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ LONG = noise(12.3, seed=1)
 CUTS = st.lists(st.integers(0, len(LONG)), max_size=12).map(sorted)
 
 
-@settings(max_examples=15, deadline=None)
+@with_examples(15)
 @given(CUTS)
 def test_frames_do_not_depend_on_the_blocks(encoder: LogmelEncoder, cuts: list[int]) -> None:
     whole = encoder.frames([LONG])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import textgrid
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pympi.Elan import Eaf
 
@@ -29,6 +29,7 @@ from earmark.export.records import ClipRecord, RegionRecord
 from earmark.export.tiers import tiers_of
 from earmark.importing.sources import Source, list_sounds
 from earmark.labels.label_config import parse_label_config
+from tests.examples import with_examples
 from tests.export.records import line_text, records, sounds
 from tests.lazily import Lazy
 
@@ -57,7 +58,7 @@ def rounded(record: ClipRecord, digits: int, least: float = 0.0) -> ClipRecord:
 
 
 @pytest.mark.parametrize(("name", "digits", "least"), [("textgrid", 6, 0.0), ("elan", 3, 0.001)])
-@settings(max_examples=20)
+@with_examples(20)
 @given(found=sounds(records(stripped)))
 def test_tiers_read_back(name: str, digits: int, least: float, found: list[list[ClipRecord]]) -> None:
     expected = [[rounded(record, digits, least) for record in sound] for sound in found]

@@ -14,16 +14,17 @@ from typing import Any
 import jams
 import pandas
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.errors import FormatError
 from earmark.export.annotated import path_beside
 from earmark.export.formats import FORMATS
 from earmark.export.records import AnnotatedSpan, ClipRecord, RegionRecord
+from tests.examples import with_examples
 from tests.export.records import any_text, records, sounds
 
-MANY = settings(max_examples=25)
+MANY = with_examples(25)
 
 
 def written(name: str, found: Sequence[Sequence[ClipRecord]], folder: str | Path) -> Path:
@@ -244,7 +245,7 @@ def test_names_that_collide_get_files_of_their_own(tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 @given(content=st.binary(max_size=200))
-@settings(max_examples=30)
+@with_examples(30)
 def test_anything_else_is_refused_in_one_sentence(name: str, content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x"

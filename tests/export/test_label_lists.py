@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pandas
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.export.formats import FORMATS
 from earmark.export.records import ClipRecord, RegionRecord
+from tests.examples import with_examples
 from tests.export.records import line_text, records, sounds, weak_labels
 from tests.export.test_formats import MANY, flat, written
 
@@ -66,7 +67,7 @@ def test_dcase_lists_are_what_pandas_reads(found: list[list[ClipRecord]]) -> Non
     assert list(rows.itertuples(index=False, name=None)) == events(found)
 
 
-@settings(max_examples=25)
+@with_examples(25)
 @given(single_sounds(plain_labels))
 @pytest.mark.filterwarnings("ignore")
 def test_dcase_lists_are_what_sed_eval_reads(sounds: list[list[ClipRecord]]) -> None:

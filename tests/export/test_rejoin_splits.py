@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.export.records import STRETCHES_FIELD, ClipRecord, RegionRecord, stretch_of
 from earmark.export.rejoin_splits import join, rejoin
+from tests.examples import with_examples
 
 
 def piece(start: float, end: float, *regions: tuple[float, float, str], **changes: Any) -> ClipRecord:
@@ -125,7 +126,7 @@ def test_other_data_is_no_stretch(data: dict[str, Any]) -> None:
     assert stretch_of(data) is None
 
 
-@settings(max_examples=40)
+@with_examples(40)
 @given(
     st.lists(st.tuples(st.integers(0, 990), st.integers(1, 200), st.sampled_from("ab")), max_size=6),
     st.integers(1, 60),

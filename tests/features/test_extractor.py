@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from earmark.features.band_levels import BandLevelMeter
 from earmark.features.extractor import EncodedSound, FrameExtractor, FrameStore
 from earmark.features.priority_lock import PriorityLock
 from earmark.settings import Settings
+from tests.examples import with_examples
 
 DIGEST = "ab" * 32
 
@@ -95,7 +95,7 @@ def test_identities_never_mix(store: FrameStore, tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@hypothesis_settings(max_examples=120, deadline=None)
+@with_examples(120)
 def test_a_damaged_file_is_absent(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Cut anywhere, or with any byte changed: the same frames, or none; and then replaced."""
     folder = tmp_path_factory.mktemp("frames")

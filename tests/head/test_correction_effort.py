@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.head.correction_effort import (
@@ -25,6 +25,7 @@ from earmark.head.correction_effort import (
     tag_effort,
 )
 from earmark.labels.region import Region
+from tests.examples import with_examples
 from tests.lazily import Lazy
 
 dcase_util, sed_eval = Lazy("dcase_util.containers"), Lazy("sed_eval")
@@ -82,7 +83,7 @@ def test_each_event_is_paired_once() -> None:
     assert sorted(offsets) == [0.0, 0.0]
 
 
-@settings(max_examples=60, deadline=None)
+@with_examples(60)
 @given(shown=EVENTS, true=EVENTS)
 def test_events_are_found_as_sed_eval_counts_them(shown: list[Event], true: list[Event]) -> None:
     metric = sed_eval.sound_event.EventBasedMetrics(["a", "b"], t_collar=0.2, percentage_of_length=0.5)

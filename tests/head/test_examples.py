@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -15,6 +15,7 @@ from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.region import Region
+from tests.examples import with_examples
 from tests.pooling import mean_pool as pool
 
 RATE = 12.5
@@ -166,7 +167,7 @@ def test_many_clips_share_the_places() -> None:
 SECONDS = st.floats(0, 25)
 
 
-@settings(max_examples=60, deadline=None)
+@with_examples(60)
 @given(
     st.integers(1, 300),
     st.lists(st.tuples(SECONDS, SECONDS, st.sampled_from(["dog", "bell", "x"])), max_size=6),

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -34,6 +34,7 @@ from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.region import Region
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.sound_prediction import result_items
+from tests.examples import with_examples
 
 pytestmark = pytest.mark.slow
 
@@ -162,19 +163,19 @@ def check_prediction(fitted: Fitted, control: Control, frames: NDArray[np.floati
 
 
 @given(histories(SINGLE_CHOICE))
-@settings(max_examples=30)
+@with_examples(30)
 def test_single_choices_stay_finite(history: History) -> None:
     run(history)
 
 
 @given(histories(MULTIPLE_CHOICE))
-@settings(max_examples=12)
+@with_examples(12)
 def test_several_tags_stay_finite(history: History) -> None:
     run(history)
 
 
 @given(histories(REGION_LABELS))
-@settings(max_examples=12)
+@with_examples(12)
 def test_regions_stay_finite(history: History) -> None:
     run(history)
 

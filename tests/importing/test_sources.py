@@ -67,9 +67,10 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
             raise PermissionError(13, "Permission denied")
         return really(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)
     said: list[str] = []
-    assert [item.fname for item in list_folder(tmp_path, say=said.append)] == ["a.wav"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        assert [item.fname for item in list_folder(tmp_path, say=said.append)] == ["a.wav"]
     assert "closed cannot be read (Permission denied)" in said[0]
 
 

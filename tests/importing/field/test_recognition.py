@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.errors import ConfigurationError, EarmarkError, FormatError
@@ -15,6 +15,7 @@ from earmark.importing.field.recognition import LABEL_SUFFIXES
 from earmark.importing.field.table_presets import _audioset_label
 from earmark.importing.sources import Source, list_sounds
 from earmark.importing.table_columns import Columns
+from tests.examples import with_examples
 from tests.importing.field.cases import CASES, Case, labels_of, prepared
 
 
@@ -146,7 +147,7 @@ HEADS = [
 ]
 
 
-@settings(max_examples=200)
+@with_examples(200)
 @given(
     head=st.sampled_from(HEADS),
     body=st.text(max_size=60) | st.text('0123456789.\t,;\n"[]{}<>/ax-', max_size=60),
