@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -288,3 +289,25 @@ def test_controls_that_are_left_alone_are_named_everywhere(
         assert "“species” (Taxonomy)" in shown
         assert "apiUrl" in shown
         assert all(fault.text in html.unescape(shown) for fault in faults)
+
+
+def test_tags_that_are_held_back_are_explained_unless_the_label_config_asks_for_them(
+    services: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tags that have nothing to do with the sound save no work, however many are annotated."""
+    several = config("Low", "High", choice="multiple")
+    tasks = make_tones(tmp_path, ["Low"] * 12)
+    random = np.random.default_rng(1)
+    results = [[result_of(tag)[1]] for tag in random.permutation(["Low", "High"] * 6).tolist()]
+    receive(
+        services,
+        *(webhook(task, several, result=result) for task, result in zip(tasks, results, strict=True)),
+    )
+    assert learn(services, KEY) is not None
+    (held_back,) = statements(services, "held_back")
+    assert "“tags”" in held_back.text
+    for text in everywhere(services, capsys):
+        assert "no tags are suggested" in " ".join(html.unescape(text).split())
+    receive(services, project_updated(several.replace("<Choices ", '<Choices model_score_threshold="0.5" ')))
+    learn(services, KEY)
+    assert statements(services, "held_back") == []

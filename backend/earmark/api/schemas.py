@@ -173,7 +173,9 @@ class LearningCurve(BaseModel):
 class ProjectStatement(BaseModel):
     """A statement about a project's status, as the doctor and the pages show it."""
 
-    kind: str = Field(description="`gone`, `waiting`, `training`, `labels`, `renames` or `disagreement`")
+    kind: str = Field(
+        description="`gone`, `waiting`, `training`, `held_back`, `labels`, `renames` or `disagreement`"
+    )
     level: str = Field(description="`fine`, `note` or `fault`")
     text: str
     remedy: str = Field(description="what to do about it, or empty")

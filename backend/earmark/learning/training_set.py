@@ -121,6 +121,9 @@ def fit_candidate(services: Services, training_set: TrainingSet, active: Version
         metrics.setdefault(name, {})["agreement"] = alphas
     corrections = _corrections(services, training_set, fitted)
     fitted, corrections = hold_back_costly_tags(controls, training_set.clips, fitted, corrections)
+    for name, control in fitted.head.controls.items():
+        if control.held_back:
+            metrics.setdefault(name, {})["held_back"] = True
     return Candidate(fitted, report, metrics, examples, corrections)
 
 

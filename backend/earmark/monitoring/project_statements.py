@@ -19,7 +19,7 @@ from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
 from earmark.store.events import PendingWork
 
-Kind = Literal["gone", "waiting", "training", "labels", "renames", "disagreement"]
+Kind = Literal["gone", "waiting", "training", "held_back", "labels", "renames", "disagreement"]
 Level = Literal["fine", "note", "fault"]
 
 STALE_WORK_SECONDS = 120.0
@@ -46,6 +46,7 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
         *_gone(state, now),
         *_waiting(state, settings, now),
         *_training(state),
+        *_held_back(state),
         *_labels(state),
         *_unusable(state),
         *_left_alone(state, settings),
@@ -133,6 +134,23 @@ def _training(state: ProjectState) -> Iterator[Statement]:
     if training.outcome == "rejected":
         remedy = f"'earmark promote {state.project.project_id} {training.version}' serves it anyway."
     yield Statement("training", "fault" if training.outcome == "failed" else "note", remark, remedy)
+
+
+def _held_back(state: ProjectState) -> Iterator[Statement]:
+    """Yield the controls whose tags are not suggested, since correcting them saves no work."""
+    figures = state.active.metrics if state.active else {}
+    for control in state.controls:
+        # A threshold in the label config shows them all the same
+        if figures.get(control.name, {}).get("held_back") and control.threshold is None:
+            text = (
+                f"“{control.name}”: no tags are suggested yet, as correcting them would take as long as "
+                "ticking all by hand."
+            )
+            remedy = (
+                "That ends by itself with more annotations; model_score_threshold on the control's tag shows "
+                "them at once."
+            )
+            yield Statement("held_back", "note", text, remedy)
 
 
 def _labels(state: ProjectState) -> Iterator[Statement]:

@@ -73,7 +73,7 @@ def summary(
     )
 
 
-_SHOWN_KINDS = ("training", "labels", "renames", "disagreement")
+_SHOWN_KINDS = ("training", "held_back", "labels", "renames", "disagreement")
 
 
 def _numbered(*sentences: Sentence) -> list[Sentence]:
