@@ -141,11 +141,12 @@ class Annotator:
 
     # What the interface shows
 
-    def results_of_task(self) -> list[str]:
-        """Names on the cards above an opened task: annotators, and versions that made a prediction."""
-        cards = self.page.locator(".lsf-annotation-button__name")
-        expect(cards.first).to_be_visible(timeout=STEP_MILLISECONDS)
-        return cards.all_inner_texts()
+    def card(self, name: str) -> Locator:
+        """The card above an opened task with a name: an annotator, or a version that made a prediction.
+
+        The editor may show the annotation's card a second before those of predictions.
+        """
+        return self.page.locator(".lsf-annotation-button__name").filter(has_text=name).first
 
     def show_column(self, title: str) -> None:
         """Tick a column in the Data Manager's menu of columns."""
