@@ -28,7 +28,9 @@ demo-check: setup .venv-label-studio/.ready ## The demo without hands: annotate,
 run: setup ## The backend alone, for any Label Studio
 	@$(BIN)/earmark up
 
-test: lint types unit ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
+# mypy runs while tests with servers wait. What it found is said again at the end of a run that failed.
+test: lint ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
+	@$(MAKE) --no-print-directory --jobs=2 types unit || { $(MAKE) --no-print-directory types; exit 1; }
 
 quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment, no slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow" --hypothesis-profile=quick \
@@ -40,11 +42,12 @@ lint: setup
 	$(BIN)/lint-imports pyproject.toml --no-cache
 
 types: setup
-	$(BIN)/mypy
+	nice $(BIN)/mypy
 
+# Tests with servers wait for much of their time, so more of them run side by side than there are cores.
 unit: setup .venv-label-studio/.ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 $(QUICK)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
 
 setup: .venv/.ready
 

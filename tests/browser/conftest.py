@@ -48,6 +48,11 @@ OUTSIDE = re.compile(r"^(https?|wss?)://(?!127\.0\.0\.1[:/])")
 KNOWN_ERRORS = ("/heidi-tips",)
 """Addresses whose failure Label Studio 1.23.2 causes itself: it has no tips to show on the login page."""
 WINDOW: ViewportSize = {"width": 1600, "height": 1000}
+TEN_FRAMES_A_SECOND = """
+window.requestAnimationFrame = draw => window.setTimeout(() => draw(performance.now()), 100);
+window.cancelAnimationFrame = number => window.clearTimeout(number);
+"""
+"""Script for Label Studio's pages: drawn 60 times a second without a GPU, a clip that plays takes a core."""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,7 @@ def open_window(chromium: Browser) -> Iterator[Callable[[RunningLabelStudio], An
 
     def open_one(studio: RunningLabelStudio) -> Annotator:
         context = chromium.new_context(viewport=WINDOW, service_workers="block")
+        context.add_init_script(TEN_FRAMES_A_SECOND)
         observed = watch(context)
         opened.append((context, observed))
         return Annotator(context.new_page(), studio.url, observed)
@@ -115,13 +121,26 @@ def open_window(chromium: Browser) -> Iterator[Callable[[RunningLabelStudio], An
     assert not [error for _, observed in opened for error in observed.errors], "a page reported errors"
 
 
+@pytest.fixture(scope="session")
+def owner_cookies() -> dict[str, list[Any]]:
+    """Cookies of owners who logged in, by Label Studio's address: each login loads the whole interface."""
+    return {}
+
+
 @pytest.fixture
 def annotator(
-    open_window: Callable[[RunningLabelStudio], Annotator], label_studio: RunningLabelStudio
+    open_window: Callable[[RunningLabelStudio], Annotator],
+    label_studio: RunningLabelStudio,
+    owner_cookies: dict[str, list[Any]],
 ) -> Annotator:
     """The owner of the Label Studio, logged in."""
     person = open_window(label_studio)
-    person.log_in(label_studio.username, label_studio.password)
+    context = person.page.context
+    if label_studio.url in owner_cookies:
+        context.add_cookies(owner_cookies[label_studio.url])
+    else:
+        person.log_in(label_studio.username, label_studio.password)
+        owner_cookies[label_studio.url] = context.cookies()
     return person
 
 
