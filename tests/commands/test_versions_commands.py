@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,39 +15,39 @@ from earmark.commands.common import opened
 from earmark.learning.training import learn
 from earmark.processes.discovery import DEMO_DATA
 from earmark.services import Services
+from earmark.settings import Settings
 from earmark.store.projects import remember_project
+from tests.command_line import run_command
 from tests.lessons import KEY, config, make_tones, receive, webhook
 
-pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
 CONFIG = config("Low", "High")
 
 
+@pytest.fixture(scope="module")
+def trained_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a backend with a project of three versions."""
+    folder = tmp_path_factory.mktemp("trained")
+    tones = make_tones(folder, ["Low", "High"] * 5)
+    settings = Settings(_env_file=None, data_dir=folder / "data", encoder="logmel")
+    with Services(settings) as services:
+        services.database.upgrade()
+        for tasks in (tones[:6], tones[6:8], tones[8:]):
+            receive(services, *(webhook(task, CONFIG) for task in tasks))
+            learn(services, KEY)
+    return settings.data_dir
+
+
 @pytest.fixture
-def trained(services: Services, tmp_path: Path) -> Services:
-    """A project with three versions."""
-    tones = make_tones(tmp_path, ["Low", "High"] * 5)
-    for tasks in (tones[:6], tones[6:8], tones[8:]):
-        receive(services, *(webhook(task, CONFIG) for task in tasks))
-        learn(services, KEY)
-    return services
+def trained(settings: Settings, trained_data: Path) -> Iterator[Services]:
+    """Services on a copy of that folder."""
+    shutil.copytree(trained_data, settings.data_dir)
+    with Services(settings) as services:
+        yield services
 
 
 def run(services: Services, *arguments: str, code: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "earmark", *arguments],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "DATA_DIR": str(services.settings.data_dir),
-            "ENCODER": "logmel",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    settings = {"DATA_DIR": str(services.settings.data_dir), "ENCODER": "logmel"}
+    done = run_command(*arguments, environment={"PATH": os.environ["PATH"], **settings, **environment})
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
