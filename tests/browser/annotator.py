@@ -134,9 +134,9 @@ class Annotator:
         """Wait until the editor shows this task, with its annotation and its sound loaded."""
         shown = self.page.locator(".lsf-current-task__task-id")
         number = re.compile(rf"^\s*#?{task}\b")
-        expect(shown).to_have_text(number, use_inner_text=True, timeout=STEP_MILLISECONDS)
+        expect(shown).to_have_text(number, use_inner_text=True)
         length = self.page.get_by_test_id("timebox-end-time").locator("input")
-        expect(length).not_to_have_value("00:00:00:000", timeout=STEP_MILLISECONDS)
+        expect(length).not_to_have_value("00:00:00:000")
         self.page.wait_for_function(SOUND_LOADED)
 
     # What the interface shows
@@ -153,7 +153,7 @@ class Annotator:
         self.page.get_by_role("button", name="Columns").first.click()
         self.page.locator(".lsf-menu-dm__item").get_by_text(title, exact=True).click()
         header = self.page.locator(".lsf-table-head").get_by_text(title).first
-        expect(header).to_be_visible(timeout=STEP_MILLISECONDS)
+        expect(header).to_be_visible()
 
     def row(self, text: str) -> Locator:
         """The row in the Data Manager that contains a text, as the name of a file."""
@@ -194,7 +194,7 @@ class Annotator:
         now = self.page.get_by_test_id("timebox-current-time").locator("input")
         before = now.input_value()
         self.page.get_by_test_id("playback-button:play").click()
-        expect(now).not_to_have_value(before, timeout=STEP_MILLISECONDS)
+        expect(now).not_to_have_value(before)
 
     def tags(self) -> set[str]:
         """Tags of the clip that are ticked now."""
@@ -211,7 +211,7 @@ class Annotator:
 
     def wait_for_regions(self, count: int) -> None:
         """Wait for this many regions in the list; Label Studio fetches submitted ones by themselves."""
-        expect(self._region_items()).to_have_count(count, timeout=STEP_MILLISECONDS)
+        expect(self._region_items()).to_have_count(count)
 
     def delete_region(self, number: int) -> None:
         """Delete a region by its place in the list, from 0."""

@@ -18,6 +18,7 @@ from playwright.sync_api import (
     Request,
     Route,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -25,7 +26,7 @@ from benchmarks.common import find_chromium
 from scripts.demo_check import Loop, first_of_each_sound
 from scripts.demo_clips import DemoClip, make_clips
 from scripts.demo_project import connect, import_clips
-from tests.browser.annotator import Annotator, Observed
+from tests.browser.annotator import STEP_MILLISECONDS, Annotator, Observed
 from tests.running import RunningBackend, RunningLabelStudio, running_backend
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +66,7 @@ def chromium() -> Iterator[Browser]:
     if program is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=STEP_MILLISECONDS)
         browser = playwright.chromium.launch(executable_path=program, headless=True, args=OPTIONS)
         yield browser
         browser.close()

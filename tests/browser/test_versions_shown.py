@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from scripts.demo_check import Loop
-from tests.browser.annotator import STEP_MILLISECONDS, Annotator
+from tests.browser.annotator import Annotator
 from tests.running import RunningLabelStudio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
@@ -24,12 +24,12 @@ def test_suggestions_name_their_version(annotator: Annotator, project: Loop) -> 
     """On the card above an opened task, and in a column of the Data Manager."""
     task, version = project.open_tasks()[0], project.version()
     annotator.open_task(project.project_id, task)
-    expect(annotator.card(version)).to_be_visible(timeout=STEP_MILLISECONDS)
+    expect(annotator.card(version)).to_be_visible()
     annotator.screenshot("version-on-card")
     annotator.open_data_manager(project.project_id)
     annotator.show_column("Prediction model versions")
     row = annotator.row(project.clips[task].name)
-    expect(row).to_contain_text(version, timeout=STEP_MILLISECONDS)
+    expect(row).to_contain_text(version)
     annotator.screenshot("version-in-data-manager")
 
 
