@@ -29,7 +29,7 @@ def average(
     embeddings: Sequence[NDArray[np.float32]],
     choices: Sequence[ModelChoice],
 ) -> ModelChoice | None:
-    """Combine the choices of the parts into one; None where they were not measured.
+    """Combine the choices of the parts into one, beside the prior; None where they were not measured.
 
     ``weights``: of each part, with sum 1. ``embeddings``: of each part, ``[n, E]``. ``choices``: of each
     part, fitted without a prior and without landmarks.
@@ -56,7 +56,7 @@ def average(
         return joint, Linear(np.concatenate(slopes), np.asarray(np.sum(biases, axis=0)))
 
     return ModelChoice(
-        beside.named("mean of parts"),
+        beside.named("mean of parts" if len(choices) > 1 else choices[0].name),
         beside.weighted(prior),
         fit,
         beside.logits,

@@ -39,7 +39,8 @@ class ControlReport:
     label ``ap``, ``auc``, ``f1``, ``ece``, ``threshold`` and ``recordings`` (that carry it); undefined
     values are left out. Both are empty when there are too few recordings. ``examples``: rows;
     ``groups``: recordings. ``choice``: the learner, in words. ``prior_strength``: one of `PRIOR_STRENGTHS`,
-    None without a prior. ``noise``: share of annotations of a single choice that look wrong.
+    or the prior's share; None without a prior. ``noise``: share of annotations of a single choice that look
+    wrong.
     """
 
     metrics: dict[str, float]

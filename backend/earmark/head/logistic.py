@@ -106,21 +106,30 @@ def _drop_bad_priors(
     free = replace(data, offset=None, anchored=np.zeros_like(data.anchored))
     free_steps, free_logits = _choose_steps(free, coordinates)
 
-    def gain(columns: NDArray[np.bool_]) -> float:
-        return ranking_score(data, free_logits, columns) - ranking_score(data, logits, columns)
-
-    dropped = np.zeros_like(data.anchored)
     if data.exclusive:
-        dropped[:] = gain(~dropped) > CLEARLY_BETTER
+        every = np.ones_like(data.anchored)
+        gain = ranking_score(data, free_logits, every) - ranking_score(data, logits, every)
+        dropped = np.full_like(data.anchored, gain > CLEARLY_BETTER)
     else:
-        for column in np.flatnonzero(data.anchored):
-            alone = np.arange(len(dropped)) == column
-            dropped[column] = has_enough_recordings(data, column) and gain(alone) > CLEARLY_BETTER_ALONE
+        dropped = worse_than_alone(data, logits, free_logits)
     if dropped[data.anchored].all():
         return free, free_steps, free_logits
     offset = None if data.offset is None else np.where(dropped, 0.0, data.offset)
     data = replace(data, offset=offset, anchored=data.anchored & ~dropped)
     return data, np.where(dropped, free_steps, steps), np.where(dropped, free_logits, logits)
+
+
+def worse_than_alone(data: Data, with_prior: Array, alone: Array) -> NDArray[np.bool_]:
+    """Return which labels with a prior, bool ``[C]``, rank clearly better without it.
+
+    Parameters: out-of-fold logits ``[n, C]`` of the fit with the prior and of one without.
+    """
+    worse = np.zeros_like(data.anchored)
+    for column in np.flatnonzero(data.anchored):
+        own = np.arange(len(worse)) == column
+        gain = ranking_score(data, alone, own) - ranking_score(data, with_prior, own)
+        worse[column] = has_enough_recordings(data, column) and gain > CLEARLY_BETTER_ALONE
+    return worse
 
 
 def _solve(

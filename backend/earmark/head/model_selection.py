@@ -15,7 +15,7 @@ from earmark.head.calibration import OUTLIER_RATES, Calibration, calibrate, left
 from earmark.head.evaluation import Data, ranking_score
 from earmark.head.kernel_selection import choose_landmarks, is_clearly_better, is_worth_trying
 from earmark.head.lda import Discriminant
-from earmark.head.logistic import CLEARLY_BETTER, PRIOR_STRENGTHS, Logistic
+from earmark.head.logistic import CLEARLY_BETTER, PRIOR_STRENGTHS, Logistic, worse_than_alone
 from earmark.head.model_choice import ModelChoice
 from earmark.head.prior import Prior
 from earmark.head.prior_share import BesidePrior, fill_absent
@@ -50,7 +50,8 @@ def select_model(
         Of the embedding; empty if it is of one piece.
     """
     problem = _Problem(data, embeddings, prior, labels, allow_dropping_prior, measured)
-    best = _best_linear(problem)
+    best = _beside_prior(problem) if problem.suits_prior_share else None
+    best = best or _best_linear(problem)
     if parts and problem.suits_averaging:
         mean = _mean_of_parts(problem, parts)
         if mean is not None and _score(data, best) <= _score(data, mean) + CLEARLY_BETTER:
@@ -85,6 +86,16 @@ class _Problem:
         return self.is_repeated and (self.data.exclusive or not self.data.anchored.any())
 
     @property
+    def suits_prior_share(self) -> bool:
+        """Whether regions have a prior, and labels with a second recording tell what share of it helps."""
+        measurable = self.measured and self.allow_dropping_prior and self.data.type.draws_regions
+        return (
+            measurable
+            and bool(self.data.anchored.any())
+            and bool((_recordings_of_labels(self.data) >= MIN_RECORDINGS).any())
+        )
+
+    @property
     def suits_averaging(self) -> bool:
         """Whether fits of several parts are averaged: measured for few examples of single choices.
 
@@ -116,6 +127,26 @@ def _best_linear(problem: _Problem) -> ModelChoice:
     return best
 
 
+def _beside_prior(problem: _Problem) -> ModelChoice | None:
+    """Return the best fit without the prior, beside a share of it; None where that was not measured.
+
+    The prior of labels that rank clearly better without is dropped.
+    """
+    data, prior, embeddings = problem.data, problem.prior, problem.embeddings
+    alone = _best_linear(problem.part(slice(None)))
+    beside = average(data, prior, [1.0], [embeddings], [alone])
+    if beside is None or beside.logits is None or alone.logits is None:
+        return beside
+    dropped = worse_than_alone(data, beside.logits, alone.logits)
+    if not dropped.any():
+        return beside
+    remaining = data.anchored & ~dropped
+    offset = None if data.offset is None or not remaining.any() else np.where(dropped, 0.0, data.offset)
+    data = replace(data, offset=offset, anchored=remaining)
+    prior = prior.without(tuple(np.array(problem.labels)[dropped].tolist()))
+    return average(data, prior, [1.0], [embeddings], [alone])
+
+
 def _mean_of_parts(problem: _Problem, parts: Sequence[EmbeddingPart]) -> ModelChoice | None:
     """The mean of fits on each part without the prior, beside a share of the prior."""
     problems = [problem.part(span) for span in spans(parts)]
@@ -126,9 +157,13 @@ def _mean_of_parts(problem: _Problem, parts: Sequence[EmbeddingPart]) -> ModelCh
 
 def _has_repeated_labels(data: Data) -> bool:
     """Whether most labels have enough recordings to leave one out."""
+    return float(np.median(_recordings_of_labels(data))) >= MIN_RECORDINGS
+
+
+def _recordings_of_labels(data: Data) -> NDArray[np.intp]:
+    """Return the number of recordings with each label, ``[C]``."""
     carried = data.targets & (data.weights > 0)
-    recordings = [len(np.unique(data.groups[column])) for column in carried.T]
-    return float(np.median(recordings)) >= MIN_RECORDINGS
+    return np.array([len(np.unique(data.groups[column])) for column in carried.T], dtype=np.intp)
 
 
 def _score(data: Data, choice: ModelChoice) -> float:
