@@ -2,7 +2,9 @@
 
 ``python -m benchmarks.sed [--quick]``: 60 generated soundscapes, 30 annotated and 30 predicted, whose sounds
 are never the same; heads learned from 5, 10 and 30 of them. ``plain``: the same head's probabilities cut at
-its thresholds, on the encoder's frames. Needs the shared audio folder beside the project.
+its thresholds, on the encoder's frames. ``with_names``: by heads that start from the encoder's classes which
+the labels' names match, as in the product; the others know no names. Needs the shared audio folder beside the
+project.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ from benchmarks.common import progress
 from benchmarks.sed_mixes import Mix, load_sources, make_backgrounds, make_mixes
 from benchmarks.sed_scores import scores
 from earmark.encoders import get_encoder
-from earmark.encoders.base import Encoder
+from earmark.encoders.base import Encoder, Tagger
 from earmark.features.band_levels import BandLevelMeter
 from earmark.head.examples import AnnotatedClip
 from earmark.head.model import Head
+from earmark.head.zero_shot import zero_shot_head
 from earmark.labels.control import Control
 from earmark.labels.control_types.labels import REGION_LABELS
 from earmark.labels.region import Region
@@ -71,11 +74,14 @@ def encode(encoder: Encoder, mixes: Sequence[Mix]) -> list[Encoded]:
     ]
 
 
-def learn(encoder: Encoder, labels: Sequence[str], mixes: Sequence[Encoded]) -> Head:
-    """Fit a head on annotated mixes, as a training does."""
+def learn(
+    encoder: Encoder, labels: Sequence[str], mixes: Sequence[Encoded], with_names: bool = False
+) -> Head:
+    """Fit a head on annotated mixes, as a training does; ``with_names``: from the zero-shot head."""
     clips = annotated_clips(mixes)
     controls = [control(labels)]
-    return train_head(encoder, controls, clips)[0].head
+    prior = zero_shot_head(encoder, controls) if with_names else None
+    return train_head(encoder, controls, clips, prior)[0].head
 
 
 def annotated_clips(mixes: Sequence[Encoded]) -> list[AnnotatedClip]:
@@ -122,9 +128,10 @@ def measure(
     train: Sequence[Encoded],
     test: Sequence[Encoded],
     background: Sequence[Encoded],
+    with_names: bool = False,
 ) -> tuple[Head, dict[str, float]]:
     """Learn from the annotated mixes and score the others."""
-    head = learn(encoder, labels, train)
+    head = learn(encoder, labels, train, with_names)
     minutes = sum(one.mix.seconds for one in background) / 60
     true = [one.mix.events for one in test]
     shown = scores(
@@ -198,22 +205,30 @@ def main(quick: bool = False) -> None:
             progress("cnn14+logmel left out: its weights are not here")
             continue
         encoder = get_encoder(settings)
-        parts = [encode(encoder, mixes) for mixes in (train, test, background)]
+        annotatable, predicted, quiet = (encode(encoder, mixes) for mixes in (train, test, background))
         progress(f"{name}: encoded")
         results[name] = {}
         for number in annotated:
-            head, figures = measure(encoder, sources.labels, parts[0][:number], *parts[1:])
+            head, figures = measure(encoder, sources.labels, annotatable[:number], predicted, quiet)
             results[name][str(number)] = figures
             progress(f"{name}, {number} annotated: effort {figures['effort_ratio']:.3f}")
+        if isinstance(encoder, Tagger):
+            results[name]["with_names"] = {}
+            for number in annotated:
+                _, figures = measure(
+                    encoder, sources.labels, annotatable[:number], predicted, quiet, with_names=True
+                )
+                results[name]["with_names"][str(number)] = figures
+                progress(f"{name}, {number} annotated, with names: effort {figures['effort_ratio']:.3f}")
         results[name]["seconds_per_hour_of_audio"] = seconds_per_hour(
-            encoder, head, sources.labels, parts[1][0]
+            encoder, head, sources.labels, predicted[0]
         )
         results[name]["soundscapes"] = soundscapes(encoder, head, sources.labels)
         if not quick:
             with TemporaryDirectory() as folder:
                 clips = encode(encoder, demo_mixes(Path(folder), 60))
             labels = sorted({event.label for one in clips for event in one.mix.events})
-            _, figures = measure(encoder, labels, clips[::2], clips[1::2], parts[2])
+            _, figures = measure(encoder, labels, clips[::2], clips[1::2], quiet)
             results[name]["demo"] = figures
             progress(f"{name}, demo's clips: effort {figures['effort_ratio']:.3f}")
     headline = results[HEADLINE][str(annotated[-1])]
