@@ -101,6 +101,7 @@ def test_the_dispatcher_goes_on(
     assert said.count("training waits") == 1, "not twice a second"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["auto", "cnn14"])
 def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder: str) -> None:
     fetching = settings.model_copy(update={"encoder": encoder})

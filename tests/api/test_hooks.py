@@ -98,6 +98,7 @@ def test_events_without_the_expected_fields_harm_nothing(model_of_the_two_line: 
     assert model.predict([]) == []
 
 
+@pytest.mark.slow
 def test_thirty_annotations_in_the_server_of_the_2_x_line(
     model_of_the_two_line: ModuleType, shared_audio: Path
 ) -> None:

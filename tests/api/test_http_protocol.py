@@ -53,6 +53,7 @@ def answer_to(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
         return received
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"", b"\r\n", b"GET", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
 def test_half_sent_headers_are_given_up(port: int, begun: bytes) -> None:
     assert answer_to(port, begun) == b""
@@ -62,6 +63,7 @@ def test_half_sent_headers_after_a_whole_request_are_given_up(port: int) -> None
     assert answer_to(port, WHOLE, b"GET / HTTP/1.1\r\nX: ", pause=0.1).count(b"HTTP/1.1 200") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [b"/webhook", b"/predict", b"/setup"])
 def test_half_sent_bodies_are_given_up(port: int, path: bytes) -> None:
     headers = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"

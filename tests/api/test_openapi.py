@@ -18,6 +18,8 @@ from earmark.api.app import create_app
 from earmark.settings import Settings
 from tests.examples import with_examples
 
+pytestmark = pytest.mark.slow
+
 READY = "/ready"
 """Answers 503 by design, where a part is missing."""
 

@@ -265,6 +265,7 @@ def test_openapi_describes_the_protocol(client: TestClient) -> None:
     assert {"/health", "/setup", "/predict", "/webhook", "/versions", "/metrics"} <= set(paths)
 
 
+@pytest.mark.slow
 def test_the_server_never_imports_flask_nor_loads_torch(tmp_path: Path) -> None:
     code = (
         "import sys, _wsgi; _wsgi.app.asgi; "

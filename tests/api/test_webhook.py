@@ -232,6 +232,7 @@ def test_the_order_of_sending_is_the_order_of_rows(settings: Settings, services:
     assert [payload["n"] for payload in payloads(services)] == list(range(700))
 
 
+@pytest.mark.slow
 def test_redis_that_hangs_or_never_answers_delays_nothing(settings: Settings, services: Services) -> None:
     """A listener whose queue is full stands for a black hole: connections to it are never made."""
     with socket.socket() as hole, socket.socket() as filling:

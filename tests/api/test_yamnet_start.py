@@ -14,6 +14,8 @@ from earmark.encoders.weights.yamnet_weights import fetch_model
 from earmark.errors import WeightsError
 from earmark.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 CONFIG = (
     '<View><Audio name="audio" value="$audio"/>'
     '<Labels name="label" toName="audio"><Label value="Car horn"/><Label value="Speech"/></Labels>'

@@ -14,6 +14,7 @@ from tests.audio.sound_server import Server, Trickle, assert_is_sound, settings_
 pytestmark = pytest.mark.usefixtures("hasty")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["headers", "chunks", "body", "endless"])
 def test_a_byte_now_and_then_is_too_slow(
     server: Server, trickle: Trickle, tmp_path: Path, place: str

@@ -16,6 +16,8 @@ from earmark.audio.decode import probe, read
 from earmark.errors import SoundUnreadableError
 from tests.examples import with_examples
 
+pytestmark = pytest.mark.slow
+
 RATE = 32_000
 KINDS = ("format", "header", "joined", "times", "damage", "no sound")
 

@@ -92,6 +92,7 @@ def test_a_slow_bucket_is_given_up(bucket: type[Bucket], monkeypatch: pytest.Mon
         list(object_pieces("s3://calls/a.wav", seconds=30, least_bytes_per_second=1e6))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("silent_bucket")
 @pytest.mark.parametrize("scheme", sorted(BUCKETS))
 def test_a_bucket_that_never_answers_is_given_up_in_time(scheme: str) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from earmark.services import Services
 
 INTERRUPTED = """
@@ -23,6 +25,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_backup_leaves_no_file(services: Services, tmp_path: Path) -> None:
     copies = tmp_path / "copies"
     copies.mkdir()

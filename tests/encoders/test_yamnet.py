@@ -34,6 +34,8 @@ from earmark.labels.control_types.choices import MULTIPLE_CHOICE
 from earmark.settings import Settings
 from tests.encoders.weights.yamnet_wheel import quantised_graph
 
+pytestmark = pytest.mark.slow
+
 ADVANCE_SAMPLES = PATCHES_AT_ONCE * FRAME_SAMPLES
 
 

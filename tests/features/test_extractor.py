@@ -235,6 +235,7 @@ def test_errors_name_the_sound_as_people_know_it(
     assert not list(tmp_path.rglob("*.frames"))
 
 
+@pytest.mark.slow
 def test_hearing_in_the_background_waits_for_who_hears_in_the_foreground(tmp_path: Path) -> None:
     first = PriorityLock(tmp_path / "hearing.lock", background=False)
     behind = PriorityLock(tmp_path / "hearing.lock", background=True)

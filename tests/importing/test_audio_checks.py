@@ -106,6 +106,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_urls_are_fetched_and_served_files_confirmed(
     tmp_path: Path,
     settings: Settings,
@@ -133,6 +134,7 @@ def test_urls_are_fetched_and_served_files_confirmed(
     assert "404" in results[4].why
 
 
+@pytest.mark.slow
 def test_many_files_are_checked_in_processes_in_order(
     tmp_path: Path, settings: Settings, write_sound: Callable[..., Path]
 ) -> None:
@@ -154,6 +156,7 @@ class Deadly:
         return os.abort, ()
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_the_decoder_is_left_out_alone(
     tmp_path: Path, settings: Settings, write_sound: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

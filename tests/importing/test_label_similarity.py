@@ -38,5 +38,6 @@ def test_other_labels_are_not(labels: tuple[str, ...]) -> None:
     assert nearly_equal(labels) == []
 
 
+@pytest.mark.slow
 def test_many_labels_are_compared_quickly() -> None:
     assert nearly_equal(f"species number {number}" for number in range(20_000)) == []

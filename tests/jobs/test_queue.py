@@ -179,6 +179,7 @@ def test_a_fault_of_ours_does_not_end_the_dispatcher(
     dispatcher.stop()
 
 
+@pytest.mark.slow
 def test_a_worker_trains_what_the_dispatcher_saw(
     redis_server: redis.Redis, services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +288,7 @@ def test_a_trace_of_a_heartbeat_does_not_hinder(redis_server: redis.Redis) -> No
     assert fetch(redis_server).get_status() == JobStatus.QUEUED, "not failed as abandoned"
 
 
+@pytest.mark.slow
 def test_projects_take_turns(
     redis_server: redis.Redis, services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

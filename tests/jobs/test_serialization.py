@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 import redis
 from rq import Queue
 from rq.serializers import DefaultSerializer, JSONSerializer
@@ -32,6 +33,7 @@ def plant(client: redis.Redis, path: Path) -> None:
     queue.enqueue_call("earmark.worker.tasks.learn", args=(Hostile(path),), job_id=REQUEST.job_id)
 
 
+@pytest.mark.slow
 def test_a_pickled_job_is_refused_and_blocks_nothing(redis_server: redis.Redis, tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     plant(redis_server, touched)

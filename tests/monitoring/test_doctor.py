@@ -64,6 +64,7 @@ def test_what_cannot_be_reached_comes_with_a_remedy(settings: Settings) -> None:
         assert hint in findings[subject].remedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["auto", "cnn14"])
 @pytest.mark.parametrize("content", [None, b"", bytes(range(250)) * 4])
 def test_a_checkpoint_that_is_no_good_is_a_fault(

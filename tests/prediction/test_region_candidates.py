@@ -172,6 +172,7 @@ def test_regions_of_one_label_never_overlap_and_all_save_work(
         assert kept[0] == int(gains.argmax())
 
 
+@pytest.mark.slow
 def test_an_hour_of_alternating_sounds_keeps_memory_small_and_events_apart() -> None:
     sounds: list[Sound] = [(float(t), t + 1.0, NAMES[(t // 3) % 2]) for t in range(1, 118, 3)]
     regions = found(sounds, 120.0)

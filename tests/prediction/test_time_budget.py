@@ -28,6 +28,8 @@ from tests.audio.sound_server import Server, Trickle, sound
 from tests.lessons import KEY, config, make_tones, receive, webhook
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 CONFIG = config("Low", "High")
 
 

@@ -104,6 +104,7 @@ def test_odd_annotators_and_times_are_one_unknown_annotator(services: Services) 
         assert activity(session, KEY, last + 1).annotators == 1
 
 
+@pytest.mark.slow
 def test_odd_annotators_and_times_on_postgresql(postgres_cluster: int, settings: Settings) -> None:
     name = make_database(postgres_cluster)
     url = f"postgresql+psycopg://{SUPERUSER}@127.0.0.1:{postgres_cluster}/{name}"

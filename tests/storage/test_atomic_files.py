@@ -26,6 +26,7 @@ _PARENT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["a command", "a process", "a child process"])
 def test_shared_frames_have_the_users_permissions(tmp_path: Path, command: str) -> None:
     """The last as of ``earmark up``, whose processes inherit the private umask of their parent."""

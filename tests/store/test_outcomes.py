@@ -65,7 +65,7 @@ def test_sums_grow_with_each_score(services: Services) -> None:
     assert figures["logmel-v1"].edges == EdgeMoves(3 / 4, 0.03)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without any table."""
     url = f"sqlite:///{tmp_path / 'earmark.db'}"

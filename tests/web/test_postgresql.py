@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.page_data import KEY, seed_project
@@ -13,6 +14,7 @@ from earmark.settings import Settings
 from tests.postgres import SUPERUSER, make_database
 
 
+@pytest.mark.slow
 def test_every_page(postgres_cluster: int, settings: Settings, tmp_path: Path) -> None:
     name = make_database(postgres_cluster)
     url = f"postgresql+psycopg://{SUPERUSER}@127.0.0.1:{postgres_cluster}/{name}"

@@ -179,6 +179,7 @@ def test_a_full_disk(run: Run, settings: Settings, brought: Path, monkeypatch: p
     assert run("--from", brought).code == 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_ones_own_goes_first(
     run: Run, brought: Path, checkpoint: Path, zenodo: Zenodo
 ) -> None:
@@ -193,6 +194,7 @@ def test_a_checkpoint_of_ones_own_goes_first(
     assert zenodo.asked == 0
 
 
+@pytest.mark.slow
 def test_verify_reads_ones_own_checkpoint_again(
     run: Run, brought: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +206,7 @@ def test_verify_reads_ones_own_checkpoint_again(
     assert f"sha256 {SHA256}" in run("--verify", cnn14_checkpoint=brought).out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1000, len(CONTENT)])
 def test_a_checkpoint_that_holds_no_weights(run: Run, brought: Path, zenodo: Zenodo, size: int) -> None:
     brought.write_bytes(random.Random(5).randbytes(size))
@@ -218,6 +221,7 @@ def test_a_checkpoint_that_holds_no_weights(run: Run, brought: Path, zenodo: Zen
     assert zenodo.asked == 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_read_once(
     run: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,8 @@ from tests.encoders.weights.yamnet_wheel import make_wheel
 from tests.encoders.weights.zenodo import closed_port, source_at
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Wheel, Path]:
