@@ -177,3 +177,19 @@ def test_an_hour_of_alternating_sounds_keeps_memory_small_and_events_apart() -> 
     sounds: list[Sound] = [(float(t), t + 1.0, NAMES[(t // 3) % 2]) for t in range(1, 118, 3)]
     regions = found(sounds, 120.0)
     assert [region.label for region in regions] == [label for _, _, label in sounds]
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4, 5, 6, 7])
+def test_a_head_that_is_sure_of_a_label_before_its_sound_moves_no_edge(seed: int) -> None:
+    """As an encoder's classes are in noise, whose level moves by 2 dB: the sound is 20 dB louder."""
+    rate = BandLevelMeter.sample_rate
+    time = np.arange(int(SECONDS * rate)) / rate
+    wave = 0.01 * np.random.default_rng(seed).standard_normal(time.size)
+    wave *= 1 + 0.25 * np.sin(2 * np.pi * (0.9 * time + seed / 12))
+    wave += 0.1 * np.sin(2 * np.pi * HERTZ["low"] * time) * ((time >= 4.0) & (time < 4.7))
+    levels = BandLevelMeter().frames([wave.astype(np.float32)])
+    frames = np.zeros((int(SECONDS * RATE), 2), dtype=np.float32)
+    frames[round(2.4 * RATE) : round(4.7 * RATE), 0] = 1.0
+    (region,) = predict_clip(head(), [CONTROL], pool, RATE, frames, SECONDS, levels).regions
+    assert region.start == pytest.approx(4.0, abs=0.03)
+    assert region.end == pytest.approx(4.7, abs=0.03)

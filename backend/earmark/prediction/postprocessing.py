@@ -15,6 +15,7 @@ from earmark.labels.control import Control
 from earmark.prediction.frame_probabilities import frame_probabilities
 from earmark.prediction.overlap import suppress_overlaps
 from earmark.prediction.region_candidates import (
+    AUDIBLE_SHARE,
     Candidates,
     find_candidates,
     scorer_of,
@@ -219,9 +220,10 @@ def _regions_of(
     spanning = spanning_two_events(candidates.refiner, spans, columns, usable, scorer.gaps)
     chosen = choose_candidates(np.where(spanning, -np.inf, gains), spans, columns, fitted.overlap_factors)
     shown_columns = set(_columns(control, fitted))
+    audible = candidates.features[:, AUDIBLE_SHARE]
     events = [
         event
-        for event in joined(chosen, spans, columns, scorer.gaps)
+        for event in joined(chosen, spans, columns, scorer.gaps, audible)
         if columns[event[0]] in shown_columns and spans[event[0], 0] < duration
     ]
     return [

@@ -40,6 +40,7 @@ CANDIDATES_PER_SECOND, FEWEST_CANDIDATES = 3.0, 40
 """Stretches that are pooled as a whole, which takes most of the time: those that look best on frames."""
 PAUSE = FEATURES.index("longest_pause")
 """A pause that separates no events of a candidate's label does not count."""
+AUDIBLE_SHARE = FEATURES.index("audible_share")
 _LARGEST_DB = 30.0
 _DB_UNIT = 10.0
 
@@ -210,7 +211,7 @@ class _Stretches:
         for name, values in columns.items():
             features[:, FEATURES.index(name)] = np.minimum(values, _LARGEST_DB) / _DB_UNIT
         audible = (self._audible[last] - self._audible[first]) / (last - first)
-        features[:, FEATURES.index("audible_share")] = audible
+        features[:, AUDIBLE_SHARE] = audible
         pauses = _inner_maxima(self._pauses, first, last) * HOP_SECONDS
         features[:, PAUSE] = np.minimum(pauses, LONGEST_PAUSE_SECONDS)
         features[:, FEATURES.index("log_seconds")] = np.log((last - first) * HOP_SECONDS)

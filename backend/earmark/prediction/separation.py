@@ -5,7 +5,7 @@ Each label has a gap, from `head.region_scorer`: a shorter pause is part of an e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from earmark.prediction.edge_refinement import EdgeRefiner, Span
 from earmark.prediction.pauses import find_pauses
 
+LEAST_AUDIBLE_SHARE = 0.5
+"""A candidate that is inaudible for longer does not extend an event beside it: it is background."""
 SLACK_SECONDS = 0.05
 """Edges and pauses are measured over different stretches of time, so they differ by about this much."""
 
@@ -72,20 +74,41 @@ def joined(
     spans: NDArray[np.float64],
     columns: NDArray[np.intp],
     gaps: NDArray[np.floating[Any]],
+    audible: NDArray[np.floating[Any]],
 ) -> list[list[int]]:
     """Return the chosen candidates as events: those of one label whose gap separates no events, together.
 
-    ``kept``: positions of candidates, those of one label apart from each other. Events are in the order of
-    their first candidate in ``kept``, and the candidates of each in order of time.
+    The best of those that lie together stays, and the others where they are audible.
+
+    Parameters
+    ----------
+    kept
+        Positions of candidates, the best first, those of one label apart from each other. Events are in the
+        order of their first candidate in ``kept``, and the candidates of each in order of time.
+    audible
+        Audible share of each candidate, ``[n]``.
     """
-    events: list[list[int]] = []
-    last_of: dict[int, list[int]] = {}
-    for place in sorted(kept, key=lambda place: float(spans[place, 0])):
-        column = int(columns[place])
-        event = last_of.get(column)
-        if event is None or spans[place, 0] - spans[event[-1], 1] >= gaps[column]:
-            event = last_of[column] = []
-            events.append(event)
-        event.append(place)
     rank = {place: position for position, place in enumerate(kept)}
+    best = {min(chain, key=rank.__getitem__) for chain in _chains(kept, spans, columns, gaps)}
+    sounding = [place for place in kept if place in best or audible[place] >= LEAST_AUDIBLE_SHARE]
+    events = _chains(sounding, spans, columns, gaps)
     return sorted(events, key=lambda event: min(rank[place] for place in event))
+
+
+def _chains(
+    places: Sequence[int],
+    spans: NDArray[np.float64],
+    columns: NDArray[np.intp],
+    gaps: NDArray[np.floating[Any]],
+) -> list[list[int]]:
+    """Return candidates of one label with less than its gap between them together, in order of time."""
+    chains: list[list[int]] = []
+    last_of: dict[int, list[int]] = {}
+    for place in sorted(places, key=lambda place: float(spans[place, 0])):
+        column = int(columns[place])
+        chain = last_of.get(column)
+        if chain is None or spans[place, 0] - spans[chain[-1], 1] >= gaps[column]:
+            chain = last_of[column] = []
+            chains.append(chain)
+        chain.append(place)
+    return chains
