@@ -62,6 +62,14 @@ class Data:
             offset=None if self.offset is None else self.offset[rows],
         )
 
+    def without_prior(self, labels: NDArray[np.bool_]) -> Data:
+        """The examples without the prior of some labels, bool ``[C]``."""
+        anchored = self.anchored & ~labels
+        offset = self.offset if anchored.any() else None
+        return replace(
+            self, offset=None if offset is None else np.where(labels, 0.0, offset), anchored=anchored
+        )
+
 
 def ranking_score(data: Data, logits: Array, columns: NDArray[np.bool_]) -> float:
     """Ranking quality of logits ``[n, C]``, in [0, 1]: lwlrap, or mean average precision over ``columns``."""

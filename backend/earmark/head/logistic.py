@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,26 +103,31 @@ def _drop_bad_priors(
     Parameters and returns: the data, and what `_choose_steps` returned. A prior that is wrong where
     no example lies cannot be corrected by examples; it can only be dropped.
     """
-    free = replace(data, offset=None, anchored=np.zeros_like(data.anchored))
+    every = np.ones_like(data.anchored)
+    free = data.without_prior(every)
     free_steps, free_logits = _choose_steps(free, coordinates)
 
     if data.exclusive:
-        every = np.ones_like(data.anchored)
         gain = ranking_score(data, free_logits, every) - ranking_score(data, logits, every)
         dropped = np.full_like(data.anchored, gain > CLEARLY_BETTER)
     else:
         dropped = worse_than_alone(data, logits, free_logits)
     if dropped[data.anchored].all():
         return free, free_steps, free_logits
-    offset = None if data.offset is None else np.where(dropped, 0.0, data.offset)
-    data = replace(data, offset=offset, anchored=data.anchored & ~dropped)
-    return data, np.where(dropped, free_steps, steps), np.where(dropped, free_logits, logits)
+    return (
+        data.without_prior(dropped),
+        np.where(dropped, free_steps, steps),
+        np.where(dropped, free_logits, logits),
+    )
 
 
 def worse_than_alone(data: Data, with_prior: Array, alone: Array) -> NDArray[np.bool_]:
     """Return which labels with a prior, bool ``[C]``, rank clearly better without it.
 
-    Parameters: out-of-fold logits ``[n, C]`` of the fit with the prior and of one without.
+    Parameters
+    ----------
+    with_prior, alone
+        Out-of-fold logits ``[n, C]`` of a fit with the prior, and of one without any.
     """
     worse = np.zeros_like(data.anchored)
     for column in np.flatnonzero(data.anchored):

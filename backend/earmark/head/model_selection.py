@@ -107,7 +107,7 @@ class _Problem:
 
     def part(self, span: slice) -> _Problem:
         """The same with one part of the embeddings, and without the prior."""
-        data = replace(self.data, offset=None, anchored=np.zeros_like(self.data.anchored))
+        data = self.data.without_prior(np.ones_like(self.data.anchored))
         return replace(
             self, data=data, embeddings=self.embeddings[:, span], prior=Prior(self.prior.control, None)
         )
@@ -140,11 +140,8 @@ def _beside_prior(problem: _Problem) -> ModelChoice | None:
     dropped = worse_than_alone(data, beside.logits, alone.logits)
     if not dropped.any():
         return beside
-    remaining = data.anchored & ~dropped
-    offset = None if data.offset is None or not remaining.any() else np.where(dropped, 0.0, data.offset)
-    data = replace(data, offset=offset, anchored=remaining)
     prior = prior.without(tuple(np.array(problem.labels)[dropped].tolist()))
-    return average(data, prior, [1.0], [embeddings], [alone])
+    return average(data.without_prior(dropped), prior, [1.0], [embeddings], [alone])
 
 
 def _mean_of_parts(problem: _Problem, parts: Sequence[EmbeddingPart]) -> ModelChoice | None:

@@ -85,8 +85,12 @@ def joined(
     kept
         Positions of candidates, the best first, those of one label apart from each other. Events are in the
         order of their first candidate in ``kept``, and the candidates of each in order of time.
+    spans, columns
+        Of all candidates: in seconds ``[n, 2]``, and indices of labels ``[n]``.
+    gaps
+        Shortest pause in seconds that separates two events of each label, ``[C]``.
     audible
-        Audible share of each candidate, ``[n]``.
+        Share of each candidate's time in which it is audible, in [0, 1], ``[n]``.
     """
     rank = {place: position for position, place in enumerate(kept)}
     best = {min(chain, key=rank.__getitem__) for chain in _chains(kept, spans, columns, gaps)}
