@@ -44,10 +44,9 @@ lint: setup
 types: setup
 	nice $(BIN)/mypy
 
-# Tests with servers wait for much of their time, so more of them run side by side than there are cores.
 unit: setup .venv-label-studio/.ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 $(QUICK)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
 
 setup: .venv/.ready
 
