@@ -18,9 +18,10 @@ def is_finite(value: object) -> bool:
 
 def dumps(value: Any, *, ensure_ascii: bool = True) -> str:
     """Serialise a value of JSON types; numbers that are not finite become null."""
-    return json.dumps(
-        value if is_finite(value) else _with_nulls(value), ensure_ascii=ensure_ascii, allow_nan=False
-    )
+    try:  # the encoder looks at numbers anyway; to look for them before takes longer than to encode
+        return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False)
+    except ValueError:
+        return json.dumps(_with_nulls(value), ensure_ascii=ensure_ascii, allow_nan=False)
 
 
 def loads(text: str | bytes) -> Any:
