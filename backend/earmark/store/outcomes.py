@@ -22,12 +22,15 @@ def add_outcomes(session: Session, key: str, scores: Collection[PredictionScore]
     """
     first = _first_versions(session, key, {score.task_id for score in scores})
     ordered = sorted(scores, key=lambda score: (score.shown_at, score.annotation_id))
-    counted = [score for score in ordered if first.setdefault(score.task_id, score.version) == score.version]
-    for version in {score.version for score in counted}:
+    counted: dict[str, list[PredictionScore]] = {}
+    for score in ordered:
+        if first.setdefault(score.task_id, score.version) == score.version:
+            counted.setdefault(score.version, []).append(score)
+    for version, scores_of_version in counted.items():
         outcome = session.get(VersionOutcome, (key, version)) or _empty_outcome(key, version)
         edges, labels = dict(outcome.edges), {name: dict(value) for name, value in outcome.labels.items()}
         confused = {tuple(row[:3]): row[3] for row in outcome.confused}
-        for score in (score for score in counted if score.version == version):
+        for score in scores_of_version:
             outcome.annotations += 1
             outcome.last_shown_at = max(outcome.last_shown_at, score.shown_at)
             for control, distance in score.distances.items():
