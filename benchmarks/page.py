@@ -2,7 +2,8 @@
 
 ``first_contentful_paint_ms`` and ``complete_ms`` (what is in view has arrived, with its spectrograms) are
 medians over fresh profiles, from the request on; ``bytes`` is what came over the wire. ``server_ms_p50`` is
-the time of the HTML alone.
+the time of the HTML alone. ``change_ms`` is the time from a change in the database until an
+open page shows it.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.common import environment_with, find_chromium, free_port, progress, report
 from benchmarks.page_data import KEY, seed_project
 from earmark.services import Services
 from earmark.settings import Settings
+from earmark.store.models import Training
 
 TASKS, QUICK_TASKS, VERSIONS = 50_000, 10_000, 500
-ROUNDS, REQUESTS = 5, 40
+ROUNDS, REQUESTS, CHANGES = 5, 40, 5
 READY_SECONDS = 120
 OPTIONS = (
     "--no-sandbox",
@@ -63,26 +64,31 @@ def main() -> None:
         with Services(settings) as services:
             services.database.upgrade()
             seed_project(services, folder / "made", tasks, VERSIONS)
-        port = free_port()
-        variables = {
-            "DATA_DIR": str(settings.data_dir),
-            "ENCODER": "logmel",
-            "LOG_LEVEL": "ERROR",
-            "EARMARK_ENV_FILE": "",
-            "AUDIO_ROOTS": str(folder),
-        }
-        server = subprocess.Popen(
-            [sys.executable, "-m", "earmark", "serve", "--port", str(port)],
-            env=environment_with({**variables, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}),
-        )
-        try:
-            measure(f"http://127.0.0.1:{port}", program, tasks)
-        finally:
-            server.terminate()
-            server.wait()
+            run(services, folder, program, tasks)
 
 
-def measure(url: str, program: str, tasks: int) -> None:
+def run(services: Services, folder: Path, program: str, tasks: int) -> None:
+    """Serve the project, measure, and stop the server."""
+    port = free_port()
+    variables = {
+        "DATA_DIR": str(services.settings.data_dir),
+        "ENCODER": "logmel",
+        "LOG_LEVEL": "ERROR",
+        "EARMARK_ENV_FILE": "",
+        "AUDIO_ROOTS": str(folder),
+    }
+    server = subprocess.Popen(
+        [sys.executable, "-m", "earmark", "serve", "--port", str(port)],
+        env=environment_with({**variables, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}),
+    )
+    try:
+        measure(f"http://127.0.0.1:{port}", services, program, tasks)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def measure(url: str, services: Services, program: str, tasks: int) -> None:
     """Wait for the server, load the page again and again, and report."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
@@ -108,12 +114,18 @@ def measure(url: str, program: str, tasks: int) -> None:
             tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
             loads.append(_settled(tab))
             context.close()
+        progress("changing what it shows")
+        tab = browser.new_page()
+        tab.goto(page_url)
+        tab.get_by_text("Live", exact=True).wait_for()
+        changes = [_shown_after(services, tab, number) for number in range(CHANGES)]
         browser.close()
     figures = {name: statistics.median(load[name] for load in loads) for name in loads[0]}
     report(
         **figures,
         server_ms_p50=statistics.median(times),
         server_ms_first=first,
+        change_ms=statistics.median(changes),
         tasks=tasks,
         versions=VERSIONS,
     )
@@ -125,7 +137,18 @@ def _milliseconds(client: httpx.Client, url: str) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def _settled(tab: Any) -> dict[str, float]:
+def _shown_after(services: Services, tab: Page, number: int) -> float:
+    """Milliseconds from a change in the database until the page shows it."""
+    text = f"Change {number}"
+    row = {"started_at": 1.0, "finished_at": 2.0, "outcome": "failed", "detail": text}
+    with services.database.write() as session:
+        session.add(Training(project_key=KEY, **row))
+    started = time.perf_counter()
+    tab.get_by_text(text).first.wait_for(state="attached")
+    return (time.perf_counter() - started) * 1000
+
+
+def _settled(tab: Page) -> dict[str, float]:
     """Figures of a page once no picture has arrived for a moment."""
     figures: dict[str, float] = tab.evaluate(MEASURED)
     while True:
