@@ -7,6 +7,7 @@ BIN := .venv/bin
 # What needs no server, no browser and no second environment.
 SERVERS := tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts
 QUICK := $(filter-out $(SERVERS) tests/fixtures,$(patsubst %/,%,$(wildcard tests/[a-z]*/))) $(wildcard tests/test_*.py)
+UNIT = $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 $(QUICK)
 # Files in which every test is slow; their libraries take long to load, too.
 SLOW := $(shell grep -lr '^pytestmark = pytest.mark.slow' tests --include='test_*.py')
 # Where bytecode is not kept, each of the many processes of the tests compiles everything again.
@@ -14,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # When make began, so that the demo can say how long the whole set-up took.
 STARTED := $(shell date +%s)
 
-.PHONY: help demo demo-check run test quick lint types unit setup clean
+.PHONY: help demo demo-check run test quick lint types unit unit-beside servers setup clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,9 +29,11 @@ demo-check: setup .venv-label-studio/.ready ## The demo without hands: annotate,
 run: setup ## The backend alone, for any Label Studio
 	@$(BIN)/earmark up
 
-# mypy runs while tests with servers wait. What it found is said again at the end of a run that failed.
-test: lint ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
-	@$(MAKE) --no-print-directory --jobs=2 types unit || { $(MAKE) --no-print-directory types; exit 1; }
+# Tests with servers wait for much of their time: mypy and the unit tests take what they leave of the cores.
+# What mypy found is said again at the end of a run that failed.
+test: lint .venv-label-studio/.ready ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
+	@$(MAKE) --no-print-directory --jobs=3 types unit-beside servers || \
+		{ $(MAKE) --no-print-directory types; exit 1; }
 
 quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment, no slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow" --hypothesis-profile=quick \
@@ -44,9 +47,15 @@ lint: setup
 types: setup
 	nice $(BIN)/mypy
 
-unit: setup .venv-label-studio/.ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 $(QUICK)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
+unit: setup
+	$(UNIT)
+
+# Its output comes at its end, not in between that of the tests beside it.
+unit-beside: setup
+	@output=$$(nice $(UNIT) 2>&1); status=$$?; printf '%s\n' "$$output"; exit $$status
+
+servers: setup .venv-label-studio/.ready
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
 
 setup: .venv/.ready
 
