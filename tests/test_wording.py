@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from earmark.wording import counted, program, runnable
+from earmark.wording import counted, first_named, program, runnable
 
 
 def test_a_number_has_its_noun() -> None:
     assert [counted(number, "file") for number in (0, 1, 2000)] == ["0 files", "1 file", "2,000 files"]
     assert counted(2, "recording has", "recordings have") == "2 recordings have"
+
+
+def test_the_first_names_stand_for_all() -> None:
+    assert [first_named(range(count), 2) for count in (1, 2, 5)] == ["0", "0, 1", "0, 1 and 3 more"]
 
 
 def test_commands_are_named_as_they_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

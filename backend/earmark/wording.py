@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 _COMMAND = re.compile(r"(^|')earmark (?=[a-z])")
@@ -14,6 +15,13 @@ _COMMAND = re.compile(r"(^|')earmark (?=[a-z])")
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun in singular or plural, such as ``1 file`` or ``2,000 files``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def first_named(names: Collection[object], most: int = 10) -> str:
+    """Return the first names, and the number of the others, such as ``a, b and 3 more``."""
+    shown = [str(name) for name in names][:most]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def program() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 import earmark.learning.training
 import earmark.monitoring.project_statements
@@ -18,6 +19,7 @@ from earmark.api.versions import read_versions
 from earmark.commands.tables import print_versions
 from earmark.encoders.weights.cnn14_weights import ZENODO, cache_path
 from earmark.encoders.weights.resumable_download import part_path
+from earmark.jobs.dispatcher import DEBOUNCE_SHARE
 from earmark.learning.training import learn
 from earmark.monitoring.doctor.projects import projects as project_findings
 from earmark.monitoring.project_statements import Statement, project_statements
@@ -25,6 +27,7 @@ from earmark.monitoring.project_status import NOTHING_YET, project_states
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.events import ANNOTATIONS_SYNCED
+from earmark.store.models import Training
 from earmark.store.projects import acquire_lease, remember_project
 from tests.lessons import KEY, PROJECT, config, make_tones, project_updated, receive, result_of, webhook
 
@@ -120,6 +123,20 @@ def test_why_webhooks_wait(
     waiting, failed = statements(services)
     assert "next try" in waiting.text
     assert (failed.kind, failed.level) == ("training", "fault")
+
+
+def test_after_a_quick_training_the_next_one_waits_less(
+    services: Services, tones: list[dict[str, Any]]
+) -> None:
+    for task in tones:
+        receive(services, webhook(task, CONFIG))
+    learn(services, KEY)
+    with services.database.write() as session:
+        training = session.scalars(select(Training)).one()
+        training.finished_at = training.started_at + 4.0
+    receive(services, webhook(tones[0], CONFIG))
+    waiting = statements(services, now=time.time())[0]
+    assert f"after {DEBOUNCE_SHARE * 4:g} s without another" in waiting.text
 
 
 def test_too_few_examples_and_nothing_new_are_reasons(

@@ -16,7 +16,7 @@ from earmark.monitoring.doctor.projects import projects
 from earmark.prediction.predictor import Predictor
 from earmark.services import Services
 from earmark.settings import Settings
-from earmark.store.sound_errors import fault_counts, latest_crowded, latest_faults
+from earmark.store.sound_errors import fault_counts, latest_faults, latest_truncated
 from tests.lessons import HERTZ, KEY, RATE, config, make_tones, receive, webhook
 
 CONFIG = config("Low", "High")
@@ -45,13 +45,13 @@ def test_regions_that_are_left_out_are_reported(
 ) -> None:
     assert regions(services, crowded) == 4
     with services.database.read() as session:
-        assert latest_crowded(session, 5) == []
+        assert latest_truncated(session, 5) == []
     monkeypatch.setattr("earmark.prediction.postprocessing.MOST_REGIONS", 3)
     assert regions(services, crowded) == 3
     with services.database.read() as session:
-        (row,) = latest_crowded(session, 5, KEY)
+        (row,) = latest_truncated(session, 5, KEY)
         assert (row.project_key, row.task_id) == (KEY, 77)
-        assert latest_crowded(session, 5, "2.2") == []
+        assert latest_truncated(session, 5, "2.2") == []
         assert latest_faults(session, 5) == [], "the sound itself is fine"
         assert fault_counts(session) == {}
     assert {"77", "4", "3"} <= set(row.detail.replace(",", "").split())

@@ -18,7 +18,7 @@ def agreement(project: ProjectName, as_json: AsJson = False, data_dir: DataDir =
     from earmark.commands.tables import print_agreement, say
     from earmark.monitoring.project_statements import annotator_name, task_address
     from earmark.monitoring.project_status import project_states
-    from earmark.pages.environment import count
+    from earmark.wording import counted
 
     with opened(data_dir) as services:
         key = find(services, project).key
@@ -60,6 +60,6 @@ def agreement(project: ProjectName, as_json: AsJson = False, data_dir: DataDir =
         print_agreement(answer)
     if waiting and not as_json:
         say(
-            f"{count(waiting, 'webhook')} of Label Studio {'is' if waiting == 1 else 'are'} not counted yet: "
-            "that happens at the next training."
+            f"{counted(waiting, 'webhook')} of Label Studio {'is' if waiting == 1 else 'are'} not counted "
+            "yet: that happens at the next training."
         )

@@ -20,6 +20,7 @@ from earmark.services import Services
 from earmark.store.events import SOUNDS_FETCHED, record_own_event
 from earmark.store.models import Project, Task, Training
 from earmark.store.projects import remember_project
+from earmark.wording import first_named
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +41,7 @@ def awaited_sentence(awaited: Mapping[int, str]) -> str:
     if not awaited:
         return ""
     numbers = sorted(awaited)
-    more = f" and {len(numbers) - NAMED_TASKS} more" if len(numbers) > NAMED_TASKS else ""
-    named = ", ".join(map(str, numbers[:NAMED_TASKS])) + more
+    named = first_named(numbers, NAMED_TASKS)
     return f"Left out until their sounds can be had: those of tasks {named} ({awaited[numbers[0]]})"
 
 

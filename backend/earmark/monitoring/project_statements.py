@@ -13,11 +13,12 @@ from earmark.audio.addresses import shown
 from earmark.encoders import encoder_identity
 from earmark.encoders.background_fetch import awaited_weights
 from earmark.errors import EarmarkError, LabelConfigError
-from earmark.jobs.dispatcher import is_due
+from earmark.jobs.dispatcher import debounce_seconds, is_due
 from earmark.labels.label_config import parse_label_config, read_label_config
 from earmark.monitoring.project_status import NOTHING_YET, ProjectState
 from earmark.settings import Settings
 from earmark.store.events import PendingWork
+from earmark.wording import counted, first_named
 
 Kind = Literal["gone", "waiting", "training", "held_back", "labels", "renames", "disagreement"]
 Level = Literal["fine", "note", "fault"]
@@ -84,18 +85,18 @@ def _gone(state: ProjectState, now: float) -> Iterator[Statement]:
 def _waiting(state: ProjectState, settings: Settings, now: float) -> Iterator[Statement]:
     """Yield why there is no newer version yet."""
     project, work = state.project, state.work
-    counted = _count(state.annotations, "annotation")
+    held = counted(state.annotations, "annotation")
     download = weights_awaited(settings)
     if download and (work or not state.active):
         yield Statement("waiting", "note", download)
     if project.lease_owner is not None and now < project.lease_until:
-        first = "" if state.active else f"; it is the first one, on {counted} so far"
+        first = "" if state.active else f"; it is the first one, on {held} so far"
         yield Statement("waiting", "note", f"A training runs now{first}.")
     elif work:
         yield _pending(state, work, settings, now)
     elif state.training is None and state.active is None:
         if state.annotations:
-            text = f"{counted} are held and were not learned from yet: press Start Training in Label Studio."
+            text = f"{held} are held and were not learned from yet: press Start Training in Label Studio."
             yield Statement("waiting", "note", text)
         elif not project.synced_at and (project.access_token or settings.api_key):
             text = "What is annotated already was not fetched from Label Studio yet; that happens by itself."
@@ -105,17 +106,17 @@ def _waiting(state: ProjectState, settings: Settings, now: float) -> Iterator[St
 
 
 def _pending(state: ProjectState, work: PendingWork, settings: Settings, now: float) -> Statement:
-    lead = f"{_count(work.events, 'webhook')} of Label Studio {'waits' if work.events == 1 else 'wait'}"
+    lead = f"{counted(work.events, 'webhook')} of Label Studio {'waits' if work.events == 1 else 'wait'}"
     if state.annotations and not state.active:
-        lead += f", {_count(state.annotations, 'annotation')} are held"
+        lead += f", {counted(state.annotations, 'annotation')} are held"
     if now < work.retry_after and work.asked_at <= work.failed_at:
         wait = work.retry_after - now
         text = (
             f"{lead}: after the last training failed, the next try is in {wait:.0f} s, or at Start Training."
         )
         return Statement("waiting", "note", text)
-    if not is_due(work, settings, now):
-        pause, longest = settings.train_debounce_seconds, settings.train_max_wait_seconds
+    if not is_due(work, settings, now, state.training_seconds):
+        pause, longest = debounce_seconds(settings, state.training_seconds), settings.train_max_wait_seconds
         text = f"{lead}: a training starts after {pause:g} s without another one, or after {longest:g} s."
         return Statement("waiting", "note", text)
     waited = now - work.first_received_at
@@ -156,14 +157,14 @@ def _held_back(state: ProjectState) -> Iterator[Statement]:
 def _labels(state: ProjectState) -> Iterator[Statement]:
     """Yield labels without annotations, and annotated labels that the label config lacks."""
     summary = state.project.annotated or {}
-    counted, removed = summary.get("labels", {}), summary.get("removed", {})
+    counts, removed = summary.get("labels", {}), summary.get("removed", {})
     for control in state.controls:
         names = state.names.get(control.name, {})
-        annotated = {*counted.get(control.name, {}), *removed.get(control.name, {})}
+        annotated = {*counts.get(control.name, {}), *removed.get(control.name, {})}
         used = {names.get(label, label) for label in annotated}
         lacking = [label for label in control.labels if label not in used]
-        if lacking and control.name in counted:
-            text = f"“{control.name}”: {_listed(lacking)} {_has(lacking)} no example yet."
+        if lacking and control.name in counts:
+            text = f"“{control.name}”: {first_named(lacking)} {_has(lacking)} no example yet."
             yield Statement("labels", "note", text, "Annotate one, or two to be safe, and submit it.")
         gone = {
             label: uses
@@ -172,8 +173,8 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         }
         if gone:
             text = (
-                f"“{control.name}”: annotations have {_listed(gone)}, which the label config does not have: "
-                f"{_count(sum(gone.values()), 'use')} that nothing is learned from."
+                f"“{control.name}”: annotations have {first_named(gone)}, which the label config does not "
+                f"have: {counted(sum(gone.values()), 'use')} that nothing is learned from."
             )
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 
@@ -229,8 +230,8 @@ def _renames(state: ProjectState) -> Iterator[Statement]:
         pairs = [f"{old} is now {new}" for old, new in sorted(names.items())]
         if pairs:
             text = (
-                f"“{control.name}”: {_listed(pairs)}; what was annotated and learned under the former name "
-                "goes on under the new one."
+                f"“{control.name}”: {first_named(pairs)}; what was annotated and learned under the former "
+                "name goes on under the new one."
             )
             yield Statement("renames", "fine", text)
 
@@ -250,7 +251,7 @@ def _disagreements(state: ProjectState) -> Iterator[Statement]:
         more = f" and {count - NAMED_AT_MOST} more" if count > NAMED_AT_MOST else ""
         text = (
             f"“{pair['control']}”: {first} and {second} disagree on {count} of the "
-            f"{_count(pair['shared'], 'task')} that both annotated (about {_listed(labels)}): "
+            f"{counted(pair['shared'], 'task')} that both annotated (about {first_named(labels)}): "
             f"{'task' if count == 1 else 'tasks'} {listed}{more}."
         )
         remedy = (
@@ -281,15 +282,5 @@ def annotator_name(number: int | None, names: dict[str, str]) -> str:
     return f"{name} (user {number})" if name else f"user {number}"
 
 
-def _listed(names: Collection[str]) -> str:
-    shown = list(names)[:NAMED_AT_MOST]
-    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-    return ", ".join(shown) + more
-
-
 def _has(names: Collection[str]) -> str:
     return "has" if len(names) == 1 else "have"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

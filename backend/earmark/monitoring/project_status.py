@@ -27,8 +27,8 @@ NOTHING_YET = "Nothing was learned yet: annotate a few tasks in Label Studio and
 class ProjectState:
     """A project, the version that answers for it (None before any training), and its last training.
 
-    ``work``: waiting webhooks, or None. ``annotations``: their number. ``controls``: of the current label
-    config, empty where it cannot be used. ``names``: the current name of each renamed label.
+    ``work``: waiting webhooks, or None. ``annotations``: number of annotations held. ``controls``: of the
+    current label config, empty where it cannot be used. ``names``: the current name of each renamed label.
     """
 
     project: Project
@@ -38,6 +38,13 @@ class ProjectState:
     annotations: int = 0
     controls: tuple[Control, ...] = ()
     names: Names = field(default_factory=dict)
+
+    @property
+    def training_seconds(self) -> float | None:
+        """Duration of the last training in seconds; None where it made no version."""
+        training = self.training
+        made_version = training is not None and training.outcome in ("registered", "rejected")
+        return training.finished_at - training.started_at if training and made_version else None
 
     @property
     def remark(self) -> str:

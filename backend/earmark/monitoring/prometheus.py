@@ -107,7 +107,9 @@ class _StateCollector(Collector):
             versions = session.scalars(select(Version).where(Version.active.is_(True))).all()
             faults = fault_counts(session)
         yield _gauge(
-            "earmark_events_waiting", "Webhooks that no head knows of yet", sum(w.events for w in pending)
+            "earmark_events_waiting",
+            "Webhooks that no training has handled yet",
+            sum(w.events for w in pending),
         )
         lag = max((time.time() - w.first_received_at for w in pending), default=0.0)
         yield _gauge("earmark_event_lag_seconds", "Age of the oldest waiting webhook", max(0.0, lag))

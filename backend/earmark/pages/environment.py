@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from earmark.storage.finite_json import dumps
+from earmark.wording import counted
 
 STATIC_FILES: Mapping[str, str] = {"earmark.css": "text/css", "earmark.js": "text/javascript"}
 """Files that pages link to, with their media types; ``npm run build`` in ``web/`` makes both."""
@@ -47,7 +48,7 @@ def _environment() -> Environment:
         ago=ago,
         at=at,
         clock=clock,
-        count=count,
+        count=counted,
         listed=listed,
         percent=percent,
         compact=lambda value: dumps(value, ensure_ascii=False),
@@ -80,11 +81,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"
-
-
-def count(number: int, noun: str) -> str:
-    """Format a number with its noun, in the plural unless it is one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(share: float | None) -> str:

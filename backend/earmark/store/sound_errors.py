@@ -46,7 +46,7 @@ def latest_faults(session: Session, limit: int, key: str | None = None) -> list[
     return _latest(session, ~_CROWDED, limit, key)
 
 
-def latest_crowded(session: Session, limit: int, key: str | None = None) -> list[SoundFault]:
+def latest_truncated(session: Session, limit: int, key: str | None = None) -> list[SoundFault]:
     """The sounds of which regions were left out last, of one project or of all, the newest first."""
     return _latest(session, _CROWDED, limit, key)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from earmark.monitoring.project_status import ProjectState
-from earmark.pages.environment import count
 from earmark.store.models import VersionOutcome
 from earmark.store.renames import Names
 from earmark.web.version_points import VersionPoint, measured
+from earmark.wording import counted
 
 HISTORY = 40
 """Versions of a sparkline."""
@@ -32,7 +32,7 @@ class Confusion:
     @property
     def text(self) -> str:
         """The amount with its unit."""
-        return f"{self.amount:.1f} s" if self.is_seconds else count(round(self.amount), "tag")
+        return f"{self.amount:.1f} s" if self.is_seconds else counted(round(self.amount), "tag")
 
 
 @dataclass(frozen=True)

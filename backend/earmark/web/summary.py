@@ -10,11 +10,12 @@ from typing import Literal
 
 from earmark.monitoring.project_statements import Statement, project_statements, task_address
 from earmark.monitoring.project_status import ProjectState
-from earmark.pages.environment import count, listed
+from earmark.pages.environment import listed
 from earmark.settings import Settings
 from earmark.store.preannotations import Progress
 from earmark.web.classes import ClassRow, Confusion
 from earmark.web.version_points import MEASURED_FROM
+from earmark.wording import counted
 
 Kind = Literal["good", "mixed", "help", "running", "wrong", "note"]
 
@@ -94,7 +95,7 @@ def _good(state: ProjectState, rows: Sequence[ClassRow]) -> list[Sentence]:
     if good:
         names = [f"{label} ({100 * quality:.0f} %)" for label, quality in _best(good)[:NAMED]]
         rest = len(_best(good)) - len(names)
-        more = f" and {count(rest, 'other label')}" if rest else ""
+        more = f" and {counted(rest, 'other label')}" if rest else ""
         return [Sentence("good", f"{', '.join(names) if more else listed(names)}{more}.")]
     if state.active is None:
         return [Sentence("good", "No trained version answers yet.")]
@@ -133,7 +134,7 @@ def _help(state: ProjectState, rows: Sequence[ClassRow]) -> list[Sentence]:
         more = "more " if fewest else ""
         text = f"{_NUMBERS[missing].capitalize()} {more}{'clip' if missing == 1 else 'clips'} of {label}"
         others = sum(value < MEASURED_FROM for value in examples.values()) - 1
-        also = f", and likewise of {count(others, 'other label')}" if others else ""
+        also = f", and likewise of {counted(others, 'other label')}" if others else ""
         have = f"it has {fewest or 'none'} so far; from {MEASURED_FROM} on, it is measured"
         return [Sentence("help", f"{text}{also}: {have}.")]
     measured = [row for row in rows if row.quality is not None]
@@ -159,7 +160,7 @@ def _running(
         if statement.kind == "waiting" and statement.level != "fault"
     ]
     sentences += [
-        Sentence("running", f"Bulk predictions: {run.tasks_done:,} of {count(run.tasks, 'task')} are done.")
+        Sentence("running", f"Bulk predictions: {run.tasks_done:,} of {counted(run.tasks, 'task')} are done.")
         for run in runs.values()
     ]
     if not sentences:

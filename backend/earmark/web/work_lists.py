@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from earmark.pages.environment import count, listed
+from earmark.pages.environment import listed
 from earmark.store.models import SoundFault
 from earmark.store.page_queries import failed_bulk_tasks, failed_trainings, least_certain
 from earmark.store.preannotations import run_progress, unfinished_runs
-from earmark.store.sound_errors import latest_crowded, latest_faults
+from earmark.store.sound_errors import latest_faults, latest_truncated
 from earmark.web.rows import ListContext, Row
+from earmark.wording import counted
 
 ROWS = 8
 """Rows of a list on the project's page."""
@@ -83,8 +84,8 @@ def _unreadable(context: ListContext, limit: int) -> list[Row]:
     return _fault_rows(context, "sound", latest_faults(context.session, limit, context.key))
 
 
-def _crowded(context: ListContext, limit: int) -> list[Row]:
-    return _fault_rows(context, "crowded", latest_crowded(context.session, limit, context.key))
+def _truncated(context: ListContext, limit: int) -> list[Row]:
+    return _fault_rows(context, "crowded", latest_truncated(context.session, limit, context.key))
 
 
 def _fault_rows(context: ListContext, name: str, faults: Sequence[SoundFault]) -> list[Row]:
@@ -120,7 +121,7 @@ def _under_way(context: ListContext, limit: int) -> list[Row]:
             Row(
                 id=f"run-{run.id}",
                 title=f"Bulk predictions, run {run.id}",
-                detail=f"{progress.tasks_done:,} of {count(progress.tasks, 'task')}",
+                detail=f"{progress.tasks_done:,} of {counted(progress.tasks, 'task')}",
                 when=run.created_at,
                 done=progress.tasks_done,
                 total=progress.tasks,
@@ -156,7 +157,7 @@ WORK_LISTS: tuple[WorkList, ...] = (
         "Tasks with too many regions",
         "Of these, only the regions that save most work are shown: the editor is slow to draw more.",
         "Every region is shown.",
-        _crowded,
+        _truncated,
     ),
     WorkList(
         "failed",

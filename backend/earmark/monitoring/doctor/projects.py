@@ -26,7 +26,7 @@ from earmark.monitoring.project_status import ProjectState, project_states
 from earmark.settings import Settings
 from earmark.store.access import accept_hint
 from earmark.store.models import Project
-from earmark.store.sound_errors import latest_crowded, latest_faults
+from earmark.store.sound_errors import latest_faults, latest_truncated
 from earmark.tls import tls_context
 
 TIMEOUT_SECONDS = 5.0
@@ -104,7 +104,7 @@ def projects(settings: Settings) -> Iterator[Finding]:
         lambda session: (
             project_states(session, identity),
             latest_faults(session, SHOWN_FAULTS),
-            latest_crowded(session, SHOWN_FAULTS),
+            latest_truncated(session, SHOWN_FAULTS),
         ),
     )
     states, faults, crowded = rows or ((), (), ())
