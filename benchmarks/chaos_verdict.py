@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.learning.training_set import fit_candidate, load_training_set
 from earmark.services import Services
 from earmark.store.events import ANNOTATIONS_SYNCED
@@ -192,7 +192,7 @@ def _recordings(session: Session, version: Version | None) -> set[str]:
     if version is None:
         return set()
     folds = load_folds(session, version.id)
-    return set(Fitted.from_bytes(load_head(session, version.id), folds).assignment or ())
+    return set(CrossValidatedHead.from_bytes(load_head(session, version.id), folds).assignment or ())
 
 
 def _event_numbers(session: Session, key: str) -> set[int]:

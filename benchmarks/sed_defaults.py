@@ -26,7 +26,7 @@ from benchmarks.sed import (
 from benchmarks.sed_mixes import load_sources, make_mixes
 from earmark.encoders import get_encoder
 from earmark.encoders.base import Encoder
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.region_scorer import FEATURES, GAINS, RegionScorer
 from earmark.learning.region_scoring import ScoredCandidates, fit_scorer, scored_candidates
 from earmark.settings import Settings
@@ -47,7 +47,7 @@ def candidates_of(
             encoder.frame_rate,
             control(labels),
             annotated_clips(test),
-            Fitted(head, (), {}),
+            CrossValidatedHead(head, (), {}),
             tuple(labels),
         )
         if scored is not None:

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from earmark.cli import run_explained
-from earmark.encoders import registry, settled
+from earmark.encoders import registry, with_resolved_encoder
 from earmark.encoders.weights.cnn14_weights import cache_path
 from earmark.errors import ConfigurationError
 from earmark.logs import configure_logging
@@ -233,9 +233,9 @@ def _set_up(
         console.print(f"  [yellow]! {source.fallback}[/]", soft_wrap=True, highlight=False)
     with progress(f"{CLIPS} sample clips, {source.description}") as update:
         clips = source.make(CLIPS, update)
-    chosen = settled(settings)  # this shows the progress of its own download
+    chosen = with_resolved_encoder(settings)  # this shows the progress of its own download
     console.print(f"[green]✓[/] encoder: {chosen.encoder}", highlight=False)
-    if registry.stands_in(settings.encoder, chosen.encoder):
+    if registry.is_fallback(settings.encoder, chosen.encoder):
         console.print(
             f"  [yellow]! CNN14's weights are not here: {chosen.encoder} stands in.[/]\n"
             f"    '{program()} weights' fetches them, or bring them by hand to {cache_path(settings)}",

@@ -121,7 +121,7 @@ def _wait_for_refresh(services: Services, key: str) -> None:
     """Wait until the open tasks have the active version's predictions."""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
-        active = services.active(key)
+        active = services.serving_version(key)
         with services.database.read() as session:
             project = session.get_one(Project, key)
         if active is not None and project.refreshed_version == active.name:

@@ -114,7 +114,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
 
     Ctrl-C stops everything that was started here.
     """
-    from earmark.encoders import settled
+    from earmark.encoders import with_resolved_encoder
     from earmark.logs import configure_logging
     from earmark.processes.data_lock import sole_backend
     from earmark.processes.ports import check_ports_free
@@ -128,7 +128,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
     with sole_backend(settings.data_dir):
         stop_orphans(settings.data_dir / "run")
         check_ports_free({"PORT": (settings.bind, settings.port)})
-        resolved = settled(settings)  # shows the progress of a download
+        resolved = with_resolved_encoder(settings)  # shows the progress of a download
         with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
             start_backend(supervisor, resolved, child_environment(resolved), None)
             _print_screen(resolved, api_url(resolved), asked=settings.encoder)
@@ -325,7 +325,7 @@ def _print_screen(settings: Settings, url: str, asked: str) -> None:
     console.print(
         f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
     )
-    if registry.stands_in(asked, settings.encoder):
+    if registry.is_fallback(asked, settings.encoder):
         best = registry.auto_order()[0]
         titles = " and ".join(weights.title for weights in best.weights)
         console.print(

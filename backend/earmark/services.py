@@ -69,7 +69,7 @@ class Services:
         self._frames = frame_store(settings)
         self._extractors: dict[str, FrameExtractor] = {}
         self._compute_slots = threading.BoundedSemaphore(COMPUTE_SLOTS)
-        self._priority_lock = PriorityLock(settings.data_dir / "hearing.lock", background)
+        self._priority_lock = PriorityLock(settings.data_dir / "encoding-priority.lock", background)
         self._heads: dict[int, Head] = {}
         self._reported: set[int] = set()
         self._untrained: dict[tuple[str, tuple[Control, ...]], Head | None] = {}
@@ -186,16 +186,16 @@ class Services:
         except SQLAlchemyError as failure:
             log.warning("fault of a sound not stored", detail=str(error), error=str(failure))
 
-    def active(self, project_key: str) -> Version | None:
-        """Return the version that serves a project now, read from the database; see ``answering``."""
-        return self.answering(self.activated(project_key))
+    def serving_version(self, project_key: str) -> Version | None:
+        """Return the version that serves a project now, read from the database; see ``serving_for``."""
+        return self.serving_for(self.active_version(project_key))
 
-    def activated(self, project_key: str) -> Version | None:
+    def active_version(self, project_key: str) -> Version | None:
         """Return the version that was activated last, whether its head can be used or not."""
         with self.database.read() as session:
             return active_version(session, project_key, self.encoder_identity())
 
-    def answering(self, active: Version | None) -> Version | None:
+    def serving_for(self, active: Version | None) -> Version | None:
         """Return the version that serves for an active one: an earlier version if its head is damaged.
 
         None if nothing was trained, or no head can be read: then the zero-label head serves.
@@ -217,7 +217,7 @@ class Services:
     def version_name(self, project_key: str) -> str:
         """Return the name of the serving version, or the untrained name, also if the encoder is faulty."""
         try:
-            version = self.active(project_key)
+            version = self.serving_version(project_key)
         except EarmarkError as error:
             log.warning("encoder cannot be used", reason=error.reason, detail=str(error))
             version = None

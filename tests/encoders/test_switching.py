@@ -159,7 +159,7 @@ def test_switching_and_back_is_instant_and_loses_nothing(
     assert (first["model_version"], labels(first)) == ("logmel-v1", [["Low"], ["High"]])
 
     with backend_with(other) as (services, _):
-        assert services.active(KEY) is None, "a head of another encoder is no head"
+        assert services.serving_version(KEY) is None, "a head of another encoder is no head"
         jobs = due_jobs(services.database, other, time.time())
         assert ("learn", KEY) in [(request.function, request.project_key) for request, _ in jobs]
     # Without any webhook, the new encoder learns from all annotations that there are.
@@ -243,7 +243,7 @@ def test_other_weights_of_the_same_encoder_are_another_encoder(
     again.write_bytes(b"weights tuned again")
     third = other.model_copy(update={"cnn14_checkpoint": again})
     with backend_with(third) as (services, _):
-        assert services.active(KEY) is None
+        assert services.serving_version(KEY) is None
     assert train(third, tones[:1]) == "cnn14-v2"
     assert len(frames_of(settings)) == 2
     assert predict(other, tones[TAUGHT:])["model_version"] == "cnn14-v1"

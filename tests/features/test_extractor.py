@@ -236,9 +236,9 @@ def test_errors_name_the_sound_as_people_know_it(
 
 
 @pytest.mark.slow
-def test_hearing_in_the_background_waits_for_who_hears_in_the_foreground(tmp_path: Path) -> None:
-    first = PriorityLock(tmp_path / "hearing.lock", background=False)
-    behind = PriorityLock(tmp_path / "hearing.lock", background=True)
+def test_encoding_in_the_background_waits_for_that_in_the_foreground(tmp_path: Path) -> None:
+    first = PriorityLock(tmp_path / "encoding-priority.lock", background=False)
+    behind = PriorityLock(tmp_path / "encoding-priority.lock", background=True)
     assert behind.yield_priority() < priority_lock.LONGEST_WAIT_SECONDS
     with first.priority():
         assert behind.yield_priority() >= priority_lock.LONGEST_WAIT_SECONDS, (

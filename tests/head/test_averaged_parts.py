@@ -110,7 +110,7 @@ def test_a_good_prior_helps_and_a_wrong_one_is_dropped() -> None:
     misled = fitted(4, 0, PARTS, prior_of(0.0))
     assert score(helped.head) >= score(alone.head)
     assert score(misled.head) > score(alone.head) - 0.03
-    assert helped.report.prior_strength != 0.0
+    assert helped.report.prior_share
 
 
 def test_a_label_with_one_recording_keeps_what_the_prior_says_of_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from earmark.head import kernel_selection, model_selection
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.evaluation import Data
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import ControlReport, fit_head
@@ -28,7 +28,7 @@ from earmark.prediction.postprocessing import predict_clip
 from tests.head.test_rbf_features import small
 from tests.pooling import mean_pool as pool
 
-Diagonals = tuple[list[AnnotatedClip], Fitted, ControlReport]
+Diagonals = tuple[list[AnnotatedClip], CrossValidatedHead, ControlReport]
 RATE = 12.5
 CURVED = "discriminant on landmarks"
 
@@ -57,8 +57,11 @@ def named(same: Iterable[bool]) -> list[list[str]]:
 
 
 def fit(
-    one: Control, clips: list[AnnotatedClip], active: Fitted | None = None, prior: Head | None = None
-) -> tuple[Fitted, ControlReport]:
+    one: Control,
+    clips: list[AnnotatedClip],
+    active: CrossValidatedHead | None = None,
+    prior: Head | None = None,
+) -> tuple[CrossValidatedHead, ControlReport]:
     fitted, report = fit_head(pool, RATE, "e-1", [one], clips, prior, active)
     return fitted, report.controls["c"]
 
@@ -130,7 +133,7 @@ def test_equal_annotations_make_equal_bytes_and_bytes_make_the_head_again(diagon
     again, _ = fit(DIAGONALS, clips)
     assert again.head.to_bytes() == data
     assert again.folds_to_bytes() == folds
-    read = Fitted.from_bytes(data, folds)
+    read = CrossValidatedHead.from_bytes(data, folds)
     assert read.head.to_bytes() == data
     assert read.folds_to_bytes() == folds
     points = crossed(2, 9, 2048)[0].astype(np.float32)

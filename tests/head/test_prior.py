@@ -279,7 +279,7 @@ def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing() -> None:
     points, truth = draw(rng, 40)
     taught = clips(points, np.take(LABELS, truth))
     plain, report = fit_head(pool, RATE, "e-1", [control(MULTIPLE_CHOICE)], taught)
-    assert report.controls["x"].prior_strength is None
+    assert report.controls["x"].prior_strength is report.controls["x"].prior_share is None
     for useless in (prior(SINGLE_CHOICE), prior(MULTIPLE_CHOICE, labels=("w", "x", "y", "z"))):
         fitted, _ = fit_head(
             pool, RATE, "e-1", [control(MULTIPLE_CHOICE)], taught, Head("e-1", {"x": useless})

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.errors import NotEnoughAnnotationsError
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip, build_all
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.regression_check import compare
@@ -135,7 +135,7 @@ def run(history: History) -> int:
             continue
         fits += 1
         check_report(report)
-        stored = Fitted.from_bytes(candidate.head.to_bytes(), candidate.folds_to_bytes())
+        stored = CrossValidatedHead.from_bytes(candidate.head.to_bytes(), candidate.folds_to_bytes())
         if active is not None:
             found = compare(pool, RATE, [control], present, stored, active, built)
             json.dumps([found.candidate, found.active], allow_nan=False)
@@ -151,7 +151,7 @@ def check_report(report: FitReport) -> None:
             assert all(math.isfinite(value) for value in figures.values()), figures
 
 
-def check_prediction(fitted: Fitted, control: Control, frames: NDArray[np.floating]) -> None:
+def check_prediction(fitted: CrossValidatedHead, control: Control, frames: NDArray[np.floating]) -> None:
     found = predict_clip(fitted.head, (control,), pool, RATE, frames, len(frames) / RATE)
     items = result_items(found, (control,), len(frames) / RATE, seed="1")
     json.dumps({"score": found.score, "result": items, "all": found.probabilities}, allow_nan=False)

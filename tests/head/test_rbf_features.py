@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from earmark.errors import HeadDamagedError
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.model import ControlHead, Head
 from earmark.head.prior import Prior
 from earmark.head.rbf_features import Landmarks
@@ -61,7 +61,9 @@ def test_picking_columns_leaves_the_landmarks() -> None:
     for columns in ((), (1, 2, 1)):
         head = small(columns)
         said = head.logits(points)
-        fitted = Fitted(Head("e-1", {"c": head}), (Head("e-1", {"c": head}),) * 2, {"r": 0, "s": 1})
+        fitted = CrossValidatedHead(
+            Head("e-1", {"c": head}), (Head("e-1", {"c": head}),) * 2, {"r": 0, "s": 1}
+        )
         served = fitted_as_configured(fitted, [control("d", "x", kind=MULTIPLE_CHOICE)], {"c": {"b": "x"}})
         for each in (served.head, *served.folds):
             assert each.controls["c"].labels == ("x", "d")

@@ -68,8 +68,8 @@ def test_few_regions_and_a_right_prior_rank_better_than_either_alone() -> None:
     both = fitted(12, prior)
     assert precision(both.head) > precision(fitted(12).head) + 0.05
     assert precision(both.head) > precision(prior) + 0.02
-    assert both.report.prior_strength is not None
-    assert both.report.prior_strength > 0.1
+    assert both.report.prior_share is not None
+    assert both.report.prior_share > 0.1
 
 
 def test_the_prior_is_held_while_each_label_has_a_single_recording() -> None:

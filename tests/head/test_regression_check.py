@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from earmark.errors import HeadDamagedError
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.evaluation import Data, ranking_score, ranking_scores
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
@@ -46,11 +46,13 @@ def clips(
     ]
 
 
-def fit(annotated: list[AnnotatedClip], active: Fitted | None = None) -> Fitted:
+def fit(annotated: list[AnnotatedClip], active: CrossValidatedHead | None = None) -> CrossValidatedHead:
     return fit_head(pool, RATE, "e-1", [TAGS], annotated, None, active)[0]
 
 
-def judge(annotated: list[AnnotatedClip], candidate: Fitted, active: Fitted) -> Comparison:
+def judge(
+    annotated: list[AnnotatedClip], candidate: CrossValidatedHead, active: CrossValidatedHead
+) -> Comparison:
     return compare(pool, RATE, [TAGS], annotated, candidate, active)
 
 
@@ -87,15 +89,15 @@ def test_a_fold_head_knows_nothing_of_its_recordings() -> None:
 def test_bytes_bring_everything_back_and_damage_is_said() -> None:
     points, truth, names = draw(2, 20)
     fitted = fit(clips(points, truth, names))
-    again = Fitted.from_bytes(fitted.head.to_bytes(), fitted.folds_to_bytes())
+    again = CrossValidatedHead.from_bytes(fitted.head.to_bytes(), fitted.folds_to_bytes())
     assert again.assignment == fitted.assignment
     assert [head.to_bytes() for head in again.folds] == [head.to_bytes() for head in fitted.folds]
     assert again.folds_to_bytes() == fitted.folds_to_bytes()
-    assert Fitted.from_bytes(fitted.head.to_bytes(), None).folds == ()
+    assert CrossValidatedHead.from_bytes(fitted.head.to_bytes(), None).folds == ()
     stored = fitted.folds_to_bytes()
     for damaged in (b"", stored[:-5], stored[:40], fitted.head.to_bytes()):
         with pytest.raises(HeadDamagedError, match="train the project again"):
-            Fitted.from_bytes(fitted.head.to_bytes(), damaged)
+            CrossValidatedHead.from_bytes(fitted.head.to_bytes(), damaged)
 
 
 def test_a_worse_candidate_is_held_back_and_a_better_one_is_not() -> None:
@@ -186,7 +188,7 @@ def test_both_are_judged_by_recordings_they_have_not_seen() -> None:
 def test_without_folds_nothing_is_compared() -> None:
     annotated = clips(*draw(8, 30))
     fitted = fit(annotated)
-    unknown = Fitted(fitted.head, (), None)
+    unknown = CrossValidatedHead(fitted.head, (), None)
     for pair in ((unknown, fitted), (fitted, unknown)):
         found = judge(annotated, *pair)
         assert found.acceptable

@@ -14,7 +14,7 @@ import pytest
 import earmark.head.fit
 import earmark.prediction.sound_prediction
 from earmark.api.versions import read_versions
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.model import ControlHead
 from earmark.head.prior import fold_back
 from earmark.jobs.dispatcher import due_jobs
@@ -113,7 +113,7 @@ def test_without_an_earlier_version_tasks_stay_empty_with_the_reason(
     # Nothing can be written of it, so nothing is tried again and again
     know_project(restarted)
     assert refresh_predictions(restarted, KEY) == 0
-    activated = restarted.activated(KEY)
+    activated = restarted.active_version(KEY)
     assert activated is not None
     jobs = due_jobs(restarted.database, restarted.settings, activated.created_at + 1)
     assert "refresh" not in {request.function for request, _ in jobs}
@@ -147,7 +147,9 @@ def test_a_version_whose_folds_are_damaged_answers_and_is_not_measured(
 ) -> None:
     with trained.database.read() as session:
         version = list_versions(session, KEY)[0]
-        fitted = Fitted.from_bytes(load_head(session, version.id), load_folds(session, version.id))
+        fitted = CrossValidatedHead.from_bytes(
+            load_head(session, version.id), load_folds(session, version.id)
+        )
     assert fitted.folds
     fold = fitted.folds[0].controls["tags"]
     fitted.folds[0].controls["tags"] = replace(fold, bias=np.full_like(fold.bias, np.inf))

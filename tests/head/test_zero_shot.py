@@ -15,7 +15,7 @@ from earmark.encoders.base import Encoder, Tagger
 from earmark.encoders.cnn14 import Cnn14Encoder
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.head.model import Head
-from earmark.head.zero_shot import AUDIOSET_THRESHOLD, NONE_OF_THESE, zero_shot_head
+from earmark.head.zero_shot import NONE_OF_THESE, ZERO_SHOT_THRESHOLD, zero_shot_head
 from earmark.labels.control import Control
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE, SINGLE_CHOICE
@@ -77,7 +77,7 @@ def test_probabilities_are_cnn14s_own(encoder: Tagging, kind: ControlType) -> No
     classes = [NAMES.index(name) for name in ("Siren", "Fire alarm", "Foghorn")]
     expected = np.stack([wanted[:, NAMES.index("Dog")], wanted[:, classes].max(axis=1)], axis=1)
     assert np.abs(found.probabilities(embeddings()) - expected).max() < 1e-6
-    assert (found.thresholds == np.float32(AUDIOSET_THRESHOLD)).all()
+    assert (found.thresholds == np.float32(ZERO_SHOT_THRESHOLD)).all()
     assert Head.from_bytes(head.to_bytes()).to_bytes() == head.to_bytes()
 
 

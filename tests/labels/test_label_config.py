@@ -55,7 +55,7 @@ def test_controls_of_other_data_are_left_alone() -> None:
     [
         ("", "not valid XML"),
         ("<View>", "not valid XML"),
-        ('<View><Audio name="a" value="$audio"/></View>', "no Labels or Choices"),
+        ('<View><Audio name="a" value="$audio"/></View>', "no control that can be learned"),
         ('<View><Labels name="l" toName="a"><Label value="x"/></Labels></View>', "Audio tag"),
     ],
 )

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from earmark.api.app import create_app
 from earmark.audio.addresses import same_server
-from earmark.errors import VersionError
+from earmark.errors import ConfigurationError
 from earmark.labelstudio.credentials import AccessBook
 from earmark.labelstudio.host_moves import confirm_offer
 from earmark.services import Services
@@ -127,10 +127,10 @@ def test_trouble_confirms_nothing(services: Services, known: Server, other: Serv
 
 
 def test_the_operator_confirms_what_is_offered(services: Services, known: Server) -> None:
-    with services.database.write() as session, pytest.raises(VersionError):
+    with services.database.write() as session, pytest.raises(ConfigurationError):
         accept_offer(session, KEY)
     send(services, "http://moved:8080", "")
-    with services.database.write() as session, pytest.raises(VersionError):
+    with services.database.write() as session, pytest.raises(ConfigurationError):
         accept_offer(session, KEY, ("http://elsewhere:8080", ""))
     with services.database.write() as session:
         assert accept_offer(session, KEY) == "http://moved:8080"

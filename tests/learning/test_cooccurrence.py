@@ -13,7 +13,7 @@ import soundfile
 
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.errors import HeadDamagedError
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
@@ -51,7 +51,7 @@ def clips_with(tags_of: dict[str, frozenset[str]], count: int = 12) -> list[Anno
     return clips
 
 
-def learned(clips: list[AnnotatedClip]) -> Fitted:
+def learned(clips: list[AnnotatedClip]) -> CrossValidatedHead:
     fitted, _ = fit_head(pool, RATE, "e-1", CONTROLS, clips)
     return learn_cooccurrence(pool, RATE, CONTROLS, clips, fitted)
 
@@ -205,7 +205,7 @@ def test_training_stores_it_with_the_version_that_answers(services: Services, tm
     training = learn(services, KEY)
     assert training is not None
     assert training.outcome == "registered", training.detail
-    head = services.head_for(services.active(KEY), parse_label_config(both))
+    head = services.head_for(services.serving_version(KEY), parse_label_config(both))
     assert head is not None
     assert head.controls["label"].overlap_factors is not None
     assert head.controls["tags"].evidence[0].regions == "label"

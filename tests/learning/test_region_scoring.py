@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from earmark.features.band_levels import BandLevelMeter
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
@@ -56,7 +56,7 @@ def annotated() -> list[AnnotatedClip]:
 
 
 @pytest.fixture(scope="module")
-def fitted(annotated: list[AnnotatedClip]) -> Fitted:
+def fitted(annotated: list[AnnotatedClip]) -> CrossValidatedHead:
     return fit_head(pool, RATE, "e-1", [CONTROL], annotated)[0]
 
 
@@ -66,7 +66,9 @@ def scorer_of(head: Head) -> RegionScorer:
     return scorer
 
 
-def test_candidates_are_worth_what_they_would_save(annotated: list[AnnotatedClip], fitted: Fitted) -> None:
+def test_candidates_are_worth_what_they_would_save(
+    annotated: list[AnnotatedClip], fitted: CrossValidatedHead
+) -> None:
     scored = scored_candidates(pool, RATE, CONTROL, annotated, fitted, ("a", "b"))
     assert scored is not None
     assert set(scored.gains.tolist()) <= {-1.0, 0.0, 1.0, 2.0, 3.0}
@@ -76,7 +78,7 @@ def test_candidates_are_worth_what_they_would_save(annotated: list[AnnotatedClip
 
 
 def test_scorers_are_learned_and_stored_with_the_heads(
-    annotated: list[AnnotatedClip], fitted: Fitted
+    annotated: list[AnnotatedClip], fitted: CrossValidatedHead
 ) -> None:
     learned = learn_region_scoring(pool, RATE, [CONTROL], annotated, fitted)
     scorer, default = scorer_of(learned.head), RegionScorer.default(2)
@@ -90,7 +92,7 @@ def test_scorers_are_learned_and_stored_with_the_heads(
 
 
 def test_without_levels_or_folds_the_defaults_are_kept(
-    annotated: list[AnnotatedClip], fitted: Fitted
+    annotated: list[AnnotatedClip], fitted: CrossValidatedHead
 ) -> None:
     default = RegionScorer.default(2)
     silent = [replace(clip, levels=None) for clip in annotated]
@@ -102,7 +104,7 @@ def test_without_levels_or_folds_the_defaults_are_kept(
 
 
 def test_clear_sounds_of_no_label_are_not_shown_once_annotations_tell(
-    annotated: list[AnnotatedClip], fitted: Fitted
+    annotated: list[AnnotatedClip], fitted: CrossValidatedHead
 ) -> None:
     learned = learn_region_scoring(pool, RATE, [CONTROL], annotated, fitted)
     for clip in annotated:

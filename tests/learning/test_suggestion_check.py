@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from earmark.api.versions import read_versions
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
@@ -17,9 +17,8 @@ from earmark.head.regression_check import Comparison
 from earmark.labels.label_config import parse_label_config
 from earmark.labels.region import Region
 from earmark.learning.correction_figures import figures_by_control
+from earmark.learning.even_sample import MOST_CLIPS, MOST_SECONDS
 from earmark.learning.suggestion_check import (
-    MOST_CLIPS,
-    MOST_SECONDS,
     evenly_spread,
     hold_back_costly_tags,
     out_of_fold_corrections,
@@ -48,11 +47,11 @@ def clips(count: int = 12) -> list[AnnotatedClip]:
     return found
 
 
-def fit(annotated: list[AnnotatedClip]) -> Fitted:
+def fit(annotated: list[AnnotatedClip]) -> CrossValidatedHead:
     return fit_head(pool, RATE, "e-1", CONTROLS, annotated)[0]
 
 
-def changed(fitted: Fitted, threshold: float) -> Fitted:
+def changed(fitted: CrossValidatedHead, threshold: float) -> CrossValidatedHead:
     """The same heads with another threshold."""
 
     def with_threshold(head: Head) -> Head:

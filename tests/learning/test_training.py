@@ -10,7 +10,7 @@ import pytest
 
 import earmark.learning.head_training
 import earmark.learning.training_set
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.fit import fit_head
 from earmark.head.model import Head
 from earmark.head.regression_check import Comparison
@@ -42,7 +42,7 @@ class Judge:
         self.reasons: tuple[str, ...] = ()
         self.asked: list[tuple[bytes, bytes]] = []
 
-    def __call__(self, *_: object, candidate: Fitted, active: Fitted) -> Comparison:
+    def __call__(self, *_: object, candidate: CrossValidatedHead, active: CrossValidatedHead) -> Comparison:
         self.asked.append((candidate.head.to_bytes(), active.head.to_bytes()))
         return Comparison({}, {}, self.reasons)
 
@@ -56,8 +56,8 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
         rate: object,
         controls: object,
         clips: object,
-        candidate: Fitted,
-        active: Fitted,
+        candidate: CrossValidatedHead,
+        active: CrossValidatedHead,
         built: object,
     ) -> Comparison:
         return judge(candidate=candidate, active=active)
@@ -124,7 +124,9 @@ def test_a_worse_candidate_is_kept_with_the_reason_and_the_active_one_goes_on(
     assert teach(services, tones[7]).outcome == "registered"
     # Compared with the one that is active, not with the one that was rejected
     active_one = head_of(services, "logmel-v1")
-    assert [Fitted.from_bytes(active, None).head.to_bytes() for _, active in judge.asked] == [active_one] * 2
+    assert [CrossValidatedHead.from_bytes(active, None).head.to_bytes() for _, active in judge.asked] == [
+        active_one
+    ] * 2
     assert services.version_name(KEY) == "logmel-v3"
     assert remark(services) == ""
 
@@ -143,7 +145,7 @@ def test_a_fit_that_went_wrong_is_measured_and_kept(
     training = teach(services, *tones[8:])
     assert training.outcome == "rejected"
     assert "would get worse" in training.detail
-    active = services.active(KEY)
+    active = services.serving_version(KEY)
     assert active is not None
     assert active.name == "logmel-v1"
     monkeypatch.setattr(earmark.learning.head_training, "fit_head", fit_head)
@@ -170,7 +172,7 @@ def test_the_first_version_is_compared_with_what_answered_before_any_training(
     ) as other:
         other.database.upgrade()
         teach(other, *tones)
-        version = other.active(KEY)
+        version = other.serving_version(KEY)
         assert version is not None
         start = other.head(version)
     monkeypatch.setattr(services, "zero_shot_head", lambda _controls: start)
@@ -199,8 +201,8 @@ def test_a_version_that_becomes_active_meanwhile_is_the_one_to_compare_with(
         rate: object,
         controls: object,
         clips: object,
-        candidate: Fitted,
-        active: Fitted,
+        candidate: CrossValidatedHead,
+        active: CrossValidatedHead,
         built: object,
     ) -> Comparison:
         asked.append(active.head.to_bytes())

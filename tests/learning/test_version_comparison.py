@@ -11,7 +11,7 @@ import pytest
 import earmark.learning.training_set
 from earmark.commands.tables import print_comparison
 from earmark.errors import VersionError
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.regression_check import Comparison
 from earmark.learning.training import learn
 from earmark.learning.version_comparison import compare_versions
@@ -47,8 +47,8 @@ def test_both_are_measured_on_the_annotations_of_now(
         rate: object,
         controls: object,
         clips: Any,
-        candidate: Fitted,
-        active: Fitted,
+        candidate: CrossValidatedHead,
+        active: CrossValidatedHead,
         built: object,
     ) -> Comparison:
         asked.append((len(clips), candidate.head.to_bytes(), active.head.to_bytes()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import NONE_OF_THESE
 from earmark.labels.control import Control
@@ -88,7 +88,7 @@ def test_a_control_that_is_gone_or_knows_nothing_any_more_is_silent() -> None:
 
 
 def test_fold_heads_follow_too() -> None:
-    fitted = Fitted(PLAIN, (PLAIN, PLAIN), {"x": 0, "y": 1})
+    fitted = CrossValidatedHead(PLAIN, (PLAIN, PLAIN), {"x": 0, "y": 1})
     served = fitted_as_configured(fitted, [control("z", "b", "c")], {"c": {"a": "z"}})
     assert [head.controls["c"].labels for head in (served.head, *served.folds)] == [("z", "b", "c")] * 3
     assert served.assignment == fitted.assignment

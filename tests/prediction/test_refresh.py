@@ -16,7 +16,7 @@ from earmark.labels.config_changes import update_label_config
 from earmark.labelstudio.credentials import Credentials
 from earmark.labelstudio.task_pages import Listing
 from earmark.learning import synchronization as sync
-from earmark.learning.synchronization import sync_when_rested
+from earmark.learning.synchronization import sync_if_due
 from earmark.prediction.refresh import refresh_predictions
 from earmark.store.events import pending_work
 from earmark.store.models import PredictionWrite
@@ -73,11 +73,11 @@ def test_where_nothing_can_be_predicted_nothing_changes_and_it_is_tried_again(
 
 
 def test_start_training_takes_in_what_no_webhook_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    sync_when_rested(scene.services, scene.key)
+    sync_if_due(scene.services, scene.key)
     annotated = ("1.wav", {"result": result_of("Low")})
     scene.label_studio.import_tasks(1, [annotated, ("2.wav", {"result": result_of("High")})])
-    sync_when_rested(scene.services, scene.key)
-    assert scene.services.active(scene.key) is None
+    sync_if_due(scene.services, scene.key)
+    assert scene.services.serving_version(scene.key) is None
     monkeypatch.setattr(sync, "SHORTEST_REQUESTED_REST_SECONDS", 0.0)
     monkeypatch.setattr(sync, "REQUESTED_REST_SHARE", 0)
     receive(scene.services, {"action": "START_TRAINING", "project": scene.label_studio.rows.project(1)})
@@ -95,9 +95,9 @@ def test_what_failed_rests_also_for_those_who_ask(scene: Scene, monkeypatch: pyt
 
     monkeypatch.setattr(sync, "_compare", compare)
     with pytest.raises(ValueError, match="Nobody"):
-        sync_when_rested(scene.services, scene.key, requested=True)
+        sync_if_due(scene.services, scene.key, requested=True)
     assert scene.project().sync_after > time.time()
-    sync_when_rested(scene.services, scene.key, requested=True)
+    sync_if_due(scene.services, scene.key, requested=True)
     assert asked == [1]
 
 

@@ -67,7 +67,7 @@ def test_a_slow_sound_takes_no_answer_from_its_neighbours_and_is_kept_when_it_co
     assert ["result" in item for item in answer.items] == [False, True, True]
     assert answer.failures == {"out_of_time": 1}
     trickle.enough.set()
-    until(lambda: services.extractor().located(slow["data"]["audio"], None), "the slow sound is kept")
+    until(lambda: services.extractor().find_local(slow["data"]["audio"], None), "the slow sound is kept")
     assert Predictor(services).predict([slow], KEY, CONFIG, Deadline(60)).unreached == ()
     assert [path for path, _ in server.requests].count("/9.wav") == 1
 
@@ -148,7 +148,7 @@ def test_encoding_is_given_up_at_the_deadline(services: Services, tones: list[di
     deadline = Deadline(6.5, clock=lambda: float(next(looks)))
     answer = Predictor(services).predict([tones[8]], KEY, CONFIG, deadline)
     assert answer.unreached == (0,)
-    located = services.extractor().located(tones[8]["data"]["audio"], None)
+    located = services.extractor().find_local(tones[8]["data"]["audio"], None)
     assert located is not None
     assert not services.extractor().holds(located)
 

@@ -24,7 +24,7 @@ from earmark.store.events import record_event
 log = structlog.get_logger(__name__)
 
 LARGEST_GROUP = 256
-TIDY_EVENTS = 200
+CHECKPOINT_EVENTS = 200
 """Webhooks, about a megabyte, after which SQLite's WAL is checkpointed in a background thread."""
 
 _Waiting = tuple[dict[str, Any], "Future[int]"]
@@ -41,8 +41,8 @@ class EventWriter:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url, auto_checkpoint=False)
-        self._tidying = threading.Thread()
-        self._untidy = 0
+        self._checkpointing = threading.Thread()
+        self._since_checkpoint = 0
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class EventWriter:
     def _ensure_running(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -113,24 +113,24 @@ class EventWriter:
                 for item in group:
                     self._write([item], read_configs)
             else:
-                log.error("webhook kept without looking into it", exc_info=error)
+                log.error("webhook stored, but not applied to its project", exc_info=error)
                 self._write(group, read_configs=False)
         else:
             for (_, stored), number in zip(group, numbers, strict=True):
                 _settle(stored, number)
 
     def _tidy_after(self, events: int) -> None:
-        self._untidy += events
-        if self._untidy >= TIDY_EVENTS and not self._tidying.is_alive():
-            self._untidy = 0
-            self._tidying = threading.Thread(target=self._tidy, name="tidying", daemon=True)
-            self._tidying.start()
+        self._since_checkpoint += events
+        if self._since_checkpoint >= CHECKPOINT_EVENTS and not self._checkpointing.is_alive():
+            self._since_checkpoint = 0
+            self._checkpointing = threading.Thread(target=self._tidy, name="checkpoint", daemon=True)
+            self._checkpointing.start()
 
     def _tidy(self) -> None:
         try:
             self._database.checkpoint()
         except OperationalError as error:
-            log.warning("database not tidied", error=str(error))
+            log.warning("write-ahead log not emptied", error=str(error))
 
 
 def _settle(stored: Future[int], number: int = 0, error: Exception | None = None) -> None:

@@ -13,7 +13,7 @@ from earmark.monitoring.prometheus import ApiMetrics
 from earmark.monitoring.readiness import Readiness
 
 HEALTH_THREADS = 4
-"""Of ``/ready`` and of ``/metrics``: apart from the protocol's, which a scrape must never occupy."""
+"""Threads that answer ``/ready`` and ``/metrics``, so that a scrape never occupies those of the protocol."""
 
 
 def health_router(metrics: ApiMetrics, readiness: Readiness) -> APIRouter:

@@ -103,7 +103,7 @@ def compare(
 
 
 def _active_name(services: Services, project: Project) -> str:
-    version = services.active(project.key)
+    version = services.serving_version(project.key)
     return version.name if version else services.untrained_name()
 
 

@@ -17,7 +17,14 @@ from earmark.errors import MissingExtraError, WeightsError
 from earmark.settings import Settings
 from earmark.storage.atomic_files import atomic_write
 
-__all__ = ["Encoder", "choose_encoder", "encoder_identity", "get_encoder", "is_built", "settled"]
+__all__ = [
+    "Encoder",
+    "choose_encoder",
+    "encoder_identity",
+    "get_encoder",
+    "is_built",
+    "with_resolved_encoder",
+]
 
 _Key = tuple[str, Path, Path | None, int, str, str]
 
@@ -62,7 +69,7 @@ def choose_encoder(settings: Settings) -> str:
         ``ENCODER`` names an encoder whose weights are missing, damaged or cannot be fetched.
     """
     reasons: list[str] = []
-    for spec in registry.attempts(settings):
+    for spec in registry.candidates(settings):
         try:
             _fetch(spec, settings)
         except (WeightsError, MissingExtraError) as error:
@@ -70,7 +77,7 @@ def choose_encoder(settings: Settings) -> str:
                 raise
             reasons.append(str(error))
             continue
-        if reasons and registry.stands_in(settings.encoder, spec.name):
+        if reasons and registry.is_fallback(settings.encoder, spec.name):
             _log.warning(
                 "encoder_fallback",
                 encoder=spec.name,
@@ -82,7 +89,7 @@ def choose_encoder(settings: Settings) -> str:
     raise WeightsError(" ".join(reasons))
 
 
-def settled(settings: Settings) -> Settings:
+def with_resolved_encoder(settings: Settings) -> Settings:
     """Return the settings with ``auto`` replaced by the chosen encoder, for child processes.
 
     Raises

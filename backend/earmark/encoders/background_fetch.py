@@ -14,7 +14,7 @@ from earmark.errors import EarmarkError, WeightsAwaitedError, WeightsError
 from earmark.settings import Settings
 
 RETRY_SECONDS = 60.0
-"""After what went wrong with the disk; the network has a note of its own."""
+"""Pause before a retry after a failure of the disk; those of the network are kept in a `FailureNote`."""
 
 _log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ class _Preparation:
     """One attempt: its thread and, if that has failed, its error."""
 
     thread: threading.Thread | None = None
-    in_vain: str = ""
+    error: str = ""
     ended_at: float = field(default_factory=time.monotonic)
 
     def under_way(self) -> bool:
@@ -53,9 +53,9 @@ def require_prepared(settings: Settings) -> None:
     """
     if is_built(settings) or _checkpoint_unread(settings) or awaited_weights(settings) is None:
         return
-    in_vain = _begin(settings)
-    if in_vain:
-        raise WeightsError(in_vain)
+    error = _begin(settings)
+    if error:
+        raise WeightsError(error)
     weights = awaited_weights(settings)
     if weights is not None:  # else they have just come, or failed, which building the encoder tells
         raise WeightsAwaitedError(_awaited(settings, weights))
@@ -72,7 +72,7 @@ def _checkpoint_unread(settings: Settings) -> bool:
 
 def awaited_weights(settings: Settings) -> registry.WeightsSpec | None:
     """Return the weights that must be fetched before an encoder can be chosen, or None."""
-    for spec in registry.attempts(settings):
+    for spec in registry.candidates(settings):
         absent = spec.absent(settings)
         if not absent:
             return None
@@ -90,8 +90,8 @@ def _begin(settings: Settings) -> str:
         last = _preparations.get(key)
         if last is not None and last.under_way():
             return ""
-        if last is not None and last.in_vain and time.monotonic() - last.ended_at < RETRY_SECONDS:
-            return last.in_vain
+        if last is not None and last.error and time.monotonic() - last.ended_at < RETRY_SECONDS:
+            return last.error
         now = _preparations[key] = _Preparation()
         now.thread = threading.Thread(target=_run, args=(settings, now), name="weights", daemon=True)
         now.thread.start()
@@ -104,7 +104,7 @@ def _run(settings: Settings, preparation: _Preparation) -> None:
         if not registry.spec_of(chosen).slow_to_build:
             get_encoder(settings)  # settles it until this process ends
     except EarmarkError as error:
-        preparation.in_vain = str(error)
+        preparation.error = str(error)
         _log.warning("weights_not_ready", reason=str(error))
         preparation.ended_at = time.monotonic()
         return
@@ -119,7 +119,7 @@ def fetch_better(settings: Settings, chosen: str) -> str:
     -------
     A sentence that announces the switch, which the next start makes; empty where there is none to make.
     """
-    if not registry.stands_in(settings.encoder, chosen):
+    if not registry.is_fallback(settings.encoder, chosen):
         return ""
     best = registry.auto_order()[0]
     try:

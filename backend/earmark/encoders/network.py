@@ -29,14 +29,14 @@ def why_unreachable(url: str, seconds: float) -> str | None:
     faults: list[str] = []
     answered = threading.Event()
 
-    def knock() -> None:
+    def connect() -> None:
         try:
             socket.create_connection((host, port), timeout=seconds).close()
         except (OSError, UnicodeError) as error:  # UnicodeError: a proxy's name that no host can have
             faults.append(str(getattr(error, "strerror", None) or error))
         answered.set()
 
-    threading.Thread(target=knock, name="knock", daemon=True).start()
+    threading.Thread(target=connect, name="connect", daemon=True).start()
     if not answered.wait(seconds):
         return f"no connection to {host} within {seconds:g} s"
     return f"no connection to {host}: {faults[0]}" if faults else None
@@ -78,14 +78,14 @@ class FailureNote:
         return None
 
     def write(self, url: str, reason: str) -> None:
-        """Remember."""
+        """Keep the failure of this URL."""
         note: dict[str, str | float] = {"url": url, "at": time.time(), "reason": reason}
         _in_process[self._path] = note
         with suppress(OSError), atomic_write(self._path) as part:
             part.write_text(json.dumps(note), encoding="utf-8")
 
     def remove(self) -> None:
-        """Forget."""
+        """Delete the kept failure."""
         _in_process.pop(self._path, None)
         with suppress(OSError):
             self._path.unlink(missing_ok=True)

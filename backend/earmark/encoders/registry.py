@@ -23,19 +23,19 @@ __all__ = [
     "DEFAULT_WEIGHTS",
     "EncoderSpec",
     "WeightsSpec",
-    "attempts",
     "auto_order",
+    "candidates",
     "checked_setting",
     "class_list",
     "class_names",
     "find_spec",
+    "is_fallback",
     "is_version_name",
     "names",
     "plugin_faults",
     "plugin_names",
     "spec_of",
     "specs",
-    "stands_in",
     "takes_checkpoint",
     "version_name_pattern",
     "weights_command",
@@ -60,8 +60,8 @@ def auto_order() -> tuple[EncoderSpec, ...]:
     return tuple(spec_of(name) for name in AUTO_ORDER)
 
 
-def attempts(settings: Settings) -> tuple[EncoderSpec, ...]:
-    """Return the encoders that ``ENCODER`` may lead to, in the order in which their weights are fetched.
+def candidates(settings: Settings) -> tuple[EncoderSpec, ...]:
+    """Return the encoders to try for ``ENCODER``, in the order in which their weights are fetched.
 
     ``auto`` takes the best encoder first where its weights are on this machine. Where they are not, the next
     one comes first, whose weights are a fiftieth in size, so that predictions wait for no large download.
@@ -72,7 +72,7 @@ def attempts(settings: Settings) -> tuple[EncoderSpec, ...]:
     return (light, best, *others) if best.absent(settings) else (best, light, *others)
 
 
-def stands_in(setting: str, name: str) -> bool:
+def is_fallback(setting: str, name: str) -> bool:
     """Whether ``auto`` chose another encoder than the best one."""
     return setting == AUTO and name != AUTO_ORDER[0]
 

@@ -27,7 +27,7 @@ class WeightsSpec:
     why_not
         Why they could not be fetched in the last minutes, so that nothing tries again now; else None.
     fetch
-        Brings them here where they are not, and returns the file; raises WeightsError.
+        Downloads them if they are not on this machine, and returns the file; raises WeightsError.
     progress
         Bytes that have arrived and bytes in all, while another thread or process fetches.
     by_hand

@@ -17,6 +17,9 @@ SOURCE_DIGEST_FIELD = "source_sha256"
 """Field with the SHA-256 of the whole recording's file, if an import wrote it: it distinguishes
 recordings of the same name."""
 
+TRUST_FIELD = "label_trust"
+"""Field with the reliability of imported labels: ``curated`` or ``noisy``."""
+
 SAMPLE_RATE_FIELD = "sample_rate"
 """Field with the samples a second of the imported file."""
 

@@ -167,26 +167,26 @@ class FileNames:
 
     def __init__(self, folder: Path, reserved: Iterable[str]) -> None:
         self._folder = folder
-        self._used: set[str] = {_folded(name) for name in reserved}
+        self._used: set[str] = {folded(name) for name in reserved}
         self._numbers: Counter[str] = Counter()
 
     def new_path(self, file_name: str, suffix: str, distinction: str = "") -> Path:
         """Return an unused path for a sound, and create its folder."""
         parts = [_sanitize(part) for part in re.split(r"[/\\]", file_name) if part not in ("", ".", "..")]
         *folders, name = parts or ["sound"]
-        while any(_folded("/".join(folders[:depth])) in self._used for depth in range(1, len(folders) + 1)):
+        while any(folded("/".join(folders[:depth])) in self._used for depth in range(1, len(folders) + 1)):
             folders = [f"{folder}_" for folder in folders]  # a folder has the name of another sound's file
         # A stem of dots ("..0") would make the suffix part of a hidden file's name
         stem = "/".join([*folders, Path(name).stem.rstrip(".") or "_"])
         stem += f" ({_sanitize(distinction)[:_DISTINCTION]})" if distinction else ""
         while True:
-            self._numbers[_folded(stem)] += 1
-            number = self._numbers[_folded(stem)]
+            self._numbers[folded(stem)] += 1
+            number = self._numbers[folded(stem)]
             relative = f"{stem} ({number}){suffix}" if number > 1 else f"{stem}{suffix}"
             path = self._folder / relative
-            if _folded(relative) not in self._used and not path.is_dir():
+            if folded(relative) not in self._used and not path.is_dir():
                 break
-        self._used.add(_folded(relative))
+        self._used.add(folded(relative))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -285,7 +285,8 @@ def _sanitize(part: str) -> str:
     return stem.decode("utf-8", "ignore") + suffix
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return a name such that names which a file system may take for the same are equal."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -1,7 +1,7 @@
 """Band levels: the level of a sound in mel bands every 10 ms, the fine time axis on which edges are found.
 
-Encoders tell what sounds in frames of a tenth to a third of a second; these levels tell when. They are the
-same whatever the encoder, and stored once for each sound.
+An encoder's frames of a tenth to a third of a second determine what sounds, and these levels when. They are
+the same whatever the encoder, and stored once for each sound.
 """
 
 from __future__ import annotations

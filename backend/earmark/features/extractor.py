@@ -34,7 +34,7 @@ from earmark.storage.atomic_files import JsonCache
 __all__ = ["EncodedSound", "FrameExtractor", "FrameStore"]
 
 YIELD_EVERY_SECONDS = 30
-"""Of sound; an encoder takes a minute or so at a time."""
+"""Seconds of sound after which background encoding gives way; an encoder takes a minute or so at a time."""
 _LOCKS = 64
 MOST_CHANNELS = 8
 """Files with more channels are recordings of arrays: their channels hold the same sounds."""
@@ -101,10 +101,10 @@ class FrameExtractor:
         return self.extract(self.locate(address, access, deadline), address, deadline)
 
     def locate(self, address: str, access: LabelStudioAccess | None, deadline: Deadline) -> LocatedSound:
-        """Return a sound's local file, fetched by the pool if need be; errors as above."""
+        """Return a sound's local file, fetched by the pool if need be; errors as in ``extract_address``."""
         return self._source.locate_in_time(address, access, deadline)
 
-    def located(self, address: str, access: LabelStudioAccess | None) -> LocatedSound | None:
+    def find_local(self, address: str, access: LabelStudioAccess | None) -> LocatedSound | None:
         """Return a sound's local file at once if it was read before, else None."""
         try:
             return self._source.locate(address, access, fetch=False)
@@ -201,7 +201,7 @@ class FrameExtractor:
         absent = [member for member in members if sounds[member.identity] is None]
         encoded = self._encode(located, absent, name, deadline, channel) if absent else []
         for member, sound in zip(absent, encoded, strict=True):
-            self._store.keep(sound, _of_channel(member.identity, channel))
+            self._store.try_save(sound, _of_channel(member.identity, channel))
             sounds[member.identity] = sound
         joined = self._joined([sound for sound in sounds.values() if sound is not None])
         return replace(joined, channel=channel)

@@ -93,7 +93,7 @@ class Prefetch:
     def all_here(self, addresses: Sequence[str]) -> bool:
         """Whether no sound of these has to be fetched."""
         try:
-            return all(self._extractor.located(address, self._access) is not None for address in addresses)
+            return all(self._extractor.find_local(address, self._access) is not None for address in addresses)
         except EarmarkError:
             return True
 
@@ -122,7 +122,7 @@ class Prefetch:
     def _locate_here(self, address: str) -> LocatedSound | None:
         """Return a sound's local file, looked up once; None if it must be fetched."""
         if address not in self._located:
-            located = self._extractor.located(address, self._access)
+            located = self._extractor.find_local(address, self._access)
             if located is None:
                 return None
             self._located[address] = located

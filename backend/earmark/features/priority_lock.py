@@ -20,7 +20,9 @@ LOOK_SECONDS = 0.01
 
 
 class PriorityLock:
-    """Threads and processes of one data folder.
+    """Lock file by which processes that must not wait delay encoding in the background.
+
+    Of threads and processes with one data folder.
 
     Parameters
     ----------

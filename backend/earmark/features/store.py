@@ -64,7 +64,7 @@ class FrameStore:
         self.fault = ""
         """One sentence on why sounds are not stored at present; empty where they are."""
 
-    def keep(self, sound: EncodedSound, identity: str) -> None:
+    def try_save(self, sound: EncodedSound, identity: str) -> None:
         """Store a sound if the folder can be written; a failure is logged once, until one is stored again.
 
         What is not stored is encoded again the next time, which costs time and no answer.

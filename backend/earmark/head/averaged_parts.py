@@ -29,7 +29,8 @@ def average(
     embeddings: Sequence[NDArray[np.float32]],
     choices: Sequence[ModelChoice],
 ) -> ModelChoice | None:
-    """Combine the choices of the parts into one, beside the prior; None where they were not measured.
+    """Average the fits of the embedding's parts, and add a share of the prior; None without out-of-fold
+    logits.
 
     ``weights``: of each part, with sum 1. ``embeddings``: of each part, ``[n, E]``. ``choices``: of each
     part, fitted without a prior and without landmarks.
@@ -61,8 +62,8 @@ def average(
         fit,
         beside.logits,
         beside.calibration,
-        beside.share,
-        noise,
+        prior_share=beside.share,
+        noise=noise,
     )
 
 

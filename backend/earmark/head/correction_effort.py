@@ -19,9 +19,9 @@ DRAW = 3.0
 DELETE = 1.0
 RELABEL = 2.0
 DRAG = 1.0
-"""Of moving one edge of a region."""
+"""Effort of moving one edge of a region."""
 TICK = 1.0
-"""Of ticking or unticking a tag, or choosing another one."""
+"""Effort of ticking or unticking a tag, or of choosing another one."""
 RIGHT_SECONDS = 0.1
 """An edge that is no further off is left where it is."""
 COLLAR_SECONDS, COLLAR_SHARE = 0.2, 0.5

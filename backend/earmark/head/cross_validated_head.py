@@ -17,7 +17,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Fitted:
+class CrossValidatedHead:
     """A head and its fold heads.
 
     ``head`` is fitted on everything and is what is served. ``folds[f]`` was fitted without the
@@ -51,7 +51,7 @@ class Fitted:
         return bytes(save(arrays, metadata={"earmark": text}))
 
     @classmethod
-    def from_bytes(cls, head: bytes, folds: bytes | None) -> Fitted:
+    def from_bytes(cls, head: bytes, folds: bytes | None) -> CrossValidatedHead:
         """Read what `Head.to_bytes` and `folds_to_bytes` wrote; without ``folds`` there are none.
 
         Raises

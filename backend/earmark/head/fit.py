@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 from earmark.encoders.base import EmbeddingPart
 from earmark.errors import NotEnoughAnnotationsError, NotFiniteError
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.evaluation import Data, metrics, metrics_per_class, thresholds
 from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.folds import assign_folds
@@ -38,8 +38,8 @@ class ControlReport:
     calibration error), all in [0, 1]; for a single choice also ``accuracy``. ``per_class``: for each
     label ``ap``, ``auc``, ``f1``, ``ece``, ``threshold`` and ``recordings`` (that carry it); undefined
     values are left out. Both are empty when there are too few recordings. ``examples``: rows;
-    ``groups``: recordings. ``choice``: the learner, in words. ``prior_strength``: one of `PRIOR_STRENGTHS`,
-    or the prior's share; None without a prior. ``noise``: share of annotations of a single choice that look
+    ``groups``: recordings. ``choice``: the learner, in words. ``prior_strength``, ``prior_share``: as in
+    `ModelChoice`. ``noise``: share of annotations of a single choice that look
     wrong.
     """
 
@@ -49,6 +49,7 @@ class ControlReport:
     groups: int
     choice: str
     prior_strength: float | None = None
+    prior_share: float | None = None
     noise: float = 0.0
 
 
@@ -67,10 +68,10 @@ def fit_head(
     controls: Sequence[Control],
     clips: Sequence[AnnotatedClip],
     prior: Head | None = None,
-    active: Fitted | None = None,
+    active: CrossValidatedHead | None = None,
     built: Mapping[str, Examples | None] | None = None,
     parts: Sequence[EmbeddingPart] = (),
-) -> tuple[Fitted, FitReport]:
+) -> tuple[CrossValidatedHead, FitReport]:
     """Fit a head, with every control that has enough examples.
 
     Parameters
@@ -125,7 +126,7 @@ def fit_head(
     if not reports:
         raise NotEnoughAnnotationsError(" ".join(skipped.values()) or "There is no control to learn.")
     heads = tuple(Head(identity, controls) for controls in folds)
-    fitted_heads = Fitted(Head(identity, served), heads, assignment)
+    fitted_heads = CrossValidatedHead(Head(identity, served), heads, assignment)
     _check_heads(fitted_heads, built)
     return fitted_heads, FitReport(reports, skipped)
 
@@ -142,7 +143,7 @@ def _check_embeddings(built: Mapping[str, Examples | None]) -> None:
             )
 
 
-def _check_heads(fitted: Fitted, built: Mapping[str, Examples | None]) -> None:
+def _check_heads(fitted: CrossValidatedHead, built: Mapping[str, Examples | None]) -> None:
     """Refuse heads with NaN or infinity in them, or in their predictions for their own examples."""
     for head in (fitted.head, *fitted.folds):
         for control in head.controls.values():
@@ -157,7 +158,7 @@ def _check_heads(fitted: Fitted, built: Mapping[str, Examples | None]) -> None:
                 )
 
 
-def _assign_shared_folds(built: Sequence[Examples], active: Fitted | None) -> dict[str, int]:
+def _assign_shared_folds(built: Sequence[Examples], active: CrossValidatedHead | None) -> dict[str, int]:
     """One fold for each recording, whatever controls it was annotated for."""
     if not built:
         return {}
@@ -218,7 +219,7 @@ def fit_examples(
 
 @cache
 def _thread_pools() -> ThreadpoolController:
-    """Return the BLAS libraries of this process: all are loaded by now, and finding them takes time."""
+    """Return the controller of this process's BLAS libraries, kept because finding them takes time."""
     return ThreadpoolController()
 
 
@@ -252,7 +253,16 @@ def _fit(
     prior = choice.prior
     calibration, defaults = choice.calibration, _default_thresholds(prior, fitted)
     limits = np.where(np.isfinite(defaults), defaults, DEFAULT_THRESHOLD)
-    report = ControlReport({}, {}, len(targets), groups, choice.name, choice.prior_strength, choice.noise)
+    report = ControlReport(
+        {},
+        {},
+        len(targets),
+        groups,
+        choice.name,
+        choice.prior_strength,
+        choice.prior_share,
+        choice.noise,
+    )
     if choice.logits is not None:
         predicted = data.type.probabilities(calibration(choice.logits))
         if not control.type.exclusive:

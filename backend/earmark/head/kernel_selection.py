@@ -28,7 +28,8 @@ MAX_LANDMARKS = 256
 ROWS_FOR_EACH = 2
 """Least number of rows for each landmark."""
 LARGEST_LOSS = 0.05
-"""Of one label's average precision, whatever the others gain: it may lie in directions of little variance."""
+"""Largest accepted loss of one label's average precision, whatever the others gain: it may lie in directions
+of little variance."""
 
 
 def is_worth_trying(data: Data, prior: Prior, score: float) -> bool:

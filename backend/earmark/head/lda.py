@@ -30,10 +30,11 @@ PIECES = 1000
 
 @dataclass(frozen=True)
 class Discriminant:
-    """An average of discriminants, each shrunken by one of `SHRINKAGES`: ``logits`` out of fold ``[n, C]``.
+    """Linear discriminant analysis, averaged over the covariance shrinkages `SHRINKAGES`.
 
-    ``whole``: raw logits of a fit on everything, ``folds``: without each fold; ``nan`` for labels without an
-    example. ``noise``: share of wrong labels that was found, and out of which the targets were refined.
+    ``logits``: out of fold ``[n, C]``. ``whole``: raw logits of a fit on everything, ``folds``: without each
+    fold; ``nan`` for labels without an example. ``noise``: estimated share of wrong labels, by which the
+    targets were corrected.
     """
 
     basis: Basis
@@ -44,9 +45,9 @@ class Discriminant:
 
     @classmethod
     def chosen(cls, data: Data, embeddings: NDArray[np.float32]) -> Discriminant:
-        """Weigh the shrinkages by the likelihood of what was left out, and refine wrong labels.
+        """Weigh the shrinkages by out-of-fold likelihood, and correct targets that label noise made wrong.
 
-        Refining corrects annotations by each other, so each fold's fit is then refined anew, without the
+        Annotations correct each other, so the targets of each fold's fit are corrected anew, without the
         annotations that it is measured on.
         """
         basis = span_of(embeddings, data.weights.max(axis=1))

@@ -20,7 +20,9 @@ class ModelChoice:
 
     ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
     those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: if set,
-    the fits use their RBF features instead of the embeddings.
+    the fits use their RBF features instead of the embeddings. ``prior_strength``, ``prior_share``: how
+    strongly the fit is held to the prior, or the share of the prior's logits in it; None without a prior, and
+    of the other one.
     """
 
     name: str
@@ -29,5 +31,6 @@ class ModelChoice:
     logits: Array | None
     calibration: Calibration
     prior_strength: float | None = None
+    prior_share: float | None = None
     noise: float = 0.0
     landmarks: Landmarks | None = None

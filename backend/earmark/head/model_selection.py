@@ -221,6 +221,6 @@ def _discriminant(data: Data, embeddings: NDArray[np.float32], prior: Prior) -> 
         fit,
         beside.logits,
         beside.calibration,
-        beside.share,
-        discriminant.noise,
+        prior_share=beside.share,
+        noise=discriminant.noise,
     )

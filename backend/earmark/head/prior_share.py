@@ -24,7 +24,7 @@ SMALLEST_SHARE = 0.01
 
 @dataclass(frozen=True)
 class BesidePrior:
-    """The share of the prior's logits, weighed by the likelihood of annotations left out.
+    """A fit combined with a share of the prior's logits, which out-of-fold likelihood chooses.
 
     ``share``: None without a prior. ``logits``: out of fold ``[n, C]``, the prior's included.
     """

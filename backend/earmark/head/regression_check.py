@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.evaluation import Data, decision_scores, metrics, ranking_scores, ranks_labels
 from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.model import ControlHead, Head
@@ -55,8 +55,8 @@ def compare(
     frame_rate: float,
     controls: Sequence[Control],
     clips: Sequence[AnnotatedClip],
-    candidate: Fitted,
-    active: Fitted,
+    candidate: CrossValidatedHead,
+    active: CrossValidatedHead,
     built: Mapping[str, Examples | None] | None = None,
 ) -> Comparison:
     """Compare two versions on the annotations as they are now.
@@ -101,7 +101,7 @@ def compare(
     return Comparison(sides[0], sides[1], tuple(reasons), tuple(unmeasured))
 
 
-def _out_of_fold_heads(examples: Examples, fitted: Fitted) -> dict[str, Head]:
+def _out_of_fold_heads(examples: Examples, fitted: CrossValidatedHead) -> dict[str, Head]:
     """A version's out-of-fold head for each recording that has one."""
     heads = {name: fitted.out_of_fold_head(name) for name in np.unique(examples.groups).tolist()}
     return {name: head for name, head in heads.items() if head is not None}

@@ -24,7 +24,7 @@ WHITENING = 0.4
 Linear probes gain from some whitening where few loud directions hold little about the labels.
 """
 SMALLEST_SCALE_SHARE = 0.1
-"""Of the median deviation, added to each: a feature that hardly varies must not be amplified."""
+"""Share of the median deviation that is added to each: a feature that hardly varies must not be amplified."""
 ROUNDING_SHARE = 1e-6
 """Deviations up to this share of the mean are rounding of a constant: dividing by them would make a new sound
 that differs there by a little look a billion times as far away as any that was learned from."""

@@ -16,7 +16,7 @@ from earmark.labels.control import Control, learned_controls
 
 log = structlog.get_logger(__name__)
 
-AUDIOSET_THRESHOLD = 0.2
+ZERO_SHOT_THRESHOLD = 0.2
 """Probability from which a class counts as present, in place of one half.
 
 CNN14 learned from labels of which many are missing and most are rare, so it is sure of little: in
@@ -79,6 +79,6 @@ def _control_head(
         np.ones(width, np.float32),
         np.ascontiguousarray(selected),
         biases,
-        np.full(len(labels), AUDIOSET_THRESHOLD, np.float32),
+        np.full(len(labels), ZERO_SHOT_THRESHOLD, np.float32),
         tuple(columns) if max(columns) > 1 else (),
     )

@@ -14,11 +14,11 @@ from earmark.errors import ConfigurationError
 from earmark.export import annotated, rttm
 from earmark.export.formats import FORMATS, FormatName
 from earmark.export.label_studio import TaskReader, file_name_of
-from earmark.export.records import STRETCHES_FIELD, AnnotatedSpan, ClipRecord
+from earmark.export.records import STRETCHES_FIELD, TRUST_FIELD, AnnotatedSpan, ClipRecord
 from earmark.export.writers import INDEX, is_index
 from earmark.importing.field.audio_index import AudioIndex
 from earmark.importing.folders import AUDIO_EXTENSIONS
-from earmark.importing.models import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, TRUST_FIELD, Listed, Trust
+from earmark.importing.models import NAME_FIELD, OWN_FIELDS, STRETCH_FIELDS, Listed, Trust
 from earmark.importing.table_rows import numeric_fields, with_numbers
 from earmark.labels.control import Control
 from earmark.labels.control_types.choices import MULTIPLE_CHOICE

@@ -27,7 +27,7 @@ RETRY_SECONDS = (1.0, 5.0, 15.0, 30.0)
 """Pauses before a batch is retried after a network failure; a restart of Label Studio takes 25 s."""
 COMPLETED_AT_ONCE = 50
 OTHER_LABELS = "The project has it with other annotations than these, which are left as they are."
-_TRUST_ORDER = {"noisy": 0, None: 1, "curated": 2}
+_LEAST_TRUSTED_FIRST = {"noisy": 0, None: 1, "curated": 2}
 
 __all__ = ["Importer", "LeftOut", "Outcome", "State"]
 
@@ -104,7 +104,7 @@ class Importer:
             outcome.note(sound, state, why)
             if state == "to import":
                 todo.append(sound)
-        return sorted(todo, key=lambda sound: _TRUST_ORDER[sound.trust]), outcome
+        return sorted(todo, key=lambda sound: _LEAST_TRUSTED_FIRST[sound.trust]), outcome
 
     def run(
         self,

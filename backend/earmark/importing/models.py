@@ -11,9 +11,11 @@ from typing import Any, Literal
 from earmark.export.records import (
     EXPANSION_FIELD,
     SAMPLE_RATE_FIELD,
+    SOURCE_DIGEST_FIELD,
     SOURCE_END_FIELD,
     SOURCE_FIELD,
     SOURCE_START_FIELD,
+    TRUST_FIELD,
     ClipRecord,
     Stretch,
     stretch_of,
@@ -27,9 +29,7 @@ ReadAs = Literal[
 ]  # fmt: skip
 """How an option has a source read; ``none``: without the label files beside the recordings."""
 
-TRUST_FIELD = "label_trust"
-"""Field of a task's data with the reliability of its labels: ``curated`` or ``noisy``."""
-NAME_FIELD, DIGEST_FIELD, SOURCE_DIGEST_FIELD = "fname", "sha256", "source_sha256"
+NAME_FIELD, DIGEST_FIELD = "fname", "sha256"
 DURATION_FIELD = "duration"
 """Seconds of the sound that a task plays; bulk predictions distribute work by it."""
 ANNOTATORS_FIELD = "annotators"

@@ -23,7 +23,7 @@ END_TOLERANCE_SECONDS = 0.1
 """A region may exceed its sound by this without a report: decoders and players differ by some frames."""
 _HARMLESS: frozenset[Fault] = frozenset({"clipped", "beyond", "header", "band"})
 """Faults that are reported, but do not exclude a sound."""
-_TRUST_ORDER = {"curated": 0, None: 1, "noisy": 2}
+_MOST_TRUSTED_FIRST = {"curated": 0, None: 1, "noisy": 2}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def keep_of(text: str) -> frozenset[Excusable]:
 def judge(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
     """Judge each sound, in order. Of duplicates, the first with the most trusted labels is accepted."""
     originals: dict[str, Listed] = {}
-    for sound in sorted(checked, key=lambda sound: _TRUST_ORDER[sound.item.trust]):
+    for sound in sorted(checked, key=lambda sound: _MOST_TRUSTED_FIRST[sound.item.trust]):
         if sound.facts and not set(_excluding_faults(sound, rules)) - rules.keep:
             originals.setdefault(sound.facts.sha256, sound.item)
     verdicts = []

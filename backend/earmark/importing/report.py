@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from earmark import __version__
+from earmark.export.records import TRUST_FIELD
 from earmark.importing import charts
 from earmark.importing.audio_checks import FAULT_NAMES
 from earmark.importing.importer import Outcome
@@ -24,7 +25,7 @@ ROWS_SHOWN = 500
 """Maximum of files that the page lists; the table has all."""
 _COLUMNS = (
     *("file", "state", "faults", "reason", "duration_seconds", "sample_rate", "channels", "peak_dbfs"),
-    *("clipped_share", "size_bytes", "sha256", "labels", "label_trust"),
+    *("clipped_share", "size_bytes", "sha256", "labels", TRUST_FIELD),
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earmark.errors import ConfigurationError
-from earmark.importing.models import TRUST_FIELD
+from earmark.export.records import TRUST_FIELD
 
 NONE = "none"
 """Option value for "no column": it turns the default names off."""

@@ -25,7 +25,7 @@ from earmark.prediction.write_windows import activity
 from earmark.settings import Settings
 from earmark.store.database import Database
 from earmark.store.dispatcher_queries import (
-    answering_versions,
+    active_versions_by_project,
     last_activations,
     projects_without_version,
     training_seconds,
@@ -146,7 +146,7 @@ def due_jobs_and_next_poll(
             else:
                 next_poll = min(next_poll, due)
         identity = encoder_identity(settings)
-        active = answering_versions(session, identity)
+        active = active_versions_by_project(session, identity)
         activations = last_activations(session, identity)
         without_version = projects_without_version(session, identity)
         requested_keys = {request.project_key for request, _ in jobs}

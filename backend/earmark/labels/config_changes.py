@@ -30,7 +30,11 @@ log = structlog.get_logger(__name__)
 
 
 def receive_webhook(session: Session, payload: dict[str, Any]) -> Event:
-    """Store a webhook, and at once the label config in it: predictions use it before any training."""
+    """Store a webhook that did not arrive by ``POST /webhook``, and at once the label config in it.
+
+    Predictions use the label config before any training. ``api.event_writer`` stores webhooks that did arrive
+    there.
+    """
     event = record_event(session, payload)
     update_project(session, event)
     return event
@@ -40,7 +44,7 @@ def update_project(session: Session, event: Event) -> None:
     """Update a project's row from a webhook; a webhook older than the row's state changes nothing."""
     sent = event.payload.get("project")
     if isinstance(sent, dict) and event.project_key != UNKNOWN_PROJECT:
-        remember_project(session, event.project_key, title=sent.get("title")).returned()
+        remember_project(session, event.project_key, title=sent.get("title")).clear_gone()
         changed_at = epoch_seconds(sent.get("updated_at"))
         update_label_config(
             session, event.project_key, sent.get("label_config"), event.received_at, changed_at
@@ -62,7 +66,7 @@ def update_label_config(
         a delayed webhook may arrive after webhooks that were sent after it.
     """
     project = remember_project(session, key)
-    project.returned()
+    project.clear_gone()
     lock_project(session, key)
     if (
         not (is_storable(label_config) and isinstance(label_config, str))

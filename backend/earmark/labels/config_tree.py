@@ -20,7 +20,7 @@ LONGEST_CONFIG = 1_000_000
 DEEPEST = 100
 """Nesting of tags; a taxonomy has a few levels."""
 REPEATS = 8
-"""Copies that a ``Repeater`` stands for: how many a task has, its data says."""
+"""Copies that are parsed for a ``Repeater``; the data of a task decide how many it shows."""
 
 
 @dataclass(frozen=True, eq=False)

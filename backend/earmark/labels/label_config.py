@@ -70,7 +70,7 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
     if not config.controls:
         reasons = "; ".join(f"<{left.tag}> '{left.name}': {left.reason}" for left in config.left_alone)
         raise LabelConfigError(
-            "The label config has no Labels or Choices with at least one label for an Audio tag: "
+            "The label config has no control that can be learned, with at least one label, for an Audio tag: "
             'add one, such as <Labels name="label" toName="audio"><Label value="Dog"/></Labels>.'
             + (f" ({reasons}.)" if reasons else "")
         )

@@ -34,7 +34,7 @@ class Condition:
         return selected == (self.kind == "choice-selected")
 
     def admits(self, control: str, labels: frozenset[str]) -> bool:
-        """Whether a region with labels of a control meets it, if it is about the selected region."""
+        """Whether a region with labels of a control meets the condition; True if that is about no region."""
         if self.kind != "region-selected":
             return True
         return self.tag in ("", control) and (not self.values or bool(labels & set(self.values)))

@@ -11,6 +11,7 @@ import structlog
 from earmark.audio.addresses import shown
 from earmark.audio.source import LocatedSound
 from earmark.errors import EarmarkError, SoundTooSlowError
+from earmark.export.records import SOURCE_DIGEST_FIELD, TRUST_FIELD
 from earmark.features.extractor import EncodedSound
 from earmark.features.prefetch import Prefetch
 from earmark.head.examples import AnnotatedClip
@@ -43,7 +44,8 @@ TRUST_WEIGHTS = {"curated": 1.5, "noisy": 0.5}
 class AnnotatedSound:
     """One annotation, parsed, and its sounds by data key; sounds that could not be loaded are missing.
 
-    ``channels``: likewise the channels of each sound, where annotations tell them apart and they differ.
+    ``channels``: by data key, each channel of the sound, where annotations tell channels apart and they
+    differ.
     """
 
     annotation: Annotation
@@ -145,7 +147,7 @@ def _by_head(heads: Mapping[str, str], values: Mapping[str, Value]) -> dict[str,
 
 
 def _weight(annotation: Annotation, task: Task) -> float:
-    trust = task.data.get("label_trust")
+    trust = task.data.get(TRUST_FIELD)
     untouched = not (annotation.shown_at or annotation.worked_on)
     if untouched and isinstance(trust, str) and trust in TRUST_WEIGHTS:
         return TRUST_WEIGHTS[trust]
@@ -159,7 +161,7 @@ def _recording_key(task: Task, sound: EncodedSound) -> str:
 
     The import cuts long files and stores the digest of the whole; any other sound has its own.
     """
-    whole = task.data.get("source_sha256")
+    whole = task.data.get(SOURCE_DIGEST_FIELD)
     return whole if isinstance(whole, str) and whole else sound.digest
 
 
@@ -200,7 +202,7 @@ def _sounds(
                 sounds[task.task_id][data_key] = sound
 
     def located(address: str) -> LocatedSound:
-        located_sound = extractor.located(address, access)
+        located_sound = extractor.find_local(address, access)
         if located_sound is None:
             raise SoundTooSlowError(
                 f"{shown(address)} did not arrive within {wait_seconds:g} s: it is asked for again by itself."

@@ -66,7 +66,7 @@ def annotator_pairs(controls: Sequence[Control], annotated: Sequence[AnnotatedSo
     and labels is common to both.
     """
     pairs: dict[tuple[str, int | None, int | None], Disagreement] = {}
-    for task, annotators in sorted(by_task(annotated).items()):
+    for task, annotators in sorted(annotators_by_task(annotated).items()):
         for control in controls:
             for first, second in combinations(sorted(annotators, key=_annotator_order), 2):
                 labels = differing_labels(control, first, second)
@@ -102,7 +102,7 @@ def label_agreement(
     Alpha by control and label; labels on which it is not defined, because all values are the same
     or nothing was annotated twice, are left out.
     """
-    shared = list(by_task(annotated).values())
+    shared = list(annotators_by_task(annotated).values())
     alphas_by_control = {}
     for control in controls:
         counts = [_counts(control, annotators) for annotators in shared]
@@ -112,8 +112,8 @@ def label_agreement(
     return {name: alphas for name, alphas in alphas_by_control.items() if alphas}
 
 
-def by_task(annotated: Sequence[AnnotatedSound]) -> dict[int, list[AnnotatedSound]]:
-    """The latest annotation of each annotator, of tasks that have several annotators."""
+def annotators_by_task(annotated: Sequence[AnnotatedSound]) -> dict[int, list[AnnotatedSound]]:
+    """Return the latest annotation of each annotator, by task, of tasks with several annotators."""
     tasks: dict[int, dict[object, AnnotatedSound]] = defaultdict(dict)
     for annotated_sound in annotated:
         annotator = annotated_sound.annotation.completed_by

@@ -1,8 +1,8 @@
 """Conflicts between annotators of one sound: how far each of them is trusted about each label.
 
-Two who contradict each other are no two examples: each counts by the share of annotators who say the same,
-so half. A ground-truth annotation settles a conflict, else one that a reviewer accepted: those who differ
-from it do not count about that label.
+Where annotators disagree about a label, each annotation counts by the share of annotators who agree with it:
+two who contradict each other count half each. A ground-truth annotation settles a conflict, else one that a
+reviewer accepted: those who differ from it do not count about that label.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from earmark.labels.control import Control
 from earmark.learning.annotated_clips import AnnotatedSound, LabelWeights
-from earmark.learning.annotator_agreement import by_task, differing_labels, settling
+from earmark.learning.annotator_agreement import annotators_by_task, differing_labels, settling
 
 
 def label_weights(controls: Sequence[Control], annotated: Sequence[AnnotatedSound]) -> LabelWeights:
     """Return weights below 1, by annotation, control and label."""
     weights: dict[int, dict[str, dict[str, float]]] = {}
-    for annotators in by_task(annotated).values():
+    for annotators in annotators_by_task(annotated).values():
         for control in controls:
             for annotator, factors in zip(annotators, _factors(control, annotators), strict=True):
                 if factors:

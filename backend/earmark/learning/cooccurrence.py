@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip
 from earmark.head.model import ControlHead, Head
 from earmark.head.region_evidence import (
@@ -21,7 +21,7 @@ from earmark.head.region_evidence import (
 )
 from earmark.head.windows import Pool
 from earmark.labels.control import Control, learned_controls
-from earmark.learning.even_sample import even_sample
+from earmark.learning.even_sample import MOST_SECONDS, sample_of_clips
 from earmark.prediction.overlap import learn_overlap_factors
 from earmark.prediction.postprocessing import predict_clip
 from earmark.prediction.tag_agreement import shared_labels
@@ -30,16 +30,16 @@ DEFAULT_STRENGTH = 4.0
 """Prior strength of a default, in annotations."""
 POOLED_STRENGTH = 4.0
 """Prior strength of the pooled share of all labels, in annotations of one label."""
-MOST_CLIPS = 60
-MOST_SECONDS = 300.0
-"""Limits of the sound that is predicted again to count missed regions: more takes time and adds nothing."""
-
 Counts = NDArray[np.float64]
 
 
 def learn_cooccurrence(
-    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
-) -> Fitted:
+    pool: Pool,
+    frame_rate: float,
+    controls: Sequence[Control],
+    clips: Sequence[AnnotatedClip],
+    fitted: CrossValidatedHead,
+) -> CrossValidatedHead:
     """Return ``fitted`` with overlap factors and with the evidence of regions about tags in its heads.
 
     How often regions are missed is counted on out-of-fold predictions; without fold heads, the defaults are
@@ -119,7 +119,11 @@ def _with_factors(head: Head, served: ControlHead, factors: NDArray[np.float32])
 
 
 def _predicted(
-    pool: Pool, frame_rate: float, links: Sequence[Link], clips: Sequence[AnnotatedClip], fitted: Fitted
+    pool: Pool,
+    frame_rate: float,
+    links: Sequence[Link],
+    clips: Sequence[AnnotatedClip],
+    fitted: CrossValidatedHead,
 ) -> dict[int, Predicted]:
     """Out-of-fold predictions of regions and tags on evenly spread clips, by the clip's position."""
     controls = list(dict.fromkeys(link.regions for link in links))
@@ -130,13 +134,8 @@ def _predicted(
         for position, clip in enumerate(clips)
         if clip.weight > 0 and clip.tags and names & clip.regions.keys()
     ]
-    step = max(
-        1.0,
-        len(usable) / MOST_CLIPS,
-        sum(clips[position].duration for position in usable) / MOST_SECONDS,
-    )
     by_position = {}
-    for position in even_sample(usable, step):
+    for position in sample_of_clips(usable, clips):
         clip = clips[position]
         head = fitted.out_of_fold_head(clip.group)
         if head is None or clip.duration > MOST_SECONDS:

@@ -79,7 +79,13 @@ class Correction:
 def region_correction(
     annotated: Iterable[Region], suggested: Iterable[Region], duration: float
 ) -> Correction:
-    """Return one annotation's regions against what was suggested (``duration`` of the sound in seconds)."""
+    """Return the correction of suggested regions to those of one annotation.
+
+    Parameters
+    ----------
+    duration
+        Length of the sound in seconds.
+    """
     annotated = list(annotated)
     true = events_of(annotated)
     shown = events_of(region for region in suggested if not is_undecided(region, annotated))
@@ -99,7 +105,7 @@ def region_correction(
 
 
 def tag_correction(control: Control, annotated: frozenset[str], suggested: frozenset[str]) -> Correction:
-    """Return one annotation's tags against those that were suggested."""
+    """Return the correction of suggested tags to those of one annotation."""
     effort = tag_effort(suggested, annotated, control.type.exclusive)
     return Correction(effort=effort, by_hand=TICK * len(annotated), annotations=1)
 
@@ -107,7 +113,7 @@ def tag_correction(control: Control, annotated: frozenset[str], suggested: froze
 def region_tags_correction(
     control: Control, annotated: Iterable[Region], suggested: Sequence[Region]
 ) -> Correction:
-    """Return what was chosen for each region against what was suggested for the region there."""
+    """Return the correction of tags of regions, each compared with those of the suggested region there."""
     total = Correction()
     for region in annotated:
         nearest = max(suggested, key=lambda other: _common(region, other), default=None)

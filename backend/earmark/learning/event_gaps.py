@@ -35,7 +35,7 @@ def learn_gaps(control: str, labels: Sequence[str], clips: Sequence[AnnotatedCli
     control
         Name of a regions control.
     clips
-        Those without band levels tell nothing.
+        Those without band levels are ignored.
     """
     by_label: dict[str, Pauses] = {label: [] for label in labels}
     for clip in clips:

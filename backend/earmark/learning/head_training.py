@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from earmark.encoders.base import Encoder
 from earmark.encoders.combined import embedding_parts
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip, Examples
 from earmark.head.fit import FitReport, fit_head
 from earmark.head.model import Head
@@ -20,9 +20,9 @@ def train_head(
     controls: Sequence[Control],
     clips: Sequence[AnnotatedClip],
     prior: Head | None = None,
-    active: Fitted | None = None,
+    active: CrossValidatedHead | None = None,
     built: Mapping[str, Examples | None] | None = None,
-) -> tuple[Fitted, FitReport]:
+) -> tuple[CrossValidatedHead, FitReport]:
     """Fit a head with region scoring and the co-occurrence of labels: for trainings, evaluations, benchmarks.
 
     Parameters

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from earmark.head.correction_effort import DELETE, DRAW, Event, change_efforts, events_of
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip
 from earmark.head.model import ControlHead, Head
 from earmark.head.region_scorer import DEFAULT_LENGTHS, FEATURES, GAINS, RegionScorer
@@ -32,7 +32,7 @@ from earmark.prediction.region_candidates import find_candidates
 PRIOR_STRENGTH = 100.0
 """Precision of the weights around the defaults: measured best of 3 to 1000 on soundscapes."""
 OFFSET_PRECISION = 50.0
-"""Of a label's offset around 0."""
+"""Precision of the prior of a label's offset around 0."""
 LENGTH_STRENGTH = 2.0
 """Annotated regions that the lengths of all labels count as, for one label's own."""
 SHORTEST_DEVIATION = 0.3
@@ -51,8 +51,12 @@ class ScoredCandidates:
 
 
 def learn_region_scoring(
-    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
-) -> Fitted:
+    pool: Pool,
+    frame_rate: float,
+    controls: Sequence[Control],
+    clips: Sequence[AnnotatedClip],
+    fitted: CrossValidatedHead,
+) -> CrossValidatedHead:
     """Return the fitted heads with region scorers; each fold's is learned without the fold's recordings."""
     heads = [fitted.head, *fitted.folds]
     for control in learned_controls(controls):
@@ -91,7 +95,7 @@ def scored_candidates(
     frame_rate: float,
     control: Control,
     clips: Sequence[AnnotatedClip],
-    fitted: Fitted,
+    fitted: CrossValidatedHead,
     labels: tuple[str, ...],
 ) -> ScoredCandidates | None:
     """Return the candidates of annotated recordings, each by a head not fitted on it; None without any.

@@ -1,7 +1,7 @@
 """Suggestion check: what two versions would suggest for recordings new to both, and what correcting it costs.
 
-The ranking of windows and their F1 say little about that: edges, split events and false alarms cost work, and
-none of them shows there.
+Metrics of windows do not measure that work: edges, split events and false alarms cost some, and change no
+window's rank.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip
 from earmark.head.model import Head
 from earmark.head.regression_check import BLOCKS, LARGE_DROP, MIN_RECORDINGS, Comparison, is_clear_drop
@@ -26,12 +26,8 @@ from earmark.learning.correction_figures import (
     summed,
     tag_correction,
 )
-from earmark.learning.even_sample import even_sample
+from earmark.learning.even_sample import MOST_SECONDS, sample_of_clips
 from earmark.prediction.postprocessing import predict_clip
-
-MOST_CLIPS = 60
-MOST_SECONDS = 300.0
-"""Limits of the sound that is predicted again: more takes time, and moves no figure."""
 
 Corrections = Mapping[str, Mapping[int, Correction]]
 """By control, then by the clip's position."""
@@ -84,11 +80,15 @@ _MEASURES = (
 
 
 def out_of_fold_corrections(
-    pool: Pool, frame_rate: float, controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted
+    pool: Pool,
+    frame_rate: float,
+    controls: Sequence[Control],
+    clips: Sequence[AnnotatedClip],
+    fitted: CrossValidatedHead,
 ) -> Corrections:
     """Return the correction of what a version would suggest for each clip, by heads not fitted on it.
 
-    Of at most `MOST_CLIPS` clips, evenly spread, and `MOST_SECONDS`; clips without such a head are left out.
+    Of an evenly spread `sample_of_clips`; clips without such a head are left out.
     """
     corrections: dict[str, dict[int, Correction]] = {}
     controls = learned_controls(controls)
@@ -119,8 +119,11 @@ def out_of_fold_corrections(
 
 
 def hold_back_costly_tags(
-    controls: Sequence[Control], clips: Sequence[AnnotatedClip], fitted: Fitted, corrections: Corrections
-) -> tuple[Fitted, Corrections]:
+    controls: Sequence[Control],
+    clips: Sequence[AnnotatedClip],
+    fitted: CrossValidatedHead,
+    corrections: Corrections,
+) -> tuple[CrossValidatedHead, Corrections]:
     """Mark the controls whose tags take as long to correct as to tick by hand, so that none is suggested.
 
     On recordings that the heads were not fitted on; fewer than `MIN_RECORDINGS` hold nothing back. A head
@@ -163,15 +166,13 @@ def _saves_nothing(corrections: Mapping[int, Correction], clips: Sequence[Annota
 
 
 def evenly_spread(clips: Sequence[AnnotatedClip]) -> list[int]:
-    """Return positions of annotated clips, evenly spread: `MOST_CLIPS` and about `MOST_SECONDS` at most."""
+    """Return positions of annotated clips, evenly spread; see `sample_of_clips`."""
     usable = [
         position
         for position, clip in enumerate(clips)
         if clip.weight > 0 and (clip.regions or clip.tags) and clip.duration <= MOST_SECONDS
     ]
-    seconds = sum(clips[position].duration for position in usable)
-    step = max(1.0, len(usable) / MOST_CLIPS, seconds / MOST_SECONDS)
-    return even_sample(usable, step)
+    return sample_of_clips(usable, clips)
 
 
 def with_suggestions(

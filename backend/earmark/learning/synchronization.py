@@ -40,7 +40,8 @@ DELETED_AT_ONCE = 500
 
 @dataclass
 class Difference:
-    """Differences between Label Studio and the database, in numbers of annotations; ``tasks``: those read.
+    """Differences between Label Studio and the database, in numbers of annotations; ``tasks``: number of
+    tasks read.
 
     ``names``: of annotators, by user id.
     """
@@ -114,7 +115,7 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     return difference
 
 
-def sync_when_rested(services: Services, key: str, requested: bool = False) -> None:
+def sync_if_due(services: Services, key: str, requested: bool = False) -> None:
     """`sync`, unless the pause since the last one, done or failed, is not over; errors are only logged.
 
     ``requested``: an operator asked for it, so the pause is shorter than for the timer.

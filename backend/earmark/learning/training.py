@@ -18,8 +18,8 @@ from earmark.learning.annotation_summary import summarized
 from earmark.learning.awaited_sounds import await_sounds
 from earmark.learning.correction_figures import figures_by_control
 from earmark.learning.prequential import Scorer
-from earmark.learning.synchronization import sync_when_rested
-from earmark.learning.training_digest import nothing_new, training_digest
+from earmark.learning.synchronization import sync_if_due
+from earmark.learning.training_digest import reason_to_skip, training_digest
 from earmark.learning.training_set import (
     Candidate,
     TrainingSet,
@@ -109,7 +109,7 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
             requested = is_training_requested(session, key)
         if requested:
             # A requested training includes annotations without a webhook, such as those of imports
-            sync_when_rested(services, key, requested=True)
+            sync_if_due(services, key, requested=True)
         project, events, worthwhile = _apply_pending(services, key)
         training.events = len(events)
         new_encoder = needs_retraining(services, key)
@@ -124,11 +124,11 @@ def _learn(services: Services, key: str, lease: Lease) -> Training | None:
             training_set = load_training_set(services, project)
             scores = _scores(services, key, training_set, SCORED_BEFORE_SERVING)
             digest = training_digest(services, training_set)
-            training.detail = nothing_new(services, key, training_set, digest)
+            training.detail = reason_to_skip(services, key, training_set, digest)
             if training.detail:
                 training.outcome = "unchanged"
             else:
-                candidate = fit_candidate(services, training_set, services.active(key))
+                candidate = fit_candidate(services, training_set, services.serving_version(key))
         except (NotEnoughAnnotationsError, LabelConfigError) as error:
             training.outcome, training.detail = "nothing", str(error)
         except NotFiniteError as error:
@@ -211,8 +211,8 @@ def _compare_and_store(
         This process hung until another one took over its lease; nothing is stored.
     """
     key, encoder_identity = project.key, services.encoder_identity()
-    activated = services.activated(key)
-    active, reason, unmeasured_reason = services.answering(activated), "", ""
+    activated = services.active_version(key)
+    active, reason, unmeasured_reason = services.serving_for(activated), "", ""
     if training_set is not None and candidate is not None:
         comparison = compare_with_active(services, training_set, candidate, active)
         reason, unmeasured_reason = " ".join(comparison.reasons), unmeasured(services, comparison, active)

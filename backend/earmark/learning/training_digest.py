@@ -58,13 +58,13 @@ def has_annotation(clip: AnnotatedClip) -> bool:
     return bool(clip.regions or clip.tags)
 
 
-def nothing_new(services: Services, key: str, training_set: TrainingSet, digest: str) -> str:
-    """Why a training would give the same version again, in a sentence or two; empty where it would not.
+def reason_to_skip(services: Services, key: str, training_set: TrainingSet, digest: str) -> str:
+    """Return why a training would give the same version again, in a sentence or two; empty if it would not.
 
     The digest is compared with those of the newest version, which may have been rejected or rolled back, and
     of the active one. A version whose stored arrays cannot be read is trained anew.
     """
-    active = services.active(key)
+    active = services.serving_version(key)
     with services.database.read() as session:
         newest = newest_version(session, key, services.encoder_identity())
     same = [v for v in (active, newest) if v is not None and v.digest == digest]

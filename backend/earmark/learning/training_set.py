@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from earmark.errors import HeadDamagedError
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.examples import AnnotatedClip, Examples, build_all
 from earmark.head.fit import FitReport
 from earmark.head.model import Head
@@ -61,7 +61,7 @@ class Candidate:
     ``corrections`` of what it would suggest.
     """
 
-    fitted: Fitted
+    fitted: CrossValidatedHead
     report: FitReport
     metrics: dict[str, Any]
     examples: Mapping[str, Examples | None]
@@ -137,7 +137,7 @@ def compare_with_active(
     """
     served = _fitted_or_none(services, training_set, active)
     if active is None and (head := services.zero_shot_head(training_set.controls)) is not None:
-        served = Fitted(head, (), {})  # the zero-shot head was fitted on none of the recordings
+        served = CrossValidatedHead(head, (), {})  # the zero-shot head was fitted on none of the recordings
     if served is None:
         return Comparison({}, {}, ())
     return compare_fitted(
@@ -162,8 +162,8 @@ def unmeasured(services: Services, comparison: Comparison, active: Version | Non
 def compare_fitted(
     services: Services,
     training_set: TrainingSet,
-    candidate: Fitted,
-    active: Fitted,
+    candidate: CrossValidatedHead,
+    active: CrossValidatedHead,
     examples: Mapping[str, Examples | None] | None = None,
     corrections: Corrections | None = None,
 ) -> Comparison:
@@ -190,14 +190,14 @@ def compare_fitted(
     )
 
 
-def _corrections(services: Services, training_set: TrainingSet, fitted: Fitted) -> Corrections:
+def _corrections(services: Services, training_set: TrainingSet, fitted: CrossValidatedHead) -> Corrections:
     encoder = services.encoder()
     return out_of_fold_corrections(
         encoder.pool, encoder.frame_rate, training_set.controls, training_set.clips, fitted
     )
 
 
-def load_fitted(services: Services, training_set: TrainingSet, version: Version) -> Fitted:
+def load_fitted(services: Services, training_set: TrainingSet, version: Version) -> CrossValidatedHead:
     """A version's head and fold heads, with labels renamed as in the training set's controls.
 
     Raises
@@ -207,7 +207,9 @@ def load_fitted(services: Services, training_set: TrainingSet, version: Version)
     """
     with services.database.read() as session:
         head, folds = load_head(session, version.id), load_folds(session, version.id)
-    return fitted_as_configured(Fitted.from_bytes(head, folds), training_set.controls, training_set.names)
+    return fitted_as_configured(
+        CrossValidatedHead.from_bytes(head, folds), training_set.controls, training_set.names
+    )
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float]:
@@ -215,7 +217,9 @@ def _finite(figures: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
 
-def _fitted_or_none(services: Services, training_set: TrainingSet, version: Version | None) -> Fitted | None:
+def _fitted_or_none(
+    services: Services, training_set: TrainingSet, version: Version | None
+) -> CrossValidatedHead | None:
     if version is None:
         return None
     try:
@@ -223,4 +227,4 @@ def _fitted_or_none(services: Services, training_set: TrainingSet, version: Vers
     except HeadDamagedError as error:
         log.warning("active version cannot be measured", version=version.name, detail=str(error))
         head = as_configured(services.head(version), training_set.controls, training_set.names)
-        return Fitted(head, (), None)
+        return CrossValidatedHead(head, (), None)

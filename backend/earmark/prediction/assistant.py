@@ -42,7 +42,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Suggested:
+class VersionedSuggestion:
     """A suggestion, and the version that made it."""
 
     version: str
@@ -98,7 +98,7 @@ class Assistant:
         start: float,
         end: float,
         deadline: Deadline = NO_DEADLINE,
-    ) -> Suggested:
+    ) -> VersionedSuggestion:
         """Suggest a label for ``start`` to ``end`` (seconds) of the sound at an address.
 
         Raises
@@ -129,7 +129,7 @@ class Assistant:
                 f"Nothing can be suggested for {start:g} to {end:g} s: choose a stretch that lies in the "
                 "recording, and annotate a few regions first if nothing was learned yet."
             )
-        return Suggested(model.version, suggestion)
+        return VersionedSuggestion(model.version, suggestion)
 
     def _item(self, model: Model, task: object, context: object, deadline: Deadline) -> dict[str, Any]:
         results, scores = [], []

@@ -93,7 +93,7 @@ def _predict_chunk(
 
     with heartbeat(renew_lease, LEASE_SECONDS / 4) as lost:
         selection = Selection(run.selection)
-        version = services.active(project.key)
+        version = services.serving_version(project.key)
         name = version.name if version else services.untrained_name()
         tasks = [
             task

@@ -54,7 +54,7 @@ def find_tasks(
     NotEnoughAnnotationsError
         No head can predict yet.
     """
-    version = services.active(project.key)
+    version = services.serving_version(project.key)
     controls = parse_label_config(project.label_config)
     if services.head_for(version, controls) is None:
         raise NotEnoughAnnotationsError(

@@ -12,7 +12,7 @@ from typing import Any
 
 from earmark.labels.control import Control
 
-MOST_REGIONS = 100
+MOST_DRAWN_REGIONS = 100
 """Maximum number of regions answered in a request."""
 LONGEST_ID = 100
 
@@ -67,7 +67,7 @@ def drawn_regions(
         region = _region(item_id, region_items, labelling, tools)
         if region is not None:
             regions.append(region)
-    return regions[:MOST_REGIONS]
+    return regions[:MOST_DRAWN_REGIONS]
 
 
 def _region(

@@ -20,9 +20,9 @@ Span = tuple[float, float]
 DETECTED_REACH_SECONDS = 0.6
 """Furthest move of an edge that a head detected: two of the longest frames."""
 DRAWN_REACH_SECONDS = 0.3
-"""Of an edge that an annotator drew by hand."""
+"""Furthest move of an edge that an annotator drew by hand."""
 LARGEST_MOVE_SHARE = 0.4
-"""Of the region's length: so its edges never meet."""
+"""Largest move as a share of the region's length, so that its edges never meet."""
 LIKELY_MOVE_SECONDS = 0.4
 """Standard deviation of the Gaussian by which near changes are preferred."""
 SMALLEST_RISE_DB, SMALLEST_FALL_DB = 3.0, 1.5
@@ -34,8 +34,9 @@ BLOCK_HOPS = 1500
 """The background level is taken from the 45 s around each block of 15 s, and interpolated between blocks."""
 MEAN_HOPS = 5
 AUDIBLE_DB, AUDIBLE_SHARE = 2.0, 0.15
-"""From this level above the background on, a mean over bands by weight, the region's sound is there; and from
-this share of its loudest tenth on, as noise is a few dB above its own percentile now and then."""
+"""A hop is audible if its weighted mean level over bands exceeds the background by this many dB, and by this
+share of what the region's loudest tenth exceeds it by: noise is a few dB above its own percentile now and
+then."""
 KEPT_HOPS = 6000
 """Hops whose levels above the background are kept, as regions near each other need the same ones."""
 TRIMMED_HOPS = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from earmark.head.cross_validated_head import Fitted
+from earmark.head.cross_validated_head import CrossValidatedHead
 from earmark.head.model import ControlHead, Head
 from earmark.head.zero_shot import NONE_OF_THESE
 from earmark.labels.control import Control, learned_controls
@@ -41,7 +41,9 @@ def as_configured(head: Head, controls: Sequence[Control], names: Names) -> Head
     return Head(head.identity, changed, head.per_channel)
 
 
-def fitted_as_configured(fitted: Fitted, controls: Sequence[Control], names: Names) -> Fitted:
+def fitted_as_configured(
+    fitted: CrossValidatedHead, controls: Sequence[Control], names: Names
+) -> CrossValidatedHead:
     """Return a cross-validated head with its fold heads, mapped as by ``as_configured``."""
     return replace(
         fitted,

@@ -40,7 +40,7 @@ class LevelChanges:
 
 
 def level_changes(refiner: EdgeRefiner) -> LevelChanges:
-    """Measure the changes of the sound of a refiner."""
+    """Return rises, falls and loudness of the sound that a refiner holds."""
     count = refiner.hops
     rises, falls = np.empty(count + 1, dtype=np.float32), np.empty(count + 1, dtype=np.float32)
     loudness = np.empty(count, dtype=np.float32)

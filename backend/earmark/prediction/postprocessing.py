@@ -38,7 +38,8 @@ A guess costs more than an empty choice: it looks like an answer, tends to be su
 then trained on. An empty one takes the same one click as a wrong one.
 """
 MOST_REGIONS = 1000
-"""Of one control in one task, those that save most: Label Studio's editor is slow to draw more."""
+"""Largest number of regions of one control in one task; those that save most work are shown, because Label
+Studio's editor is slow to draw more."""
 SURE_SCORE = 0.5
 """Mean probability from which a region is shown whatever its tag's: a clip's tags miss short sounds."""
 
@@ -56,7 +57,7 @@ class DetectedRegion:
 
 @dataclass(frozen=True)
 class RegionTags:
-    """What a control for each region says of one: labels with their probability, likeliest first."""
+    """Predicted labels of a per-region control for one region, with probabilities, likeliest first."""
 
     control: str
     region: DetectedRegion

@@ -172,7 +172,7 @@ class Predictor:
         controls = with_former_names(controls, names)
         if deadline.limited:
             services.need_encoder_soon()
-        version = services.answering(active)
+        version = services.serving_for(active)
         head = self.head_for(version, controls, names)
         if active is not None and version is None and head is None:
             services.head(active)  # raises HeadDamagedError, as nothing can replace it
@@ -238,7 +238,7 @@ class Predictor:
                         seed=f"{_task_id(task)}",
                     )
             if prediction.left_out:
-                self._say_left_out(prediction, address, project, task)
+                self._record_left_out(prediction, address, project, task)
             results += prediction.items
             probabilities.update(prediction.probabilities)
             scores.append(prediction.score)
@@ -251,7 +251,7 @@ class Predictor:
             )
         return item
 
-    def _say_left_out(
+    def _record_left_out(
         self, prediction: SoundPrediction, address: str, project: Project | None, task: object
     ) -> None:
         """Remember for the doctor and the pages that not all regions of a task are shown."""

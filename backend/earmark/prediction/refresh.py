@@ -71,7 +71,7 @@ def refresh_predictions(services: Services, key: str) -> int:
 
     Returns
     -------
-    As above.
+    Number of tasks written; 0 if Label Studio cannot be reached, or a newer version took over.
     """
     limit = services.settings.refresh_limit_tasks
 
@@ -102,8 +102,8 @@ def _refresh(
 
     ``pauses``: after each batch, sleep as long as it took, to leave Label Studio time for other requests.
     """
-    active = services.activated(key)
-    version = services.answering(active)
+    active = services.active_version(key)
+    version = services.serving_for(active)
     if active is None:
         return None
     if version is None:  # its head is damaged, and the untrained head answers

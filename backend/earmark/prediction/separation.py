@@ -27,7 +27,8 @@ def spanning_two_events(
     usable: NDArray[np.bool_],
     gaps: NDArray[np.floating[Any]],
 ) -> NDArray[np.bool_]:
-    """Return which candidates have usable ones of their label on both sides of a pause in them, ``[n]``.
+    """Return which candidates span two events, ``[n]``: usable ones of their label lie before and after a
+    pause.
 
     Parameters
     ----------
@@ -76,9 +77,10 @@ def joined(
     gaps: NDArray[np.floating[Any]],
     audible: NDArray[np.floating[Any]],
 ) -> list[list[int]]:
-    """Return the chosen candidates as events: those of one label whose gap separates no events, together.
+    """Group the chosen candidates into events: those of one label with pauses shorter than its gap are one
+    event.
 
-    The best of those that lie together stays, and the others where they are audible.
+    The best candidate of an event stays, and the others where they are audible.
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ from earmark.prediction.postprocessing import ClipPrediction, predict_clip
 
 @dataclass(frozen=True)
 class SoundPrediction:
-    """Result items of a sound, and what `ClipPrediction` says of it beside them.
+    """Prediction of a sound: result items, probabilities by control and label, and the task's score.
 
-    ``shown``, ``left_out``: numbers of regions.
+    ``shown``, ``left_out``: numbers of regions that are among the items, and that are not.
     """
 
     items: list[dict[str, Any]]

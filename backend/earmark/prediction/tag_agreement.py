@@ -85,8 +85,8 @@ def linked_controls(controls: Sequence[Control], tags: Iterable[Control]) -> tup
 def doubted_labels(regions: Control, tags: Sequence[TagProbabilities]) -> frozenset[str]:
     """Return the labels whose regions are shown only if certain, because the tag of that name is unlikely.
 
-    These are labels whose tag a tags control, in which each region's tag is ticked, gives less than
-    `WORTH_SHOWING`, the evidence of a region included.
+    Only controls count in which annotators tick the tag of each region. A tag is unlikely if its probability,
+    given that there is a region of its name, is below `WORTH_SHOWING`.
     """
     doubted = set()
     for prediction in tags:

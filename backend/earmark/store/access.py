@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from earmark.audio.addresses import same_server, shown
-from earmark.errors import SecretKeyError, VersionError
+from earmark.errors import ConfigurationError, SecretKeyError
 from earmark.storage.token_cipher import TokenCipher
 from earmark.store.models import Project
 from earmark.store.projects import is_storable, lock_project, remember_project
@@ -96,14 +96,14 @@ def accept_offer(session: Session, key: str, offered: tuple[str, str] | None = N
 
     Raises
     ------
-    VersionError
+    ConfigurationError
         Nothing is offered, or another pair by now.
     """
     project = remember_project(session, key)
     lock_project(session, key)
     present_offer = project.offered_hostname, project.offered_token
     if not project.offered_hostname or offered not in (None, present_offer):
-        raise VersionError(
+        raise ConfigurationError(
             f"No other address of Label Studio waits for confirmation in project {project.project_id}: "
             "connect the backend in Label Studio again."
         )

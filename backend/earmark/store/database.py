@@ -35,7 +35,7 @@ SchemaState = Literal["empty", "older", "current"]
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 """Longest wait for the write lock, which each writer holds for milliseconds."""
 _PAGES_OF_A_STEP = 2560
-"""Of SQLite's backup: 10 MB."""
+"""Pages that a step of SQLite's backup copies: 10 MB."""
 SQLITE_POLL_SECONDS = 0.001
 """Polling interval of a waiting writer. SQLite's own grows to 0.1 s, which would delay webhooks."""
 

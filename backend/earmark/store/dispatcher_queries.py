@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from earmark.store.models import Activation, Training, Version
 
 
-def answering_versions(session: Session, encoder_identity: str) -> dict[str, Version]:
+def active_versions_by_project(session: Session, encoder_identity: str) -> dict[str, Version]:
     """The active version of this encoder by project, without its head's bytes."""
     query = select(Version).where(Version.encoder == encoder_identity, Version.active.is_(True))
     return {version.project_key: version for version in session.scalars(query)}

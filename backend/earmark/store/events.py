@@ -15,7 +15,7 @@ from earmark.store.projects import UNKNOWN_PROJECT, project_key
 
 START_TRAINING = "START_TRAINING"
 REVIEW_ACTIONS = frozenset({"REVIEW_CREATED", "REVIEW_UPDATED"})
-"""Of Label Studio Enterprise."""
+"""Actions of reviewers in Label Studio Enterprise."""
 ANNOTATIONS_SYNCED = "ANNOTATIONS_SYNCED"
 """Own event: a difference that ``learning.synchronization`` found in Label Studio at ``observed_at``."""
 SOUNDS_FETCHED = "SOUNDS_FETCHED"

@@ -83,8 +83,8 @@ class Project(Base):
     gone_at: Mapped[float] = mapped_column(default=0.0)
     """When Label Studio was first seen to have the project no longer; 0 while it has it."""
 
-    def returned(self) -> None:
-        """Label Studio has sent something of the project: it is not gone, and may be compared again."""
+    def clear_gone(self) -> None:
+        """Note that Label Studio sent something of the project: it has it, so comparisons go on."""
         if self.gone_at:
             self.gone_at = self.sync_after = 0.0
 

@@ -1,4 +1,4 @@
-"""Actions of the page: putting a version to use, and going back to the one before; both are written down."""
+"""Actions of the page: promote a version and roll back; each activation is recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from earmark.errors import EarmarkError, VersionError
+from earmark.errors import EarmarkError, ProjectNameError, VersionError
 from earmark.services import Services
 from earmark.store.models import Project, Version
 from earmark.store.registry import find_version, previous_version, promote, roll_back
@@ -88,14 +88,14 @@ def _roll_back(services: Services, key: str, expected: str) -> str:
 
 
 def _versions(services: Services, key: str, name: str) -> dict[str, Any]:
-    active = services.active(key)
+    active = services.serving_version(key)
     with services.database.read() as session:
         version = find_version(session, _key_of(session.get(Project, key)), name)
     return {"chosen": _figures(version), "active": active and _figures(active)}
 
 
 def _versions_of_rollback(services: Services, key: str) -> dict[str, Any]:
-    active = services.active(key)
+    active = services.serving_version(key)
     with services.database.read() as session:
         project = _key_of(session.get(Project, key))
         version = previous_version(session, project, services.encoder_identity())
@@ -104,7 +104,7 @@ def _versions_of_rollback(services: Services, key: str) -> dict[str, Any]:
 
 def _key_of(project: Project | None) -> str:
     if project is None:
-        raise VersionError("No such project has connected: open the overview and choose one.")
+        raise ProjectNameError("No such project has connected: open the overview and choose one.")
     return project.key
 
 

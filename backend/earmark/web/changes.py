@@ -1,4 +1,4 @@
-"""Changes of projects, for pages that are open: a token that is another one after each change."""
+"""Server-sent events for open pages: a token of a project that differs after each change, like an ETag."""
 
 from __future__ import annotations
 

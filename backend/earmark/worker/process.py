@@ -17,7 +17,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from earmark.encoders import settled
+from earmark.encoders import with_resolved_encoder
 from earmark.encoders.registry import spec_of
 from earmark.errors import RedisUnavailableError
 from earmark.jobs.queue import HEARTBEAT_SECONDS, job_queue
@@ -119,7 +119,7 @@ def run_worker(
         raise RedisUnavailableError(fault)
     lower_session_priority(settings.train_niceness)
     # Resolved once for all jobs: without network, each of them would search for the weights again.
-    chosen = settled(settings)
+    chosen = with_resolved_encoder(settings)
     os.environ["ENCODER"] = chosen.encoder
     if chosen.cnn14_checkpoint is not None:
         os.environ["CNN14_CHECKPOINT"] = str(chosen.cnn14_checkpoint)

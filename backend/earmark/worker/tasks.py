@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threadpoolctl import threadpool_limits
 
 from earmark.learning.awaited_sounds import fetch_awaited
-from earmark.learning.synchronization import sync_when_rested
+from earmark.learning.synchronization import sync_if_due
 from earmark.learning.training import learn as learn_project
 from earmark.logs import configure_logging
 from earmark.prediction.bulk import process_chunks
@@ -39,7 +39,7 @@ def refresh(project_key: str) -> None:
 def sync(project_key: str) -> None:
     """Synchronize the project with Label Studio, and delete predictions that were superseded long ago."""
     with _services() as services:
-        sync_when_rested(services, project_key)
+        sync_if_due(services, project_key)
         delete_superseded(services, project_key)
 
 

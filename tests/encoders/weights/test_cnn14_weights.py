@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import earmark.encoders as encoders
-from earmark.encoders import choose_encoder, encoder_identity, get_encoder, registry, settled
+from earmark.encoders import choose_encoder, encoder_identity, get_encoder, registry, with_resolved_encoder
 from earmark.encoders.background_fetch import fetch_better
 from earmark.encoders.combination import combined_identity
 from earmark.encoders.combined import CombinedEncoder
@@ -148,7 +148,7 @@ def test_auto_looks_in_the_cache_behind_a_checkpoint_that_is_no_good(
     assert choose_encoder(settings) == BEST
     assert "checkpoint_passed_over" in "".join(capsys.readouterr())
     assert encoder_identity(settings) == BEST_IDENTITY
-    found = settled(settings)
+    found = with_resolved_encoder(settings)
     assert (found.encoder, found.cnn14_checkpoint) == (BEST, cached)
     assert get_encoder(settings).identity == get_encoder(found).identity == BEST_IDENTITY
     assert server.asked == 0, "what was named by hand is not replaced by a download"

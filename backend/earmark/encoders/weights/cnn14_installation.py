@@ -8,11 +8,11 @@ from pathlib import Path
 
 from earmark.encoders.weights import cnn14_weights
 from earmark.encoders.weights.large_files import (
-    alone,
     explained,
     remove_if_disk_full,
     replace_durably,
     require_space,
+    single_writer,
 )
 from earmark.encoders.weights.resumable_download import RetryPolicy, Source, describe, is_web_page, part_path
 from earmark.encoders.weights.transfer_progress import Display, display
@@ -84,7 +84,7 @@ def install_checkpoint(
     path = cnn14_weights.cache_path(settings, source)
     part = part_path(source, path)
     _check_brought(file, source)
-    with display(say) as shown, alone(path, part, source.size, shown):
+    with display(say) as shown, single_writer(path, part, source.size, shown):
         same = path.exists() and path.samefile(file)
         copy = path.with_name(f"{path.name}.copy")
         try:

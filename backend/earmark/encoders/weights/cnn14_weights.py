@@ -9,7 +9,7 @@ import structlog
 
 from earmark.encoders.network import FailureNote, why_unreachable
 from earmark.encoders.weights.custom_checkpoint import checkpoint_fault, validate
-from earmark.encoders.weights.large_files import alone, size_of
+from earmark.encoders.weights.large_files import single_writer, size_of
 from earmark.encoders.weights.resumable_download import RetryPolicy, Source, download, part_path
 from earmark.encoders.weights.transfer_progress import Display, display
 from earmark.errors import WeightsError
@@ -161,7 +161,7 @@ def fetch_checkpoint(
     note = _failure_note(path)
     failure = None if anew else note.recall(source.url)
     if failure is None:
-        with display(say) as shown, alone(path, part_path(source, path), source.size, shown):
+        with display(say) as shown, single_writer(path, part_path(source, path), source.size, shown):
             found = find_checkpoint(settings, source)  # another process may have been first
             failure = None if anew else note.recall(source.url)
             if found is None and failure is None:

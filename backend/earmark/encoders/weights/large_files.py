@@ -67,7 +67,7 @@ def replace_durably(part: Path, target: Path) -> None:
 
 
 @contextmanager
-def alone(
+def single_writer(
     target: Path, part: Path, size: int, shown: Display, what: str = "CNN14's weights"
 ) -> Iterator[None]:
     """File lock: one process writes ``target``; the others show its progress, and wait.

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 LINE_SECONDS = 10.0
-"""Without a terminal, progress is said this often."""
+"""Interval of progress lines in the log, without a terminal."""
 
 _log = structlog.get_logger(__name__)
 

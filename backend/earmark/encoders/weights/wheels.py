@@ -68,7 +68,7 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
 
 
 def wheel_fault(file: Path, wheel: Wheel) -> str:
-    """Say what is wrong with a wheel, as the end of a sentence about it; empty where nothing is."""
+    """Return the fault of a wheel as the end of a sentence about it; empty without any."""
     try:
         size = file.stat().st_size
         if size != wheel.size:

