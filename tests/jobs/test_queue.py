@@ -14,6 +14,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
+import earmark.jobs.queue
 import earmark.worker.tasks
 from earmark.jobs.dispatcher import (
     DEBOUNCE_SHARE,
@@ -72,6 +73,28 @@ def test_a_job_that_a_dead_worker_left_started_is_replaced(redis_server: redis.R
     redis_server.hset(job.key, "started_at", "2026-01-01T00:00:00.000000Z")
     assert not ensure_job(redis_server, REQUEST, time.time() + 1)
     assert ensure_job(redis_server, REQUEST, time.time() - 1)
+
+
+def test_a_job_that_a_worker_starts_meanwhile_is_no_abandoned_one(
+    redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status must not be newer than its heartbeat: started without one, it would be replaced."""
+    read = earmark.jobs.queue._fetch_job
+
+    def read_before_the_start(connection: redis.Redis, job_id: str) -> Job | None:
+        waiting, started = read(connection, job_id), read(connection, job_id)
+        if started is not None:
+            job_queue(connection).remove(started)
+            with connection.pipeline() as pipeline:
+                started.prepare_for_execution("a worker", pipeline)
+                pipeline.execute()
+        return waiting
+
+    ensure_job(redis_server, REQUEST, 0.0)
+    monkeypatch.setattr(earmark.jobs.queue, "_fetch_job", read_before_the_start)
+    assert not ensure_job(redis_server, REQUEST, 0.0)
+    assert fetch(redis_server).get_status() == JobStatus.STARTED
+    assert job_queue(redis_server).count == 0
 
 
 def test_nothing_on_the_way_is_pickled(redis_server: redis.Redis) -> None:

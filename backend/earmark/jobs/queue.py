@@ -163,7 +163,8 @@ def _delete_job(job: Job) -> None:
 
 def _is_pending(job: Job, queue: Queue, request: JobRequest) -> bool:
     """Whether a job waits or runs, and was not abandoned by a worker that died or hangs."""
-    status, now = job.get_status(), time.time()
+    # As it was read with its heartbeat: a later one may say that the job has started since, without one
+    status, now = job.get_status(refresh=False), time.time()
     if status == JobStatus.QUEUED:
         if queue.get_job_position(job) is not None:
             return True
