@@ -201,9 +201,10 @@ def test_turned_off_without_a_restart(desk: Desk) -> None:
     switch(False)
     desk.open_empty(task)
     desk.drag(event.onset, event.offset, clip.duration)
-    assert desk.asked(lambda: desk.page.keyboard.press("q")) == []
+    with desk.page.expect_response(lambda r: "/drafts" in r.url, timeout=WAIT_MS):
+        assert desk.asked(lambda: desk.page.keyboard.press("q")) == []
     assert desk.labels() == {"suggest": ["Suggest"]}
-    # Selecting the region again asks again
+    # Selecting the region again asks again, although the editor has saved a draft of it by itself
     switch(True)
     desk.page.keyboard.press("Escape")
     desk.page.wait_for_function(NOTHING_SELECTED, timeout=WAIT_MS)

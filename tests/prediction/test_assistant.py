@@ -137,6 +137,17 @@ def test_a_finished_task_stays_as_it_is(taught: tuple[Services, list[dict[str, A
     assert [item["id"] for item in answer(services, finished, {"result": [*result, new]})] == ["c"]
 
 
+@pytest.mark.parametrize(("place", "count"), [("drafts", 1), ("annotations", 0), ("predictions", 0)])
+def test_a_marked_region_is_answered_after_the_editor_has_saved_a_draft_of_it(
+    taught: tuple[Services, list[dict[str, Any]]], place: str, count: int
+) -> None:
+    """Label Studio saves one by itself, some seconds after the region was drawn."""
+    services, (task, _) = taught
+    mark = drawn(0.9, 2.1, ["Suggest"], from_name="suggest")
+    saved = {**task, place: [{"id": 5, "result": [mark]}]}
+    assert len(answer(services, saved, {"result": [mark]}, WITH_TOOL)) == count
+
+
 def test_a_marked_region_that_has_a_label_is_left_alone(
     taught: tuple[Services, list[dict[str, Any]]],
 ) -> None:

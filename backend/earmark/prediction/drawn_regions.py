@@ -43,8 +43,9 @@ def drawn_regions(
     """Return the regions of a context to be answered, each id once; invalid items are skipped.
 
     Regions that are answered or finished are left out: those from a prediction or a suggestion (by their
-    ``origin``), those in the task's stored annotations, drafts or predictions, and those with a label in
-    addition to the mark of a suggestion tool.
+    ``origin``), those in the task's stored annotations or predictions, those with a label in its drafts, and
+    those with a label in addition to the mark of a suggestion tool. The editor saves a draft by itself some
+    seconds after a region was drawn, so a region in it without a label still waits for one.
 
     Parameters
     ----------
@@ -59,13 +60,14 @@ def drawn_regions(
     for item in items if isinstance(items, list) else []:
         if isinstance(item, dict) and (item_id := _id(item)):
             grouped.setdefault(item_id, []).append(item)
-    finished = set(_stored_ids(task))
+    finished = set(_stored_ids(task, "annotations", "predictions"))
+    drafted = set(_stored_ids(task, "drafts"))
     regions = []
     for item_id, region_items in grouped.items():
         if item_id in finished or any(item.get("origin") not in (None, "manual") for item in region_items):
             continue
         region = _region(item_id, region_items, labelling, tools)
-        if region is not None:
+        if region is not None and not (region.labels and item_id in drafted):
             regions.append(region)
     return regions[:MOST_DRAWN_REGIONS]
 
@@ -97,9 +99,9 @@ def _region(
     return DrawnRegion(region_id, control, *span, channel, labels)
 
 
-def _stored_ids(task: object) -> Iterator[str]:
-    """Yield the ids of all result items that Label Studio has stored for a task."""
-    for name in ("annotations", "drafts", "predictions"):
+def _stored_ids(task: object, *kinds: str) -> Iterator[str]:
+    """Yield the ids of all result items that Label Studio has stored for a task, of these kinds."""
+    for name in kinds:
         stored = task.get(name) if isinstance(task, dict) else None
         for entry in stored if isinstance(stored, list) else []:
             result = entry.get("result") if isinstance(entry, dict) else None
