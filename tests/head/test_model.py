@@ -58,6 +58,24 @@ def test_extreme_embeddings_stay_probabilities() -> None:
         assert ((found >= 0) & (found <= 1)).all()
 
 
+def test_a_change_reaches_the_labels_that_a_head_has_and_nothing_else() -> None:
+    served, seen = control_head(REGION_LABELS), list[int]()
+
+    def change(control: ControlHead, places: list[int]) -> ControlHead:
+        seen.extend(places)
+        return replace(control, held_back=True)
+
+    two = served.labels[::-1][:2]
+    part = replace(served, labels=two)
+    head = Head("e-1", {served.control: part, "other": served}, per_channel=True)
+    changed = head.changed(served, change)
+    assert [served.labels[place] for place in seen] == list(two)
+    assert (changed.identity, changed.per_channel) == ("e-1", True)
+    assert (changed.controls[served.control].held_back, changed.controls["other"].held_back) == (True, False)
+    assert head.changed(replace(served, labels=("another",)), change) is head
+    assert head.changed(replace(served, control="absent"), change) is head
+
+
 def test_scorers_of_former_releases_have_the_default_gaps() -> None:
     scorer = replace(RegionScorer.default(2), gaps=np.array([0.5, 1.0], dtype=np.float32))
     head = Head("logmel-1", {"tags": replace(control_head(REGION_LABELS), scorer=scorer)})

@@ -85,7 +85,7 @@ class EventWriter:
                     break
                 group.append(item)
             self._write(group)
-            self._tidy_after(len(group))
+            self._checkpoint_after(len(group))
             if ended:
                 return
 
@@ -119,14 +119,14 @@ class EventWriter:
             for (_, stored), number in zip(group, numbers, strict=True):
                 _settle(stored, number)
 
-    def _tidy_after(self, events: int) -> None:
+    def _checkpoint_after(self, events: int) -> None:
         self._since_checkpoint += events
         if self._since_checkpoint >= CHECKPOINT_EVENTS and not self._checkpointing.is_alive():
             self._since_checkpoint = 0
-            self._checkpointing = threading.Thread(target=self._tidy, name="checkpoint", daemon=True)
+            self._checkpointing = threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True)
             self._checkpointing.start()
 
-    def _tidy(self) -> None:
+    def _checkpoint(self) -> None:
         try:
             self._database.checkpoint()
         except OperationalError as error:

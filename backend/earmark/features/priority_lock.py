@@ -20,9 +20,7 @@ LOOK_SECONDS = 0.01
 
 
 class PriorityLock:
-    """Lock file by which processes that must not wait delay encoding in the background.
-
-    Of threads and processes with one data folder.
+    """Lock file of a data folder by which predictions delay encoding in the background.
 
     Parameters
     ----------

@@ -29,8 +29,9 @@ def average(
     embeddings: Sequence[NDArray[np.float32]],
     choices: Sequence[ModelChoice],
 ) -> ModelChoice | None:
-    """Average the fits of the embedding's parts, and add a share of the prior; None without out-of-fold
-    logits.
+    """Average the fits of the embedding's parts, and add a share of the prior.
+
+    None if a part was fitted without logits out of fold.
 
     ``weights``: of each part, with sum 1. ``embeddings``: of each part, ``[n, E]``. ``choices``: of each
     part, fitted without a prior and without landmarks.

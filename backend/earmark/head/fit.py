@@ -39,8 +39,7 @@ class ControlReport:
     label ``ap``, ``auc``, ``f1``, ``ece``, ``threshold`` and ``recordings`` (that carry it); undefined
     values are left out. Both are empty when there are too few recordings. ``examples``: rows;
     ``groups``: recordings. ``choice``: the learner, in words. ``prior_strength``, ``prior_share``: as in
-    `ModelChoice`. ``noise``: share of annotations of a single choice that look
-    wrong.
+    `ModelChoice`. ``noise``: share of annotations of a single choice that look wrong.
     """
 
     metrics: dict[str, float]
@@ -254,14 +253,14 @@ def _fit(
     calibration, defaults = choice.calibration, _default_thresholds(prior, fitted)
     limits = np.where(np.isfinite(defaults), defaults, DEFAULT_THRESHOLD)
     report = ControlReport(
-        {},
-        {},
-        len(targets),
-        groups,
-        choice.name,
-        choice.prior_strength,
-        choice.prior_share,
-        choice.noise,
+        metrics={},
+        per_class={},
+        examples=len(targets),
+        groups=groups,
+        choice=choice.name,
+        prior_strength=choice.prior_strength,
+        prior_share=choice.prior_share,
+        noise=choice.noise,
     )
     if choice.logits is not None:
         predicted = data.type.probabilities(calibration(choice.logits))

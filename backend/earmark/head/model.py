@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -125,6 +125,23 @@ class Head:
         self.identity = identity
         self.controls = dict(controls)
         self.per_channel = per_channel
+
+    def changed(self, served: ControlHead, change: Callable[[ControlHead, list[int]], ControlHead]) -> Head:
+        """Return a head in which the control of ``served`` is changed; this one where the labels do not fit.
+
+        Parameters
+        ----------
+        served
+            What the change was learned for: it has all labels of this head's control, and maybe more.
+        change
+            Called with this head's control, and with the places of its labels among those of ``served``.
+        """
+        control = self.controls.get(served.control)
+        if control is None or not set(control.labels) <= set(served.labels):
+            return self
+        places = [served.labels.index(label) for label in control.labels]
+        controls = {**self.controls, served.control: change(control, places)}
+        return Head(self.identity, controls, self.per_channel)
 
     def to_bytes(self) -> bytes:
         """Serialise as safetensors: arrays, and one JSON text in the metadata. Equal heads, equal bytes."""

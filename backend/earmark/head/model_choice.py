@@ -20,9 +20,9 @@ class ModelChoice:
 
     ``fit(fold, rows, columns)``: raw logits of some labels from some rows, which are all rows or all but
     those of a fold, on top of ``prior``. ``logits``: the same out of fold, ``[n, C]``. ``landmarks``: if set,
-    the fits use their RBF features instead of the embeddings. ``prior_strength``, ``prior_share``: how
-    strongly the fit is held to the prior, or the share of the prior's logits in it; None without a prior, and
-    of the other one.
+    the fits use their RBF features instead of the embeddings. ``prior_strength``: how strongly the fit is
+    held to the prior. ``prior_share``: share of the prior's logits in it. A fit has one of the two, and none
+    without a prior.
     """
 
     name: str

@@ -30,6 +30,7 @@ DEFAULT_STRENGTH = 4.0
 """Prior strength of a default, in annotations."""
 POOLED_STRENGTH = 4.0
 """Prior strength of the pooled share of all labels, in annotations of one label."""
+
 Counts = NDArray[np.float64]
 
 
@@ -109,13 +110,11 @@ class Predicted:
 
 
 def _with_factors(head: Head, served: ControlHead, factors: NDArray[np.float32]) -> Head:
-    """The head with the factors of its labels, which are a subset of those of ``served``."""
-    control = head.controls.get(served.control)
-    if control is None or not set(control.labels) <= set(served.labels):
-        return head
-    indices = [served.labels.index(label) for label in control.labels]
-    changed = replace(control, overlap_factors=factors[np.ix_(indices, indices)])
-    return Head(head.identity, {**head.controls, served.control: changed})
+    """Return the head with the overlap factors of its labels."""
+    return head.changed(
+        served,
+        lambda control, places: replace(control, overlap_factors=factors[np.ix_(places, places)]),
+    )
 
 
 def _predicted(
@@ -170,7 +169,7 @@ def _with_evidence(
         name: replace(control, evidence=tuple(evidence.get(name, ())))
         for name, control in head.controls.items()
     }
-    return Head(head.identity, controls)
+    return Head(head.identity, controls, head.per_channel)
 
 
 def _evidence(

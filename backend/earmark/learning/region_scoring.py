@@ -200,9 +200,5 @@ def _moments(values: Sequence[float], mean: float, deviation: float) -> tuple[fl
 
 
 def _with_scorer(head: Head, served: ControlHead, scorer: RegionScorer) -> Head:
-    """Return the head with a scorer for its labels, which are a subset of those of ``served``."""
-    control = head.controls.get(served.control)
-    if control is None or not set(control.labels) <= set(served.labels):
-        return head
-    picked = scorer.picked([served.labels.index(label) for label in control.labels])
-    return Head(head.identity, {**head.controls, served.control: replace(control, scorer=picked)})
+    """Return the head with the part of a scorer that is about its labels."""
+    return head.changed(served, lambda control, places: replace(control, scorer=scorer.picked(places)))

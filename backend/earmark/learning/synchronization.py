@@ -40,10 +40,9 @@ DELETED_AT_ONCE = 500
 
 @dataclass
 class Difference:
-    """Differences between Label Studio and the database, in numbers of annotations; ``tasks``: number of
-    tasks read.
+    """Differences between Label Studio and the database, in numbers of annotations.
 
-    ``names``: of annotators, by user id.
+    ``tasks``: number of tasks read. ``names``: of annotators, by user id.
     """
 
     tasks: int = 0

@@ -13,6 +13,7 @@ from earmark.labels.config_changes import current_label_names
 from earmark.labels.control import Control
 from earmark.labels.label_config import parse_label_config
 from earmark.store.annotations import count_annotations
+from earmark.store.dispatcher_queries import training_seconds
 from earmark.store.events import PendingWork, pending_work
 from earmark.store.models import Project, Training, Version
 from earmark.store.projects import known_projects
@@ -29,6 +30,7 @@ class ProjectState:
 
     ``work``: waiting webhooks, or None. ``annotations``: number of annotations held. ``controls``: of the
     current label config, empty where it cannot be used. ``names``: the current name of each renamed label.
+    ``training_seconds``: duration of the last training that made a version, where webhooks wait.
     """
 
     project: Project
@@ -38,13 +40,7 @@ class ProjectState:
     annotations: int = 0
     controls: tuple[Control, ...] = ()
     names: Names = field(default_factory=dict)
-
-    @property
-    def training_seconds(self) -> float | None:
-        """Duration of the last training in seconds; None where it made no version."""
-        training = self.training
-        made_version = training is not None and training.outcome in ("registered", "rejected")
-        return training.finished_at - training.started_at if training and made_version else None
+    training_seconds: float | None = None
 
     @property
     def remark(self) -> str:
@@ -75,8 +71,9 @@ def project_states(
         if version.answers(encoder_identity) and key in (None, version.project_key):
             active[version.project_key], _ = answering_version(session, version, read)
     work = {waiting.project_key: waiting for waiting in pending_work(session)}
+    durations = training_seconds(session, list(work))
     return [
-        _state(session, project, active.get(project.key), trainings.get(project.key), work)
+        _state(session, project, active.get(project.key), trainings.get(project.key), work, durations)
         for project in known_projects(session)
         if key in (None, project.key)
     ]
@@ -88,6 +85,7 @@ def _state(
     active: Version | None,
     training: Training | None,
     work: Mapping[str, PendingWork],
+    durations: Mapping[str, float],
 ) -> ProjectState:
     try:
         controls = parse_label_config(project.label_config) if project.label_config else ()
@@ -101,4 +99,5 @@ def _state(
         count_annotations(session, project.key),
         controls,
         current_label_names(session, project.key, controls),
+        durations.get(project.key),
     )

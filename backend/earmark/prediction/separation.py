@@ -27,8 +27,7 @@ def spanning_two_events(
     usable: NDArray[np.bool_],
     gaps: NDArray[np.floating[Any]],
 ) -> NDArray[np.bool_]:
-    """Return which candidates span two events, ``[n]``: usable ones of their label lie before and after a
-    pause.
+    """Return which candidates span two events, ``[n]``: a pause separates usable ones of their label in them.
 
     Parameters
     ----------
@@ -77,10 +76,10 @@ def joined(
     gaps: NDArray[np.floating[Any]],
     audible: NDArray[np.floating[Any]],
 ) -> list[list[int]]:
-    """Group the chosen candidates into events: those of one label with pauses shorter than its gap are one
-    event.
+    """Group the chosen candidates into events.
 
-    The best candidate of an event stays, and the others where they are audible.
+    Those of one label are one event where pauses between them are shorter than its gap. The best candidate of
+    an event stays, and the others where they are audible.
 
     Parameters
     ----------

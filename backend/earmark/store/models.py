@@ -84,7 +84,7 @@ class Project(Base):
     """When Label Studio was first seen to have the project no longer; 0 while it has it."""
 
     def clear_gone(self) -> None:
-        """Note that Label Studio sent something of the project: it has it, so comparisons go on."""
+        """Clear ``gone_at`` and the pause that it caused: Label Studio has sent something of the project."""
         if self.gone_at:
             self.gone_at = self.sync_after = 0.0
 
