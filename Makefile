@@ -8,6 +8,7 @@ BIN := .venv/bin
 SERVERS := tests/e2e tests/browser tests/machines tests/benchmarks tests/scripts
 QUICK := $(filter-out $(SERVERS) tests/fixtures,$(patsubst %/,%,$(wildcard tests/[a-z]*/))) $(wildcard tests/test_*.py)
 UNIT = $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 $(QUICK)
+WITH_SERVERS = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
 # Files in which every test is slow; their libraries take long to load, too.
 SLOW := $(shell grep -lr '^pytestmark = pytest.mark.slow' tests --include='test_*.py')
 # Where bytecode is not kept, each of the many processes of the tests compiles everything again.
@@ -15,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # When make began, so that the demo can say how long the whole set-up took.
 STARTED := $(shell date +%s)
 
-.PHONY: help demo demo-check run test quick lint types unit unit-beside servers setup clean
+.PHONY: help demo demo-check run test quick lint types tests unit servers setup clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,10 +30,10 @@ demo-check: setup .venv-label-studio/.ready ## The demo without hands: annotate,
 run: setup ## The backend alone, for any Label Studio
 	@$(BIN)/earmark up
 
-# Tests with servers wait for much of their time: mypy and the unit tests take what they leave of the cores.
-# What mypy found is said again at the end of a run that failed.
+# mypy takes what the tests leave of the cores; what it found is said again at the end of a run that failed.
+# Unit tests beside those with servers gain nothing: two cores are busy for 95 % of the time with either.
 test: lint .venv-label-studio/.ready ## Everything that is checked: ruff, mypy, pytest with a real Label Studio
-	@$(MAKE) --no-print-directory --jobs=3 types unit-beside servers || \
+	@$(MAKE) --no-print-directory --jobs=2 types tests || \
 		{ $(MAKE) --no-print-directory types; exit 1; }
 
 quick: setup ## Unit tests alone, side by side: no Label Studio, no second environment, no slow ones
@@ -47,15 +48,14 @@ lint: setup
 types: setup
 	nice $(BIN)/mypy
 
+tests: setup .venv-label-studio/.ready
+	$(UNIT); unit=$$?; $(WITH_SERVERS) && exit $$unit
+
 unit: setup
 	$(UNIT)
 
-# Its output comes at its end, not in between that of the tests beside it.
-unit-beside: setup
-	@output=$$(nice $(UNIT) 2>&1); status=$$?; printf '%s\n' "$$output"; exit $$status
-
 servers: setup .venv-label-studio/.ready
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 $(SERVERS)
+	$(WITH_SERVERS)
 
 setup: .venv/.ready
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import shutil
+import ssl
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,10 @@ LONGEST_FIRST = (
     "tests/browser/test_label_configs.py",
 )
 """Files of tests that one of several processes would still be busy with when the others have ended."""
+
+# Else each HTTP client of a test reads all certificate authorities again, also for an address without TLS:
+# 20 ms each, a quarter of what tests with servers do themselves.
+ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
 
 _NAMES = [name.upper() for name in Settings.model_fields]
 

@@ -49,11 +49,14 @@ KNOWN_ERRORS = ("/heidi-tips", f"/api/dm/actions?{NEXT_TASK}")
 """Addresses whose failure Label Studio 1.23.2 causes itself: it has no tips to show on the login page, and
 answers 404 to a page that asks for the next task after the last one was submitted."""
 WINDOW: ViewportSize = {"width": 1600, "height": 1000}
-TEN_FRAMES_A_SECOND = """
-window.requestAnimationFrame = draw => window.setTimeout(() => draw(performance.now()), 100);
+FOUR_FRAMES_A_SECOND = """
+window.requestAnimationFrame = draw => window.setTimeout(() => draw(performance.now()), 250);
 window.cancelAnimationFrame = number => window.clearTimeout(number);
 """
-"""Script for Label Studio's pages: drawn 60 times a second without a GPU, a clip that plays takes a core."""
+"""Script for Label Studio's pages, which draw the spectrogram anew in each frame of a clip that plays.
+
+Without a GPU that takes a core at 60 frames a second, and half of one at ten.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ def open_window(chromium: Browser) -> Iterator[Callable[[RunningLabelStudio], An
 
     def open_one(studio: RunningLabelStudio) -> Annotator:
         context = chromium.new_context(viewport=WINDOW, service_workers="block")
-        context.add_init_script(TEN_FRAMES_A_SECOND)
+        context.add_init_script(FOUR_FRAMES_A_SECOND)
         observed = watch(context)
         opened.append((context, observed))
         return Annotator(context.new_page(), studio.url, observed)

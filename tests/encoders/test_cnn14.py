@@ -134,9 +134,7 @@ def test_equals_the_reference(
 
 def test_chunks_equal_one_pass(encoder: Cnn14Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the borders, to rounding: every frame, not only the summary of all."""
-    waves = [
-        sound(s, seed=3) for s in (19.97, 20 * FRAME_SAMPLES / 32000, 28 * FRAME_SAMPLES / 32000 + 0.001)
-    ]
+    waves = [sound(frames * FRAME_SAMPLES / 32000 + more, seed=3) for frames, more in ((20, 0), (28, 0.31))]
     whole = [joined(encoder, wave) for wave in waves]
     monkeypatch.setattr(cnn14, "CHUNK_FRAMES", 12)
     for wave, expected in zip(waves, whole, strict=True):
@@ -157,8 +155,8 @@ def test_less_context_would_show(plain: Cnn14Encoder, monkeypatch: pytest.Monkey
 
 
 def test_minutes_pass_in_several_chunks(encoder: Cnn14Encoder) -> None:
-    """The product's own chunk length, once: a border at 57.6 s of 70 s against a pass around it."""
-    wave = sound(70.0, seed=5)
+    """The product's own chunk length, once: a border at 57.6 s of 60.3 s against a pass around it."""
+    wave = sound(60.3, seed=5)
     chunks = list(encoder.frames_in_chunks(in_pieces(wave, seed=2)))
     assert len(chunks) == 2
     found = np.concatenate(chunks)
@@ -166,6 +164,14 @@ def test_minutes_pass_in_several_chunks(encoder: Cnn14Encoder) -> None:
     around = joined(encoder, wave[start:])
     assert found.shape == ((wave.size // 320 + 1) // 32, 2048)
     np.testing.assert_allclose(found[174:], around[4:], atol=rounding(encoder) * found.max(), rtol=0)
+
+
+def test_clips_together_are_what_they_are_alone(encoder: Cnn14Encoder) -> None:
+    assert encoder._engine is not None
+    waves = np.stack([sound(1.25, seed=seed) for seed in range(3)])
+    together = encoder._engine.run(waves)
+    alone = np.concatenate([encoder._engine.run(wave[None]) for wave in waves])
+    np.testing.assert_allclose(together, alone, atol=rounding(encoder) * alone.max())
 
 
 def test_frames_are_finite_float16(usual: Cnn14Encoder) -> None:

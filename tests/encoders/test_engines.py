@@ -230,18 +230,6 @@ def test_the_front_end_of_silence_and_tones(checkpoint: Path) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
 
 
-def test_clips_together_are_what_they_are_alone(checkpoint: Path) -> None:
-    network = network_in(checkpoint)
-    rng = np.random.default_rng(3)
-    waves = (0.1 * rng.standard_normal((3, 40_000))).astype(np.float32)
-    for plan in plans(device="cpu"):
-        _, engine = first_that_starts([plan], network)
-        together = engine.run(waves)
-        alone = np.concatenate([engine.run(wave[None]) for wave in waves])
-        tolerance = 1e-5 if plan.precision == "fp32" else 1e-2
-        np.testing.assert_allclose(together, alone, atol=tolerance * alone.max(), err_msg=str(plan))
-
-
 # --- nothing is sent ---------------------------------------------------------------------------
 
 WATCHED = """
