@@ -32,13 +32,18 @@ def count_annotations(loop: Loop) -> int:
     return sum(task.total_annotations for task in tasks)
 
 
-def refresh_while_open(loop: Loop, clip: Clip, task: int) -> str:
-    """Annotate another task, and wait until the new version has reached the open clip; returns its name.
+def refresh_while_open(loop: Loop, clip: Clip) -> str:
+    """Annotate other tasks until a newer version has reached the open clip; returns the version's name.
 
-    It has reached all other open tasks as well, so that what the annotator submits meets no write.
+    Further ones where a new version was measured to be worse, and the clip's own goes on answering. It has
+    reached all other open tasks as well, so that what the annotator submits meets no write.
     """
-    loop.annotate([task])
-    version = loop.wait_for_training(count_annotations(loop))
+    version = clip.version
+    others = [task for task in reversed(loop.open_tasks()) if task != clip.task]
+    while version == clip.version:
+        loop.annotate([others.pop(0)])
+        version = loop.wait_for_training(count_annotations(loop))
+    assert version is not None
     loop.wait_for_predictions(version, loop.open_tasks())
 
     def has_reached() -> bool:

@@ -19,7 +19,7 @@ def test_a_version_that_arrives_while_a_clip_is_open(annotator: Annotator, share
     loop = shared_project
     clip = annotator.open_label_stream(loop.project_id)
     tags = correct_one_tag(annotator, loop, clip.task)
-    version = refresh_while_open(loop, clip, loop.open_tasks()[-1])
+    version = refresh_while_open(loop, clip)
     assert clip.version != version
     submission = annotator.submit()
     annotator.screenshot("refreshed-while-open")
@@ -36,7 +36,7 @@ def test_a_draft_is_kept_and_accepted(annotator: Annotator, shared_project: Loop
     with annotator.page.expect_response(lambda answer: "/drafts" in answer.url) as saved:
         tags = correct_one_tag(annotator, loop, clip.task)
     assert saved.value.status == httpx.codes.CREATED
-    refresh_while_open(loop, clip, loop.open_tasks()[-1])
+    refresh_while_open(loop, clip)
     again = annotator.reload()
     assert (again.task, len(again.drafts)) == (clip.task, 1)
     assert annotator.tags() == tags

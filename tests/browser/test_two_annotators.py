@@ -85,7 +85,7 @@ def test_two_annotators_at_once(
     # Both have a clip open when the newest version reaches it
     for person, clip in zip(people, clips, strict=True):
         correct_one_tag(person, loop, clip.task)
-    refresh_while_open(loop, clips[0], loop.open_tasks()[-1])
+    refresh_while_open(loop, clips[0])
     for number, person in enumerate(people):
         submission = person.submit()
         if submission.status != httpx.codes.CREATED:
