@@ -24,6 +24,7 @@ from earmark.head.metrics import (
     calibration_error,
 )
 from earmark.labels.control import Control
+from earmark.labels.region_pairs import pair_regions
 
 NONE = "(none)"
 """Row and column of a confusion matrix for what was annotated or shown without a counterpart."""
@@ -220,25 +221,15 @@ def _pairs(control: Control, sound: Measured) -> list[tuple[frozenset[str], froz
         return [((sound.true_labels(control) or frozenset()), sound.shown_tags(control) & offered)]
     true = list(sound.clip.regions[control.name])
     shown = sound.shown_regions(control)
-    overlaps = sorted(
-        (
-            (min(a.end, b.end) - max(a.start, b.start), bool(a.labels & b.labels), -i, -j)
-            for i, a in enumerate(true)
-            for j, b in enumerate(shown)
-            if a.start < b.end and b.start < a.end
-        ),
-        key=lambda entry: (entry[1], entry[0], entry[2], entry[3]),
-        reverse=True,
-    )
-    pairs, left, right = [], set(range(len(true))), set(range(len(shown)))
-    for _, _, i, j in overlaps:
-        if -i in left and -j in right:
-            left.discard(-i)
-            right.discard(-j)
-            pairs.append((true[-i].labels & offered, shown[-j].labels & offered))
-    pairs += [(true[i].labels & offered, frozenset[str]()) for i in sorted(left)]
-    pairs += [(frozenset[str](), shown[j].labels & offered) for j in sorted(right)]
-    return pairs
+    pairs = pair_regions(true, shown, is_preferred=lambda a, b: bool(a.labels & b.labels))
+    missed = set(range(len(true))) - {i for i, _ in pairs}
+    extra = set(range(len(shown))) - {j for _, j in pairs}
+    nothing = frozenset[str]()
+    return [
+        *((true[i].labels & offered, shown[j].labels & offered) for i, j in pairs),
+        *((true[i].labels & offered, nothing) for i in sorted(missed)),
+        *((nothing, shown[j].labels & offered) for j in sorted(extra)),
+    ]
 
 
 def _calibration(predicted: NDArray[np.float64], observed: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from earmark.labels.region import Region
+from earmark.labels.region_pairs import pair_regions
 
 DRAW = 3.0
 """Effort of drawing a region and labelling it."""
@@ -106,25 +107,9 @@ def edge_errors(shown: Sequence[Event], true: Sequence[Event]) -> tuple[list[flo
 
     Each is compared with the true event of its label that it overlaps most; each is used once.
     """
-    pairs = sorted(
-        (
-            (min(guess.end, event.end) - max(guess.start, event.start), -row, -column)
-            for row, guess in enumerate(shown)
-            for column, event in enumerate(true)
-            if guess.label == event.label
-        ),
-        reverse=True,
-    )
-    onsets, offsets, rows, columns = list[float](), list[float](), set[int](), set[int]()
-    for overlap, row, column in pairs:
-        if overlap <= 0:
-            break
-        if row in rows or column in columns:
-            continue
-        rows.add(row)
-        columns.add(column)
-        onsets.append(abs(shown[-row].start - true[-column].start))
-        offsets.append(abs(shown[-row].end - true[-column].end))
+    pairs = pair_regions(shown, true, may_pair=lambda guess, event: guess.label == event.label)
+    onsets = [abs(shown[row].start - true[column].start) for row, column in pairs]
+    offsets = [abs(shown[row].end - true[column].end) for row, column in pairs]
     return onsets, offsets
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from earmark.head.metrics import lwlrap
 from earmark.labels.control import Control
 from earmark.labels.region import Region
+from earmark.labels.region_pairs import pair_regions
 from earmark.labelstudio.result_reader import ReadResult
 from earmark.learning.correction_figures import Correction
 
@@ -140,22 +141,12 @@ def _regions(annotated: Sequence[Region], predicted: Sequence[Region]) -> dict[s
 
 def _edge_distances(annotated: Sequence[Region], predicted: Sequence[Region]) -> dict[str, Any]:
     """Pair each shown region with the annotated one of the same labels that it overlaps most, each once."""
-    overlaps = sorted(
-        (
-            (min(guess.end, truth.end) - max(guess.start, truth.start), -place, -number)
-            for place, guess in enumerate(predicted)
-            for number, truth in enumerate(annotated)
-            if guess.labels & truth.labels and guess.start < truth.end and truth.start < guess.end
-        ),
-        reverse=True,
+    pairs = pair_regions(
+        predicted, annotated, may_pair=lambda guess, truth: bool(guess.labels & truth.labels)
     )
-    edges, accepted, paired_guesses, paired_truths = list[float](), 0, set[int](), set[int]()
-    for _, place, number in overlaps:
-        if place in paired_guesses or number in paired_truths:
-            continue
-        paired_guesses.add(place)
-        paired_truths.add(number)
-        guess, truth = predicted[-place], annotated[-number]
+    edges, accepted = list[float](), 0
+    for place, number in pairs:
+        guess, truth = predicted[place], annotated[number]
         moved = [abs(guess.start - truth.start), abs(guess.end - truth.end)]
         edges += [round(seconds, 3) for seconds in moved]
         accepted += guess.labels == truth.labels and max(moved) < SAME_SECONDS
