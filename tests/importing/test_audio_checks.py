@@ -19,7 +19,7 @@ from earmark.importing import parallel_checks
 from earmark.importing.audio_checks import Checked, Checker, read_facts
 from earmark.importing.models import Facts, Listed, Trust
 from earmark.importing.parallel_checks import check_all
-from earmark.importing.quality_rules import Rules, judge, keep_of, sounds_of
+from earmark.importing.quality_rules import Rules, apply_rules, keep_of, sounds_of
 from earmark.settings import Settings
 
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_shorter_than_its_header_is_used_and_said(
     checked = Checker(settings).check(Listed(path, "cut.flac"))
     assert checked.facts is not None
     assert checked.facts.duration < 1.5
-    verdict = judge([checked], Rules())[0]
+    verdict = apply_rules([checked], Rules())[0]
     assert verdict.accepted
     assert [kind for kind, _ in verdict.faults] == ["header"]
     assert "2.0 s" in verdict.why
@@ -190,7 +190,7 @@ def test_what_stays_out_and_what_is_accepted() -> None:
         checked("again", "good"),
         Checked(Listed(None, "gone"), why="gone"),
     ]
-    verdicts = judge(files, Rules())
+    verdicts = apply_rules(files, Rules())
     assert {v.item.fname: [kind for kind, _ in v.faults] for v in verdicts if v.faults} == {
         "silent": ["silent"],
         "short": ["short"],
@@ -200,9 +200,10 @@ def test_what_stays_out_and_what_is_accepted() -> None:
         "gone": ["unreadable"],
     }
     assert [v.item.fname for v in verdicts if v.accepted] == ["good", "loud"]
-    lenient = judge(files, Rules(keep=keep_of("silent, duplicate")))
+    lenient = apply_rules(files, Rules(keep=keep_of("silent, duplicate")))
     assert [v.item.fname for v in lenient if v.accepted] == ["good", "silent", "loud", "again"]
-    assert [s.fname for s in sounds_of(judge(files, Rules(min_seconds=0, silent_below=-300)), Rules())] == [
+    verdicts = apply_rules(files, Rules(min_seconds=0, silent_below=-300))
+    assert [s.fname for s in sounds_of(verdicts, Rules())] == [
         "good", "silent", "short", "both", "loud",
     ]  # fmt: skip
     with pytest.raises(ConfigurationError, match="unreadable"):
@@ -214,7 +215,7 @@ def test_of_the_same_sound_the_most_trusted_labels_win() -> None:
         measured = checked(name, "same", **facts)
         return Checked(Listed(Path(name), name, trust=trust), measured.facts)
 
-    verdicts = judge(
+    verdicts = apply_rules(
         [with_trust("noisy", "noisy"), with_trust("plain", None), with_trust("curated", "curated")], Rules()
     )
     assert [v.item.fname for v in verdicts if v.accepted] == ["curated"]

@@ -23,7 +23,7 @@ from earmark.export.rejoin_splits import join
 from earmark.importing.audio_checks import Checked
 from earmark.importing.labels import Marking, find_controls, groups_of
 from earmark.importing.models import Facts, Listed, Sound
-from earmark.importing.quality_rules import Rules, judge, sounds_of
+from earmark.importing.quality_rules import Rules, apply_rules, sounds_of
 from earmark.importing.sources import Source, list_sounds
 from earmark.importing.verification import find_verdict, with_denials
 from earmark.labels.label_config import parse_label_config
@@ -64,7 +64,7 @@ def sounds_again(export: Path, split: float | None, format_name: FormatName) -> 
     source = Source(str(export), audio_dir=export.parent, format=format_name)
     facts = Facts("d" * 64, 9, 7200.0, 8000, 1)
     checked = [Checked(item, facts, item.path) for item in list_sounds(source)]
-    return sounds_of(judge(checked, Rules()), Rules(), split)
+    return sounds_of(apply_rules(checked, Rules()), Rules(), split)
 
 
 def written(folder: Path, name: str, records: list[ClipRecord]) -> Path:
@@ -163,7 +163,7 @@ def test_regions_beyond_the_end_make_no_empty_annotation(
     path = written(tmp_path, "jsonl", [record])
     (item,) = list_sounds(Source(str(path), audio_dir=write_sound(tmp_path / "a.wav").parent))
     facts = Facts("d" * 64, 9, 0.25, 8000, 1)
-    (verdict,) = judge([Checked(item, facts, item.path)], Rules())
+    (verdict,) = apply_rules([Checked(item, facts, item.path)], Rules())
     assert (verdict.accepted, verdict.lost) == (True, 1)
     (sound,) = sounds_of([verdict], Rules())
     made = Marking(find_controls(CONFIG, groups_of([sound])), "as-given").part(sound)
@@ -178,7 +178,7 @@ def test_a_control_whose_regions_are_all_lost_says_nothing_beside_tags() -> None
         item=Listed(Path("a"), "a.wav", (record,)),
         facts=Facts("d", 9, 1.0, 8000, 1),
     )
-    (verdict,) = judge([item], Rules())
+    (verdict,) = apply_rules([item], Rules())
     assert [dict(record.regions) for record in verdict.marks] == [{}]
 
 
@@ -242,7 +242,9 @@ def imported(folder: Path, path: Path, name: str, split: float | None = None) ->
     """What the import of an export makes of its sounds: ``annotations`` and ``predictions`` of each."""
     source = Source(str(path)) if name == "datasets" else Source(str(path), audio_dir=folder)
     checked = [Checked(item, Facts(item.fname, 9, 10.0, 8000, 1), item.path) for item in list_sounds(source)]
-    sounds = with_denials(sounds_of(judge(checked, Rules()), Rules(), split), {"Owl", "Wren"}, verify=False)
+    sounds = with_denials(
+        sounds_of(apply_rules(checked, Rules()), Rules(), split), {"Owl", "Wren"}, verify=False
+    )
     controls = find_controls(VERIFIED, groups_of(sounds))
     marking = Marking(controls, "as-given", verdict=find_verdict(VERIFIED, {"Owl"}))
     return [marking.part(sound) for sound in sounds]

@@ -19,7 +19,7 @@ from earmark.importing import charts
 from earmark.importing.audio_checks import Checked
 from earmark.importing.importer import LeftOut, Outcome
 from earmark.importing.models import Facts, Listed
-from earmark.importing.quality_rules import Rules, judge, sounds_of
+from earmark.importing.quality_rules import Rules, apply_rules, sounds_of
 from earmark.importing.report import write_report
 from earmark.importing.spectrograms import examples
 
@@ -37,7 +37,7 @@ def test_the_table_has_every_file_and_the_page_what_matters(tmp_path: Path) -> N
         dataclasses.replace(checked("short.wav"), facts=Facts("s", 9, 0.01, 44100, 1, -20.0)),
     ]
     outcome = Outcome(states={"a.wav": "imported", "<script>.wav": "already there"})
-    report = write_report(tmp_path / "deep", "'Town' <1>", judge(files, Rules()), outcome)
+    report = write_report(tmp_path / "deep", "'Town' <1>", apply_rules(files, Rules()), outcome)
     with report.table.open(newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     assert {name: row["state"] for name, row in rows.items()} == {
@@ -64,7 +64,7 @@ def test_the_table_says_why_a_place_refused_a_sound(tmp_path: Path) -> None:
     loud = dataclasses.replace(checked("lo.aiff"), facts=Facts("a", 9, 1.0, 8000, 1, 0.0, clipped=0.5))
     why = "Label Studio takes no .aiff uploads."
     outcome = Outcome(left_out=[LeftOut("lo.aiff", why)] * 2, states={"lo.aiff": "left out"})
-    report = write_report(tmp_path, "x", judge([loud], Rules()), outcome)
+    report = write_report(tmp_path, "x", apply_rules([loud], Rules()), outcome)
     with report.table.open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["state"], row["faults"]) == ("left out", "clipped")
@@ -82,7 +82,7 @@ def test_regions_beyond_the_end_are_cut_or_left_out_and_told(tmp_path: Path) -> 
     )
     record = ClipRecord("a.wav", tags={"": ("night",)}, regions={"": regions})
     one = Checked(Listed(Path("a.wav"), "a.wav", (record,)), Facts("a", 9, 10.0, 8000, 1, -6.0))
-    (verdict,) = judge([one], Rules())
+    (verdict,) = apply_rules([one], Rules())
     assert (verdict.accepted, verdict.lost) == (True, 1)
     (sound,) = sounds_of([verdict], Rules())
     assert [(r.start, r.end, r.label) for r in sound.marks[0].regions[""]] == [
@@ -100,7 +100,7 @@ def test_regions_beyond_the_end_are_cut_or_left_out_and_told(tmp_path: Path) -> 
 
 def test_nothing_at_all_is_no_fault(tmp_path: Path) -> None:
     gone = [Checked(Listed(None, "gone.wav"), why="gone")]
-    page = write_report(tmp_path, "x", judge(gone, Rules()), Outcome(), ["3 <texts>."]).page.read_text()
+    page = write_report(tmp_path, "x", apply_rules(gone, Rules()), Outcome(), ["3 <texts>."]).page.read_text()
     assert "3 &lt;texts&gt;." in page
     assert "<svg" not in page
     assert "gone.wav" in page
@@ -111,15 +111,15 @@ def test_a_sound_of_each_label_is_shown(tmp_path: Path, write_sound: Callable[..
         path = write_sound(tmp_path / name, seconds=0.2)
         return dataclasses.replace(checked(name, labels), path=path)
 
-    verdicts = judge([there("both.wav", "Owl", "Wren"), there("owl.wav", "Owl")], Rules())
-    gone = judge([checked("gone.wav", ["Jay"])], Rules())
+    verdicts = apply_rules([there("both.wav", "Owl", "Wren"), there("owl.wav", "Owl")], Rules())
+    gone = apply_rules([checked("gone.wav", ["Jay"])], Rules())
     shown = dict(examples([*verdicts, *gone]))
     assert set(shown) == {"Owl: owl.wav", "Wren: both.wav"}
     for image in shown.values():
         pixels = imread(io.BytesIO(base64.b64decode(image.partition(",")[2])))
         assert pixels.shape[:2] == (96, 256)
         assert pixels[..., :3].std() > 0.01
-    unlabelled = judge([there(f"{n}.wav") for n in range(40)], Rules())
+    unlabelled = apply_rules([there(f"{n}.wav") for n in range(40)], Rules())
     assert len(examples(unlabelled)) == 12
 
 

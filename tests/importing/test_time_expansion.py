@@ -18,7 +18,7 @@ from earmark.export.rejoin_splits import rejoin
 from earmark.importing.audio_checks import Checked, read_facts
 from earmark.importing.labels import Marking, find_controls, groups_of
 from earmark.importing.models import Listed, Sound
-from earmark.importing.quality_rules import Rules, judge, sounds_of
+from earmark.importing.quality_rules import Rules, apply_rules, sounds_of
 from earmark.importing.sources import Source, list_sounds
 from earmark.importing.splitting import Cutter
 from earmark.importing.time_expansion import AUTO, Expansion, parse_expansion
@@ -44,7 +44,7 @@ def bat(tmp_path: Path) -> Path:
 def sounds(path: Path, expansion: Expansion | None, split: float | None = None) -> list[Sound]:
     item = Listed(path, path.name, (RECORD,))
     rules = Rules(expansion=expansion)
-    return sounds_of(judge([Checked(item, read_facts(path, path.name), path)], rules), rules, split)
+    return sounds_of(apply_rules([Checked(item, read_facts(path, path.name), path)], rules), rules, split)
 
 
 @pytest.mark.parametrize("split", [None, 0.1])
@@ -142,10 +142,10 @@ def test_other_factors_are_refused(text: str) -> None:
 def test_ultrasound_and_infrasound_are_warned_about(bat: Path, tmp_path: Path) -> None:
     facts = read_facts(bat, "bat.wav")
     assert facts.above_band > 0.9
-    (verdict,) = judge([Checked(Listed(bat, "bat.wav"), facts, bat)], Rules())
+    (verdict,) = apply_rules([Checked(Listed(bat, "bat.wav"), facts, bat)], Rules())
     assert verdict.accepted
     assert "--time-expansion" in verdict.why
-    (expanded,) = judge([Checked(Listed(bat, "bat.wav"), facts, bat)], Rules(expansion=AUTO))
+    (expanded,) = apply_rules([Checked(Listed(bat, "bat.wav"), facts, bat)], Rules(expansion=AUTO))
     assert expanded.faults == ()
     time = np.arange(32_000) / 16_000
     assert "below 50 Hz" in outside_sentence(outside_band([np.sin(2 * np.pi * 20 * time)], 16_000))

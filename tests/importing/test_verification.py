@@ -64,7 +64,7 @@ def test_predictions_are_to_be_judged(sound: MakeSound) -> None:
     config, marking, sounds = imported(sounds, verify=True)
     (label,) = parse_label_config(config)
     assert label.labels == ("Cat", "Dog")
-    assert {judge.role for judge in label.judges} == {"verdict", "correction"}
+    assert {control.role for control in label.verification_controls} == {"verdict", "correction"}
     predictions = [marking.part(each)["predictions"][0] for each in sounds]
     assert [[item["value"]["labels"] for item in each["result"]] for each in predictions] == [
         [["Dog"]],

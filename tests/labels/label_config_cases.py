@@ -20,7 +20,7 @@ class Case:
 
     ``regions``, ``tags``: what is read of the annotation, by control, for regions onset, offset and labels;
     a region's labels with ``-`` are denied there, and ``?`` leaves the others open. ``predicted``: values by
-    ``from_name`` and ``to_name``, without times. ``left_alone``: controls that are reported as not learned.
+    ``from_name`` and ``to_name``, without times. ``ignored``: controls that are reported as not learned.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Case:
     data: dict[str, Any] = field(default_factory=lambda: {"audio": "/data/upload/1/a.wav"})
     open_tags: dict[str, set[str]] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
-    left_alone: set[str] = field(default_factory=set)
+    ignored: set[str] = field(default_factory=set)
     sdk_refuses: str = ""
     """Why the validation of Label Studio's SDK refuses what the editor writes, if it does."""
 
@@ -109,7 +109,7 @@ TEMPLATES = [
         [drawn("label", "A"), of_region("text", "text", ["hello"])],
         A_DRAWN,
         predicted=A_PREDICTED,
-        left_alone={"text"},
+        ignored={"text"},
     ),
     Case(
         "intent classification",
@@ -146,7 +146,7 @@ TEMPLATES = [
         [drawn("label", "A"), of_clip("level", "number", 12)],
         A_DRAWN,
         predicted=A_PREDICTED,
-        left_alone={"level"},
+        ignored={"level"},
     ),
     Case(
         "conversation: text beside sound",
@@ -339,7 +339,7 @@ READING = [
         tags={"c": {"x"}},
         predicted={("c", "video"): {"choices": ["x"]}},
         data={"video": "/a.mp4"},
-        left_alone={"boxes"},
+        ignored={"boxes"},
     ),
     Case(
         "model_skip",
@@ -352,7 +352,7 @@ READING = [
         [drawn("label", "A"), of_clip("c", "choices", ["x"])],
         A_DRAWN,
         predicted=A_PREDICTED,
-        left_alone={"c"},
+        ignored={"c"},
     ),
     Case(
         "model_score_threshold",
@@ -562,7 +562,7 @@ SILENCE = [
         [of_region("text", "text", ["hello"])],
         {"label": [(1.0, 3.0, {"?"})]},
         predicted=A_PREDICTED,
-        left_alone={"text"},
+        ignored={"text"},
     ),
 ]
 

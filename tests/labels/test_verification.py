@@ -1,18 +1,20 @@
-"""Controls that judge regions: which ones do, and which only look like it."""
+"""Controls that verify regions: which ones do, and which only look like it."""
 
 from __future__ import annotations
 
 import pytest
 
 from earmark.labels.config_tree import parse_tree
-from earmark.labels.verification import Judge, judges_of
+from earmark.labels.verification import VerificationControl, find_verification_controls
 
 
-def judge(attributes: str, *choices: str, before: str = "") -> Judge | None:
+def find(attributes: str, *choices: str, before: str = "") -> VerificationControl | None:
     inner = "".join(f'<Choice value="{choice}"/>' for choice in choices)
     root = parse_tree(f'<View>{before}<Choices perRegion="true" {attributes}>{inner}</Choices></View>')
-    judges = judges_of([tag for tag in root.walk() if tag.name == "choices"], frozenset({"Dog", "Cat"}))
-    return judges[0] if judges else None
+    controls = find_verification_controls(
+        [tag for tag in root.walk() if tag.name == "choices"], frozenset({"Dog", "Cat"})
+    )
+    return controls[0] if controls else None
 
 
 @pytest.mark.parametrize(
@@ -33,24 +35,26 @@ def judge(attributes: str, *choices: str, before: str = "") -> Judge | None:
         ('name="caller" earmark_role="correction"', ("Dog", "Cat"), "correction"),
     ],
 )
-def test_judges_are_recognised(attributes: str, choices: tuple[str, ...], role: str | None) -> None:
-    judged = judge(attributes, *choices)
-    assert (judged and judged.role) == role
+def test_verification_controls_are_recognised(
+    attributes: str, choices: tuple[str, ...], role: str | None
+) -> None:
+    control = find(attributes, *choices)
+    assert (control and control.role) == role
 
 
 def test_the_question_before_it_counts() -> None:
-    judged = judge('name="q"', "Yes", "No", before='<Header value="Is the label right?"/>')
-    assert judged is not None
-    assert judged.role == "verdict"
+    control = find('name="q"', "Yes", "No", before='<Header value="Is the label right?"/>')
+    assert control is not None
+    assert control.role == "verdict"
 
 
 def test_verdicts_contradict_each_other() -> None:
-    judged = judge('name="q"', "Correct", "Incorrect", "Unsure")
-    assert judged is not None
-    assert [judged.verdict(values) for values in (["Correct"], ["Incorrect"], ["Unsure"], [])] == [
+    control = find('name="q"', "Correct", "Incorrect", "Unsure")
+    assert control is not None
+    assert [control.verdict(values) for values in (["Correct"], ["Incorrect"], ["Unsure"], [])] == [
         "right",
         "wrong",
         "unsure",
         None,
     ]
-    assert judged.verdict(["Correct", "Incorrect"]) == "unsure"
+    assert control.verdict(["Correct", "Incorrect"]) == "unsure"

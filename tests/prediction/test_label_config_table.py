@@ -44,7 +44,7 @@ def test_annotations_are_learned_as_they_are_meant(case: Case) -> None:
     assert read.tags == case.tags
     assert read.hidden == case.hidden
     assert read.open_tags == case.open_tags
-    assert {left.name for left in read_label_config(case.config).left_alone} == case.left_alone
+    assert {left.name for left in read_label_config(case.config).ignored} == case.ignored
     weights = {region.weight for regions in read.regions.values() for region in regions}
     assert weights <= {1.0}
 

@@ -147,10 +147,10 @@ def is_private(address: Address) -> bool:
 
 def _resolved(host: str) -> list[Address]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []  # connecting reports it
-    addresses = (ip_address(str(entry[4][0])) for entry in found)
+    addresses = (ip_address(str(entry[4][0])) for entry in entries)
     return [address for address in addresses if address is not None]
 
 

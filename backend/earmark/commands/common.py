@@ -62,8 +62,8 @@ def find(services: Services, name: str) -> Project:
     projects = _named_projects(services)
     if len(matches := matching(name, projects)) == 1:
         return matches[0].item
-    gone = _refresh_titles(services, projects)
-    projects = [project for project in _named_projects(services) if project.key not in gone]
+    deleted = _refresh_titles(services, projects)
+    projects = [project for project in _named_projects(services) if project.key not in deleted]
     if matches := matching(name, projects):
         return only_one(name, matches)
     _explain_unconnected(services, name)
@@ -84,7 +84,7 @@ def _refresh_titles(services: Services, projects: Sequence[Named[Project]]) -> s
     from earmark.labelstudio.projects import current_title
     from earmark.store.projects import remember_project
 
-    gone: set[str] = set()
+    deleted: set[str] = set()
     unreachable: set[str] = set()
     for project in projects:
         url = services.settings.label_studio_url or project.hostname
@@ -96,11 +96,11 @@ def _refresh_titles(services: Services, projects: Sequence[Named[Project]]) -> s
             unreachable.add(url)
             continue
         if title is None:
-            gone.add(project.key)
+            deleted.add(project.key)
         elif title != project.title:
             with services.database.write() as session:
                 remember_project(session, project.key, title=title)
-    return gone
+    return deleted
 
 
 def _explain_unconnected(services: Services, name: str) -> None:

@@ -43,7 +43,7 @@ def sync(project: ProjectName, as_json: AsJson = False, data_dir: DataDir = None
         print_json({"project": row.key, **dataclasses.asdict(diff)})
         return
     say(f"{diff.tasks:,} tasks with {diff.annotations:,} annotations in Label Studio, project {row.title}.")
-    if not diff.found:
+    if diff.is_empty:
         say("All of it was known: nothing to do.")
         return
     say(

@@ -97,10 +97,10 @@ def with_resolved_encoder(settings: Settings) -> Settings:
     WeightsError
         See ``choose_encoder``.
     """
-    found: dict[str, object] = {"encoder": choose_encoder(settings)}
-    if registry.takes_checkpoint(str(found["encoder"])) and checkpoint_fault(settings) is not None:
-        found["cnn14_checkpoint"] = cnn14_weights.find_checkpoint(settings)  # what was taken in its place
-    return settings.model_copy(update=found)
+    choice: dict[str, object] = {"encoder": choose_encoder(settings)}
+    if registry.takes_checkpoint(str(choice["encoder"])) and checkpoint_fault(settings) is not None:
+        choice["cnn14_checkpoint"] = cnn14_weights.find_checkpoint(settings)  # what was taken in its place
+    return settings.model_copy(update=choice)
 
 
 def is_built(settings: Settings) -> bool:

@@ -50,9 +50,9 @@ class BatchRunner:
             self._running = True
         others = together[1:]
         try:
-            found = self._run(np.stack([ticket.waveform for ticket in together]))
+            results = self._run(np.stack([ticket.waveform for ticket in together]))
             rows: list[NDArray[np.float32]] = [
-                row.copy() if others else row for row in found
+                row.copy() if others else row for row in results
             ]  # so that none keeps all alive
             for ticket, row in zip(together, rows, strict=True):
                 ticket.frames = row

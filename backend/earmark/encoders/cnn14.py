@@ -131,8 +131,8 @@ class Cnn14Encoder:
             encoded += chunk.size
             if not encoded:
                 raise ValueError("there is no sample to encode")
-            found = self._run(np.pad(chunk, (0, max(0, SHORTEST - chunk.size))))
-            yield found[skip:] if last else found[skip : CHUNK_FRAMES + CONTEXT_FRAMES]
+            frames = self._run(np.pad(chunk, (0, max(0, SHORTEST - chunk.size))))
+            yield frames[skip:] if last else frames[skip : CHUNK_FRAMES + CONTEXT_FRAMES]
             skip = CONTEXT_FRAMES
 
     def pool(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -59,10 +59,10 @@ def load_plugin(name: str) -> EncoderSpec:
 @functools.cache
 def _found() -> dict[str, tuple[EntryPoint, ...]]:
     """Entry points of the group by name; several packages may claim one name."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
+    entry_points_by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry in entry_points(group=GROUP):
-        found[entry.name] = (*found.get(entry.name, ()), entry)
-    return found
+        entry_points_by_name[entry.name] = (*entry_points_by_name.get(entry.name, ()), entry)
+    return entry_points_by_name
 
 
 @functools.cache
@@ -100,7 +100,7 @@ def _checked(name: str, spec: object) -> EncoderSpec:
         raise _UnusableError(f"its sample_rate is {spec.sample_rate!r}, not a positive whole number")
     if not callable(spec.build) or not callable(spec.identity):
         raise _UnusableError("its build and identity must be functions")
-    if not isinstance(spec.weights, tuple) or not all(isinstance(one, WeightsSpec) for one in spec.weights):
+    if not isinstance(spec.weights, tuple) or not all(isinstance(each, WeightsSpec) for each in spec.weights):
         raise _UnusableError("its weights must be a tuple of WeightsSpec")
     for module in spec.preload:
         if not _exists(module):
@@ -125,14 +125,14 @@ def _guarded_entry(spec: EncoderSpec) -> EncoderSpec:
     identity, class_names = functions["identity"], functions.get("class_names")
 
     def safe_identity(settings: Any) -> str:
-        found = identity(settings)
+        value = identity(settings)
         prefix = f"{spec.name}-"
-        if not isinstance(found, str) or not _IDENTITY.fullmatch(found) or not found.startswith(prefix):
+        if not isinstance(value, str) or not _IDENTITY.fullmatch(value) or not value.startswith(prefix):
             raise EncoderPluginError(
-                f"The encoder plug-in {spec.name!r} gives the identity {found!r}, which must be {prefix!r} "
+                f"The encoder plug-in {spec.name!r} gives the identity {value!r}, which must be {prefix!r} "
                 "and letters, digits, '.', '_' or '-': tell its author, or choose another ENCODER."
             )
-        return found
+        return value
 
     functions["identity"] = safe_identity
     if class_names is not None:

@@ -184,5 +184,5 @@ def is_version_name(text: str) -> bool:
 @functools.cache
 def version_name_pattern() -> re.Pattern[str]:
     """Return the regular expression that version names of registered encoders match."""
-    one = f"(?:{'|'.join(map(re.escape, (*(spec.name for spec in ENTRIES), *plugin_names())))})"
-    return re.compile(rf"{one}(?:\+{one})*-v[0-9]+")
+    name = f"(?:{'|'.join(map(re.escape, (*(spec.name for spec in ENTRIES), *plugin_names())))})"
+    return re.compile(rf"{name}(?:\+{name})*-v[0-9]+")

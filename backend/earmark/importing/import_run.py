@@ -34,7 +34,7 @@ from earmark.importing.labels import (
 from earmark.importing.models import Sound
 from earmark.importing.next_steps import next_steps
 from earmark.importing.parallel_checks import check_all
-from earmark.importing.quality_rules import Rules, Verdict, judge, sounds_of
+from earmark.importing.quality_rules import Rules, Verdict, apply_rules, sounds_of
 from earmark.importing.report import reasons_of, state_of, write_report
 from earmark.importing.sources import Source, kind_of, list_sounds
 from earmark.importing.verification import (
@@ -115,7 +115,7 @@ class _Session:
         if checked is None:
             say("Stopped while checking; nothing was written. Run it again: what was checked is remembered.")
             return INTERRUPTED
-        verdicts = judge(checked, request.rules)
+        verdicts = apply_rules(checked, request.rules)
         sounds = sounds_of(verdicts, request.rules, request.split_seconds)
         new = f"a new project '{request.project}'"
         if project is None and not sounds:  # faulty files matter more than the label config now

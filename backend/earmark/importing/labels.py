@@ -17,7 +17,7 @@ from earmark.importing.models import ANNOTATORS_FIELD, Sound
 from earmark.importing.verification import add_verification, unnamed_item, wrong_item
 from earmark.labels.control import Control
 from earmark.labels.label_config import parse_label_config, suggestion_tools
-from earmark.labels.verification import Judge
+from earmark.labels.verification import VerificationControl
 from earmark.labelstudio.results import choices_item, region_item
 from earmark.wording import counted
 
@@ -191,7 +191,7 @@ class Marking:
     labels_as: LabelsAs
     accounts: Accounts = NO_ACCOUNTS
     """Accounts of Label Studio: annotations by these annotators are attributed to them."""
-    verdict: Judge | None = None
+    verdict: VerificationControl | None = None
     """The control that judges regions, if any label is denied."""
 
     def part(self, sound: Sound) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def keep_of(text: str) -> frozenset[Excusable]:
     return frozenset(word for word in excusable if word in words)
 
 
-def judge(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
-    """Judge each sound, in order. Of duplicates, the first with the most trusted labels is accepted."""
+def apply_rules(checked: Sequence[Checked], rules: Rules) -> list[Verdict]:
+    """Check each sound, in order. Of duplicates, the first with the most trusted labels is accepted."""
     originals: dict[str, Listed] = {}
     for sound in sorted(checked, key=lambda sound: _MOST_TRUSTED_FIRST[sound.item.trust]):
         if sound.facts and not set(_excluding_faults(sound, rules)) - rules.keep:

@@ -17,7 +17,7 @@ from earmark.importing.models import Sound
 from earmark.labels.control import Control
 from earmark.labels.denials import denied_label
 from earmark.labels.label_config import read_label_config
-from earmark.labels.verification import Judge
+from earmark.labels.verification import VerificationControl
 from earmark.labelstudio.results import region_item
 
 VERDICT_NAME, CORRECTION_NAME = "verdict", "corrected"
@@ -103,8 +103,8 @@ def has_denials(sounds: Sequence[Sound]) -> bool:
     )
 
 
-def find_verdict(label_config: str, labels: Collection[str]) -> Judge:
-    """Return the control of a label config that judges regions.
+def find_verdict(label_config: str, labels: Collection[str]) -> VerificationControl:
+    """Return the control of a label config that verifies regions.
 
     Raises
     ------
@@ -112,9 +112,9 @@ def find_verdict(label_config: str, labels: Collection[str]) -> Judge:
         There is none: the message has the lines to add.
     """
     config = read_label_config(label_config)
-    for judge in config.judges:
-        if judge.role == "verdict" and judge.wrong:
-            return judge
+    for control in config.verification_controls:
+        if control.role == "verdict" and control.wrong:
+            return control
     view = ElementTree.Element("View")
     target = next((c.to_name for c in config.controls if c.type.draws_regions), "audio")
     add_verification(view, target, labels)
@@ -155,7 +155,7 @@ def add_verification(view: ElementTree.Element, target: str, labels: Collection[
         ElementTree.SubElement(correction, "Choice", value=label)
 
 
-def wrong_item(control: Control, region: Mapping[str, Any], verdict: Judge) -> dict[str, Any]:
+def wrong_item(control: Control, region: Mapping[str, Any], verdict: VerificationControl) -> dict[str, Any]:
     """Return the result item that says of a region that its label is wrong."""
     span = {key: value for key, value in region["value"].items() if key != control.result_type}
     chosen = {"type": "choices", "value": {**span, "choices": sorted(verdict.wrong)[:1]}}

@@ -9,7 +9,7 @@ from typing import Any
 
 from earmark.labels.control_types.base import ControlType
 from earmark.labels.task_values import resolve
-from earmark.labels.verification import Judge
+from earmark.labels.verification import VerificationControl
 from earmark.labels.visibility import Condition
 
 DEFAULT_FRAME_RATE = 24.0
@@ -50,8 +50,8 @@ class Control:
     frame_rate: str = ""
     """Frames per second of a video, or where the task's data holds them."""
     conditions: tuple[Condition, ...] = ()
-    judges: tuple[Judge, ...] = ()
-    """Controls that judge this control's regions."""
+    verification_controls: tuple[VerificationControl, ...] = ()
+    """Controls that verify this control's regions."""
     threshold: float | None = None
     """Probability from which a label is shown, if the config sets it (``model_score_threshold``)."""
     trainable: bool = True

@@ -14,7 +14,7 @@ from earmark.labels.control_types.base import ControlType
 from earmark.labels.control_types.labels import Labels
 from earmark.labels.control_types.registry import type_of_tag
 from earmark.labels.task_values import expression
-from earmark.labels.verification import Judge, judges_of
+from earmark.labels.verification import VerificationControl, find_verification_controls
 from earmark.labels.visibility import conditions_of
 
 LONGEST_CACHED = 50_000
@@ -36,7 +36,7 @@ _UNLEARNED = {
 
 
 @dataclass(frozen=True)
-class LeftAlone:
+class IgnoredControl:
     """A control on sound that is neither learned nor predicted, and why."""
 
     name: str
@@ -48,14 +48,14 @@ class LeftAlone:
 class LabelConfig:
     """What a label config asks about sounds.
 
-    ``tools``: names of the ``Labels`` that mark a region only to request its label. ``left_alone``: controls
-    on sound that are neither learned nor predicted. ``judges``: per-region controls that judge regions.
+    ``tools``: names of the ``Labels`` that mark a region only to request its label. ``ignored``: controls
+    on sound that are neither learned nor predicted. ``verification_controls``: controls that verify regions.
     """
 
     controls: tuple[Control, ...]
     tools: frozenset[str]
-    left_alone: tuple[LeftAlone, ...]
-    judges: tuple[Judge, ...]
+    ignored: tuple[IgnoredControl, ...]
+    verification_controls: tuple[VerificationControl, ...]
 
 
 def parse_label_config(label_config: str) -> tuple[Control, ...]:
@@ -68,7 +68,9 @@ def parse_label_config(label_config: str) -> tuple[Control, ...]:
     """
     config = read_label_config(label_config)
     if not config.controls:
-        reasons = "; ".join(f"<{left.tag}> '{left.name}': {left.reason}" for left in config.left_alone)
+        reasons = "; ".join(
+            f"<{control.tag}> '{control.name}': {control.reason}" for control in config.ignored
+        )
         raise LabelConfigError(
             "The label config has no control that can be learned, with at least one label, for an Audio tag: "
             'add one, such as <Labels name="label" toName="audio"><Label value="Dog"/></Labels>.'
@@ -110,31 +112,33 @@ def _read(label_config: str) -> LabelConfig:
         if (names := [name for name in tag.names("toname") or (only,) if name in sounds])
     ]
     tools = _tools([tag for tag, _ in of_sounds])
-    judges = _judges(of_sounds)
-    judging = {judge.name for judge in judges if judge.role != "doubt"}
+    verifying = _verification_controls(of_sounds)
+    certain = {control.name for control in verifying if control.role != "doubt"}
     controls: list[Control] = []
-    left_alone: list[LeftAlone] = []
+    ignored: list[IgnoredControl] = []
     for tag, names in of_sounds:
         if tag in tools:
             continue
         control_type = type_of_tag(tag)
-        reason = _reason_to_leave(tag, control_type, [sounds[name] for name in names])
-        if tag.get("name") in judging:
+        reason = _reason_to_ignore(tag, control_type, [sounds[name] for name in names])
+        if tag.get("name") in certain:
             continue
         if reason or control_type is None:
             if reason:
-                left_alone.append(LeftAlone(tag.get("name"), _spelled(tag), reason))
+                ignored.append(IgnoredControl(tag.get("name"), _spelled(tag), reason))
             continue
         for place, name in enumerate(names):
-            controls.append(_control(tag, control_type, sounds[name], place, judges))
+            controls.append(_control(tag, control_type, sounds[name], place, tuple(verifying)))
     unique = _with_unique_names(controls)
-    return LabelConfig(unique, frozenset(tag.get("name") for tag in tools), tuple(left_alone), tuple(judges))
+    return LabelConfig(unique, frozenset(tag.get("name") for tag in tools), tuple(ignored), tuple(verifying))
 
 
 _cached = lru_cache(maxsize=CACHED)(_read)
 
 
-def _control(tag: Tag, control_type: ControlType, sound: Tag, place: int, judges: list[Judge]) -> Control:
+def _control(
+    tag: Tag, control_type: ControlType, sound: Tag, place: int, verifying: tuple[VerificationControl, ...]
+) -> Control:
     """Build the control of a tag, for one of its sounds."""
     name = tag.get("name")
     labels: dict[str, Tag] = {}
@@ -166,7 +170,7 @@ def _control(tag: Tag, control_type: ControlType, sound: Tag, place: int, judges
         options=expression(tag.get("value")) if tag.get("value").startswith("$") else "",
         frame_rate=_frame_rate(sound),
         conditions=conditions_of(tag),
-        judges=tuple(judges) if control_type.draws_regions else (),
+        verification_controls=verifying if control_type.draws_regions else (),
         threshold=_share(tag.get("model_score_threshold")),
         trainable=tag.flag("model_trainable", default=True),
         encoder=tag.get("model_encoder").strip(),
@@ -183,8 +187,8 @@ def _hints(label: Tag, path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(hint for hint in other_names if hint))
 
 
-def _reason_to_leave(tag: Tag, control_type: ControlType | None, sounds: list[Tag]) -> str:
-    """Return why a control on sound is left alone; empty where it is not, or where it is no control."""
+def _reason_to_ignore(tag: Tag, control_type: ControlType | None, sounds: list[Tag]) -> str:
+    """Return why a control on sound is ignored; empty where it is not, or where it is no control."""
     if tag.name in _UNLEARNED:
         return _UNLEARNED[tag.name]
     if control_type is None:
@@ -204,8 +208,8 @@ def _reason_to_leave(tag: Tag, control_type: ControlType | None, sounds: list[Ta
     return ""
 
 
-def _judges(of_sounds: list[tuple[Tag, list[str]]]) -> list[Judge]:
-    """Judges of regions, of all sounds."""
+def _verification_controls(of_sounds: list[tuple[Tag, list[str]]]) -> list[VerificationControl]:
+    """Find the controls that verify regions, of all sounds."""
     labels: set[str] = set()
     for tag, _ in of_sounds:
         control_type = type_of_tag(tag)
@@ -219,7 +223,7 @@ def _judges(of_sounds: list[tuple[Tag, list[str]]]) -> list[Judge]:
     per_region = [
         tag for tag, _ in of_sounds if tag.name in ("choices", "taxonomy") and tag.flag("perregion")
     ]
-    return judges_of(per_region, frozenset(labels))
+    return find_verification_controls(per_region, frozenset(labels))
 
 
 def _tools(tags: list[Tag]) -> list[Tag]:

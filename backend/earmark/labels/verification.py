@@ -36,8 +36,8 @@ _CORRECTING_NAME = re.compile(r"correct|actual|true|real|should|instead|fix|rela
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A control that judges regions.
+class VerificationControl:
+    """A per-region control that verifies a region's label, or corrects it.
 
     ``verdict``: says whether the label is right. ``correction``: says what it is instead. ``doubt``: its
     "no" may mean either, so the label of such a region is left open. ``right``, ``wrong``, ``unsure``: values
@@ -61,22 +61,25 @@ class Judge:
         return verdicts[said.pop()] if len(said) == 1 else ("unsure" if said else None)
 
 
-def judges_of(tags: Sequence[Tag], region_labels: frozenset[str]) -> list[Judge]:
-    """Return the judges among per-region ``Choices`` and ``Taxonomy`` tags of one sound.
+def find_verification_controls(
+    tags: Sequence[Tag], region_labels: frozenset[str]
+) -> list[VerificationControl]:
+    """Return those among per-region ``Choices`` and ``Taxonomy`` tags of one sound that verify regions.
 
     ``region_labels``: every label and shown text of the sound's region controls.
     """
-    verdicts = [judge for tag in tags if (judge := _verdict(tag)) is not None]
-    names = {judge.name for judge in verdicts if judge.role == "verdict"}
+    verdicts = [control for tag in tags if (control := _verdict(tag)) is not None]
+    names = {control.name for control in verdicts if control.role == "verdict"}
     corrections = [
-        Judge(tag.get("name"), "correction")
+        VerificationControl(tag.get("name"), "correction")
         for tag in tags
-        if tag.get("name") not in {judge.name for judge in verdicts} and _corrects(tag, names, region_labels)
+        if tag.get("name") not in {control.name for control in verdicts}
+        and _corrects(tag, names, region_labels)
     ]
     return verdicts + corrections
 
 
-def _verdict(tag: Tag) -> Judge | None:
+def _verdict(tag: Tag) -> VerificationControl | None:
     role = tag.get("earmark_role").strip().lower()
     if role not in ("", "verdict"):
         return None
@@ -96,8 +99,10 @@ def _verdict(tag: Tag) -> Judge | None:
     if not wrong or not (right or role == "verdict") or (other and not judging):
         return None
     if not judging:
-        return Judge(tag.get("name"), "doubt", wrong=frozenset(wrong), unsure=frozenset(unsure))
-    return Judge(tag.get("name"), "verdict", frozenset(right), frozenset(wrong), frozenset(unsure | other))
+        return VerificationControl(tag.get("name"), "doubt", wrong=frozenset(wrong), unsure=frozenset(unsure))
+    return VerificationControl(
+        tag.get("name"), "verdict", frozenset(right), frozenset(wrong), frozenset(unsure | other)
+    )
 
 
 def _corrects(tag: Tag, verdicts: set[str], region_labels: frozenset[str]) -> bool:

@@ -45,11 +45,11 @@ def judged_region(region: Region, control: Control, values: Mapping[str, Sequenc
     """
     verdicts: dict[str, set[str]] = {"verdict": set(), "doubt": set()}
     corrected: list[str] = []
-    for judge in control.judges:
-        if judge.role == "correction":
-            corrected += values.get(judge.name, ())
-        elif judgement := judge.verdict(values.get(judge.name, ())):
-            verdicts[judge.role].add(judgement)
+    for verification in control.verification_controls:
+        if verification.role == "correction":
+            corrected += values.get(verification.name, ())
+        elif judgement := verification.verdict(values.get(verification.name, ())):
+            verdicts[verification.role].add(judgement)
     verdict = verdicts["verdict"]
     if corrected:
         labels = control.read_labels({control.result_type: corrected}, _by_shown(control))

@@ -190,10 +190,10 @@ def _sounds(
         for data_key, address in addresses[position].items():
             try:
                 with services.faults_of(address, project.key, task.task_id):
-                    found = locate(address)
-                    sound = extractor.extract(found, address)
+                    located = locate(address)
+                    sound = extractor.extract(located, address)
                     if data_key in per_channel:
-                        channels[task.task_id][data_key] = extractor.extract_channels(found, address)
+                        channels[task.task_id][data_key] = extractor.extract_channels(located, address)
             except EarmarkError as error:
                 log.warning("annotation left out", task=task.task_id, reason=error.reason, detail=str(error))
                 if error.reason in AWAITED:

@@ -27,6 +27,6 @@ def annotator_names(annotations: Iterable[object]) -> dict[str, str]:
 def remember_names(project: Project, names: Mapping[str, str]) -> None:
     """Add names to the annotation summary of a project."""
     summary = project.annotated or {}
-    known = summary.get("annotators", {})
-    if names.items() - known.items():
-        project.annotated = {**summary, "annotators": {**known, **names}}
+    stored_names = summary.get("annotators", {})
+    if names.items() - stored_names.items():
+        project.annotated = {**summary, "annotators": {**stored_names, **names}}

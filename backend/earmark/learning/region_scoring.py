@@ -110,11 +110,11 @@ def scored_candidates(
         if own is None or clip.levels is None or not set(own.labels) <= set(labels):
             continue
         (curves,) = frame_probabilities([own], pool, frame_rate, clip.frames)
-        found = find_candidates(own, curves, pool, frame_rate, clip.frames, clip.levels, clip.duration)
-        columns = np.array([labels.index(label) for label in own.labels], dtype=np.intp)[found.columns]
+        candidates = find_candidates(own, curves, pool, frame_rate, clip.frames, clip.levels, clip.duration)
+        columns = np.array([labels.index(label) for label in own.labels], dtype=np.intp)[candidates.columns]
         events = [
             Event(start, end, labels[column])
-            for (start, end), column in zip(found.spans.tolist(), columns.tolist(), strict=True)
+            for (start, end), column in zip(candidates.spans.tolist(), columns.tolist(), strict=True)
         ]
         gains = _gains(events, events_of(clip.regions[control.name]))
         # Where an annotator left open what sounds, a candidate is neither right nor wrong
@@ -125,7 +125,7 @@ def scored_candidates(
             ],
             dtype=bool,
         )
-        parts.append((found.features[decided], columns[decided], gains[decided], clip.group))
+        parts.append((candidates.features[decided], columns[decided], gains[decided], clip.group))
     if not parts:
         return None
     return ScoredCandidates(

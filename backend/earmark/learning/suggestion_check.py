@@ -99,18 +99,20 @@ def out_of_fold_corrections(
         answered = clip.regions.keys() | clip.tags.keys()
         sounds = {control.data_key for control in controls if control.name in answered}
         same_sound = [control for control in controls if control.data_key in sounds]
-        found = predict_clip(head, same_sound, pool, frame_rate, clip.frames, clip.duration, clip.levels)
+        predicted = predict_clip(head, same_sound, pool, frame_rate, clip.frames, clip.duration, clip.levels)
         for control in same_sound:
             name = control.name
             if name not in head.controls or control.type.per_region:
                 continue
             if name in clip.regions:
                 regions = [
-                    Region(r.start, r.end, frozenset([r.label])) for r in found.regions if r.control == name
+                    Region(r.start, r.end, frozenset([r.label]))
+                    for r in predicted.regions
+                    if r.control == name
                 ]
                 correction = region_correction(clip.regions[name], regions, clip.duration)
             elif name in clip.tags:
-                tags = frozenset(label for label, _ in found.tags.get(name, ()))
+                tags = frozenset(label for label, _ in predicted.tags.get(name, ()))
                 correction = tag_correction(control, clip.tags[name], tags)
             else:
                 continue

@@ -55,9 +55,9 @@ class Difference:
     names: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
-    def found(self) -> bool:
-        """Whether there is any difference."""
-        return bool(self.missed or self.changed or self.deleted or self.label_config)
+    def is_empty(self) -> bool:
+        """Whether there is no difference."""
+        return not (self.missed or self.changed or self.deleted or self.label_config)
 
 
 def sync(services: Services, key: str, on_page: Callable[[Difference], None] | None = None) -> Difference:
@@ -89,10 +89,10 @@ def sync(services: Services, key: str, on_page: Callable[[Difference], None] | N
     except Exception as error:  # after an unexpected failure, too, the next attempt must wait
         with services.database.write() as session:
             row = remember_project(session, key)
-            gone = isinstance(error, ProjectGoneError)
-            rest = GONE_REST_SECONDS if gone else services.settings.sync_retry_seconds
+            is_gone = isinstance(error, ProjectGoneError)
+            rest = GONE_REST_SECONDS if is_gone else services.settings.sync_retry_seconds
             row.sync_after, row.sync_seconds = time.time() + rest, 0.0
-            row.gone_at = (row.gone_at or time.time()) if gone else row.gone_at
+            row.gone_at = (row.gone_at or time.time()) if is_gone else row.gone_at
         raise
     difference.seconds = time.time() - started_at
     with services.database.write() as session:

@@ -83,7 +83,7 @@ def load_training_set(services: Services, project: Project) -> TrainingSet:
     controls = with_former_names(controls, names)
     controls = with_options(controls, (task.data for _, task in annotations))
     config = read_label_config(project.label_config)
-    alone = not config.left_alone and not config.judges
+    alone = not config.ignored and not config.verification_controls
     annotated, awaited = load_annotated_sounds(services, project, controls, names, annotations)
     annotated = with_implicit_negatives(services, project.key, controls, names, annotated, alone)
     clips = annotated_clips(annotated, controls, label_weights(controls, annotated))

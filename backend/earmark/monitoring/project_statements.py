@@ -50,7 +50,7 @@ def project_statements(state: ProjectState, settings: Settings, now: float | Non
         *_held_back(state),
         *_labels(state),
         *_unusable(state),
-        *_left_alone(state, settings),
+        *_controls(state, settings),
         *_renames(state),
         *_disagreements(state),
     ]
@@ -166,15 +166,15 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         if lacking and control.name in counts:
             text = f"“{control.name}”: {first_named(lacking)} {_has(lacking)} no example yet."
             yield Statement("labels", "note", text, "Annotate one, or two to be safe, and submit it.")
-        gone = {
+        orphaned = {
             label: uses
             for label, uses in removed.get(control.name, {}).items()
             if names.get(label, label) not in control.labels
         }
-        if gone:
+        if orphaned:
             text = (
-                f"“{control.name}”: annotations have {first_named(gone)}, which the label config does not "
-                f"have: {counted(sum(gone.values()), 'use')} that nothing is learned from."
+                f"“{control.name}”: annotations have {first_named(orphaned)}, which the label config does not "
+                f"have: {counted(sum(orphaned.values()), 'use')} that nothing is learned from."
             )
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 
@@ -188,30 +188,32 @@ def _unusable(state: ProjectState) -> Iterator[Statement]:
             yield Statement("labels", "fault", str(error))
 
 
-def _left_alone(state: ProjectState, settings: Settings) -> Iterator[Statement]:
-    """Yield the controls on sound that are not learned, and those that judge regions."""
+def _controls(state: ProjectState, settings: Settings) -> Iterator[Statement]:
+    """Yield the controls on sound that are ignored, and those that verify regions."""
     try:
         config = read_label_config(state.project.label_config)
     except LabelConfigError:
         return  # reported as unusable
-    for left in config.left_alone:
-        text = f"“{left.name}” ({left.tag}) is neither learned nor predicted: {left.reason}."
+    for ignored in config.ignored:
+        text = f"“{ignored.name}” ({ignored.tag}) is neither learned nor predicted: {ignored.reason}."
         yield Statement("labels", "note", text)
     for control in config.controls:
         if control.encoder and not _uses(settings, control.encoder):
             text = f"“{control.name}” asks for the encoder {control.encoder}, and another one is in use."
             yield Statement("labels", "note", text, f"ENCODER={control.encoder} takes it, for all controls.")
-    for judge in config.judges:
-        if judge.role == "doubt":
-            text = f"“{judge.name}”: it may judge the label of a region, or ask about its sound."
+    for verification in config.verification_controls:
+        if verification.role == "doubt":
+            text = f"“{verification.name}”: it may judge the label of a region, or ask about its sound."
             remedy = (
                 'Until its tag says earmark_role="verdict" or earmark_role="label", regions that it denies '
                 "teach nothing about their label."
             )
             yield Statement("labels", "note", text, remedy)
         else:
-            what = "says whether a region's label is right" if judge.role == "verdict" else "corrects it"
-            text = f"“{judge.name}” {what}: it is learned from and not predicted."
+            what = (
+                "says whether a region's label is right" if verification.role == "verdict" else "corrects it"
+            )
+            text = f"“{verification.name}” {what}: it is learned from and not predicted."
             yield Statement("labels", "fine", text)
 
 

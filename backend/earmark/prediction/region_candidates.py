@@ -129,7 +129,7 @@ def _detected(
     duration: float,
 ) -> Hops:
     """Return the stretches that the head detects on its frames, with refined edges."""
-    found = {
+    detected = {
         stretch
         for curve, threshold, gap in zip(
             curves.T, fitted.thresholds.tolist(), scorer_of(fitted).gaps.tolist(), strict=True
@@ -141,7 +141,7 @@ def _detected(
         refiner.refine_detected(
             (first / frame_rate, duration if last == len(curves) else min(last / frame_rate, duration))
         )
-        for first, last in sorted(found)
+        for first, last in sorted(detected)
     ]
     hops = np.round(np.array(spans).reshape(-1, 2) / HOP_SECONDS).astype(np.intp)
     return _long_enough(np.clip(hops, 0, refiner.hops))
@@ -278,7 +278,7 @@ def _with_labels(
 
     ``probabilities`` ``[stretches, C]``: of each label in each stretch.
     """
-    found = features[rows]
+    selected = features[rows]
     own = probabilities[rows, columns]
     rivals = probabilities[rows].astype(np.float64)
     rivals[np.arange(len(rows)), columns] = 0.0
@@ -288,10 +288,10 @@ def _with_labels(
     inner = sums[last, columns] - sums[first, columns]
     around = sums[stop, columns] - sums[start, columns] - inner
     beside = np.maximum((stop - start) - (last - first), 1)
-    seconds = np.exp(found[:, FEATURES.index("log_seconds")])
-    found[:, FEATURES.index("label_logit")] = log_odds(own)
-    found[:, FEATURES.index("rival_logit")] = log_odds(rivals.max(axis=1))
-    found[:, FEATURES.index("contrast")] = inner / (last - first) - around / beside
-    found[:, FEATURES.index("unusual_length")] = scorer.unusual_lengths(seconds, columns)
-    found[found[:, PAUSE] < scorer.gaps[columns], PAUSE] = 0.0
-    return found
+    seconds = np.exp(selected[:, FEATURES.index("log_seconds")])
+    selected[:, FEATURES.index("label_logit")] = log_odds(own)
+    selected[:, FEATURES.index("rival_logit")] = log_odds(rivals.max(axis=1))
+    selected[:, FEATURES.index("contrast")] = inner / (last - first) - around / beside
+    selected[:, FEATURES.index("unusual_length")] = scorer.unusual_lengths(seconds, columns)
+    selected[selected[:, PAUSE] < scorer.gaps[columns], PAUSE] = 0.0
+    return selected

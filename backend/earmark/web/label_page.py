@@ -68,7 +68,7 @@ def _labelled(
     texts = {dumps(name) for name in spelled}
     # A rating is a number in JSON, of which SQLite returns parts without spaces
     texts |= {f"{colon}{name}" for colon in ('":', '": ') for name in spelled if name.isdecimal()}
-    found = 0
+    row_count = 0
     mentioning = annotations_with_items(context.session, context.key, described.from_name, texts)
     while annotations := list(islice(mentioning, ROWS)):
         data = context.data_of([annotation.task_id for annotation in annotations if annotation.task_id])
@@ -80,6 +80,6 @@ def _labelled(
             regions, tags = read.regions.get(control, ()), read.tags.get(control, frozenset())
             if label in tags or any(label in region.labels for region in regions):
                 yield annotation, read, of_task
-                found += 1
-                if found == ROWS:
+                row_count += 1
+                if row_count == ROWS:
                     return

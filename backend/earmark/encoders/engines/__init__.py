@@ -65,24 +65,24 @@ def plans(
         Nothing here does what was asked for.
     """
     threads = threads or processor.usable_cores()
-    found: list[Plan] = []
+    possible: list[Plan] = []
     if device != "cpu" and engine in ("auto", "torch") and processor.has_cuda():
-        found += [Plan("torch", kind, device or "cuda", threads) for kind in _CUDA_ORDER]
+        possible += [Plan("torch", kind, device or "cuda", threads) for kind in _CUDA_ORDER]
     order = (_BF16_ORDER if processor.has_bf16() else ()) + _FP32_ORDER
-    found += [Plan(name, kind, "cpu", threads) for name, kind in order]
-    found = [
+    possible += [Plan(name, kind, "cpu", threads) for name, kind in order]
+    possible = [
         plan
-        for plan in found
+        for plan in possible
         if engine in ("auto", plan.engine)
         and precision in ("auto", plan.precision)
         and all(find_spec(package) for package in _PACKAGES[plan.engine])
     ]
-    if not found:
+    if not possible:
         raise ConfigurationError(
             f"CNN14 cannot run here with CNN14_ENGINE={engine} and CNN14_PRECISION={precision} "
             f"({_why_not(engine, precision)}): unset them to have the fastest way chosen."
         )
-    return found
+    return possible
 
 
 def first_that_starts(candidates: Iterable[Plan], network: Cnn14) -> tuple[Plan, Engine]:

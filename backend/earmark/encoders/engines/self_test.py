@@ -29,9 +29,9 @@ def compare_with_torch(engine: Engine, network: Cnn14) -> None:
     waveform = (0.3 * loudness * rng.standard_normal(_SAMPLES)).astype(np.float32)[None]
     with torch.inference_mode():
         expected = network(torch.from_numpy(waveform)).numpy()
-    found = engine.run(waveform)
-    if found.shape != expected.shape:
-        raise EngineFaultError(f"it gives frames of shape {found.shape} instead of {expected.shape}")
-    error = float(np.linalg.norm(found - expected))
+    frames = engine.run(waveform)
+    if frames.shape != expected.shape:
+        raise EngineFaultError(f"it gives frames of shape {frames.shape} instead of {expected.shape}")
+    error = float(np.linalg.norm(frames - expected))
     if not error <= _LARGEST_ERROR * float(np.linalg.norm(expected)) + 1e-6:  # catches NaN too
         raise EngineFaultError("its frames differ from those of PyTorch")

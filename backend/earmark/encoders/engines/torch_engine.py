@@ -44,10 +44,10 @@ class TorchEngine:
                     if number < BLOCKS:
                         x = nn.functional.avg_pool2d(x, 2)
                 frames = x.float().mean(dim=3).transpose(1, 2)
-                found: NDArray[np.float32] = frames.cpu().numpy()
+                copied: NDArray[np.float32] = frames.cpu().numpy()
         except RuntimeError as error:
             raise EngineFaultError(_first_line(error)) from error
-        return found
+        return copied
 
     def _block(self, network: Cnn14, number: int) -> nn.Sequential:
         layers: list[nn.Module] = []

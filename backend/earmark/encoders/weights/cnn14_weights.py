@@ -151,9 +151,9 @@ def fetch_checkpoint(
         several times is not the checkpoint, or the disk does not take it.
     """
     source = source or ZENODO
-    found = find_checkpoint(settings, source)
-    if found is not None:
-        return found
+    checkpoint = find_checkpoint(settings, source)
+    if checkpoint is not None:
+        return checkpoint
     fault = checkpoint_fault(settings)
     if fault is not None:
         raise fault
@@ -162,9 +162,9 @@ def fetch_checkpoint(
     failure = None if anew else note.recall(source.url)
     if failure is None:
         with display(say) as shown, single_writer(path, part_path(source, path), source.size, shown):
-            found = find_checkpoint(settings, source)  # another process may have been first
+            checkpoint = find_checkpoint(settings, source)  # another process may have been first
             failure = None if anew else note.recall(source.url)
-            if found is None and failure is None:
+            if checkpoint is None and failure is None:
                 failure = _download(source, path, shown, patience)
                 if failure is not None:
                     note.write(source.url, failure)

