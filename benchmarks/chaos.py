@@ -170,17 +170,21 @@ def settle(
     if asks:
         compare(services, studio, projects)
     while True:
-        found = {number: look(services, studio, number) for number in projects}
+        by_number = {number: look(services, studio, number) for number in projects}
         took = time.monotonic() - started
-        if all(one.settled for one in found.values()):
+        if all(project_standing.settled for project_standing in by_number.values()):
             progress(f"settled after {took:.1f} s")
             return took
         if asks:
-            compare(services, studio, [number for number, one in found.items() if one.idle])
+            compare(
+                services,
+                studio,
+                [number for number, project_standing in by_number.items() if project_standing.idle],
+            )
         if took - said >= SAY_EVERY_SECONDS:
             said = took
-            for number, one in found.items():
-                progress(f"project {number}: {one}")
+            for number, project_standing in by_number.items():
+                progress(f"project {number}: {project_standing}")
         if took > limit_seconds:
             return None
         time.sleep(POLL_SECONDS)
@@ -213,7 +217,7 @@ def tell(
     with services.database.read() as session:
         trainings = Counter(session.scalars(select(Training.outcome)))
         versions = session.scalar(select(func.count()).select_from(Version)) or 0
-        found = found_by_comparison(session)
+        recovered = found_by_comparison(session)
     tally = sum((wire.tally for wire in wires.values()), Counter[str]())
     lost = sum(verdict.lost for verdict in verdicts)
     double_counted = sum(verdict.double_counted for verdict in verdicts)
@@ -224,21 +228,25 @@ def tell(
         progress(f"the end of the backend's log:\n{backend.last_lines()}")
     blows = dict(backend.blows)
     report(
-        annotations_expected=sum(len(one.taught) for one in standings),
-        annotations_held=sum(sum(not a.was_cancelled for a in one.held.values()) for one in standings),
-        trained_on=sum(one.trained_on for one in standings),
+        annotations_expected=sum(len(project_standing.taught) for project_standing in standings),
+        annotations_held=sum(
+            sum(not a.was_cancelled for a in project_standing.held.values()) for project_standing in standings
+        ),
+        trained_on=sum(project_standing.trained_on for project_standing in standings),
         kills=sum(count for blow, count in blows.items() if blow != "flush"),
         double_counted=double_counted,
         lost=lost,
         same_head=same_head,
-        skipped_expected=sum(len(one.expected) - len(one.taught) for one in standings),
+        skipped_expected=sum(
+            len(project_standing.expected) - len(project_standing.taught) for project_standing in standings
+        ),
         killed={blow: count for blow, count in blows.items() if blow != "flush"},
         flushes=blows.get("flush", 0),
         webhooks_sent=tally["sent"],
         webhooks_lost=tally["lost"],
         duplicates=tally["repeated"],
         reordered=tally["reordered"],
-        found_by_comparison=found,
+        found_by_comparison=recovered,
         trainings=sum(trainings.values()),
         trainings_failed=trainings["failed"],
         versions=versions,

@@ -193,7 +193,7 @@ class Annotators:
     def delete_task(self) -> None:
         """Delete a task and its annotations."""
         work = self._chance.choice(self._tasks)
-        rest = [one for one in self._annotations if one.task != work.task]
+        rest = [annotation for annotation in self._annotations if annotation.task != work.task]
         if len(rest) >= FEWEST:
             self._annotations = rest
             self._tasks.remove(work)

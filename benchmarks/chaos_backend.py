@@ -185,20 +185,20 @@ class Backend:
 
     def _kill_training(self, later_seconds: float) -> bool:
         """Kill the process of a training, so long after it was seen to run."""
-        found = list[psutil.Process]()
+        children = list[psutil.Process]()
 
         def looked() -> bool:
             worker = self.child("worker-learn")
             with contextlib.suppress(psutil.Error):
-                found.extend(worker.children() if worker else [])
-            return bool(found)
+                children.extend(worker.children() if worker else [])
+            return bool(children)
 
         if not _wait_for(looked, TRAINING_SECONDS):
             return False
         with contextlib.suppress(psutil.TimeoutExpired):
-            found[0].wait(later_seconds)
+            children[0].wait(later_seconds)
             return False  # it ended before its time
-        return self._kill(found[0])
+        return self._kill(children[0])
 
     def child(self, name: str) -> psutil.Process | None:
         """One of the processes that it keeps running, by its pid file; None while there is none."""
@@ -243,13 +243,13 @@ class Backend:
     def _kill_family(self) -> list[psutil.Process]:
         """Kill all that it started and that started of that; those that were still there."""
         assert self._process is not None
-        found = []
+        children = []
         for child in psutil.Process(self._process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if child.status() != psutil.STATUS_ZOMBIE:
-                    found.append(child)
+                    children.append(child)
                     child.kill()
-        return found
+        return children
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:

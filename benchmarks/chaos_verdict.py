@@ -45,7 +45,9 @@ class Standing:
     @property
     def taught(self) -> dict[int, Held]:
         """The expected annotations that teach something: the skipped ones are left out."""
-        return {number: one for number, one in self.expected.items() if not one.was_cancelled}
+        return {
+            number: annotation for number, annotation in self.expected.items() if not annotation.was_cancelled
+        }
 
     @property
     def settled(self) -> bool:
@@ -135,10 +137,10 @@ def judge(
         forgotten = set(answered) - _event_numbers(session, key)
         twice = _answered_twice(session, key)
     digests = {
-        number: hashlib.sha256((sounds / Path(one.address).name).read_bytes()).hexdigest()
-        for number, one in now.taught.items()
+        number: hashlib.sha256((sounds / Path(annotation.address).name).read_bytes()).hexdigest()
+        for number, annotation in now.taught.items()
     }
-    wrong = {number for number, one in expected.items() if now.held.get(number) != one}
+    wrong = {number for number, annotation in expected.items() if now.held.get(number) != annotation}
     untaught = {number for number, digest in digests.items() if digest not in recordings}
     left = now.held.keys() - expected.keys()
     strangers = recordings - set(digests.values())
@@ -147,14 +149,16 @@ def judge(
         lost=max(len(wrong | untaught), missing) + len(forgotten),
         double_counted=max(len(left), len(strangers), surplus) + twice,
     )
-    found: dict[str, set[int] | set[str]] = {
+    differences: dict[str, set[int] | set[str]] = {
         "not held as they are": wrong,
         "not trained on": untaught,
         "held though they are gone": set(left),
         "recordings trained on without an annotation": strangers,
         "events answered, then forgotten": forgotten,
     }
-    verdict.faults += [f"{what}: {sorted(map(str, those))[:20]}" for what, those in found.items() if those]
+    verdict.faults += [
+        f"{what}: {sorted(map(str, those))[:20]}" for what, those in differences.items() if those
+    ]
     if twice:
         verdict.faults.append(f"events handled by two trainings: {twice}")
     if now.settled and newest is not None:  # what is another set of annotations gives another head

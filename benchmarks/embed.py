@@ -89,8 +89,8 @@ class Reference:
         before = torch.get_num_threads()
         torch.set_num_threads(usable_cores())  # beside OpenVINO, our encoder leaves PyTorch one
         with torch.inference_mode():
-            found = self._network(torch.from_numpy(waves).to(self._device))
-            embedding, tags = found["embedding"].cpu().numpy(), found["clipwise_output"].cpu().numpy()
+            outputs = self._network(torch.from_numpy(waves).to(self._device))
+            embedding, tags = outputs["embedding"].cpu().numpy(), outputs["clipwise_output"].cpu().numpy()
         torch.set_num_threads(before)
         return embedding, tags
 
@@ -117,11 +117,11 @@ def compare(theirs: Reference, ours: Cnn14Encoder, clips: list[Wave]) -> tuple[f
     """Smallest cosine between the embeddings; largest difference of embeddings and probabilities."""
     cosines, errors = [], []
     for wave in clips:
-        expected, expected_tags = (found[0] for found in theirs(wave[None]))
+        expected, expected_tags = (output[0] for output in theirs(wave[None]))
         frames = np.concatenate(list(ours.frames_in_chunks([wave])))
-        found = ours.pool(frames)
-        cosines.append(cosine(found, expected))
-        errors += [np.abs(found - expected).max(), np.abs(ours.tags(found) - expected_tags).max()]
+        pooled = ours.pool(frames)
+        cosines.append(cosine(pooled, expected))
+        errors += [np.abs(pooled - expected).max(), np.abs(ours.tags(pooled) - expected_tags).max()]
     return min(cosines), float(max(errors))
 
 
@@ -180,9 +180,9 @@ def on_gpu(theirs: Reference, ours: Cnn14Encoder, quick: bool) -> dict[str, floa
                 }
             )
             turns.run(5)
-        for name, found in rates.items():
-            found.append(size / turns.median(name))
-    return {name: max(found) for name, found in rates.items()}
+        for name, measured in rates.items():
+            measured.append(size / turns.median(name))
+    return {name: max(measured) for name, measured in rates.items()}
 
 
 def _whole_batch(theirs: Callable[[Wave], object], batch: Wave, _turn: int) -> object:

@@ -88,16 +88,19 @@ class Mixture:
         evidence = rows.astype(np.float64) @ self.whitened(self.means).T
         overlap = self.means @ self.whitened(self.means).T
         size = np.diag(overlap)
-        one, two = np.triu_indices(labels, 1)
+        first, second = np.triu_indices(labels, 1)
         alone = evidence - size / 2 + np.log((1 - SECOND_LABEL_SHARE) / labels)
         pairs = (
-            evidence[:, one] + evidence[:, two] - (size[one] + size[two]) / 2 - overlap[one, two]
-        ) + np.log(SECOND_LABEL_SHARE / len(one))
+            evidence[:, first]
+            + evidence[:, second]
+            - (size[first] + size[second]) / 2
+            - overlap[first, second]
+        ) + np.log(SECOND_LABEL_SHARE / len(first))
         likely = softmax(np.concatenate([alone, pairs], axis=1), axis=1)
-        found = likely[:, :labels].copy()
-        members = np.zeros((len(one), labels))
-        members[np.arange(len(one)), one] = members[np.arange(len(one)), two] = 1
-        scores: NDArray[np.float64] = found + likely[:, labels:] @ members
+        singles = likely[:, :labels].copy()
+        members = np.zeros((len(first), labels))
+        members[np.arange(len(first)), first] = members[np.arange(len(first)), second] = 1
+        scores: NDArray[np.float64] = singles + likely[:, labels:] @ members
         return scores
 
 
@@ -134,8 +137,8 @@ def chosen_strength(mixture: Mixture, rng: np.random.Generator, count: int) -> f
     rows, truth = mixture.rows(count + TESTED, rng)
     scores = []
     for strength in STRENGTHS:
-        seconds, found = theirs(rows[:count], truth[:count], rows[count:], strength)
-        scores.append(lwlrap(truth[count:], found))
+        seconds, probabilities = theirs(rows[:count], truth[:count], rows[count:], strength)
+        scores.append(lwlrap(truth[count:], probabilities))
         progress(f"scikit-learn with C = {strength:g}: lwlrap {scores[-1]:.4f} in {seconds:.0f} s")
     return STRENGTHS[int(np.argmax(scores))]
 
@@ -156,8 +159,8 @@ def measure(quick: bool) -> dict[str, object]:
     rows, truth = mixture.rows(rows_count, rng)
     tested, tested_truth = mixture.rows(TESTED, rng)
     best = lwlrap(tested_truth, mixture.posterior(tested))
-    seconds, found = ours(rows, truth, tested)
-    own = lwlrap(tested_truth, found)
+    seconds, probabilities = ours(rows, truth, tested)
+    own = lwlrap(tested_truth, probabilities)
     progress(f"ours: lwlrap {own:.4f} of {best:.4f} in {seconds:.1f} s")
     their_seconds, their_found = theirs(rows, truth, tested, strength)
     progress(f"scikit-learn: lwlrap {lwlrap(tested_truth, their_found):.4f} in {their_seconds:.1f} s")

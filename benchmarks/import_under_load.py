@@ -85,12 +85,14 @@ def main() -> None:
                 run_imports(url, some, title, folder)
                 took = time.perf_counter() - began
                 seconds += took
-                found = compare(
+                differences = compare(
                     url, client, title, [record for source in some for record in records_in(source)]
                 )
-                faults += found
+                faults += differences
                 done += len(some)
-                progress(f"{len(some)} imports at {load.rate:g} submits/s in {took:.0f} s: {dict(found)}")
+                progress(
+                    f"{len(some)} imports at {load.rate:g} submits/s in {took:.0f} s: {dict(differences)}"
+                )
             progress(f"others wrote {load.written} times, {load.long_answers} of them repeated")
     names = ("tasks_missing", "annotations_missing", "predictions_missing", "regions_missing", "twins")
     report(
@@ -145,7 +147,7 @@ def run_imports(url: str, sources: Sequence[Path], title: str, folder: Path) -> 
 def compare(url: str, client: Any, title: str, records: Sequence[ClipRecord]) -> Counter[str]:
     """Count what a project lacks of the records, and what it has twice."""
     named = [project.id for project in client.projects.list(title=title) if project.title == title]
-    found: Counter[str] = Counter(twins=max(0, len(named) - 1))
+    counts: Counter[str] = Counter(twins=max(0, len(named) - 1))
     settings = Settings(_env_file=None, label_studio_url=url, label_studio_api_key=ACCOUNT[2])
     access = AccessBook(settings).for_project(None)
     assert access is not None
@@ -154,25 +156,25 @@ def compare(url: str, client: Any, title: str, records: Sequence[ClipRecord]) ->
     for page in (page for number in named for page in listing.tasks(number)):
         for task in page:
             tasks.setdefault(task["data"]["fname"], []).append(task)
-    found["twins"] += sum(len(same) - 1 for same in tasks.values())
-    found["tasks_missing"] = len({record.file_name for record in records} - tasks.keys())
+    counts["twins"] += sum(len(same) - 1 for same in tasks.values())
+    counts["tasks_missing"] = len({record.file_name for record in records} - tasks.keys())
     for record in records:
         kind = f"{record.source}s"
         held = [made for task in tasks.get(record.file_name, ()) for made in task[kind]]
         if record.source == "prediction":
             versions = Counter(made["model_version"] for made in held)
-            found["twins"] += sum(count - 1 for count in versions.values())
+            counts["twins"] += sum(count - 1 for count in versions.values())
             held = [made for made in held if made["model_version"] == record.version]
         else:
-            found["twins"] += max(0, len(held) - 1)
-        found[f"{kind}_missing"] += not held
+            counts["twins"] += max(0, len(held) - 1)
+        counts[f"{kind}_missing"] += not held
         there = {_key(item["value"]) for made in held for item in made["result"]}
         wanted: set[tuple[float | None, float | None, str]] = {
             (r.start, r.end, r.label) for regions in record.regions.values() for r in regions
         }
         wanted |= {(None, None, tag) for tags in record.tags.values() for tag in tags}
-        found["regions_missing"] += len(wanted - there)
-    return found
+        counts["regions_missing"] += len(wanted - there)
+    return counts
 
 
 def _key(value: dict[str, Any]) -> tuple[Any, Any, str]:

@@ -88,13 +88,15 @@ def annotated_clips(mixes: Sequence[Encoded]) -> list[AnnotatedClip]:
     """Mixes with their events as annotations."""
     return [
         AnnotatedClip(
-            one.frames,
-            one.mix.seconds,
-            one.mix.name,
-            regions={CONTROL: tuple(Region(e.onset, e.offset, frozenset([e.label])) for e in one.mix.events)},
-            levels=one.levels,
+            clip.frames,
+            clip.mix.seconds,
+            clip.mix.name,
+            regions={
+                CONTROL: tuple(Region(e.onset, e.offset, frozenset([e.label])) for e in clip.mix.events)
+            },
+            levels=clip.levels,
         )
-        for one in mixes
+        for clip in mixes
     ]
 
 
@@ -103,20 +105,20 @@ def control(labels: Sequence[str]) -> Control:
     return Control(CONTROL, "audio", REGION_LABELS, tuple(labels), "audio")
 
 
-def predict(encoder: Encoder, head: Head, labels: Sequence[str], one: Encoded) -> list[Event]:
+def predict(encoder: Encoder, head: Head, labels: Sequence[str], clip: Encoded) -> list[Event]:
     """Regions as the product shows them."""
-    found = predict_clip(
-        head, [control(labels)], encoder.pool, encoder.frame_rate, one.frames, one.mix.seconds, one.levels
+    prediction = predict_clip(
+        head, [control(labels)], encoder.pool, encoder.frame_rate, clip.frames, clip.mix.seconds, clip.levels
     )
-    return [Event(region.start, region.end, region.label) for region in found.regions]
+    return [Event(region.start, region.end, region.label) for region in prediction.regions]
 
 
-def predict_plain(encoder: Encoder, head: Head, one: Encoded) -> list[Event]:
+def predict_plain(encoder: Encoder, head: Head, clip: Encoded) -> list[Event]:
     """Stretches of frames at or above their label's threshold."""
     fitted = head.controls[CONTROL]
-    (curves,) = frame_probabilities([fitted], encoder.pool, encoder.frame_rate, one.frames)
+    (curves,) = frame_probabilities([fitted], encoder.pool, encoder.frame_rate, clip.frames)
     return [
-        Event(first / encoder.frame_rate, min(last / encoder.frame_rate, one.mix.seconds), label)
+        Event(first / encoder.frame_rate, min(last / encoder.frame_rate, clip.mix.seconds), label)
         for label, curve, threshold in zip(fitted.labels, curves.T, fitted.thresholds, strict=True)
         for first, last in runs(curve >= threshold)
     ]
@@ -132,30 +134,30 @@ def measure(
 ) -> tuple[Head, dict[str, float]]:
     """Learn from the annotated mixes and score the others."""
     head = learn(encoder, labels, train, with_names)
-    minutes = sum(one.mix.seconds for one in background) / 60
-    true = [one.mix.events for one in test]
+    minutes = sum(clip.mix.seconds for clip in background) / 60
+    true = [clip.mix.events for clip in test]
     shown = scores(
-        [predict(encoder, head, labels, one) for one in test],
+        [predict(encoder, head, labels, clip) for clip in test],
         true,
         labels,
-        [predict(encoder, head, labels, one) for one in background],
+        [predict(encoder, head, labels, clip) for clip in background],
         minutes,
     )
     plain = scores(
-        [predict_plain(encoder, head, one) for one in test],
+        [predict_plain(encoder, head, clip) for clip in test],
         true,
         labels,
-        [predict_plain(encoder, head, one) for one in background],
+        [predict_plain(encoder, head, clip) for clip in background],
         minutes,
     )
     return head, shown | {f"{name}_plain": value for name, value in plain.items()}
 
 
-def seconds_per_hour(encoder: Encoder, head: Head, labels: Sequence[str], one: Encoded) -> float:
+def seconds_per_hour(encoder: Encoder, head: Head, labels: Sequence[str], clip: Encoded) -> float:
     """Processor seconds for the regions of an hour from its stored frames and levels."""
-    times = int(np.ceil(HOUR_SECONDS / one.mix.seconds))
-    frames, levels = np.tile(one.frames, (times, 1)), np.tile(one.levels, (times, 1))
-    seconds = times * one.mix.seconds
+    times = int(np.ceil(HOUR_SECONDS / clip.mix.seconds))
+    frames, levels = np.tile(clip.frames, (times, 1)), np.tile(clip.levels, (times, 1))
+    seconds = times * clip.mix.seconds
     started = time.process_time()
     predict_clip(head, [control(labels)], encoder.pool, encoder.frame_rate, frames, seconds, levels)
     return (time.process_time() - started) * HOUR_SECONDS / seconds
@@ -172,18 +174,18 @@ def demo_mixes(folder: Path, count: int) -> list[Mix]:
 
 def soundscapes(encoder: Encoder, head: Head, labels: Sequence[str]) -> dict[str, Any]:
     """What is predicted in the two mixes of the shared audio, beside their truth."""
-    found = {}
+    by_name = {}
     for path in sorted((SHARED_AUDIO / "soundscapes").glob("*.flac")):
         samples, rate = soundfile.read(path, always_2d=True)
         mix = Mix(path.stem, soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE), ())
-        (one,) = encode(encoder, [mix])
+        (clip,) = encode(encoder, [mix])
         with path.with_suffix(".csv").open(newline="") as table:
             truth = [[float(r["onset"]), float(r["offset"]), r["event_label"]] for r in csv.DictReader(table)]
         shown = [
-            [round(e.onset, 2), round(e.offset, 2), e.label] for e in predict(encoder, head, labels, one)
+            [round(e.onset, 2), round(e.offset, 2), e.label] for e in predict(encoder, head, labels, clip)
         ]
-        found[path.stem] = {"predicted": shown, "true": truth}
-    return found
+        by_name[path.stem] = {"predicted": shown, "true": truth}
+    return by_name
 
 
 def main(quick: bool = False) -> None:
@@ -227,7 +229,7 @@ def main(quick: bool = False) -> None:
         if not quick:
             with TemporaryDirectory() as folder:
                 clips = encode(encoder, demo_mixes(Path(folder), 60))
-            labels = sorted({event.label for one in clips for event in one.mix.events})
+            labels = sorted({event.label for clip in clips for event in clip.mix.events})
             _, figures = measure(encoder, labels, clips[::2], clips[1::2], quiet)
             results[name]["demo"] = figures
             progress(f"{name}, demo's clips: effort {figures['effort_ratio']:.3f}")

@@ -39,7 +39,7 @@ def candidates_of(
     encoder: Encoder, labels: Sequence[str], train: Sequence[Encoded], test: Sequence[Encoded]
 ) -> list[ScoredCandidates]:
     """Candidates of the test mixes by heads that learned from some of the others."""
-    found = []
+    candidates = []
     for number in ANNOTATED:
         head = learn(encoder, labels, train[:number])
         scored = scored_candidates(
@@ -51,8 +51,8 @@ def candidates_of(
             tuple(labels),
         )
         if scored is not None:
-            found.append(scored)
-    return found
+            candidates.append(scored)
+    return candidates
 
 
 def fit_defaults(parts: Sequence[ScoredCandidates]) -> tuple[list[float], list[float]]:

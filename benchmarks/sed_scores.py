@@ -63,8 +63,8 @@ def _events(events: Sequence[Event]) -> list[correction_effort.Event]:
 
 
 def _f1(metric: Any) -> float:
-    found = float(metric.results_overall_metrics()["f_measure"]["f_measure"])
-    return found if np.isfinite(found) else 0.0
+    score = float(metric.results_overall_metrics()["f_measure"]["f_measure"])
+    return score if np.isfinite(score) else 0.0
 
 
 def _milliseconds(seconds: Sequence[float], percentile: float) -> float:

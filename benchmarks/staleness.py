@@ -181,8 +181,8 @@ def figures(annotator: Annotator, measured: dict[int, Measured], tasks: list[int
     """The benchmark's keys; those without a pace in their name are of 5 s a clip, or of all."""
     created = {d["annotations"]: created_at(d) for d in reversed(annotator.versions())}
     delays = []
-    for one in measured.values():
-        for count, submitted_at in one.submitted_at.items():
+    for pace in measured.values():
+        for count, submitted_at in pace.submitted_at.items():
             later = [at for annotations, at in created.items() if annotations >= count]
             if later:
                 delays.append(min(later) - submitted_at)
@@ -192,19 +192,19 @@ def figures(annotator: Annotator, measured: dict[int, Measured], tasks: list[int
         ours = [count for name, count in held.items() if not name.startswith("superseded")]
         duplicates += sum(count - 1 for count in ours)
         several += sum(ours) > 1
-    statuses = [status for one in measured.values() for status in one.statuses]
-    predictions = [seconds for one in measured.values() for seconds in one.to_predictions]
-    found: dict[str, object] = {
+    statuses = [status for pace in measured.values() for status in pace.statuses]
+    predictions = [seconds for pace in measured.values() for seconds in pace.to_predictions]
+    summary: dict[str, object] = {
         "submits": len(statuses),
         "refused": sum(status != httpx.codes.CREATED for status in statuses),
         "staleness_median": statistics.median(measured[5].staleness),
         "staleness_max": max(measured[5].staleness),
     }
-    for seconds, one in measured.items():
-        found[f"staleness_median_{seconds}s"] = statistics.median(one.staleness)
-        found[f"staleness_max_{seconds}s"] = max(one.staleness)
+    for seconds, pace in measured.items():
+        summary[f"staleness_median_{seconds}s"] = statistics.median(pace.staleness)
+        summary[f"staleness_max_{seconds}s"] = max(pace.staleness)
     return {
-        **found,
+        **summary,
         "seconds_submit_to_version_p50": statistics.median(delays) if delays else None,
         "seconds_submit_to_predictions_p50": statistics.median(predictions) if predictions else None,
         "duplicate_predictions": duplicates,

@@ -106,7 +106,7 @@ def main() -> None:
 
 def measure(settings: Settings, key: str, clips: list[Made], size: int) -> float:
     """Median seconds over all clips but the first, which brings the first version about."""
-    found = []
+    waits = []
     with httpx.Client(base_url=api_url(settings), timeout=60) as client:
         version = ""
         for number, clip in enumerate(clips):
@@ -117,8 +117,8 @@ def measure(settings: Settings, key: str, clips: list[Made], size: int) -> float
             seconds = time.perf_counter() - started - settings.train_debounce_seconds
             progress(f"{size} regions: {version} after {seconds:.2f} s")
             if number:
-                found.append(seconds)
-    return statistics.median(found)
+                waits.append(seconds)
+    return statistics.median(waits)
 
 
 def wait_for_other(client: httpx.Client, key: str, task: dict[str, Any], version: str) -> str:

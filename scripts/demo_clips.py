@@ -106,12 +106,12 @@ def write_clips(
         Of what the bytes depend on, beside the index: clips of anything else are made anew.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = _known_sizes(folder, made_from)
+    earlier_sizes = _known_sizes(folder, made_from)
     sizes: dict[str, int] = {}
     for number, clip in enumerate(clips):
         path = folder / clip.name
         size = path.stat().st_size if path.is_file() else -1
-        if known.get(clip.name) != size:
+        if earlier_sizes.get(clip.name) != size:
             data = render_clip(number)
             with atomic_write(path) as part:
                 part.write_bytes(data)
@@ -121,7 +121,7 @@ def write_clips(
             progress(number + 1, len(clips))
     # The manifest comes last: sizes are vouched for only once the files are whole.
     _write_text(folder / TRUTH, _truth_text(clips))
-    manifest = {**made_from, "sizes": {**known, **sizes}}
+    manifest = {**made_from, "sizes": {**earlier_sizes, **sizes}}
     _write_text(folder / _MANIFEST, json.dumps(manifest, sort_keys=True))
 
 
@@ -144,8 +144,8 @@ def load_truth(folder: Path) -> list[DemoClip]:
             event = Event(float(row["onset"]), float(row["offset"]), row["event_label"])
             events.setdefault(row["fname"], []).append(event)
     return [
-        DemoClip(name, soundfile.info(str(folder / name)).duration, tuple(found))
-        for name, found in events.items()
+        DemoClip(name, soundfile.info(str(folder / name)).duration, tuple(clip_events))
+        for name, clip_events in events.items()
     ]
 
 

@@ -130,9 +130,9 @@ def call_spans(sound: Samples) -> list[Span]:
     """
     levels = _levels(sound)
     spans = _join_short(_loud_runs(levels))
-    spans = _divide(levels, spans, lambda found: max(map(_length, found), default=0) > _hops(LONGEST_SECONDS))
+    spans = _divide(levels, spans, lambda calls: max(map(_length, calls), default=0) > _hops(LONGEST_SECONDS))
     spans = [span for span in spans if _length(span) >= _hops(SHORTEST_SECONDS)]
-    spans = _divide(levels, spans, lambda found: 0 < len(found) < FEWEST_CALLS)
+    spans = _divide(levels, spans, lambda calls: 0 < len(calls) < FEWEST_CALLS)
     return [(start * HOP, end * HOP) for start, end in (_trim(levels, span) for span in spans)]
 
 

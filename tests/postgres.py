@@ -27,9 +27,9 @@ SUPERUSER = "earmark"
 
 def find_programs() -> Path | None:
     """Folder of the newest PostgreSQL's programs, as Debian lays them out, or where the PATH says."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
-    if found:
-        return found[-1]
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    if folders:
+        return folders[-1]
     initdb = shutil.which("initdb")
     return Path(initdb).parent if initdb else None
 

@@ -39,8 +39,8 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def services(compose: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = compose["services"]
-    return found
+    section: dict[str, Any] = compose["services"]
+    return section
 
 
 def test_every_service_is_there_and_watched(services: dict[str, Any]) -> None:
@@ -107,7 +107,10 @@ def test_variables_of_compose_are_no_misspelled_settings(monkeypatch: pytest.Mon
 def test_the_backend_runs_commands_that_exist(services: dict[str, Any], name: str) -> None:
     start, command = services[name]["command"][:2]
     assert start == "earmark"
-    names = {known.name or getattr(known.callback, "__name__", "") for known in app.registered_commands}
+    names = {
+        registered.name or getattr(registered.callback, "__name__", "")
+        for registered in app.registered_commands
+    }
     assert command in names
 
 

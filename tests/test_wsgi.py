@@ -159,8 +159,8 @@ def test_as_a_process_of_its_own(tmp_path: Path, command: list[str]) -> None:
     family = []
     try:
         _wait_until_healthy(process, port, tmp_path / "log")
-        found = command_settings(data_dir=tmp_path / "data")
-        assert found.port == (9090 if "uvicorn" in command else port), (
+        discovered = command_settings(data_dir=tmp_path / "data")
+        assert discovered.port == (9090 if "uvicorn" in command else port), (
             "commands find what brings up all of it"
         )
         family = psutil.Process(process.pid).children(recursive=True)

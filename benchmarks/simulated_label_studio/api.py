@@ -50,8 +50,8 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
         if page > 1:
             raise HTTPException(404, "Invalid page.")
         with rows.lock:
-            found = [rows.project(number) for number in rows.projects]
-        listed = [row for row in found if title.lower() in row["title"].lower()]
+            all_projects = [rows.project(number) for number in rows.projects]
+        listed = [row for row in all_projects if title.lower() in row["title"].lower()]
         return {"count": len(listed), "next": None, "previous": None, "results": listed}
 
     @router.get("/api/projects/{number}/")
@@ -67,11 +67,11 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
     def tasks(project: int, query: str, page: int, page_size: int) -> Json:
         asked = json.loads(query)
         with rows.lock:
-            found = rows.listed_tasks(project, asked["filters"]["items"], asked["ordering"][0])
-        shown = found[(page - 1) * page_size : page * page_size]
+            listed = rows.listed_tasks(project, asked["filters"]["items"], asked["ordering"][0])
+        shown = listed[(page - 1) * page_size : page * page_size]
         if page > 1 and not shown:
             raise HTTPException(404, "Invalid page.")
-        return {"total": len(found), "tasks": shown}
+        return {"total": len(listed), "tasks": shown}
 
     @router.get("/api/annotations/{number}/")
     def annotation(number: int) -> Json:
@@ -81,10 +81,10 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
     @router.post("/api/projects/{number}/import/predictions", status_code=201)
     def import_predictions(number: int, predictions: list[Json]) -> Json:
         with rows.lock:
-            known = [item for item in predictions if item["task"] in rows.tasks]
-            for item in known:
+            accepted = [item for item in predictions if item["task"] in rows.tasks]
+            for item in accepted:
                 rows.add_prediction(item["task"], item["result"], item["score"], item["model_version"])
-        return {"created": len(known)}
+        return {"created": len(accepted)}
 
     @router.get("/api/predictions/")
     def predictions(task: int) -> list[Json]:
@@ -125,8 +125,8 @@ def _connections(studio: SimulatedLabelStudio) -> APIRouter:
     @router.get("/api/ml/")
     def backends(project: int) -> list[Json]:
         with rows.lock:
-            found = rows.backends.where("project", project)
-        return [studio.look_at(backend["id"]) for backend in found]
+            connected = rows.backends.where("project", project)
+        return [studio.look_at(backend["id"]) for backend in connected]
 
     @router.post("/api/ml/", status_code=201)
     def connect(fields: Json) -> Json:

@@ -169,14 +169,14 @@ class Rows:
         KeyError
             A column, operator or order that is not simulated.
         """
-        found = [self.whole_task(row["id"]) for row in self.tasks.where("project", project)]
+        selected = [self.whole_task(row["id"]) for row in self.tasks.where("project", project)]
         for item in filters:
             column, fits = item["filter"].removeprefix("filter:tasks:"), _OPERATORS[item["operator"]]
             if column not in _COLUMNS:
                 raise KeyError(column)
-            found = [task for task in found if fits(task[column], item["value"])]
+            selected = [task for task in selected if fits(task[column], item["value"])]
         keys = {"tasks:id": lambda task: task["id"], "tasks:predictions_score": _mean_score}
-        return sorted(found, key=keys[ordering])
+        return sorted(selected, key=keys[ordering])
 
 
 def project_uid(project: Json) -> str:

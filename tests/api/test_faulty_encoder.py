@@ -163,8 +163,8 @@ def test_who_can_wait_gets_the_weights(settings: Settings, zenodo: Zenodo) -> No
     zenodo.script = []
     with Services(waiting, background=True) as services:
         services.database.upgrade()
-        found = Predictor(services).predict([{"id": 1, "data": {"audio": "/1.wav"}}], KEY, CONFIG)
-    assert "does not hold the weights" in found.failed[0], "what was fetched are the test's own bytes"
+        predictions = Predictor(services).predict([{"id": 1, "data": {"audio": "/1.wav"}}], KEY, CONFIG)
+    assert "does not hold the weights" in predictions.failed[0], "what was fetched are the test's own bytes"
     assert cnn14_weights.cache_path(waiting).is_file()
 
 

@@ -46,9 +46,9 @@ def test_no_request_is_a_server_error(app: FastAPI) -> None:
     """Valid requests and broken ones; schemathesis's own pytest plugin knows no pytest 9.2 yet."""
     schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(path=READY)
     tried = set()
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok)
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
+        operation = result.ok()
         tried.add(operation.path)
         takes_something = any(operation.iter_parameters()) or len(operation.body)
         for mode in GenerationMode if takes_something else (GenerationMode.POSITIVE,):

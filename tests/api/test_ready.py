@@ -186,22 +186,22 @@ def test_metrics_tell_what_the_database_knows(
     (frames / "x.frames").write_bytes(b"1234567")
     with TestClient(create_app(settings)) as client:
         client.get("/versions")
-        found = samples(client)
-    assert found["earmark_events_waiting", ()] == 1
-    assert 0 <= found["earmark_event_lag_seconds", ()] < 60
-    assert found["earmark_trainings_total", ("registered",)] == 2
-    assert found["earmark_trainings_total", ("failed",)] == 1
-    assert found["earmark_active_version_number", ("logmel-1", KEY)] == 2
-    assert found["earmark_active_version_lwlrap", ("tags", "logmel-1", KEY)] == 0.75
-    assert found["earmark_bad_sounds", ("unreadable",)] == 1
-    assert found["earmark_store_bytes", ("frames",)] == 7
-    assert found["earmark_store_bytes", ("database",)] > 0
-    assert found["earmark_redis_up", ()] == 1
+        metrics = samples(client)
+    assert metrics["earmark_events_waiting", ()] == 1
+    assert 0 <= metrics["earmark_event_lag_seconds", ()] < 60
+    assert metrics["earmark_trainings_total", ("registered",)] == 2
+    assert metrics["earmark_trainings_total", ("failed",)] == 1
+    assert metrics["earmark_active_version_number", ("logmel-1", KEY)] == 2
+    assert metrics["earmark_active_version_lwlrap", ("tags", "logmel-1", KEY)] == 0.75
+    assert metrics["earmark_bad_sounds", ("unreadable",)] == 1
+    assert metrics["earmark_store_bytes", ("frames",)] == 7
+    assert metrics["earmark_store_bytes", ("database",)] > 0
+    assert metrics["earmark_redis_up", ()] == 1
     for queue in ("learn", "predict"):
-        assert found["earmark_queue_jobs", (queue,)] == 0
-        assert found["earmark_workers", (queue,)] == 0
-    assert found["earmark_requests_total", ("/versions", "200")] == 1
-    assert found["earmark_request_duration_seconds_count", ("/versions",)] == 1
+        assert metrics["earmark_queue_jobs", (queue,)] == 0
+        assert metrics["earmark_workers", (queue,)] == 0
+    assert metrics["earmark_requests_total", ("/versions", "200")] == 1
+    assert metrics["earmark_request_duration_seconds_count", ("/versions",)] == 1
 
 
 def test_names_follow_the_conventions(settings: Settings) -> None:
@@ -224,9 +224,9 @@ def test_strangers_paths_make_no_series(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
         for number in range(20):
             client.get(f"/nowhere/{number}")
-        found = samples(client)
-    assert found["earmark_requests_total", ("other", "404")] == 20
-    assert not [key for key in found if "nowhere" in str(key)]
+        metrics = samples(client)
+    assert metrics["earmark_requests_total", ("other", "404")] == 20
+    assert not [key for key in metrics if "nowhere" in str(key)]
 
 
 @pytest.mark.slow

@@ -42,12 +42,12 @@ def test_label_edges_and_version(taught: tuple[TestClient, list[dict[str, Any]]]
     for task in tasks:
         answer = client.post("/suggest", json=body(task, project=project))
         assert answer.status_code == 200, answer.text
-        found = answer.json()
-        assert set(found) == {"label", "labels", "start", "end", "model_version"}
-        assert found["label"] == task["label"] == found["labels"][0]["label"]
-        assert 0 < found["labels"][0]["score"] <= 1
-        assert (round(found["start"], 1), round(found["end"], 1)) == (1.0, 2.0)
-        assert found["model_version"] == "logmel-v1"
+        suggestion = answer.json()
+        assert set(suggestion) == {"label", "labels", "start", "end", "model_version"}
+        assert suggestion["label"] == task["label"] == suggestion["labels"][0]["label"]
+        assert 0 < suggestion["labels"][0]["score"] <= 1
+        assert (round(suggestion["start"], 1), round(suggestion["end"], 1)) == (1.0, 2.0)
+        assert suggestion["model_version"] == "logmel-v1"
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def test_versions_say_what_is_active_what_was_kept_and_why(
         }
         assert all(p["learning_curve"] is None for p in answer["projects"])
 
-        one = client.get("/versions", params={"project": KEY}).json()
-        (state,) = one["projects"]
+        project_answer = client.get("/versions", params={"project": KEY}).json()
+        (state,) = project_answer["projects"]
         curve = state["learning_curve"]
         assert [point["name"] for point in curve["versions"]] == ["logmel-v0", "logmel-v1"]
         assert curve["versions"][1]["controls"]["tags"]["annotations"] == 2

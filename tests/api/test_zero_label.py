@@ -74,8 +74,8 @@ def connect(client: TestClient, label_config: str = CONFIG) -> str:
 def predict(client: TestClient, task: dict[str, Any], label_config: str = CONFIG) -> dict[str, Any]:
     body = {"tasks": [task], "project": KEY, "label_config": label_config}
     (item,) = client.post("/predict", json=body).json()["results"]
-    found: dict[str, Any] = item
-    return found
+    prediction: dict[str, Any] = item
+    return prediction
 
 
 def annotation(task: dict[str, Any], number: int, label: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def test_a_new_project_is_pre_annotated_and_goes_on_from_there(
     choices = {r["from_name"]: r["value"]["choices"] for r in before["result"] if r["type"] == "choices"}
     assert choices == {"tags": ["Dogs"], "one": ["Dog"]}
     probabilities = before["probabilities"]
-    assert {name: set(found) for name, found in probabilities.items()} == {
+    assert {name: set(by_label) for name, by_label in probabilities.items()} == {
         "label": {"Dog", "siren"},
         "tags": {"Dogs"},
         "one": {"Siren", "Dog"},
@@ -176,7 +176,7 @@ def test_a_renamed_label_keeps_the_class_of_its_former_name(
     controls = client.get("/labels", params={"project": KEY}).json()["controls"]
     assert controls[0]["labels"] == {"Plover": ["Dog"], "siren": ["Siren"], "Xyzzy": None}
     assert controls[0]["suggestions"] == {"Xyzzy": []}
-    (finding,) = [found for found in projects(settings) if found.subject == "project 1 label"]
+    (finding,) = [entry for entry in projects(settings) if entry.subject == "project 1 label"]
     assert "Plover (formerly Dog) -> Dog" in finding.text
     assert "Plover:" not in finding.remedy
 

@@ -130,9 +130,9 @@ def settings_in(folder: Path, **values: Any) -> Settings:
     return Settings(_env_file=None, data_dir=folder / "data", download_timeout_seconds=5, **values)
 
 
-def assert_is_sound(found: LocatedSound, content: bytes = SOUND) -> None:
-    assert found.digest == hashlib.sha256(content).hexdigest()
-    assert found.path.read_bytes() == content
+def assert_is_sound(located: LocatedSound, content: bytes = SOUND) -> None:
+    assert located.digest == hashlib.sha256(content).hexdigest()
+    assert located.path.read_bytes() == content
 
 
 @pytest.fixture

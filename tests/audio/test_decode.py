@@ -56,10 +56,10 @@ def encode(
 def test_level_of_every_width(tmp_path: Path, subtype: str, step: float) -> None:
     wave = tone()
     soundfile.write(tmp_path / "a.wav", wave, RATE, subtype=subtype)
-    found = read(tmp_path / "a.wav", RATE)
-    assert found.dtype == np.float32
-    assert found.shape == wave.shape
-    np.testing.assert_allclose(found, wave, atol=step + 1e-9)
+    decoded = read(tmp_path / "a.wav", RATE)
+    assert decoded.dtype == np.float32
+    assert decoded.shape == wave.shape
+    np.testing.assert_allclose(decoded, wave, atol=step + 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_compressed_sound_starts_in_time(tmp_path: Path, name: str, codec: str) 
     click = np.random.default_rng(0).uniform(-0.7, 0.7, 400).astype(np.float32)
     wave[20000:20400] = click
     path = encode(tmp_path / name, codec, wave[None], "fltp" if codec == "aac" else "flt")
-    found = read(path, rate)
-    assert found.size >= wave.size
-    assert abs(int(np.correlate(found, click, "valid").argmax()) - 20000) <= 2
+    decoded = read(path, rate)
+    assert decoded.size >= wave.size
+    assert abs(int(np.correlate(decoded, click, "valid").argmax()) - 20000) <= 2
 
 
 def test_video_gives_its_sound(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_any_shape_of_wav(frames: int, rate: int, channels: int, block: float, s
     expected = mean if rate == 32000 else soxr.resample(mean, rate, 32000)
     if not expected.size:  # shorter than one sample at 32 kHz
         expected = mean[:1]
-    found = np.concatenate(blocks)
-    assert abs(found.size - frames * 32000 / rate) <= 1
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+    decoded = np.concatenate(blocks)
+    assert abs(decoded.size - frames * 32000 / rate) <= 1
+    np.testing.assert_allclose(decoded, expected, atol=2e-4)
 
 
 def test_one_sample_is_sound(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_one_sample_is_sound(tmp_path: Path) -> None:
 def test_odd_floats_do_no_harm(tmp_path: Path) -> None:
     wave = np.array([0.1, np.nan, np.inf, -np.inf, 1e30, -0.1], np.float32)
     soundfile.write(tmp_path / "a.wav", wave, 32000, subtype="FLOAT")
-    found = read(tmp_path / "a.wav", 32000)
-    np.testing.assert_allclose(found, np.array([0.1, 0, 0, 0, LOUDEST, -0.1], np.float32))
+    decoded = read(tmp_path / "a.wav", 32000)
+    np.testing.assert_allclose(decoded, np.array([0.1, 0, 0, 0, LOUDEST, -0.1], np.float32))
     assert np.isfinite(read(tmp_path / "a.wav", 48000)).all()
 
 
@@ -285,12 +285,12 @@ def test_any_bytes_are_sound_or_a_clear_error(content: bytes) -> None:
         path = Path(folder) / "a.wav"
         path.write_bytes(content)
         try:
-            found = read(path, 32000)
+            decoded = read(path, 32000)
         except SoundUnreadableError as error:
             assert str(error).startswith("a.wav ")  # noqa: PT017
         else:
-            assert found.size
-            assert np.isfinite(found).all()
+            assert decoded.size
+            assert np.isfinite(decoded).all()
 
 
 @given(at=st.integers(0, 3000), junk=st.binary(min_size=1, max_size=40))

@@ -32,9 +32,9 @@ def library(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["a b.wav", "a%20b.wav", "50%25.wav", "ü.wav", "%C3%BC.wav"])
 @pytest.mark.parametrize("prefix", ["", "file://", "file://localhost"])
 def test_paths_and_file_urls(source: SoundSource, library: Path, prefix: str, name: str) -> None:
-    found = source.locate(f"{prefix}{library}/set/{name}", None)
-    assert_is_sound(found)
-    assert found.path.parent == library / "set"
+    located = source.locate(f"{prefix}{library}/set/{name}", None)
+    assert_is_sound(located)
+    assert located.path.parent == library / "set"
 
 
 def test_local_content_is_hashed_again_only_when_it_changed(
@@ -77,9 +77,9 @@ def test_a_pipe_is_no_sound(source: SoundSource, tmp_path: Path) -> None:
 def test_local_files_are_read_in_place(server: Server, tmp_path: Path, library: Path, absolute: bool) -> None:
     source = SoundSource(settings_in(tmp_path, label_studio_local_files_document_root=library))
     prefix = server.url if absolute else ""
-    found = source.locate(f"{prefix}/data/local-files/?d=set/a%20b.wav", access_to(server))
-    assert_is_sound(found)
-    assert found.path == library / "set/a b.wav"
+    located = source.locate(f"{prefix}/data/local-files/?d=set/a%20b.wav", access_to(server))
+    assert_is_sound(located)
+    assert located.path == library / "set/a b.wav"
     assert server.requests == []
 
 
@@ -168,8 +168,8 @@ def test_no_address_reaches_outside_its_roots(address: str) -> None:
             if unquote(spelled).lstrip().lower().startswith("http"):
                 continue  # this test needs no network
             try:
-                found = source.locate(spelled, None)
+                located = source.locate(spelled, None)
             except EarmarkError as error:
                 assert "\n" not in str(error)  # noqa: PT017
             else:
-                assert_is_sound(found)
+                assert_is_sound(located)

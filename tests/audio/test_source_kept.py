@@ -23,34 +23,34 @@ pytestmark = pytest.mark.usefixtures("hasty")
 
 def test_threads_that_ask_at_once_fetch_once(server: Server, source: SoundSource) -> None:
     gate = threading.Barrier(8)
-    found: list[LocatedSound] = []
+    located: list[LocatedSound] = []
     server.answers["/a.wav"] = sound()
 
     def ask() -> None:
         gate.wait()
-        found.append(source.locate(f"{server.url}/a.wav", None))
+        located.append(source.locate(f"{server.url}/a.wav", None))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 8
-    assert len(set(found)) == 1
-    assert_is_sound(found[0])
+    assert len(located) == 8
+    assert len(set(located)) == 1
+    assert_is_sound(located[0])
     assert len(server.requests) == 1
 
 
 def _ask(folder: str, url: str) -> tuple[str, str]:
-    found = SoundSource(settings_in(Path(folder))).locate(url, None)
-    return found.digest, hashlib.sha256(found.path.read_bytes()).hexdigest()
+    located = SoundSource(settings_in(Path(folder))).locate(url, None)
+    return located.digest, hashlib.sha256(located.path.read_bytes()).hexdigest()
 
 
 def test_processes_that_ask_at_once_get_a_good_file(server: Server, tmp_path: Path) -> None:
     server.answers["/a.wav"] = sound()
     with multiprocessing.get_context("fork").Pool(3) as pool:
-        found = pool.starmap(_ask, [(str(tmp_path), f"{server.url}/a.wav")] * 6, chunksize=1)
-    assert found == [(DIGEST, DIGEST)] * 6
+        digests = pool.starmap(_ask, [(str(tmp_path), f"{server.url}/a.wav")] * 6, chunksize=1)
+    assert digests == [(DIGEST, DIGEST)] * 6
     assert len(server.requests) == 1
 
 
@@ -59,13 +59,13 @@ def test_the_least_recently_used_sounds_go(server: Server, tmp_path: Path) -> No
     contents = {name: name.encode() * 300_000 for name in "abcd"}
     for name, content in contents.items():
         server.answers[f"/{name}.wav"] = sound(content)
-    found = {name: source.locate(f"{server.url}/{name}.wav", None).path for name in "abc"}
+    paths = {name: source.locate(f"{server.url}/{name}.wav", None).path for name in "abc"}
     long_ago = time.time() - 3600
     for age, name in enumerate("cba"):
-        os.utime(found[name], (long_ago - age, long_ago - age))
+        os.utime(paths[name], (long_ago - age, long_ago - age))
     source.locate(f"{server.url}/a.wav", None)  # used just now
-    found["d"] = source.locate(f"{server.url}/d.wav", None).path
-    assert {name for name in "abcd" if found[name].exists()} == {"a", "c", "d"}
+    paths["d"] = source.locate(f"{server.url}/d.wav", None).path
+    assert {name for name in "abcd" if paths[name].exists()} == {"a", "c", "d"}
     assert_is_sound(source.locate(f"{server.url}/b.wav", None), contents["b"])
     assert Counter(path for path, _ in server.requests)["/b.wav"] == 2
 

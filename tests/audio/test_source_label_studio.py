@@ -37,11 +37,11 @@ def test_label_studio_paths_are_fetched_once_with_the_token(
     server: Server, source: SoundSource, tmp_path: Path, address: str, suffix: str
 ) -> None:
     server.answers[address] = with_token(sound())
-    found = source.locate(address, access_to(server))
-    assert_is_sound(found)
-    assert found.path.suffix == suffix
-    assert source.locate(address, access_to(server)) == found
-    assert SoundSource(settings_in(tmp_path)).locate(f"{server.url}{address}", access_to(server)) == found
+    located = source.locate(address, access_to(server))
+    assert_is_sound(located)
+    assert located.path.suffix == suffix
+    assert source.locate(address, access_to(server)) == located
+    assert SoundSource(settings_in(tmp_path)).locate(f"{server.url}{address}", access_to(server)) == located
     assert server.requests == [(address, TOKEN)]
 
 

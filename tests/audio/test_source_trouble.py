@@ -50,9 +50,9 @@ def test_lasting_trouble_keeps_nothing(
 
 
 def test_nobody_listens(source: SoundSource) -> None:
-    with Server() as gone:
-        url = gone.url
-        gone.shutdown()
+    with Server() as stopped_server:
+        url = stopped_server.url
+        stopped_server.shutdown()
     with pytest.raises(SoundUnreachableError, match="reachable from here"):
         source.locate(f"{url}/a.wav", None)
 

@@ -78,13 +78,13 @@ def test_what_it_sends_has_the_recorded_shape(
         shapes = recorded[name]
         assert any(body.keys() == shape.keys() for shape in shapes), name
         for part in PARTS:
-            seen = [one for shape in shapes for one in _objects(shape.get(part))]
+            seen = [item for shape in shapes for item in _objects(shape.get(part))]
             kinds: dict[str, set[type]] = defaultdict(set)
-            for one in seen:
-                for field, value in one.items():
+            for entry in seen:
+                for field, value in entry.items():
                     kinds[field].add(type(value))
-            for one in _objects(body.get(part)):
-                for field, value in one.items():
+            for entry in _objects(body.get(part)):
+                for field, value in entry.items():
                     assert field in kinds, f"{name}: {part}.{field} was never recorded"
                     assert type(value) in kinds[field] | {type(None)}, f"{name}: {part}.{field}"
 
@@ -163,4 +163,4 @@ def _recorded() -> dict[str, list[dict[str, Any]]]:
 
 
 def _objects(value: object) -> list[dict[str, Any]]:
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]

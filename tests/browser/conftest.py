@@ -98,7 +98,7 @@ def watch(context: BrowserContext) -> Observed:
 
     def note_message(message: ConsoleMessage) -> None:
         place = message.location.get("url", "")
-        if message.type == "error" and not any(known in place for known in KNOWN_ERRORS):
+        if message.type == "error" and not any(address in place for address in KNOWN_ERRORS):
             observed.errors.append(f"{message.text} ({place})")
 
     context.on("request", note_request)
@@ -170,10 +170,10 @@ def project_maker(
         project = client.projects.create(title=title, label_config=config, **project_settings)
         tasks = import_clips(client, url, label_studio.token, project.id, folder, made)
         loop = connect(client, url, project, backend.url, tasks)
-        known = first_of_each_sound(loop, sorted(tasks))
-        loop.annotate(known)
-        version = loop.wait_for_training(len(known))
-        loop.wait_for_predictions(version, [number for number in tasks if number not in known])
+        annotated = first_of_each_sound(loop, sorted(tasks))
+        loop.annotate(annotated)
+        version = loop.wait_for_training(len(annotated))
+        loop.wait_for_predictions(version, [number for number in tasks if number not in annotated])
         return loop
 
     return make

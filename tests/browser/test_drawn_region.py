@@ -79,25 +79,27 @@ class Desk:
 
     def asked(self, act: Callable[[], None]) -> list[dict[str, Any]]:
         """Do something that makes the editor ask; returns the backend's last answer, when it is shown."""
-        with self.page.expect_response(lambda r: "interactive-annotating" in r.url, timeout=WAIT_MS) as told:
+        with self.page.expect_response(
+            lambda r: "interactive-annotating" in r.url, timeout=WAIT_MS
+        ) as response_info:
             act()
-        answer = told.value.json()
+        answer = response_info.value.json()
         self.page.wait_for_function("() => !window.Htx.awaitingSuggestions", timeout=WAIT_MS)
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
     def result(self) -> list[dict[str, Any]]:
         """What the editor would submit."""
-        found: list[dict[str, Any]] = self.page.evaluate(RESULT)
-        return found
+        items: list[dict[str, Any]] = self.page.evaluate(RESULT)
+        return items
 
     def labels(self) -> dict[str, list[str]]:
         """By control, the labels of all regions in the editor."""
-        found: dict[str, list[str]] = {}
+        by_control: dict[str, list[str]] = {}
         for item in self.result():
             if item["type"] == "labels":
-                found.setdefault(item["from_name"], []).extend(item["value"]["labels"])
-        return found
+                by_control.setdefault(item["from_name"], []).extend(item["value"]["labels"])
+        return by_control
 
 
 @pytest.fixture(scope="module")

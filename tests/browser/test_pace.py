@@ -31,7 +31,7 @@ def test_clips_at_the_pace_of_a_person(
 ) -> None:
     """One correction in each clip, half of its time after it came, and no Submit is refused."""
     loop = make_project(f"A clip each {seconds:.0f} s")
-    known = count_annotations(loop)
+    annotated_before = count_annotations(loop)
     refused: list[tuple[int, dict[str, Any]]] = []
     rows: list[tuple[int, str | None, int]] = []
     clip = annotator.open_label_stream(loop.project_id)
@@ -47,7 +47,7 @@ def test_clips_at_the_pace_of_a_person(
         annotator.listen(seconds / 2)
         annotator.screenshot(f"pace-{seconds:.0f}-{number}")
         submission = annotator.submit()
-        rows.append((clip.task, clip.version, known + number))
+        rows.append((clip.task, clip.version, annotated_before + number))
         if submission.status == httpx.codes.CREATED:
             assert submission.sent["parent_prediction"] == clip.prediction
             result = stored(loop, submission)
@@ -67,7 +67,9 @@ def print_staleness(rows: list[tuple[int, str | None, int]], versions: list[dict
     learned = {version["name"]: version["annotations"] for version in versions}
     print("\n task  shown version  learned from  annotations then  behind")
     for task, version, submitted in rows:
-        known = learned.get(version or "", 0)
-        print(f"{task:5d}  {version!s:13s}  {known:11d}  {submitted:16d}  {submitted - known:6d}")
+        learned_from = learned.get(version or "", 0)
+        print(
+            f"{task:5d}  {version!s:13s}  {learned_from:11d}  {submitted:16d}  {submitted - learned_from:6d}"
+        )
     for version in reversed(versions):
         print(f"{version['name']}: {version['annotations']} annotations, {version['status']}")

@@ -80,8 +80,8 @@ def test_the_doctor_says_it_once(services: Services, stranger: Server) -> None:
     assert [finding.subject for finding in faults] == ["Label Studio"]
     assert "\n" not in faults[0].text
     projects.label_studio_fault.cache_clear()
-    known = services.settings  # the address comes from the project
-    faults = [finding for finding in projects.projects(known) if finding.level == "fault"]
+    bare_settings = services.settings  # the address comes from the project
+    faults = [finding for finding in projects.projects(bare_settings) if finding.level == "fault"]
     assert [finding.subject for finding in faults] == ["project 1 webhook"]
 
 

@@ -42,10 +42,10 @@ def test_an_import_stopped_between_uploading_and_making_tasks_goes_on(
     label_studio: Any, project: Any, tmp_path: Path
 ) -> None:
     write_sounds(tmp_path, ["1.wav", "2.wav", "3.wav"])
-    found = sounds_in(tmp_path)
+    sounds = sounds_in(tmp_path)
     place = Uploads(label_studio.url, label_studio.token, project.id)
-    place.prepare(found)
-    first = place.addresses(found[:2])
+    place.prepare(sounds)
+    first = place.addresses(sounds[:2])
     code, text = run(label_studio, tmp_path, "--project", project.id)
     assert code == 0, text
     tasks = tasks_of(label_studio, project)
@@ -57,7 +57,7 @@ def test_two_imports_interleaved_make_no_task_twice(
     label_studio: Any, project: Any, tmp_path: Path, data_dir: Path
 ) -> None:
     write_sounds(tmp_path, [f"{number:02}.wav" for number in range(12)])
-    found = sounds_in(tmp_path)
+    sounds = sounds_in(tmp_path)
 
     def importer(batch_files: int) -> Importer:
         place = Uploads(label_studio.url, label_studio.token, project.id)
@@ -65,12 +65,12 @@ def test_two_imports_interleaved_make_no_task_twice(
         return Importer(label_studio.client, label_studio.url, project.id, "audio", place, data_dir)
 
     slow, quick = importer(3), importer(50)
-    todo, outcome = slow.plan(found)
+    todo, outcome = slow.plan(sounds)
     done: list[int] = []
 
     def other_one_comes_in(count: int) -> None:
         if not done:
-            quick.run(*quick.plan(found[6:]))
+            quick.run(*quick.plan(sounds[6:]))
         done.append(count)
 
     slow.run(todo, outcome, on_progress=other_one_comes_in)
@@ -149,10 +149,10 @@ def test_300_files_with_12_bad_ones_killed_three_times_end_as_288_tasks(
         name: n for n, name in enumerate(names)
     }
     with (report / "report.csv").open(newline="") as file:
-        found = {row["file"]: row for row in csv.DictReader(file)}
-    assert len(found) == 300
-    assert {name for name, row in found.items() if row["state"] == "left out"} == set(bad)
-    assert all(row["reason"] for row in found.values() if row["state"] == "left out")
+        row_of_file = {row["file"]: row for row in csv.DictReader(file)}
+    assert len(row_of_file) == 300
+    assert {name for name, row in row_of_file.items() if row["state"] == "left out"} == set(bad)
+    assert all(row["reason"] for row in row_of_file.values() if row["state"] == "left out")
     assert (report / "report.html").read_text().count("<svg") == 6
     reader = TaskReader(parse_label_config(CONFIG), "audio")
     exported = label_studio.client.tasks.list(project=project.id, fields="all", page_size=400)
@@ -161,7 +161,7 @@ def test_300_files_with_12_bad_ones_killed_three_times_end_as_288_tasks(
         for task in exported
         for record in reader.annotations(task.model_dump())
     }
-    assert tags == {name: tuple(found) for name, found in labels.items() if found}
+    assert tags == {name: tuple(tags_of_file) for name, tags_of_file in labels.items() if tags_of_file}
 
 
 def test_two_imports_at_once_share_the_work(label_studio: Any, project: Any, tmp_path: Path) -> None:

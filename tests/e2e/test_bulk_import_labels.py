@@ -45,12 +45,12 @@ def test_labels_of_a_csv_become_annotations_of_a_new_project(label_studio: Any, 
     assert code == 1, text
     assert "gone.wav" in text
     (project,) = [p for p in label_studio.client.projects.list() if p.title == title]
-    found = {task.data["fname"]: task for task in tasks_of(label_studio, project)}
-    assert set(found) == {"1.wav", "2.wav", "3.wav"}
-    (annotation,) = label_studio.client.annotations.list(id=found["1.wav"].id)
+    by_name = {task.data["fname"]: task for task in tasks_of(label_studio, project)}
+    assert set(by_name) == {"1.wav", "2.wav", "3.wav"}
+    (annotation,) = label_studio.client.annotations.list(id=by_name["1.wav"].id)
     assert annotation.ground_truth
     assert annotation.result[0]["value"] == {"choices": ["Bell", "Rain & wind"]}
-    assert label_studio.client.annotations.list(id=found["3.wav"].id) == []
+    assert label_studio.client.annotations.list(id=by_name["3.wav"].id) == []
 
     code, text = run(label_studio, *arguments)
     assert "0 imported, 3 already there" in text
@@ -103,7 +103,7 @@ def test_a_long_recording_becomes_tasks_that_play_their_own_stretch(
         code, text = run(label_studio, *arguments)
         assert code == 0, text
         assert f"{imported} imported" in text
-    heard = {}
+    by_stretch = {}
     tasks = list(label_studio.client.tasks.list(project=project.id, fields="all"))
     for task in tasks:
         answer = httpx.get(
@@ -114,9 +114,9 @@ def test_a_long_recording_becomes_tasks_that_play_their_own_stretch(
         np.testing.assert_array_equal(sound, samples[round(start_ * rate) : round(end * rate)])
         (annotation,) = task.annotations
         values = [item["value"] for item in annotation["result"]]
-        heard[start_, end] = [(value["start"], value["end"]) for value in values]
+        by_stretch[start_, end] = [(value["start"], value["end"]) for value in values]
         assert task.data["source"] == "night.wav"
-    assert heard == {(0.0, 1.0): [(0.5, 1.0)], (1.0, 2.0): [(0.0, 0.25)], (2.0, 2.5): [(0.25, 0.5)]}
+    assert by_stretch == {(0.0, 1.0): [(0.5, 1.0)], (1.0, 2.0): [(0.0, 0.25)], (2.0, 2.5): [(0.25, 0.5)]}
 
 
 def test_an_export_of_stretches_can_be_split_again_but_not_otherwise(

@@ -41,14 +41,14 @@ pytestmark = pytest.mark.e2e
 def kill_one(chance: random.Random, backend: int) -> str:
     """``kill -9`` one process that the backend started, or a training in the middle."""
     wanted = chance.choice(("redis", "worker", "serve"))
-    found = []
+    children = []
     for child in psutil.Process(backend).children(recursive=True):
         with contextlib.suppress(psutil.Error):
             words = child.cmdline()
             if any(wanted in Path(word).name for word in words[:4]):
-                found.append(child)
-    if found:
-        os.kill(chance.choice(found).pid, signal.SIGKILL)
+                children.append(child)
+    if children:
+        os.kill(chance.choice(children).pid, signal.SIGKILL)
     return wanted
 
 
@@ -132,10 +132,12 @@ def _wait_until_learnt(services: Services, key: str, expected: dict[int, Any], u
 
     def learned() -> str:
         with services.database.read() as session:
-            known = {row.annotation_id: row.result for row, _ in live_annotations(session, key)}
+            held_results = {row.annotation_id: row.result for row, _ in live_annotations(session, key)}
             waiting = pending_events(session, key)
             version = active_version(session, key, services.encoder_identity())
-        settled = known == expected and not waiting and version and version.annotations == len(expected)
+        settled = (
+            held_results == expected and not waiting and version and version.annotations == len(expected)
+        )
         return version.name if settled and version else ""
 
     until(learned, "a version that was trained on exactly what is expected", SETTLED_SECONDS)

@@ -128,9 +128,9 @@ def test_connecting_twice_is_connecting_once(locked: Locked) -> None:
 def test_webhooks_and_predictions_arrive(locked: Locked) -> None:
     assert locked.connect().returncode == 0
     (task,) = locked.client.tasks.list(project=locked.project.id)
-    known = locked.events("ANNOTATION_CREATED")
+    events_before = locked.events("ANNOTATION_CREATED")
     locked.client.annotations.create(id=task.id, result=[])
-    assert locked.events("ANNOTATION_CREATED") == known + 1
+    assert locked.events("ANNOTATION_CREATED") == events_before + 1
     url, token = locked.settings.label_studio_url, locked.settings.api_key
     answer = httpx.post(
         f"{url}/api/dm/actions?id=retrieve_tasks_predictions&project={locked.project.id}",

@@ -128,7 +128,7 @@ def export(label_studio: Any, tmp_path: Path, *arguments: object, **variables: s
 
 
 def said(record: ClipRecord) -> tuple[str, list[tuple[float, float, str]], list[str]]:
-    regions = [(r.start, r.end, r.label) for found in record.regions.values() for r in found]
+    regions = [(r.start, r.end, r.label) for of_control in record.regions.values() for r in of_control]
     return record.file_name, regions, [tag for tags in record.tags.values() for tag in tags]
 
 
@@ -147,14 +147,14 @@ def test_every_format_holds_what_was_put_in(label_studio: Any, project: Any, tmp
         out = tmp_path / f"out.{name}"
         code, text = export(label_studio, tmp_path, project.id, "--format", name, "--out", out)
         assert code == 0, text
-        found = [said(record) for record in form.load().read(out)]
+        read_back = [said(record) for record in form.load().read(out)]
         least = 0.001 if name == "elan" else 0.0  # seconds of a region in milliseconds
         expected = {
             file_name: [(start, max(end, start + least), label) for start, end, label in regions]
             for file_name, regions in REGIONS.items()
         }
-        assert {file_name: regions for file_name, regions, _ in found} == expected, name
-        tags = {file_name: labels for file_name, _, labels in found if labels}
+        assert {file_name: regions for file_name, regions, _ in read_back} == expected, name
+        tags = {file_name: labels for file_name, _, labels in read_back if labels}
         assert tags == (TAGS if form.holds_tags else {}), name
         assert ("no place" in text) == (not form.holds_tags), text
 

@@ -23,7 +23,7 @@ def test_nothing_is_lost_and_nothing_is_made_twice(
     with Load(url, client, rate=5.0) as load:
         run_imports(url, sources, "Under load", tmp_path)
     assert load.written > 0
-    found = compare(
+    faults = compare(
         url, client, "Under load", [record for source in sources for record in records_in(source)]
     )
-    assert not any(found.values()), found
+    assert not any(faults.values()), faults

@@ -73,11 +73,11 @@ def test_sounds_come_in_once(label_studio: Any, project: Any, tmp_path: Path) ->
     transport = Repeating(f"/api/projects/{project.id}/import")
     client = client_over(label_studio, transport)
     clips = make_clips(tmp_path, count=5, seed=2)
-    known = import_clips(client, label_studio.url, label_studio.token, project.id, tmp_path, clips)
+    imported = import_clips(client, label_studio.url, label_studio.token, project.id, tmp_path, clips)
     assert transport.repeated == 1
     held = [task.id for task in label_studio.client.tasks.list(project=project.id)]
-    assert sorted(held) == sorted(known)
-    assert {clip.name for clip in known.values()} == {clip.name for clip in clips}
+    assert sorted(held) == sorted(imported)
+    assert {clip.name for clip in imported.values()} == {clip.name for clip in clips}
     assert len(held) == 5
 
 

@@ -32,7 +32,7 @@ def addresses(label_studio: Any, tmp_path_factory: pytest.TempPathFactory) -> di
     """An upload and a local file: the address in its task, and the digest of its content."""
     client, url = label_studio.client, label_studio.url
     project = client.projects.create(title="Sources", label_config=CONFIG)
-    found = {}
+    by_kind = {}
     for kind, place in (
         ("upload", Uploads(url, label_studio.token, project.id)),
         ("local file", LocalFiles(client, url, project.id, label_studio.document_root)),
@@ -45,8 +45,8 @@ def addresses(label_studio: Any, tmp_path_factory: pytest.TempPathFactory) -> di
         importer.run(*importer.plan([Sound(path, path.name, read_facts(path, path.name))]))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         (task,) = [t for t in client.tasks.list(project=project.id) if t.data["sha256"] == digest]
-        found[kind] = (task.data["audio"], digest)
-    return found
+        by_kind[kind] = (task.data["audio"], digest)
+    return by_kind
 
 
 def settings_with(label_studio: Any, folder: Path, token: str) -> Settings:

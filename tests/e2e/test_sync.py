@@ -96,9 +96,9 @@ def held(label_studio: Any, project: Any) -> dict[int, Any]:
 def test_everything_that_was_missed(label_studio: Any, services: Services, project: Any) -> None:
     key = key_of(services, project)
     assert sync(services, key) == Difference(tasks=11, annotations=11, missed=11, label_config=True)
-    known = apply_all(services, key)
-    assert known == held(label_studio, project)
-    assert len(known) == 10
+    applied = apply_all(services, key)
+    assert applied == held(label_studio, project)
+    assert len(applied) == 10
     assert sync(services, key) == Difference(tasks=11, annotations=11)
     with services.database.read() as session:
         assert session.get_one(Project, key).label_config == CONFIG
@@ -113,12 +113,12 @@ def test_changes_and_deletions(label_studio: Any, services: Services, project: A
     client.annotations.update(id=first, result=tags("a", "b"))
     client.annotations.update(id=second, was_cancelled=True)
     client.annotations.delete(id=third)
-    found = sync(services, key)
-    assert (found.missed, found.changed, found.deleted) == (0, 2, 1)
-    known = apply_all(services, key)
-    assert known == held(label_studio, project)
-    assert known[first] == tags("a", "b")
-    assert not {second, third} & known.keys()
+    outcome = sync(services, key)
+    assert (outcome.missed, outcome.changed, outcome.deleted) == (0, 2, 1)
+    applied = apply_all(services, key)
+    assert applied == held(label_studio, project)
+    assert applied[first] == tags("a", "b")
+    assert not {second, third} & applied.keys()
 
 
 def test_a_wrong_deletion_is_undone(label_studio: Any, services: Services, project: Any) -> None:
@@ -177,9 +177,9 @@ def test_a_creation_that_waits_is_known_to_be_gone(
         )
     client.annotations.delete(id=annotation.id)
     assert sync(services, key).deleted == 1
-    known = apply_all(services, key)
-    assert annotation.id not in known
-    assert known == held(label_studio, project)
+    applied = apply_all(services, key)
+    assert annotation.id not in applied
+    assert applied == held(label_studio, project)
 
 
 def test_any_difference_is_repaired(label_studio: Any, services: Services, project: Any) -> None:

@@ -32,8 +32,8 @@ def test_results_of_a_detector_are_judged_denied_and_exported(label_studio: Any,
     (project,) = [p for p in label_studio.client.projects.list() if p.title == title]
     controls = parse_label_config(label_studio.client.projects.get(id=project.id).label_config)
     assert [control.labels for control in controls] == [("Crow", "Owl")]
-    found = {task.data["fname"]: task for task in tasks_of(label_studio, project)}
-    (prediction,) = label_studio.client.predictions.list(task=found["1.wav"].id)
+    by_name = {task.data["fname"]: task for task in tasks_of(label_studio, project)}
+    (prediction,) = label_studio.client.predictions.list(task=by_name["1.wav"].id)
     (item,) = prediction.result
     assert (item["value"]["labels"], prediction.score) == (["Owl"], 0.75)
 

@@ -34,10 +34,12 @@ def main(folder: Path) -> None:
     with Services(settings) as services:
         extractor, encoder = services.extractor(), services.encoder()
         out = folder / "embeddings.npz"
-        with embeddings.writing(out, encoder, lambda one: extractor.extract_address(one, None)) as add:
+        with embeddings.writing(
+            out, encoder, lambda address: extractor.extract_address(address, None)
+        ) as add:
             add([ClipRecord(Path(task["data"]["audio"]).name, task["data"]["audio"]) for task in tasks])
-    with np.load(out) as found:
-        shape, identity = found["embedding"].shape, found["encoder"].item()
+    with np.load(out) as arrays:
+        shape, identity = arrays["embedding"].shape, arrays["encoder"].item()
     json.dump(
         {
             "before": before["model_version"],

@@ -73,10 +73,12 @@ def test_one_by_one(shared: int) -> None:
 
 def test_one_failure_is_not_everyones() -> None:
     network = Network()
-    found = answers(network, BatchRunner(network, 1000), [wave(0), wave(13), wave(2), wave(3)])
-    assert found[0] == 0
-    assert "thirteen" in found[1:]
-    assert all(value in ("thirteen", expected) for value, expected in zip(found, [0, 13, 2, 3], strict=True))
+    outcomes = answers(network, BatchRunner(network, 1000), [wave(0), wave(13), wave(2), wave(3)])
+    assert outcomes[0] == 0
+    assert "thirteen" in outcomes[1:]
+    assert all(
+        value in ("thirteen", expected) for value, expected in zip(outcomes, [0, 13, 2, 3], strict=True)
+    )
 
 
 def test_it_goes_on_after_a_failure() -> None:

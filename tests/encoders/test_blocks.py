@@ -28,8 +28,8 @@ def test_windows_are_centred_on_their_hops(
         assert len(chunk) == (count - 1) * hop + window
         windows += [chunk[index * hop :][:window] for index in range(count)]
     assert len(windows) == max(1, -(-samples // hop))
-    for index, found in enumerate(windows):
-        np.testing.assert_array_equal(found, padded[index * hop :][:window])
+    for index, actual in enumerate(windows):
+        np.testing.assert_array_equal(actual, padded[index * hop :][:window])
 
 
 def test_what_is_not_finite_is_silence() -> None:

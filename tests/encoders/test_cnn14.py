@@ -65,8 +65,8 @@ def expected(reference: Any) -> Callable[[int], tuple[NDArray[np.float32], NDArr
         wave = sound(samples / 32000, seed=samples)
         padded = np.pad(wave, (0, max(0, SHORTEST - wave.size)))
         with torch.inference_mode():
-            found = reference(torch.from_numpy(padded)[None])
-        return found["embedding"][0].numpy(), found["clipwise_output"][0].numpy()
+            outputs = reference(torch.from_numpy(padded)[None])
+        return outputs["embedding"][0].numpy(), outputs["clipwise_output"][0].numpy()
 
     return of
 
@@ -117,19 +117,19 @@ def test_equals_the_reference(
     """
     embedding, tags = expected(samples)
     frames = joined(encoder, sound(samples / 32000, seed=samples))
-    found = encoder.pool(frames)
+    pooled = encoder.pool(frames)
 
     assert frames.shape == (max(1, (samples // 320 + 1) // 32), 2048)
     assert embedding.std() > 0.01, "the reference must not be dead, or anything equals it"
     if encoder.plan.precision == "fp32":
-        np.testing.assert_allclose(found, embedding, atol=1e-4, rtol=0)
-        np.testing.assert_allclose(encoder.tags(found), tags, atol=1e-4, rtol=0)
+        np.testing.assert_allclose(pooled, embedding, atol=1e-4, rtol=0)
+        np.testing.assert_allclose(encoder.tags(pooled), tags, atol=1e-4, rtol=0)
         kept = encoder.pool(frames.astype(np.float16))
         np.testing.assert_allclose(kept, embedding, atol=3e-4, rtol=0)
         np.testing.assert_allclose(encoder.tags(kept), tags, atol=1e-4, rtol=0)
     else:
-        assert cosine(found, embedding) >= 0.9999
-        np.testing.assert_allclose(encoder.tags(found), tags, atol=5e-3, rtol=0)
+        assert cosine(pooled, embedding) >= 0.9999
+        np.testing.assert_allclose(encoder.tags(pooled), tags, atol=5e-3, rtol=0)
 
 
 def test_chunks_equal_one_pass(encoder: Cnn14Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +140,9 @@ def test_chunks_equal_one_pass(encoder: Cnn14Encoder, monkeypatch: pytest.Monkey
     for wave, expected in zip(waves, whole, strict=True):
         chunked = list(encoder.frames_in_chunks(in_pieces(wave, seed=1)))
         assert len(chunked) >= 2
-        found = np.concatenate(chunked)
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, atol=rounding(encoder) * expected.max(), rtol=0)
+        chunked_frames = np.concatenate(chunked)
+        assert chunked_frames.shape == expected.shape
+        np.testing.assert_allclose(chunked_frames, expected, atol=rounding(encoder) * expected.max(), rtol=0)
 
 
 def test_less_context_would_show(plain: Cnn14Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,11 +159,11 @@ def test_minutes_pass_in_several_chunks(encoder: Cnn14Encoder) -> None:
     wave = sound(60.3, seed=5)
     chunks = list(encoder.frames_in_chunks(in_pieces(wave, seed=2)))
     assert len(chunks) == 2
-    found = np.concatenate(chunks)
+    frames = np.concatenate(chunks)
     start = 170 * FRAME_SAMPLES  # a pass of its own around the border
     around = joined(encoder, wave[start:])
-    assert found.shape == ((wave.size // 320 + 1) // 32, 2048)
-    np.testing.assert_allclose(found[174:], around[4:], atol=rounding(encoder) * found.max(), rtol=0)
+    assert frames.shape == ((wave.size // 320 + 1) // 32, 2048)
+    np.testing.assert_allclose(frames[174:], around[4:], atol=rounding(encoder) * frames.max(), rtol=0)
 
 
 def test_clips_together_are_what_they_are_alone(encoder: Cnn14Encoder) -> None:
@@ -225,10 +225,10 @@ def test_threads_share_the_engine_in_turns(usual: Cnn14Encoder, monkeypatch: pyt
         def run(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
             alone = inside.acquire(blocking=False)
             overlaps.append(not alone)
-            found = run(waveforms)
+            outputs = run(waveforms)
             if alone:
                 inside.release()
-            return found
+            return outputs
 
     waves = [sound(0.5 + 0.5 * (i % 3), seed=i) for i in range(16)]
     alone = [usual.frames([wave]) for wave in waves]
@@ -237,9 +237,9 @@ def test_threads_share_the_engine_in_turns(usual: Cnn14Encoder, monkeypatch: pyt
         together = list(pool.map(lambda wave: usual.frames([wave]), waves))
     assert overlaps
     assert not any(overlaps)
-    for found, expected in zip(together, alone, strict=True):
+    for actual, expected in zip(together, alone, strict=True):
         np.testing.assert_allclose(
-            found.astype(np.float32),
+            actual.astype(np.float32),
             expected.astype(np.float32),
             atol=rounding(usual) * float(expected.max()),
         )

@@ -45,9 +45,9 @@ def noise(samples: int) -> NDArray[np.float32]:
 
 
 def test_its_identity_is_known_without_loading_it(encoder: CombinedEncoder, tmp_path: Path) -> None:
-    found = encoder_identity(Settings(_env_file=None, data_dir=tmp_path, encoder="yamnet+logmel"))
-    assert found == encoder.identity
-    assert registry.spec_of(found).sample_rate == encoder.sample_rate
+    identity = encoder_identity(Settings(_env_file=None, data_dir=tmp_path, encoder="yamnet+logmel"))
+    assert identity == encoder.identity
+    assert registry.spec_of(identity).sample_rate == encoder.sample_rate
     assert registry.is_version_name("yamnet+logmel-v3")
     assert registry.spec_of("yamnet+logmel-v3").name == encoder.name
 
@@ -171,8 +171,8 @@ def test_the_zero_shot_head_is_the_first_encoders(encoder: CombinedEncoder) -> N
     assert first is not None
     frames = encoder.frames([noise(8 * FRAME)])
     of_first = encoder.members[0].pool(frames[:, : encoder.members[0].frame_dim])
-    found = head.controls["x"].probabilities(encoder.pool(frames)[None])
-    assert np.allclose(found, first.controls["x"].probabilities(of_first[None]), atol=1e-6)
+    probabilities = head.controls["x"].probabilities(encoder.pool(frames)[None])
+    assert np.allclose(probabilities, first.controls["x"].probabilities(of_first[None]), atol=1e-6)
 
 
 def test_every_consumer_gets_every_block_and_few_are_held() -> None:

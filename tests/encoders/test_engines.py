@@ -46,8 +46,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return pretend
 
 
-def names(found: list[Plan]) -> list[str]:
-    return [f"{plan.engine} {plan.precision} {plan.device}" for plan in found]
+def names(listed_plans: list[Plan]) -> list[str]:
+    return [f"{plan.engine} {plan.precision} {plan.device}" for plan in listed_plans]
 
 
 # --- choosing ----------------------------------------------------------------------------------
@@ -186,11 +186,11 @@ def test_a_pass_that_fails_is_run_by_the_next_engine(
     failed = encoder.plan
     monkeypatch.setattr(encoder, "_engine", Faulty(_gives_up))
     with capture_logs() as logs:
-        found = encoder.frames([NOISE])
+        frames = encoder.frames([NOISE])
     assert encoder.plan != failed
     assert logs[0]["event"] == "encoder_engine_failed"
     assert logs[0]["reason"] == "it gave up"
-    np.testing.assert_allclose(found.astype(np.float32), expected.astype(np.float32), atol=1e-3)
+    np.testing.assert_allclose(frames.astype(np.float32), expected.astype(np.float32), atol=1e-3)
     encoder._plans = []
     monkeypatch.setattr(encoder, "_engine", Faulty(_gives_up))
     with pytest.raises(ConfigurationError, match="no engine is left"):
@@ -215,8 +215,8 @@ def test_the_front_end_is_the_networks(checkpoint: Path, seconds: float, fourier
     with torch.inference_mode():
         expected = network.logmel_extractor(network.spectrogram_extractor(waves))
         expected = network.bn0(expected.transpose(1, 3)).transpose(1, 3)
-        found = front_end(waves)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+        actual = front_end(waves)
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=0)
 
 
 def test_the_front_end_of_silence_and_tones(checkpoint: Path) -> None:
@@ -226,8 +226,8 @@ def test_the_front_end_of_silence_and_tones(checkpoint: Path) -> None:
     waves = torch.stack([torch.zeros(32_000), torch.sin(2 * torch.pi * 1000 * t), torch.full((32_000,), 0.5)])
     with torch.inference_mode():
         expected = network(waves).numpy()
-        found = TorchEngine(Plan("torch", "fp32", "cpu", 1), network).run(waves.numpy())
-    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
+        actual = TorchEngine(Plan("torch", "fp32", "cpu", 1), network).run(waves.numpy())
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * expected.max())
 
 
 # --- nothing is sent ---------------------------------------------------------------------------
@@ -288,8 +288,8 @@ def test_nothing_is_sent(checkpoint: Path, tmp_path: Path, plan: Plan) -> None:
         check=False,
     )
     assert done.returncode == 0, f"killed by the kernel for opening a socket, or: {done.stderr}"
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["tried"] == []
-    assert found["frames"] == 3
-    assert not [name for name in found["telemetry"] if name.startswith("openvino_telemetry")]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["tried"] == []
+    assert report["frames"] == 3
+    assert not [name for name in report["telemetry"] if name.startswith("openvino_telemetry")]
     assert list(home.iterdir()) == [], "no id to be recognised by was left behind"

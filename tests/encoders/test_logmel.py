@@ -159,12 +159,12 @@ def test_movement_is_told_from_steadiness(encoder: LogmelEncoder) -> None:
     band = int(encoder.frames([steady])[12, :BANDS].argmax())
     first = encoder.embedding_dim - (1 + len(MOVE_LAGS) + 2 * len(ATTACK_LAGS)) * BANDS
     inside, rise = first + band, first + (1 + len(MOVE_LAGS)) * BANDS + band
-    found = {
+    pooled = {
         name: encoder.pool(encoder.frames([sound])[2:-2])
         for name, sound in (("trembling", trembling), ("struck", struck), ("steady", steady))
     }
-    assert found["trembling"][inside] > found["steady"][inside] + 1
-    assert found["struck"][inside] < found["trembling"][inside] - 0.5
-    assert found["struck"][rise] > 5
-    assert found["trembling"][rise] < 1
-    assert found["steady"][rise] < 0.1
+    assert pooled["trembling"][inside] > pooled["steady"][inside] + 1
+    assert pooled["struck"][inside] < pooled["trembling"][inside] - 0.5
+    assert pooled["struck"][rise] > 5
+    assert pooled["trembling"][rise] < 1
+    assert pooled["steady"][rise] < 0.1

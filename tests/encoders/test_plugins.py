@@ -92,12 +92,12 @@ def test_the_documented_plugin_predicts_trains_and_exports(
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout.splitlines()[-1])
-    assert (found["before"], found["version"], found["after"]) == (f"{spelt}-v0", *[f"{spelt}-v1"] * 2)
-    assert found["ours"]
-    assert found["labels"] == [["Low"], ["High"]]
-    assert found["embeddings"] == [6, 16 if spelt == "octaves" else 16 + LogmelEncoder.embedding_dim]
-    assert found["identity"].startswith(f"{spelt.replace('+', '.')}-")
+    report = json.loads(run.stdout.splitlines()[-1])
+    assert (report["before"], report["version"], report["after"]) == (f"{spelt}-v0", *[f"{spelt}-v1"] * 2)
+    assert report["ours"]
+    assert report["labels"] == [["Low"], ["High"]]
+    assert report["embeddings"] == [6, 16 if spelt == "octaves" else 16 + LogmelEncoder.embedding_dim]
+    assert report["identity"].startswith(f"{spelt.replace('+', '.')}-")
 
 
 def test_plugins_join_the_registry(site: Path, tmp_path: Path) -> None:

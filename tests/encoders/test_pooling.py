@@ -36,13 +36,17 @@ def test_float32_is_exact(reference: Any, exact: Any) -> None:
 
 
 def test_half_precision_is_near(reference: Any) -> None:
-    found = pooling.Pooling(Plan("openvino", "bf16", "cpu", 1), network.build(reference.state_dict()))(FRAMES)
+    pooled = pooling.Pooling(Plan("openvino", "bf16", "cpu", 1), network.build(reference.state_dict()))(
+        FRAMES
+    )
     expected = by_definition(reference, FRAMES)
-    cosines = (found * expected).sum(-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(expected, axis=-1)
-    assert found.dtype == np.float32
+    cosines = (
+        (pooled * expected).sum(-1) / np.linalg.norm(pooled, axis=-1) / np.linalg.norm(expected, axis=-1)
+    )
+    assert pooled.dtype == np.float32
     assert cosines.min() >= 0.9999
     if has_bf16():
-        assert np.abs(found - expected).max() > 1e-4, "it is half precision"
+        assert np.abs(pooled - expected).max() > 1e-4, "it is half precision"
 
 
 def test_very_many_frames_are_not_widened(exact: Any, monkeypatch: pytest.MonkeyPatch) -> None:

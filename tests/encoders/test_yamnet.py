@@ -114,8 +114,8 @@ def test_a_patch_is_centred_on_its_frame(real: YamnetEncoder) -> None:
     sound[middle - 1600 : middle + 1600] = noise(3200)
     frames = real.frames([sound]).astype(np.float64)
     change = np.abs(frames - real.frames([np.zeros_like(sound)])).sum(axis=1)
-    heard = np.flatnonzero(change > 1e-6)
-    assert heard[0] + heard[-1] == 18, "as many frames before as behind"
+    changed_frames = np.flatnonzero(change > 1e-6)
+    assert changed_frames[0] + changed_frames[-1] == 18, "as many frames before as behind"
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_the_zero_shot_head_ranks_by_the_highest_score(encoder: YamnetEncoder) -
     head = zero_shot_head(encoder, [control])
     assert head is not None
     frames = encoder.frames([noise(4 * SAMPLE_RATE_HZ)])
-    found = head.controls["x"].probabilities(encoder.pool(frames)[None])[0]
+    probabilities = head.controls["x"].probabilities(encoder.pool(frames)[None])[0]
     assert head.controls["x"].labels == ("Dog", "Siren")
     places = [yamnet_labels().index(name) for name in ("Dog", "Siren")]
     highest = frames[:, EMBEDDING_DIM:].astype(np.float32).max(axis=0)[places]
-    assert np.allclose(found, expit(highest), atol=1e-5)
+    assert np.allclose(probabilities, expit(highest), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,6 @@ def test_the_zero_shot_head_ranks_by_the_highest_score(encoder: YamnetEncoder) -
 )
 def test_it_recognises_real_sound(real: YamnetEncoder, shared_audio: Path, file: str, name: str) -> None:
     frames = real.frames([read(shared_audio / "foreground" / file)])
-    found = expit(real.pool(frames)[-CLASSES:])
-    assert yamnet_labels()[int(found.argmax())] == name
-    assert found.max() > 0.97
+    probabilities = expit(real.pool(frames)[-CLASSES:])
+    assert yamnet_labels()[int(probabilities.argmax())] == name
+    assert probabilities.max() > 0.97

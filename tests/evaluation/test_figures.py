@@ -42,8 +42,8 @@ def tagged(number: int, true: str, shown: str, scores: dict[str, float] | None =
 def sounded(number: int, true: Spans, shown: Spans) -> Measured:
     """One sound with regions."""
     regions = tuple(Region(a, b, frozenset([label])) for a, b, label in true)
-    found = tuple(DetectedRegion("label", a, b, label, 0.9) for a, b, label in shown)
-    return measured(number, ClipPrediction(found, {}, {}, 0.0), regions={"label": regions})
+    detected = tuple(DetectedRegion("label", a, b, label, 0.9) for a, b, label in shown)
+    return measured(number, ClipPrediction(detected, {}, {}, 0.0), regions={"label": regions})
 
 
 def measured(number: int, prediction: ClipPrediction, **annotation: Any) -> Measured:

@@ -56,13 +56,13 @@ def records(
     tags = draw(
         st.dictionaries(st.sampled_from(["tags", "wetter"]), st.lists(labels, unique=True, max_size=4))
     )
-    scored = [name for name, found in tags.items() if found and bool(draw(st.booleans()))]
+    scored = [name for name, chosen_labels in tags.items() if chosen_labels and bool(draw(st.booleans()))]
     return ClipRecord(
         file_name=draw(names),
         sound=draw(st.sampled_from(["/data/upload/1/01234567-a.wav", "https://example.com/ü?x=1,2", ""])),
         data=draw(st.dictionaries(line_text, line_text, max_size=3)),
         duration=draw(st.none() | st.floats(0.01, 1e5)),
-        tags={name: tuple(found) for name, found in tags.items()},
+        tags={name: tuple(chosen_labels) for name, chosen_labels in tags.items()},
         tag_scores={name: draw(st.floats(0, 1)) for name in scored},
         regions={name: draw(regions(labels, annotator)) for name in control_names},
         source="prediction" if predicted else "annotation",

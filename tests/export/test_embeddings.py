@@ -79,17 +79,17 @@ def test_parquet(tmp_path: Path, settings: Settings, sounds: dict[str, EncodedSo
 
 def test_npz(tmp_path: Path, settings: Settings, sounds: dict[str, EncodedSound]) -> None:
     write(tmp_path / "x.npz", settings, sounds, whole_times=False)
-    with np.load(tmp_path / "x.npz", allow_pickle=False) as found:
-        np.testing.assert_array_equal(found["embedding"], expected(settings, sounds))
-        assert found["embedding"].dtype == np.float32
-        assert found["label_names"].tolist() == ["Dog", "Owl", "Rain, ü", "wind"]
-        assert found["targets"].astype(int).tolist() == [
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["embedding"], expected(settings, sounds))
+        assert arrays["embedding"].dtype == np.float32
+        assert arrays["label_names"].tolist() == ["Dog", "Owl", "Rain, ü", "wind"]
+        assert arrays["targets"].astype(int).tolist() == [
             [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0],
         ]  # fmt: skip
-        assert found["labels"].tolist() == ["Dog\tRain, ü", "Dog", "wind", "Owl", ""]
-        assert found["file_name"].tolist() == ["a b.wav"] * 3 + ["cut.flac"] * 2
-        assert found["start"].tolist() == [0.8, 2.0, 0.0, 1.0, 0.0]
-        assert found["encoder"].item() == get_encoder(settings).identity
+        assert arrays["labels"].tolist() == ["Dog\tRain, ü", "Dog", "wind", "Owl", ""]
+        assert arrays["file_name"].tolist() == ["a b.wav"] * 3 + ["cut.flac"] * 2
+        assert arrays["start"].tolist() == [0.8, 2.0, 0.0, 1.0, 0.0]
+        assert arrays["encoder"].item() == get_encoder(settings).identity
 
 
 def test_more_rows_than_wait_in_memory(
@@ -108,8 +108,8 @@ def test_none_at_all(tmp_path: Path, settings: Settings, name: str) -> None:
     with writing(tmp_path / name, get_encoder(settings), sounds.__getitem__):
         pass
     if name.endswith("npz"):
-        with np.load(tmp_path / name) as found:
-            assert found["embedding"].shape == (0, get_encoder(settings).embedding_dim)
+        with np.load(tmp_path / name) as arrays:
+            assert arrays["embedding"].shape == (0, get_encoder(settings).embedding_dim)
     else:
         assert pq.read_table(tmp_path / name).num_rows == 0
 
@@ -156,7 +156,7 @@ def test_fields_of_tasks_keep_their_types(
         assert table["data.mixed"].to_pylist() == ["1", "b"]
         assert table["data.where"].to_pylist() == ['{"lat": 48.1}', None]
     else:
-        with np.load(tmp_path / name, allow_pickle=False) as found:
-            assert found["data.height"].tolist() == [1.0, 13.5]
-            assert np.array_equal(found["data.depth"], [100.0, np.nan], equal_nan=True)
-            assert found["data.site"].tolist() == ["north", ""]
+        with np.load(tmp_path / name, allow_pickle=False) as arrays:
+            assert arrays["data.height"].tolist() == [1.0, 13.5]
+            assert np.array_equal(arrays["data.depth"], [100.0, np.nan], equal_nan=True)
+            assert arrays["data.site"].tolist() == ["north", ""]

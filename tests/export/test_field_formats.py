@@ -59,9 +59,9 @@ def rounded(record: ClipRecord, digits: int, least: float = 0.0) -> ClipRecord:
 
 @pytest.mark.parametrize(("name", "digits", "least"), [("textgrid", 6, 0.0), ("elan", 3, 0.001)])
 @with_examples(20)
-@given(found=sounds(records(stripped)))
-def test_tiers_read_back(name: str, digits: int, least: float, found: list[list[ClipRecord]]) -> None:
-    expected = [[rounded(record, digits, least) for record in sound] for sound in found]
+@given(drawn=sounds(records(stripped)))
+def test_tiers_read_back(name: str, digits: int, least: float, drawn: list[list[ClipRecord]]) -> None:
+    expected = [[rounded(record, digits, least) for record in sound] for sound in drawn]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out"
         with FORMATS[name].load().writing(path) as add:
@@ -80,10 +80,10 @@ def test_no_tier_holds_regions_that_overlap(spans: list[tuple[int, int]]) -> Non
         assert all(a.end <= b.start and a.start < b.start for a, b in pairwise(tier))
 
 
-def written(folder: Path, name: str, *found: ClipRecord) -> Path:
+def written(folder: Path, name: str, *clip_records: ClipRecord) -> Path:
     path = folder / ("out" if FORMATS[name].is_folder else f"out.{name}")
     with FORMATS[name].load().writing(path) as add:
-        for record in found:
+        for record in clip_records:
             add([record])
     return path
 

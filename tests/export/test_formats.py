@@ -27,25 +27,25 @@ from tests.export.records import any_text, records, sounds
 MANY = with_examples(25)
 
 
-def written(name: str, found: Sequence[Sequence[ClipRecord]], folder: str | Path) -> Path:
+def written(name: str, recordings: Sequence[Sequence[ClipRecord]], folder: str | Path) -> Path:
     path = Path(folder) / f"out.{name}"
     with FORMATS[name].load().writing(path) as add:
-        for sound in found:
+        for sound in recordings:
             add(sound)
     beside = {path_beside(path, is_folder=False).name}
     assert {entry.name for entry in path.parent.iterdir()} - beside == {path.name}, "nothing else is left"
     return path
 
 
-def flat(found: Sequence[Sequence[ClipRecord]]) -> list[ClipRecord]:
-    return [record for sound in found for record in sound]
+def flat(recordings: Sequence[Sequence[ClipRecord]]) -> list[ClipRecord]:
+    return [record for sound in recordings for record in sound]
 
 
 @MANY
 @given(sounds(records(st.text(min_size=1), st.text())))
-def test_json_lines_lose_nothing(found: list[list[ClipRecord]]) -> None:
+def test_json_lines_lose_nothing(drawn: list[list[ClipRecord]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert list(FORMATS["jsonl"].load().read(written("jsonl", found, folder))) == flat(found)
+        assert list(FORMATS["jsonl"].load().read(written("jsonl", drawn, folder))) == flat(drawn)
 
 
 def test_json_lines_keep_what_data_holds(tmp_path: Path) -> None:
@@ -56,19 +56,19 @@ def test_json_lines_keep_what_data_holds(tmp_path: Path) -> None:
 
 @MANY
 @given(sounds(records(any_text, any_text)))
-def test_csv_holds_everything(found: list[list[ClipRecord]]) -> None:
+def test_csv_holds_everything(drawn: list[list[ClipRecord]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert list(FORMATS["csv"].load().read(written("csv", found, folder))) == flat(found)
+        assert list(FORMATS["csv"].load().read(written("csv", drawn, folder))) == flat(drawn)
 
 
 @MANY
 @given(sounds(records()))
-def test_csv_is_what_pandas_reads(found: list[list[ClipRecord]]) -> None:
+def test_csv_is_what_pandas_reads(drawn: list[list[ClipRecord]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        table = pandas.read_csv(written("csv", found, folder), dtype=str, keep_default_na=False)
+        table = pandas.read_csv(written("csv", drawn, folder), dtype=str, keep_default_na=False)
     expected = [
         (str(record.task_id), record.file_name, control, region.label, region.start, region.end)
-        for record in flat(found)
+        for record in flat(drawn)
         for control, regions in record.regions.items()
         for region in regions
     ]
@@ -80,11 +80,11 @@ def test_csv_is_what_pandas_reads(found: list[list[ClipRecord]]) -> None:
 
 @MANY
 @given(sounds(records()))
-def test_jams_files_read_back(found: list[list[ClipRecord]]) -> None:
+def test_jams_files_read_back(drawn: list[list[ClipRecord]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert list(FORMATS["jams"].load().read(written("jams", found, folder))) == [
+        assert list(FORMATS["jams"].load().read(written("jams", drawn, folder))) == [
             replace(record, regions={name: by_start(of) for name, of in record.regions.items()})
-            for record in flat(found)
+            for record in flat(drawn)
         ]
 
 
@@ -107,9 +107,9 @@ def test_the_library_reads_our_jams(tmp_path: Path) -> None:
     folder = written("jams", [[record]], tmp_path)
     content = jams.load(str(folder / "sub" / "a b.jams"))
     assert (content.file_metadata.title, content.file_metadata.duration) == ("sub/a b.wav", 10.0)
-    (heard,) = content.search(namespace="segment_open")
-    assert [tuple(o) for o in heard.data] == [(0.5, 1.5, "Dog, bark", 0.25), (1.0, 0.0, "ü", None)]
-    assert heard.annotation_metadata.annotator.name == "anna@example.com"
+    (annotation,) = content.search(namespace="segment_open")
+    assert [tuple(o) for o in annotation.data] == [(0.5, 1.5, "Dog, bark", 0.25), (1.0, 0.0, "ü", None)]
+    assert annotation.annotation_metadata.annotator.name == "anna@example.com"
     (tags,) = content.search(namespace="tag_open")
     assert [tuple(o) for o in tags.data] == [(0.0, 10.0, "rain", 0.5), (0.0, 10.0, "wind", 0.5)]
 
@@ -135,15 +135,15 @@ def bare(record: ClipRecord, **changes: Any) -> ClipRecord:
 
 @MANY
 @given(sounds(records()))
-def test_raven_tables_read_back(found: list[list[ClipRecord]]) -> None:
-    expected = [bare(record) for record in flat(found) if record.regions]
+def test_raven_tables_read_back(drawn: list[list[ClipRecord]]) -> None:
+    expected = [bare(record) for record in flat(drawn) if record.regions]
     with tempfile.TemporaryDirectory() as folder:
-        assert list(FORMATS["raven"].load().read(written("raven", found, folder))) == expected
+        assert list(FORMATS["raven"].load().read(written("raven", drawn, folder))) == expected
 
 
 @MANY
 @given(sounds(records()))
-def test_audacity_labels_read_back(found: list[list[ClipRecord]]) -> None:
+def test_audacity_labels_read_back(drawn: list[list[ClipRecord]]) -> None:
     expected = [
         bare(
             record,
@@ -152,11 +152,11 @@ def test_audacity_labels_read_back(found: list[list[ClipRecord]]) -> None:
                 for name, regions in record.regions.items()
             },
         )
-        for record in flat(found)
+        for record in flat(drawn)
         if record.regions
     ]
     with tempfile.TemporaryDirectory() as folder:
-        assert list(FORMATS["audacity"].load().read(written("audacity", found, folder))) == expected
+        assert list(FORMATS["audacity"].load().read(written("audacity", drawn, folder))) == expected
 
 
 def test_a_raven_table_is_as_raven_writes_it(tmp_path: Path) -> None:
@@ -229,11 +229,11 @@ def test_two_sounds_of_one_name_are_not_mixed(tmp_path: Path, name: str) -> None
 def test_names_that_collide_get_files_of_their_own(tmp_path: Path, name: str) -> None:
     names = ["A (2).wav", "a.wav", "A.flac", "a.wav", "../../a.wav", "a.txt/b.wav", "a.jams/b.wav", "a:b?",
              "x/..", "", "x" * 300 + ".wav", "sounds.csv", "ä.wav", "a\u0308.wav"]  # fmt: skip
-    found = [
+    colliding = [
         [ClipRecord(file_name, task_id=number, regions={"label": (RegionRecord(0, number, "Dog"),)})]
         for number, file_name in enumerate(names, 1)
     ]
-    path = written(name, found, tmp_path)
+    path = written(name, colliding, tmp_path)
     back = list(FORMATS[name].load().read(path))
     assert [(record.file_name, record.regions["label"][0].end) for record in back] == [
         (file_name, number) for number, file_name in enumerate(names, 1)
@@ -255,10 +255,10 @@ def test_anything_else_is_refused_in_one_sentence(name: str, content: bytes) -> 
         else:
             path.write_bytes(content)
         try:
-            found = list(FORMATS[name].load().read(path))
+            read_back = list(FORMATS[name].load().read(path))
         except FormatError:
             return
-    assert found == []
+    assert read_back == []
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))

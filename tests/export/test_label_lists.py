@@ -27,20 +27,20 @@ plain_labels = line_text.map(lambda text: f"{text.strip()}!")
 @st.composite
 def single_sounds(draw: st.DrawFn, labels: st.SearchStrategy[str]) -> list[list[ClipRecord]]:
     """Sounds of different names with one record each, and one control of either kind."""
-    found: list[list[ClipRecord]] = []
+    recordings: list[list[ClipRecord]] = []
     seen: set[str] = set()
     for sound in draw(sounds(records(labels))):
         name = sound[0].file_name.strip()
         if name and name not in seen:
             seen.add(name)
-            found.append([replace(sound[0], file_name=name)])
-    return found
+            recordings.append([replace(sound[0], file_name=name)])
+    return recordings
 
 
-def events(found: Sequence[Sequence[ClipRecord]]) -> list[tuple[str, float, float, str]]:
+def events(recordings: Sequence[Sequence[ClipRecord]]) -> list[tuple[str, float, float, str]]:
     return [
         (record.file_name, region.start, region.end, region.label)
-        for record in flat(found)
+        for record in flat(recordings)
         for regions in record.regions.values()
         for region in regions
     ]
@@ -48,23 +48,23 @@ def events(found: Sequence[Sequence[ClipRecord]]) -> list[tuple[str, float, floa
 
 @MANY
 @given(single_sounds(line_text))
-def test_dcase_lists_read_back(found: list[list[ClipRecord]]) -> None:
+def test_dcase_lists_read_back(drawn: list[list[ClipRecord]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        back = list(FORMATS["dcase"].load().read(written("dcase", found, folder)))
-    assert [record.file_name for record in back] == [r.file_name for r in flat(found) if r.regions]
-    assert events([back]) == events(found)
+        back = list(FORMATS["dcase"].load().read(written("dcase", drawn, folder)))
+    assert [record.file_name for record in back] == [r.file_name for r in flat(drawn) if r.regions]
+    assert events([back]) == events(drawn)
 
 
 @MANY
 @given(single_sounds(line_text))
-def test_dcase_lists_are_what_pandas_reads(found: list[list[ClipRecord]]) -> None:
+def test_dcase_lists_are_what_pandas_reads(drawn: list[list[ClipRecord]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = pandas.read_csv(
-            written("dcase", found, folder), sep="\t", dtype={"filename": str, "event_label": str},
+            written("dcase", drawn, folder), sep="\t", dtype={"filename": str, "event_label": str},
             keep_default_na=False, na_values={"onset": [""], "offset": [""]},
         )  # fmt: skip
     rows = table[table["onset"].notna()]
-    assert list(rows.itertuples(index=False, name=None)) == events(found)
+    assert list(rows.itertuples(index=False, name=None)) == events(drawn)
 
 
 @with_examples(25)
@@ -103,14 +103,14 @@ def test_sed_eval_measures_our_export_as_perfect(tmp_path: Path) -> None:
 
 @MANY
 @given(single_sounds(weak_labels))
-def test_weak_labels_read_back(found: list[list[ClipRecord]]) -> None:
+def test_weak_labels_read_back(drawn: list[list[ClipRecord]]) -> None:
     expected = []
-    for record in flat(found):
+    for record in flat(drawn):
         labels = [label for tags in record.tags.values() for label in tags]
         labels += [region.label for regions in record.regions.values() for region in regions]
         expected.append(ClipRecord(record.file_name, tags={"tags": tuple(dict.fromkeys(labels))}))
     with tempfile.TemporaryDirectory() as folder:
-        assert list(FORMATS["fsdkaggle"].load().read(written("fsdkaggle", found, folder))) == expected
+        assert list(FORMATS["fsdkaggle"].load().read(written("fsdkaggle", drawn, folder))) == expected
 
 
 def test_weak_labels_look_like_fsdkaggle(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_what_is_saved_is_loaded(store: FrameStore, tmp_path: Path) -> None:
     sound = EncodedSound(DIGEST, 1.7, frames())
     assert store.load(DIGEST, "cnn14-0") is None
     store.save(sound, "cnn14-0")
-    found = FrameStore(tmp_path / "frames").load(DIGEST, "cnn14-0")
-    assert found is not None
-    assert (found.digest, found.duration, found.frames.dtype) == (DIGEST, 1.7, np.dtype(np.float16))
-    np.testing.assert_array_equal(found.frames, sound.frames)
+    loaded = FrameStore(tmp_path / "frames").load(DIGEST, "cnn14-0")
+    assert loaded is not None
+    assert (loaded.digest, loaded.duration, loaded.frames.dtype) == (DIGEST, 1.7, np.dtype(np.float16))
+    np.testing.assert_array_equal(loaded.frames, sound.frames)
     files = [path for path in (tmp_path / "frames").rglob("*") if path.is_file()]
     assert [path.parent for path in files] == [tmp_path / "frames/cnn14-0/ab"]
 
@@ -109,10 +109,10 @@ def test_a_damaged_file_is_absent(tmp_path_factory: pytest.TempPathFactory, data
     else:
         content[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
-    found = store.load(DIGEST, "e-1")
-    if found is not None:
-        np.testing.assert_array_equal(found.frames, sound.frames)
-        assert found.duration == 2.0
+    loaded = store.load(DIGEST, "e-1")
+    if loaded is not None:
+        np.testing.assert_array_equal(loaded.frames, sound.frames)
+        assert loaded.duration == 2.0
     store.save(sound, "e-1")
     assert store.load(DIGEST, "e-1") is not None
     assert [p for p in folder.rglob("*") if p.is_file()] == [path]
@@ -200,18 +200,18 @@ def test_threads_encode_once(source: SoundSource, store: FrameStore, clip: Path)
     encoder = CountingEncoder()
     extractor = FrameExtractor(source, store, "counting-1", lambda: encoder)
     gate = threading.Barrier(8)
-    found: list[EncodedSound] = []
+    encoded: list[EncodedSound] = []
 
     def ask() -> None:
         gate.wait()
-        found.append(extractor.extract_address(str(clip), None))
+        encoded.append(extractor.extract_address(str(clip), None))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 8
+    assert len(encoded) == 8
     assert encoder.heard == 1
 
 

@@ -39,19 +39,19 @@ class Broken:
 def test_machines_share_frames_through_a_bucket(tmp_path: Path) -> None:
     files = DirFileSystem(path=str(tmp_path), fs=LocalFileSystem(auto_mkdir=True))
     sound, other = EncodedSound(DIGEST, 1.7, frames()), EncodedSound("cd" * 32, 1.0, frames(3))
-    one, two = (BucketFrames(tmp_path / name, files, "bucket/frames/") for name in ("one", "two"))
-    assert two.load(DIGEST, "e-1") is None
-    one.save(sound, "e-1")
-    found = two.load(DIGEST, "e-1")
-    assert found is not None
-    np.testing.assert_array_equal(found.frames, sound.frames)
+    first, second = (BucketFrames(tmp_path / name, files, "bucket/frames/") for name in ("one", "two"))
+    assert second.load(DIGEST, "e-1") is None
+    first.save(sound, "e-1")
+    loaded = second.load(DIGEST, "e-1")
+    assert loaded is not None
+    np.testing.assert_array_equal(loaded.frames, sound.frames)
     assert FrameStore(tmp_path / "two").load(DIGEST, "e-1") is not None, "a copy is kept"
     # What is damaged in the bucket counts as absent, and is replaced
-    one.save(other, "e-1")
+    first.save(other, "e-1")
     (there,) = (tmp_path / "bucket").rglob(f"{other.digest}.frames")
     there.write_bytes(there.read_bytes()[:-1] + b"x")
-    assert two.load(other.digest, "e-1") is None
-    two.save(other, "e-1")
+    assert second.load(other.digest, "e-1") is None
+    second.save(other, "e-1")
     three = BucketFrames(tmp_path / "three", files, "bucket/frames")
     assert three.load(other.digest, "e-1") is not None
 
@@ -102,16 +102,16 @@ def test_frames_url_names_a_bucket_of_s3(tmp_path: Path, monkeypatch: pytest.Mon
     }.items():
         monkeypatch.setenv(name, value)
     try:
-        one, two = (
+        first, second = (
             frame_store(Settings(_env_file=None, data_dir=tmp_path / name, frames_url="s3://calls/frames"))
             for name in ("one", "two")
         )
-        assert two.load(DIGEST, "e-1") is None
-        one.save(EncodedSound(DIGEST, 1.0, frames()), "e-1")
+        assert second.load(DIGEST, "e-1") is None
+        first.save(EncodedSound(DIGEST, 1.0, frames()), "e-1")
         assert set(handler.objects) == {f"frames/e-1/ab/{DIGEST}.frames"}
-        found = two.load(DIGEST, "e-1")
-        assert found is not None
-        np.testing.assert_array_equal(found.frames, frames())
+        loaded = second.load(DIGEST, "e-1")
+        assert loaded is not None
+        np.testing.assert_array_equal(loaded.frames, frames())
     finally:
         fsspec.get_filesystem_class("s3").clear_instance_cache()
         server.shutdown()

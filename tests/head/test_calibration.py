@@ -23,10 +23,10 @@ def test_frequencies_that_differ_by_chance_are_taken_as_equal() -> None:
 
 def test_frequencies_that_differ_by_more_are_believed() -> None:
     counts = np.array([1000.0, 100.0, 10.0, 1.0, 0.0])
-    found = frequencies(counts)
-    assert found.sum() == pytest.approx(1.0)
-    assert found[:3] == pytest.approx(counts[:3] / counts.sum(), rel=0.1)
-    assert (found > 0).all()
+    estimates = frequencies(counts)
+    assert estimates.sum() == pytest.approx(1.0)
+    assert estimates[:3] == pytest.approx(counts[:3] / counts.sum(), rel=0.1)
+    assert (estimates > 0).all()
 
 
 def drawn(odd: float, seed: int = 5, count: int = 600) -> tuple[Data, NDArray[Any]]:

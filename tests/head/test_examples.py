@@ -46,88 +46,88 @@ def clip(
 
 def built(*arguments: Any) -> Examples:
     """What ``build_examples`` returns where there is something to learn from."""
-    found = build_examples(*arguments)
-    assert found is not None
-    return found
+    examples = build_examples(*arguments)
+    assert examples is not None
+    return examples
 
 
-def centres(found: Examples) -> NDArray[Any]:
+def centres(examples: Examples) -> NDArray[Any]:
     """Seconds of the middle of each window of `ramp`."""
-    return (found.embeddings[:, 0] + 0.5) / RATE
+    return (examples.embeddings[:, 0] + 0.5) / RATE
 
 
 def test_windows_inside_are_positive_outside_negative_and_the_edge_unsaid() -> None:
-    found = built(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
-    middle, dog = centres(found), found.targets[:, 0]
-    unit = found.is_unit
-    said = found.weights[:, 0] > 0
+    examples = built(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
+    middle, dog = centres(examples), examples.targets[:, 0]
+    unit = examples.is_unit
+    said = examples.weights[:, 0] > 0
     assert dog[unit & (middle > 4.2) & (middle < 5.8)].all()
     assert not dog[unit & ((middle < 3.8) | (middle > 6.2))].any()
     assert said[unit & ((middle < 3.8) | (middle > 6.2))].all()
     edge = unit & (np.abs(middle - 4.0) < 0.04)
     assert not said[edge].any()
     assert edge.any()
-    assert not found.targets[:, 1].any()
+    assert not examples.targets[:, 1].any()
 
 
 def test_each_region_is_also_an_example_as_a_whole() -> None:
-    found = built(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
-    whole = ~found.is_unit
+    examples = built(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
+    whole = ~examples.is_unit
     assert whole.sum() == 1
-    assert centres(found)[whole] == pytest.approx([5.0], abs=0.05)
-    assert found.targets[whole].tolist() == [[True, False]]
+    assert centres(examples)[whole] == pytest.approx([5.0], abs=0.05)
+    assert examples.targets[whole].tolist() == [[True, False]]
 
 
 def test_overlapping_regions_give_all_their_labels() -> None:
     regions = (region(2.0, 6.0, "dog"), region(4.0, 8.0, "bell"), region(9.0, 9.8, "dog", "bell"))
-    found = built(pool, RATE, EVENTS, [clip({"events": regions})])
-    middle = centres(found)
-    both = found.is_unit & (middle > 4.3) & (middle < 5.7)
+    examples = built(pool, RATE, EVENTS, [clip({"events": regions})])
+    middle = centres(examples)
+    both = examples.is_unit & (middle > 4.3) & (middle < 5.7)
     assert both.any()
-    assert found.targets[both].all()
-    assert found.targets[~found.is_unit][2].all()
+    assert examples.targets[both].all()
+    assert examples.targets[~examples.is_unit][2].all()
 
 
 def test_an_empty_submission_is_all_negatives_and_a_missing_one_says_nothing() -> None:
-    found = built(pool, RATE, EVENTS, [clip({"events": ()}), clip({}, group="b")])
-    assert not found.targets.any()
-    assert set(found.groups) == {"a"}
+    examples = built(pool, RATE, EVENTS, [clip({"events": ()}), clip({}, group="b")])
+    assert not examples.targets.any()
+    assert set(examples.groups) == {"a"}
     assert build_examples(pool, RATE, EVENTS, [clip({})]) is None
 
 
 def test_a_short_region_is_found_by_windows_longer_than_itself() -> None:
-    found = built(pool, RATE, EVENTS, [clip({"events": (region(5.0, 5.1, "dog"),)})])
-    positive = centres(found)[found.is_unit & found.targets[:, 0]]
+    examples = built(pool, RATE, EVENTS, [clip({"events": (region(5.0, 5.1, "dog"),)})])
+    positive = centres(examples)[examples.is_unit & examples.targets[:, 0]]
     assert len(positive) >= 3
     assert np.abs(positive - 5.05).max() < 0.4
 
 
 def test_regions_outside_the_recording_or_without_length_do_no_harm() -> None:
     regions = (region(3.0, 3.0, "dog"), region(50.0, 60.0, "dog"), region(9.0, 99.0, "bell"))
-    found = built(pool, RATE, EVENTS, [clip({"events": regions})])
-    assert np.isfinite(found.embeddings).all()
-    assert not found.targets[found.is_unit, 0].any()
-    assert found.targets[found.is_unit, 1].any()
+    examples = built(pool, RATE, EVENTS, [clip({"events": regions})])
+    assert np.isfinite(examples.embeddings).all()
+    assert not examples.targets[examples.is_unit, 0].any()
+    assert examples.targets[examples.is_unit, 1].any()
 
 
 def test_a_region_behind_the_end_is_no_example() -> None:
-    found = built(pool, RATE, EVENTS, [clip({"events": (region(12.0, 20.0, "dog"),)})])
-    assert not found.targets.any()
-    assert found.is_unit.all()
+    examples = built(pool, RATE, EVENTS, [clip({"events": (region(12.0, 20.0, "dog"),)})])
+    assert not examples.targets.any()
+    assert examples.is_unit.all()
 
 
 def test_two_annotators_of_one_sound_weigh_as_one() -> None:
     regions: dict[str, tuple[Region, ...]] = {"events": (region(4.0, 6.0, "dog"),)}
-    one = built(pool, RATE, EVENTS, [clip(regions)])
+    single = built(pool, RATE, EVENTS, [clip(regions)])
     two = built(pool, RATE, EVENTS, [clip(regions), clip(regions)])
-    assert len(two.weights) == 2 * len(one.weights)
-    assert two.weights.sum() == pytest.approx(one.weights.sum())
+    assert len(two.weights) == 2 * len(single.weights)
+    assert two.weights.sum() == pytest.approx(single.weights.sum())
     halves = built(pool, RATE, EVENTS, [clip(regions, weight=0.5), clip(regions, weight=0.5)])
-    assert halves.weights.sum() == pytest.approx(one.weights.sum())
+    assert halves.weights.sum() == pytest.approx(single.weights.sum())
     other = built(pool, RATE, EVENTS, [clip(regions), clip(regions, seconds=9.0)])
-    assert other.weights.sum() > 1.5 * one.weights.sum()
+    assert other.weights.sum() > 1.5 * single.weights.sum()
     heavy = built(pool, RATE, EVENTS, [clip(regions, weight=3.0)])
-    assert heavy.weights.sum() == pytest.approx(3 * one.weights.sum())
+    assert heavy.weights.sum() == pytest.approx(3 * single.weights.sum())
 
 
 def test_tags_are_one_example_of_the_whole_clip() -> None:
@@ -146,22 +146,22 @@ def test_tags_are_one_example_of_the_whole_clip() -> None:
 def test_an_hour_stays_small_keeps_every_region_and_its_share_of_weight() -> None:
     regions = tuple(region(60.0 * i, 60.0 * i + 2, "dog" if i % 2 else "bell") for i in range(1, 41))
     long = clip({"events": regions}, seconds=3600.0)
-    found = built(pool, RATE, EVENTS, [long])
+    examples = built(pool, RATE, EVENTS, [long])
     again = built(pool, RATE, EVENTS, [long])
-    assert np.array_equal(found.embeddings, again.embeddings)
-    assert found.is_unit.sum() <= module.MAX_WINDOWS_OF_CLIP
-    assert (~found.is_unit).sum() == 40
-    positive = found.is_unit & found.targets.any(axis=1)
+    assert np.array_equal(examples.embeddings, again.embeddings)
+    assert examples.is_unit.sum() <= module.MAX_WINDOWS_OF_CLIP
+    assert (~examples.is_unit).sum() == 40
+    positive = examples.is_unit & examples.targets.any(axis=1)
     assert positive.sum() > 40
-    said = found.weights.max(axis=1)
-    share = said[positive].sum() / said[found.is_unit].sum()
+    said = examples.weights.max(axis=1)
+    share = said[positive].sum() / said[examples.is_unit].sum()
     assert share == pytest.approx(80 / 3600, rel=0.3)
 
 
 def test_many_clips_share_the_places() -> None:
     clips = [clip({"events": (region(4.0, 6.0, "dog"),)}, group=str(i)) for i in range(200)]
-    found = built(pool, RATE, EVENTS, clips)
-    assert found.is_unit.sum() <= 200 * module.MIN_WINDOWS_OF_CLIP
+    examples = built(pool, RATE, EVENTS, clips)
+    assert examples.is_unit.sum() <= 200 * module.MIN_WINDOWS_OF_CLIP
 
 
 SECONDS = st.floats(0, 25)
@@ -177,15 +177,15 @@ def test_examples_are_always_well_formed(
     count: int, drawn: list[tuple[float, float, str]], rate: float
 ) -> None:
     regions = tuple(region(min(a, b), max(a, b), label) for a, b, label in drawn)
-    one = AnnotatedClip(ramp(count), count / rate, "a", 1.0, {"events": regions}, {})
-    found = built(pool, rate, EVENTS, [one])
-    n = len(found.embeddings)
+    annotated = AnnotatedClip(ramp(count), count / rate, "a", 1.0, {"events": regions}, {})
+    examples = built(pool, rate, EVENTS, [annotated])
+    n = len(examples.embeddings)
     assert n >= 1
-    assert found.targets.shape == found.weights.shape == (n, 2)
-    assert len(found.groups) == len(found.is_unit) == n
-    assert (found.weights >= 0).all()
-    assert not (found.targets & (found.weights == 0)).any()
-    assert found.is_unit.sum() <= module.MAX_WINDOWS_OF_CLIP
+    assert examples.targets.shape == examples.weights.shape == (n, 2)
+    assert len(examples.groups) == len(examples.is_unit) == n
+    assert (examples.weights >= 0).all()
+    assert not (examples.targets & (examples.weights == 0)).any()
+    assert examples.is_unit.sum() <= module.MAX_WINDOWS_OF_CLIP
 
 
 @given(st.integers(1, 100), st.floats(-5, 50), st.floats(-5, 50))
@@ -226,9 +226,9 @@ def test_stretches_of_several_sounds_are_pooled_together_and_keep_their_order(
         calls.append(frames.shape)
         return pool(frames)
 
-    found = pool_stretches(counted, sounds, stretches)
+    pooled = pool_stretches(counted, sounds, stretches)
     alone = [pool(sound[a:b]) for sound, own in zip(sounds, stretches, strict=True) for a, b in own.tolist()]
-    assert np.array_equal(found, np.stack(alone))
+    assert np.array_equal(pooled, np.stack(alone))
     assert sorted(calls) == [(1, 40, 2), (2, 1, 2), (2, 8, 2)]
     monkeypatch.setattr(windows, "BATCH_VALUES", 16)
-    assert np.array_equal(pool_stretches(pool, sounds, stretches), found)
+    assert np.array_equal(pool_stretches(pool, sounds, stretches), pooled)

@@ -80,12 +80,12 @@ def test_a_single_choice_comes_close_to_bayes_on_a_gaussian_mixture() -> None:
     new, new_truth, ideal = mixture(rng, centres, 4000)
     onehot = np.eye(4, dtype=bool)[new_truth]
     best = lwlrap(onehot, ideal)
-    found = head.probabilities(new.astype(np.float32))
+    probabilities = head.probabilities(new.astype(np.float32))
     assert best < 0.99  # the task leaves room for error
-    assert lwlrap(onehot, found) > best - 0.03
+    assert lwlrap(onehot, probabilities) > best - 0.03
     # Measured on what was left out, so close to the truth and not flattering
-    assert report.metrics["lwlrap"] == pytest.approx(lwlrap(onehot, found), abs=0.05)
-    log_loss = -np.log(found[onehot]).mean()
+    assert report.metrics["lwlrap"] == pytest.approx(lwlrap(onehot, probabilities), abs=0.05)
+    log_loss = -np.log(probabilities[onehot]).mean()
     ideal_loss = -np.log(softmax(ideal, axis=1)[onehot]).mean()
     assert log_loss < ideal_loss + 0.15
 
@@ -105,9 +105,9 @@ def test_several_tags_come_close_to_bayes_and_their_thresholds_are_useful() -> N
     control = choice(*labels, kind=MULTIPLE_CHOICE)
     head, report = fit_control(pool, RATE, control, tagged(points, [labels[row] for row in truth]))
     new, new_truth, ideal = draw(5000)
-    found = head.probabilities(new.astype(np.float32))
-    assert lwlrap(new_truth, found) > lwlrap(new_truth, ideal) - 0.03
-    taken, best_taken = found >= head.thresholds, ideal >= 0.4
+    probabilities = head.probabilities(new.astype(np.float32))
+    assert lwlrap(new_truth, probabilities) > lwlrap(new_truth, ideal) - 0.03
+    taken, best_taken = probabilities >= head.thresholds, ideal >= 0.4
     for column in range(3):
         f1 = 2 * (taken & new_truth)[:, column].sum() / (taken[:, column].sum() + new_truth[:, column].sum())
         best_sum = best_taken[:, column].sum() + new_truth[:, column].sum()
@@ -152,15 +152,15 @@ def test_folds_keep_groups_whole_and_do_not_depend_on_order(
 ) -> None:
     groups = np.array([f"g{group}" for group, _ in rows])
     targets = np.eye(4, dtype=bool)[[label for _, label in rows]]
-    found = grouped_folds(groups, targets, folds)
-    assert found.max() < min(folds, len(set(groups)))
+    fold_numbers = grouped_folds(groups, targets, folds)
+    assert fold_numbers.max() < min(folds, len(set(groups)))
     for group in set(groups):
-        assert len(set(found[groups == group])) == 1
-    sizes = [len(set(groups[found == fold])) for fold in range(min(folds, len(set(groups))))]
+        assert len(set(fold_numbers[groups == group])) == 1
+    sizes = [len(set(groups[fold_numbers == fold])) for fold in range(min(folds, len(set(groups))))]
     assert min(sizes) >= 1
     order = list(range(len(rows)))
     random.shuffle(order)
-    assert np.array_equal(grouped_folds(groups[order], targets[order], folds), found[order])
+    assert np.array_equal(grouped_folds(groups[order], targets[order], folds), fold_numbers[order])
 
 
 def test_folds_spread_a_rare_label() -> None:
@@ -177,7 +177,7 @@ def test_one_example_of_a_new_label_is_enough_to_show_up(kind: ControlType) -> N
     """On average over draws: a single example may happen to be an odd one."""
     centres = 4.0 * np.eye(3, 4)
     labels = ["a"] * 10 + ["b"] * 10 + ["new"]
-    found, false = [], []
+    right, false = [], []
     for seed in range(10):
         rng = np.random.default_rng(seed)
         points = centres[[0] * 10 + [1] * 10 + [2]] + rng.normal(size=(21, 4))
@@ -186,9 +186,9 @@ def test_one_example_of_a_new_label_is_enough_to_show_up(kind: ControlType) -> N
         assert head.labels == ("a", "b", "new")
         new = head.probabilities((centres[2] + rng.normal(size=(100, 4))).astype(np.float32))[:, 2]
         old = head.probabilities((centres[0] + rng.normal(size=(100, 4))).astype(np.float32))[:, 2]
-        found.append((new >= head.thresholds[2]).mean())
+        right.append((new >= head.thresholds[2]).mean())
         false.append((old >= head.thresholds[2]).mean())
-    assert np.mean(found) > 0.8
+    assert np.mean(right) > 0.8
     assert np.mean(false) < 0.05
 
 
@@ -197,16 +197,16 @@ def test_more_dimensions_than_clips_and_constant_dimensions() -> None:
     points = np.concatenate([rng.normal(size=(12, 2000)), np.full((12, 5), 7.0)], axis=1)
     points[:6, :20] += 3
     head, _ = fit_control(pool, RATE, choice("a", "b"), tagged(points, ["a"] * 6 + ["b"] * 6))
-    found = head.probabilities(points.astype(np.float32))
-    assert (found.argmax(axis=1) == np.repeat([0, 1], 6)).all()
+    probabilities = head.probabilities(points.astype(np.float32))
+    assert (probabilities.argmax(axis=1) == np.repeat([0, 1], 6)).all()
     assert np.isfinite(head.weights).all()
 
 
 def test_equal_embeddings_teach_only_how_common_each_label_is() -> None:
     clips = tagged(np.ones((8, 3)), ["a"] * 6 + ["b"] * 2)
     head, _ = fit_control(pool, RATE, choice("a", "b", kind=MULTIPLE_CHOICE), clips)
-    found = head.probabilities(np.ones((1, 3), dtype=np.float32))
-    assert found[0, 0] > found[0, 1]
+    probabilities = head.probabilities(np.ones((1, 3), dtype=np.float32))
+    assert probabilities[0, 0] > probabilities[0, 1]
 
 
 def test_the_same_clips_give_the_same_bytes() -> None:
@@ -224,12 +224,12 @@ def test_the_solver_finds_the_minimum_and_a_start_does_not_change_it() -> None:
     for exclusive in (False, True):
         truth = np.eye(3, dtype=bool)[points[:, :3].argmax(axis=1)] if exclusive else targets
         weights = rng.uniform(0.5, 1.5, size=truth.shape)
-        found = solve(points, truth, weights, 1e-2, exclusive)
+        solution = solve(points, truth, weights, 1e-2, exclusive)
         elsewhere = solve(points, truth, weights, 1.0, exclusive)
         started = solve(points, truth, weights, 1e-2, exclusive, elsewhere)
-        assert started.logits(points) == pytest.approx(found.logits(points), abs=0.02)
+        assert started.logits(points) == pytest.approx(solution.logits(points), abs=0.02)
         doubled = solve(points, truth, 2 * weights, 1e-2, exclusive)
-        assert doubled.logits(points) == pytest.approx(found.logits(points), abs=0.02)
+        assert doubled.logits(points) == pytest.approx(solution.logits(points), abs=0.02)
 
 
 def test_the_basis_spans_the_data() -> None:
@@ -268,8 +268,8 @@ def test_regions_are_learned_and_each_control_by_itself() -> None:
     embeddings = np.zeros((3, 8), dtype=np.float32)
     embeddings[1, :2] = 2
     embeddings[2, 0] = 2
-    found = head.controls["events"].probabilities(embeddings) > head.controls["events"].thresholds
-    assert found.tolist() == [[False, False], [True, True], [True, False]]
+    decided = head.controls["events"].probabilities(embeddings) > head.controls["events"].thresholds
+    assert decided.tolist() == [[False, False], [True, True], [True, False]]
 
 
 @pytest.mark.parametrize(
@@ -308,9 +308,9 @@ def test_few_clips_fit_with_and_without_measuring(count: int) -> None:
 def test_only_positives_stay_finite() -> None:
     clips = tagged(np.random.default_rng(9).normal(size=(6, 4)), [["wind"]] * 6)
     head, _ = fit_control(pool, RATE, choice("wind", "rain", kind=MULTIPLE_CHOICE), clips)
-    found = head.probabilities(np.zeros((1, 4), dtype=np.float32))
+    probabilities = head.probabilities(np.zeros((1, 4), dtype=np.float32))
     assert head.labels == ("wind",)
-    assert 0.5 < found[0, 0] < 1
+    assert 0.5 < probabilities[0, 0] < 1
 
 
 @pytest.fixture(scope="module")

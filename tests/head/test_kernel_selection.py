@@ -57,12 +57,12 @@ def named(same: Iterable[bool]) -> list[list[str]]:
 
 
 def fit(
-    one: Control,
+    learned_control: Control,
     clips: list[AnnotatedClip],
     active: CrossValidatedHead | None = None,
     prior: Head | None = None,
 ) -> tuple[CrossValidatedHead, ControlReport]:
-    fitted, report = fit_head(pool, RATE, "e-1", [one], clips, prior, active)
+    fitted, report = fit_head(pool, RATE, "e-1", [learned_control], clips, prior, active)
     return fitted, report.controls["c"]
 
 
@@ -137,23 +137,25 @@ def test_equal_annotations_make_equal_bytes_and_bytes_make_the_head_again(diagon
     assert read.head.to_bytes() == data
     assert read.folds_to_bytes() == folds
     points = crossed(2, 9, 2048)[0].astype(np.float32)
-    for one, other in zip((read.head, *read.folds), (fitted.head, *fitted.folds), strict=True):
-        assert np.array_equal(one.controls["c"].logits(points), other.controls["c"].logits(points))
+    for restored, other in zip((read.head, *read.folds), (fitted.head, *fitted.folds), strict=True):
+        assert np.array_equal(restored.controls["c"].logits(points), other.controls["c"].logits(points))
 
 
 def test_several_tags_are_told_apart_and_predicted() -> None:
     points, same = crossed(3, 300, 64, 0.5)
     loud = np.random.default_rng(4).uniform(size=300) < 0.4
     points += 3 * loud[:, None]
-    labels = [[*each, *(["loud"] if one else [])] for each, one in zip(named(same), loud, strict=True)]
+    labels = [
+        [*each, *(["loud"] if is_loud else [])] for each, is_loud in zip(named(same), loud, strict=True)
+    ]
     tags = control("same", "apart", "loud", kind=MULTIPLE_CHOICE)
     fitted, report = fit(tags, tagged(points[:240], labels[:240]))
     assert report.choice == CURVED
     assert len(set(fitted.head.controls["c"].thresholds.tolist())) == 3
     right = 0
     for point, each in zip(points[240:], labels[240:], strict=True):
-        found = predict_clip(fitted.head, [tags], pool, RATE, point[None].astype(np.float32), 0.08)
-        right += {label for label, _ in found.tags["c"]} == set(each)
+        prediction = predict_clip(fitted.head, [tags], pool, RATE, point[None].astype(np.float32), 0.08)
+        right += {label for label, _ in prediction.tags["c"]} == set(each)
     assert right / 60 >= 0.9
 
 
@@ -181,11 +183,11 @@ def test_regions_are_found_in_new_recordings() -> None:
     assert report.metrics["map"] >= 0.9
     hits = total = 0
     for frames, regions in made[40:]:
-        found = predict_clip(fitted.head, [both], pool, RATE, frames, 6.0).regions
-        total += len(found) + len(regions)
-        for one in found:
-            ends = [(other.start, other.end) for other in regions if one.label in other.labels]
-            hits += any((one.start, one.end) == pytest.approx(other, abs=0.3) for other in ends)
+        detected = predict_clip(fitted.head, [both], pool, RATE, frames, 6.0).regions
+        total += len(detected) + len(regions)
+        for region in detected:
+            ends = [(other.start, other.end) for other in regions if region.label in other.labels]
+            hits += any((region.start, region.end) == pytest.approx(other, abs=0.3) for other in ends)
     assert 2 * hits / total >= 0.9
 
 
@@ -217,10 +219,10 @@ def test_too_few_labels_and_labels_with_a_prior_are_not_tried(tried: list[tuple[
     few = [index for index, each in enumerate(same) if each][:19]
     fit(DIAGONALS, [clip for index, clip in enumerate(clips) if not same[index] or index in few])
     ones, zeros = np.ones(8, np.float32), np.zeros(2, np.float32)
-    known = ControlHead(
+    prior_head = ControlHead(
         "c", SINGLE_CHOICE, ("same", "apart"), ones, ones, np.eye(8, 2, dtype=np.float32), zeros, zeros
     )
-    fit(DIAGONALS, clips, prior=Head("e-1", {"c": known}))
+    fit(DIAGONALS, clips, prior=Head("e-1", {"c": prior_head}))
     assert not tried
     fit(DIAGONALS, clips[:200])
     assert len(tried) == 1
@@ -236,13 +238,13 @@ def data_of(rows: int, positives: Sequence[int]) -> Data:
 
 def test_what_is_worth_trying() -> None:
     enough = data_of(200, (20, 20, 1))
-    one = control("a", "b", "d", kind=MULTIPLE_CHOICE)
-    none = Prior.of(None, one)
+    tags = control("a", "b", "d", kind=MULTIPLE_CHOICE)
+    none = Prior.of(None, tags)
     assert is_worth_trying(enough, none, 0.9)
     assert not is_worth_trying(enough, none, 0.99)
     assert not is_worth_trying(data_of(199, (20, 20, 1)), none, 0.9)
     assert not is_worth_trying(data_of(200, (20, 19, 1)), none, 0.9)
-    assert not is_worth_trying(enough, Prior.of(small(), one), 0.9)
+    assert not is_worth_trying(enough, Prior.of(small(), tags), 0.9)
     assert not is_worth_trying(data_of(20_001, (20, 20)), none, 0.9)
     assert not is_worth_trying(replace(enough, is_unit=np.arange(200) > 0), none, 0.9)
     assert not is_worth_trying(replace(enough, weights=np.zeros((200, 3))), none, 0.9)

@@ -53,9 +53,9 @@ def test_sigmoids_are_independent_and_a_single_choice_sums_to_one() -> None:
 def test_extreme_embeddings_stay_probabilities() -> None:
     embeddings = np.full((1, 5), 1e30, dtype=np.float32)
     for kind in (SINGLE_CHOICE, MULTIPLE_CHOICE, REGION_LABELS):
-        found = control_head(kind).probabilities(embeddings)
-        assert np.isfinite(found).all()
-        assert ((found >= 0) & (found <= 1)).all()
+        probabilities = control_head(kind).probabilities(embeddings)
+        assert np.isfinite(probabilities).all()
+        assert ((probabilities >= 0) & (probabilities <= 1)).all()
 
 
 def test_a_change_reaches_the_labels_that_a_head_has_and_nothing_else() -> None:
@@ -96,10 +96,10 @@ def test_a_head_survives_its_bytes() -> None:
     assert again.identity == "logmel-1"
     assert list(again.controls) == ["tags", "one"]
     for name, control in head.controls.items():
-        found = again.controls[name]
-        assert (found.control, found.type, found.labels) == (name, control.type, control.labels)
+        restored = again.controls[name]
+        assert (restored.control, restored.type, restored.labels) == (name, control.type, control.labels)
         for array in ("mean", "scale", "weights", "bias", "thresholds"):
-            assert np.array_equal(getattr(found, array), getattr(control, array))
+            assert np.array_equal(getattr(restored, array), getattr(control, array))
     assert again.to_bytes() == data
 
 
@@ -141,15 +141,15 @@ def test_a_contradictory_description_is_refused(old: str, new: str) -> None:
 
 
 def test_a_label_is_as_likely_as_the_likeliest_of_its_columns() -> None:
-    one = control_head(labels=("a", "b", "c"))
-    two = replace(one, labels=("a", "bc"), thresholds=one.thresholds[:2], columns=(1, 2))
+    plain = control_head(labels=("a", "b", "c"))
+    merged = replace(plain, labels=("a", "bc"), thresholds=plain.thresholds[:2], columns=(1, 2))
     embeddings = np.random.default_rng(2).normal(size=(9, 5)).astype(np.float32)
-    apart, together = one.probabilities(embeddings), two.probabilities(embeddings)
+    apart, together = plain.probabilities(embeddings), merged.probabilities(embeddings)
     assert np.array_equal(together, np.stack([apart[:, 0], apart[:, 1:].max(axis=1)], axis=1))
-    data = Head("cnn14-1", {"tags": two}).to_bytes()
+    data = Head("cnn14-1", {"tags": merged}).to_bytes()
     assert Head.from_bytes(data).controls["tags"].columns == (1, 2)
     assert Head.from_bytes(data).to_bytes() == data
-    assert b"columns" not in Head("cnn14-1", {"tags": one}).to_bytes()
+    assert b"columns" not in Head("cnn14-1", {"tags": plain}).to_bytes()
 
 
 @pytest.mark.parametrize("columns", [(1, 1), (3,), (0, 3), (1, 2, 0), (True, 2), (1.0, 2), "12"])

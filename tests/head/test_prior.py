@@ -65,9 +65,9 @@ def prior(
     )
 
 
-def scores(kind: ControlType, per_class: int, known: ControlHead, seeds: int = 3) -> NDArray[Any]:
+def scores(kind: ControlType, per_class: int, prior_head: ControlHead, seeds: int = 3) -> NDArray[Any]:
     """Mean lwlrap on new points: of the prior, of a fit without it, and of a fit from it."""
-    found = []
+    rows = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         points, truth = draw(rng, 200 * per_class)
@@ -76,30 +76,30 @@ def scores(kind: ControlType, per_class: int, known: ControlHead, seeds: int = 3
         new, new_truth = draw(rng, 1500)
         onehot = np.eye(4, dtype=bool)[new_truth]
         without, _ = fit_control(pool, RATE, control(kind), taught)
-        with_prior, _ = fit_control(pool, RATE, control(kind), taught, known)
-        heads = (known, without, with_prior)
-        found.append([lwlrap(onehot, head.probabilities(new)) for head in heads])
-    means: NDArray[Any] = np.mean(found, axis=0)
+        with_prior, _ = fit_control(pool, RATE, control(kind), taught, prior_head)
+        heads = (prior_head, without, with_prior)
+        rows.append([lwlrap(onehot, head.probabilities(new)) for head in heads])
+    means: NDArray[Any] = np.mean(rows, axis=0)
     return means
 
 
 @pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
 @pytest.mark.parametrize("per_class", [1, 2, 3])
 def test_a_right_prior_is_worth_many_annotations(kind: ControlType, per_class: int) -> None:
-    best, without, found = scores(kind, per_class, prior(kind))
-    assert found > without + 0.08
-    assert found > best - 0.02
+    best, without, with_prior = scores(kind, per_class, prior(kind))
+    assert with_prior > without + 0.08
+    assert with_prior > best - 0.02
 
 
 @pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
 def test_a_helpful_prior_helps_and_is_improved(kind: ControlType) -> None:
     rough = prior(kind, CENTRES + 0.45 * np.random.default_rng(5).normal(size=CENTRES.shape))
-    before, without, found = scores(kind, 2, rough)
-    assert found > without + 0.05
-    assert found > before - 0.03
-    before, without, found = scores(kind, 40, rough)
-    assert found > before + 0.02
-    assert found > without - 0.02
+    before, without, with_prior = scores(kind, 2, rough)
+    assert with_prior > without + 0.05
+    assert with_prior > before - 0.03
+    before, without, with_prior = scores(kind, 40, rough)
+    assert with_prior > before + 0.02
+    assert with_prior > without - 0.02
 
 
 def test_one_wrong_label_is_let_go_and_the_others_stay() -> None:
@@ -108,12 +108,12 @@ def test_one_wrong_label_is_let_go_and_the_others_stay() -> None:
     rng = np.random.default_rng(9)
     points, truth = draw(rng, 60)
     taught = clips(points, np.take(LABELS, truth))
-    known = prior(MULTIPLE_CHOICE, centres)
-    head, report = fit_control(pool, RATE, control(MULTIPLE_CHOICE), taught, known)
+    prior_head = prior(MULTIPLE_CHOICE, centres)
+    head, report = fit_control(pool, RATE, control(MULTIPLE_CHOICE), taught, prior_head)
     without, _ = fit_control(pool, RATE, control(MULTIPLE_CHOICE), taught)
     assert report.prior_strength is not None
     new, _ = draw(rng, 500)
-    same = [np.corrcoef(head.logits(new)[:, k], known.logits(new)[:, k])[0, 1] for k in range(4)]
+    same = [np.corrcoef(head.logits(new)[:, k], prior_head.logits(new)[:, k])[0, 1] for k in range(4)]
     assert same[0] < 0.5
     assert min(same[1:]) > 0.7
     assert np.corrcoef(head.logits(new)[:, 0], without.logits(new)[:, 0])[0, 1] > 0.98
@@ -122,10 +122,10 @@ def test_one_wrong_label_is_let_go_and_the_others_stay() -> None:
 @pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
 def test_a_wrong_prior_is_left_behind(kind: ControlType) -> None:
     wrong = prior(kind, np.roll(CENTRES, 1, axis=0))
-    before, without, found = scores(kind, 100, wrong, seeds=1)
+    before, without, with_prior = scores(kind, 100, wrong, seeds=1)
     assert before < 0.5
     assert without > 0.9
-    assert found > without - 0.02
+    assert with_prior > without - 0.02
 
 
 def test_few_annotations_stay_near_the_prior_and_many_move_away() -> None:
@@ -139,9 +139,9 @@ def test_few_annotations_stay_near_the_prior_and_many_move_away() -> None:
         head, _ = fit_control(
             pool, RATE, control(MULTIPLE_CHOICE), clips(points, np.take(LABELS, truth)), rough
         )
-        found = head.logits(new)[:, head.labels.index("a")]
-        like_prior.append(np.corrcoef(found, before)[0, 1])
-        like_best.append(np.corrcoef(found, best)[0, 1])
+        logits = head.logits(new)[:, head.labels.index("a")]
+        like_prior.append(np.corrcoef(logits, before)[0, 1])
+        like_best.append(np.corrcoef(logits, best)[0, 1])
     assert like_prior[0] > 0.97
     assert like_prior[1] < like_prior[0] - 0.05
     assert like_best[1] > like_best[0] + 0.01
@@ -155,7 +155,7 @@ def test_folding_back_is_exact(kind: ControlType, columns: tuple[int, ...]) -> N
     width = 500
     points = np.maximum(rng.normal(size=(80, width)), 0).astype(np.float32)
     basis = Basis.of(points, np.ones(80))
-    known = ControlHead(
+    prior_head = ControlHead(
         "x",
         kind,
         ("a", "b", "d", "e"),
@@ -167,7 +167,7 @@ def test_folding_back_is_exact(kind: ControlType, columns: tuple[int, ...]) -> N
         columns,
     )
     labels = ("b", "c", "e") if kind != SINGLE_CHOICE else ("a", "b", "c", "d", "e")
-    before = Prior.of(known, control(kind, "a", "b", "c", "d", "e"))
+    before = Prior.of(prior_head, control(kind, "a", "b", "c", "d", "e"))
     assert basis.directions is not None
     rank = basis.directions.shape[1]
     difference = Linear(rng.normal(size=(rank, len(labels))), rng.normal(size=len(labels)))
@@ -176,7 +176,7 @@ def test_folding_back_is_exact(kind: ControlType, columns: tuple[int, ...]) -> N
     again = Head.from_bytes(Head("e-1", {"x": head}).to_bytes()).controls["x"]
 
     new = np.maximum(rng.normal(size=(200, width)), 0).astype(np.float32)
-    said = known.logits(new.astype(np.float64))
+    said = prior_head.logits(new.astype(np.float64))
     expected = np.zeros((200, 5))
     expected[:, [0, 1, 3, 4]] = said
     moved = difference.logits(basis.coordinates(new))
@@ -196,13 +196,17 @@ def test_folding_back_is_exact(kind: ControlType, columns: tuple[int, ...]) -> N
 def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are_silent() -> None:
     rng = np.random.default_rng(4)
     points, truth = draw(rng, 40, classes=2)
-    known = prior(MULTIPLE_CHOICE, CENTRES[:3], LABELS[:3])
+    prior_head = prior(MULTIPLE_CHOICE, CENTRES[:3], LABELS[:3])
     head, _ = fit_control(
-        pool, RATE, control(MULTIPLE_CHOICE, "a", "b", "c", "d"), clips(points, np.take(LABELS, truth)), known
+        pool,
+        RATE,
+        control(MULTIPLE_CHOICE, "a", "b", "c", "d"),
+        clips(points, np.take(LABELS, truth)),
+        prior_head,
     )
     assert head.labels == ("a", "b", "c")
     new, _ = draw(rng, 200)
-    assert np.abs(head.probabilities(new)[:, 2] - known.probabilities(new)[:, 2]).max() < 1e-6
+    assert np.abs(head.probabilities(new)[:, 2] - prior_head.probabilities(new)[:, 2]).max() < 1e-6
     assert head.thresholds[2] == pytest.approx(0.2)
 
 
@@ -225,9 +229,9 @@ def test_tags_of_few_recordings_are_shown_where_that_costs_fewest_corrections(
             clips(points, np.take(LABELS, picked)),
             prior(MULTIPLE_CHOICE),
         )
-        found = head.probabilities(new)
-        wrong.append(((found >= head.thresholds) != onehot).sum(axis=1).mean())
-        wrong_at_priors.append(((found >= 0.2) != onehot).sum(axis=1).mean())
+        probabilities = head.probabilities(new)
+        wrong.append(((probabilities >= head.thresholds) != onehot).sum(axis=1).mean())
+        wrong_at_priors.append(((probabilities >= 0.2) != onehot).sum(axis=1).mean())
     assert np.mean(wrong) < share * np.mean(wrong_at_priors)
 
 
@@ -248,9 +252,9 @@ def test_a_single_choice_goes_on_offering_what_was_not_annotated_yet() -> None:
 @pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])
 def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind: ControlType) -> None:
     rng = np.random.default_rng(6)
-    known = prior(kind, CENTRES[:3], LABELS[:3])
+    prior_head = prior(kind, CENTRES[:3], LABELS[:3])
     points, truth = draw(rng, 60)
-    head, _ = fit_control(pool, RATE, control(kind), clips(points, np.take(LABELS, truth)), known)
+    head, _ = fit_control(pool, RATE, control(kind), clips(points, np.take(LABELS, truth)), prior_head)
     new, new_truth = draw(rng, 2000)
     onehot = np.eye(4, dtype=bool)[new_truth]
     without, _ = fit_control(pool, RATE, control(kind), clips(points, np.take(LABELS, truth)))
@@ -263,15 +267,15 @@ def test_a_label_that_the_prior_does_not_know_is_learned_beside_it(kind: Control
 def test_controls_without_annotations_keep_the_prior_but_make_no_version_alone() -> None:
     rng = np.random.default_rng(7)
     other = Control("y", "audio", MULTIPLE_CHOICE, LABELS, "audio")
-    known = Head("e-1", {"x": prior(MULTIPLE_CHOICE), "y": prior(MULTIPLE_CHOICE)})
+    prior_head = Head("e-1", {"x": prior(MULTIPLE_CHOICE), "y": prior(MULTIPLE_CHOICE)})
     points, truth = draw(rng, 8)
     taught = clips(points, np.take(LABELS, truth))
-    fitted, report = fit_head(pool, RATE, "e-1", [control(MULTIPLE_CHOICE), other], taught, known)
-    assert fitted.head.controls["y"] is known.controls["y"]
+    fitted, report = fit_head(pool, RATE, "e-1", [control(MULTIPLE_CHOICE), other], taught, prior_head)
+    assert fitted.head.controls["y"] is prior_head.controls["y"]
     assert list(report.controls) == ["x"]
     assert "y" in report.skipped
     with pytest.raises(NotEnoughAnnotationsError):
-        fit_head(pool, RATE, "e-1", [other], taught, known)
+        fit_head(pool, RATE, "e-1", [other], taught, prior_head)
 
 
 def test_a_prior_of_another_kind_or_of_other_labels_changes_nothing() -> None:
@@ -293,13 +297,13 @@ def test_a_prior_of_labels_without_annotations_goes_on_as_it_was() -> None:
     signs = rng.choice([-1, 1], size=(400, 2))
     points = (3 * signs @ np.eye(2, 6) + rng.normal(size=(400, 6))).astype(np.float32)
     labels = np.where(signs.prod(axis=1) > 0, "same", "apart")
-    one = control(MULTIPLE_CHOICE, "same", "apart", "never")
+    tags = control(MULTIPLE_CHOICE, "same", "apart", "never")
     weights = rng.normal(size=(6, 1)).astype(np.float32)
     ones = np.ones(6, np.float32)
     said = ControlHead("x", MULTIPLE_CHOICE, ("never",), 0 * ones, ones, weights, ones[:1], 0.3 * ones[:1])
     taught = clips(points, labels)
-    fitted, report = fit_head(pool, RATE, "e-1", [one], taught, Head("e-1", {"x": said}))
+    fitted, report = fit_head(pool, RATE, "e-1", [tags], taught, Head("e-1", {"x": said}))
     head = fitted.head.controls["x"]
-    assert head.labels == one.labels
+    assert head.labels == tags.labels
     assert head.logits(points)[:, 2] == pytest.approx(said.logits(points)[:, 0], abs=1e-4)
     assert head.landmarks is None, report.controls["x"].choice

@@ -137,8 +137,8 @@ def run(history: History) -> int:
         check_report(report)
         stored = CrossValidatedHead.from_bytes(candidate.head.to_bytes(), candidate.folds_to_bytes())
         if active is not None:
-            found = compare(pool, RATE, [control], present, stored, active, built)
-            json.dumps([found.candidate, found.active], allow_nan=False)
+            comparison = compare(pool, RATE, [control], present, stored, active, built)
+            json.dumps([comparison.candidate, comparison.active], allow_nan=False)
         for frames in (present[-1].frames if present else history.unseen, history.unseen):
             check_prediction(stored, control, np.asarray(frames))
         active = stored
@@ -152,11 +152,11 @@ def check_report(report: FitReport) -> None:
 
 
 def check_prediction(fitted: CrossValidatedHead, control: Control, frames: NDArray[np.floating]) -> None:
-    found = predict_clip(fitted.head, (control,), pool, RATE, frames, len(frames) / RATE)
-    items = result_items(found, (control,), len(frames) / RATE, seed="1")
-    json.dumps({"score": found.score, "result": items, "all": found.probabilities}, allow_nan=False)
-    assert 0 <= found.score <= 1
-    for values in found.probabilities.values():
+    prediction = predict_clip(fitted.head, (control,), pool, RATE, frames, len(frames) / RATE)
+    items = result_items(prediction, (control,), len(frames) / RATE, seed="1")
+    json.dumps({"score": prediction.score, "result": items, "all": prediction.probabilities}, allow_nan=False)
+    assert 0 <= prediction.score <= 1
+    for values in prediction.probabilities.values():
         assert all(0 <= value <= 1 for value in values.values()), values
         if control.type == SINGLE_CHOICE and values:
             assert sum(values.values()) == pytest.approx(1, abs=1e-4)
@@ -208,5 +208,5 @@ def test_instruments_annotated_one_by_one_keep_every_label(
         check_report(report)
         head = active.head.controls["x"]
         assert count < 7 or head.labels == control.labels
-        found = head.probabilities(np.stack([encoder.pool(clip.frames) for clip in clips]))
-        assert np.isfinite(found).all()
+        probabilities = head.probabilities(np.stack([encoder.pool(clip.frames) for clip in clips]))
+        assert np.isfinite(probabilities).all()

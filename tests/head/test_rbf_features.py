@@ -46,7 +46,7 @@ def test_features_are_coordinates_and_nearness() -> None:
     assert head.landmarks is not None
     points = np.random.default_rng(11).normal(size=(5, 6)).astype(np.float32)
     lying = (points - head.landmarks.mean) @ head.landmarks.directions
-    near = [[np.exp(-((one - point) ** 2).sum()) for point in head.landmarks.points] for one in lying]
+    near = [[np.exp(-((place - point) ** 2).sum()) for point in head.landmarks.points] for place in lying]
     features = np.concatenate([lying, near], axis=1)
     assert head.landmarks.features(points) == pytest.approx(features, abs=1e-5)
     expected = (features - head.mean) / head.scale @ head.weights + head.bias

@@ -83,8 +83,8 @@ def test_the_prior_is_held_while_each_label_has_a_single_recording() -> None:
     examples = Examples(LABELS, embeddings, targets, np.ones(targets.shape), groups, is_unit)
     head = fit_examples(CONTROL, examples, prior).head
     new, _ = draw(50, 99)
-    logits, known = head.logits(new), prior.logits(new)
-    assert min(np.corrcoef(logits[:, k], known[:, k])[0, 1] for k in range(4)) > 0.9
+    logits, prior_logits = head.logits(new), prior.logits(new)
+    assert min(np.corrcoef(logits[:, k], prior_logits[:, k])[0, 1] for k in range(4)) > 0.9
 
 
 def test_a_wrong_prior_is_left_behind() -> None:

@@ -107,10 +107,10 @@ def test_a_worse_candidate_is_held_back_and_a_better_one_is_not() -> None:
     wrong = truth.copy()
     wrong[:100] = np.random.default_rng(4).integers(4, size=100)
     spoiled = fit(clips(points, wrong, names), right)
-    found = judge(annotated, spoiled, right)
-    assert not found.acceptable
-    assert "“x”" in found.reasons[0]
-    assert found.candidate["x"]["lwlrap"] < found.active["x"]["lwlrap"] - 0.1
+    comparison = judge(annotated, spoiled, right)
+    assert not comparison.acceptable
+    assert "“x”" in comparison.reasons[0]
+    assert comparison.candidate["x"]["lwlrap"] < comparison.active["x"]["lwlrap"] - 0.1
     assert judge(annotated, right, spoiled).acceptable
     same = judge(annotated, right, right)
     assert same.acceptable
@@ -137,9 +137,9 @@ def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_show
         return Head("e-1", {"x": replace(control, weights=sign * control.weights, bias=bias)})
 
     wrong = replace(right, head=spoiled(right.head), folds=tuple(map(spoiled, right.folds)))
-    found = compare(pool, RATE, [tags], annotated, wrong, right)
-    assert not found.acceptable
-    said = " ".join(found.reasons)
+    comparison = compare(pool, RATE, [tags], annotated, wrong, right)
+    assert not comparison.acceptable
+    said = " ".join(comparison.reasons)
     assert "F1 of what is shown" in said
     assert (("lwlrap" in said) or ("map" in said)) == (spoil == "turned")
     assert compare(pool, RATE, [tags], annotated, right, wrong).acceptable
@@ -148,9 +148,9 @@ def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_show
 def test_what_too_few_recordings_tell_is_named() -> None:
     annotated = clips(*draw(8, 30))
     fitted = fit(annotated)
-    found = judge(annotated[:4], fitted, fitted)
-    assert found.acceptable
-    assert found.unmeasured == ("x",)
+    comparison = judge(annotated[:4], fitted, fitted)
+    assert comparison.acceptable
+    assert comparison.unmeasured == ("x",)
     # A control that nobody uses has nothing to compare
     unused = Control("y", "audio", REGION_LABELS, LABELS, "audio")
     empty = [replace(clip, regions={"y": ()}) for clip in annotated]
@@ -177,12 +177,12 @@ def test_both_are_judged_by_recordings_they_have_not_seen() -> None:
     names = [f"r{index}" for index in range(60)]
     annotated = clips(points, truth, names)
     first = fit(annotated)
-    found = judge(annotated, fit(annotated, first), first)
-    assert found.active["x"]["accuracy"] < 0.5
+    comparison = judge(annotated, fit(annotated, first), first)
+    assert comparison.active["x"]["accuracy"] < 0.5
     # New recordings, which no version was fitted on, are for the served head itself
     new = clips(*draw(6, 20, prefix="new"))
-    known = fit(clips(*draw(7, 60)))
-    assert judge(new, known, known).active["x"]["accuracy"] > 0.6
+    served = fit(clips(*draw(7, 60)))
+    assert judge(new, served, served).active["x"]["accuracy"] > 0.6
 
 
 def test_without_folds_nothing_is_compared() -> None:
@@ -190,9 +190,9 @@ def test_without_folds_nothing_is_compared() -> None:
     fitted = fit(annotated)
     unknown = CrossValidatedHead(fitted.head, (), None)
     for pair in ((unknown, fitted), (fitted, unknown)):
-        found = judge(annotated, *pair)
-        assert found.acceptable
-        assert found.candidate == {}
+        comparison = judge(annotated, *pair)
+        assert comparison.acceptable
+        assert comparison.candidate == {}
     few = fit(annotated[:4])
     assert few.folds == ()
     assert few.assignment is not None
@@ -207,8 +207,8 @@ def test_a_label_that_one_side_lacks_is_never_ranked_by_it() -> None:
     without = fit([clip for clip, k in zip(annotated, truth, strict=True) if k != 3])
     everything = fit(annotated, without)
     assert without.head.controls["x"].labels == LABELS[:3]
-    found = judge(annotated, without, everything)
-    assert not found.acceptable
+    comparison = judge(annotated, without, everything)
+    assert not comparison.acceptable
     assert judge(annotated, everything, without).acceptable
 
 
@@ -228,10 +228,10 @@ def test_scores_of_several_parts_are_those_of_each_part_alone(kind: ControlType)
     )
     logits = rng.normal(size=(n, 4)).round(1)  # some are equal
     parts = rng.random((5, n)) < 0.7
-    found = ranking_scores(data, logits, every, parts)
+    actual = ranking_scores(data, logits, every, parts)
     alone = [ranking_score(data.of(rows), logits[rows], every) for rows in parts]
-    assert found == pytest.approx(alone, abs=1e-12)
-    assert len(set(found.round(6))) == len(parts)
+    assert actual == pytest.approx(alone, abs=1e-12)
+    assert len(set(actual.round(6))) == len(parts)
 
 
 @pytest.mark.parametrize("best", range(5))

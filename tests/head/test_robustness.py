@@ -69,11 +69,11 @@ def test_a_single_choice_says_how_sure_it_may_be_when_classes_are_rare() -> None
     points, truth = draw(rng, centres, 400, frequencies)
     head, _ = fit(SINGLE_CHOICE, taught(points, [[LABELS[k]] for k in truth]))
     new, new_truth = draw(rng, centres, 5000, frequencies)
-    found = head.probabilities(new.astype(np.float32))
+    probabilities = head.probabilities(new.astype(np.float32))
     ideal = softmax(new @ centres.T - np.square(centres).sum(axis=1) / 2 + np.log(frequencies), axis=1)
-    right = found.argmax(axis=1) == new_truth
-    assert calibration_error(right, found.max(axis=1)) < 0.05
-    assert np.abs(found - ideal).mean() < 0.05
+    right = probabilities.argmax(axis=1) == new_truth
+    assert calibration_error(right, probabilities.max(axis=1)) < 0.05
+    assert np.abs(probabilities - ideal).mean() < 0.05
     assert right.mean() > (ideal.argmax(axis=1) == new_truth).mean() - 0.03
 
 
@@ -91,9 +91,9 @@ def test_several_tags_say_how_sure_they_may_be() -> None:
         MULTIPLE_CHOICE, taught(points, [np.take(LABELS, np.flatnonzero(row)) for row in truth])
     )
     new, new_truth, ideal = sample(5000)
-    found = head.probabilities(new.astype(np.float32))
-    assert calibration_error(new_truth.ravel(), found.ravel()) < 0.04
-    assert np.abs(found - ideal).mean() < 0.06
+    probabilities = head.probabilities(new.astype(np.float32))
+    assert calibration_error(new_truth.ravel(), probabilities.ravel()) < 0.04
+    assert np.abs(probabilities - ideal).mean() < 0.06
     assert report.metrics["ece"] < 0.08
     assert set(report.per_class["a"]) == {"ap", "auc", "f1", "ece", "threshold", "recordings"}
     assert report.per_class["a"]["recordings"] == truth[:, 0].sum()
@@ -127,10 +127,10 @@ def test_no_label_loses_all_of_its_annotations() -> None:
     data = single_choice(np.arange(18) % 3)
     logits = np.where(np.arange(3) == 1, 3000.0, np.zeros((18, 3)))  # every row sounds like the second label
     logits[0, 0] = -np.inf
-    found = refined(data, logits, np.zeros(3), noise=0.1)
-    assert found.sum(axis=1) == pytest.approx(1)
-    assert ((found >= 0) & (found <= 1)).all()
-    staying = (found * data.targets).sum(axis=0) / data.targets.sum(axis=0)
+    refined_targets = refined(data, logits, np.zeros(3), noise=0.1)
+    assert refined_targets.sum(axis=1) == pytest.approx(1)
+    assert ((refined_targets >= 0) & (refined_targets <= 1)).all()
+    staying = (refined_targets * data.targets).sum(axis=0) / data.targets.sum(axis=0)
     assert staying[1] == pytest.approx(1, abs=1e-3)
     # A prior of 20 annotations, nine tenths of them right, and six that look wrong
     assert staying[[0, 2]] == pytest.approx(0.9 * 20 / 26, abs=1e-3)
@@ -141,9 +141,11 @@ def test_wrong_labels_in_one_fold_alone_are_left_as_they_are() -> None:
     centres = rng.normal(size=(3, 60))
     points, truth = draw(rng, centres, 60)
     wrong = np.where(np.arange(60) % 3 == 0, (truth + 1) % 3, truth)
-    found = Discriminant.chosen(single_choice(wrong, np.zeros(60, dtype=np.intp)), points.astype(np.float32))
-    assert found.noise == 0
-    assert np.isfinite(found.whole.weights).all()
+    discriminant = Discriminant.chosen(
+        single_choice(wrong, np.zeros(60, dtype=np.intp)), points.astype(np.float32)
+    )
+    assert discriminant.noise == 0
+    assert np.isfinite(discriminant.whole.weights).all()
 
 
 @pytest.mark.parametrize("kind", [SINGLE_CHOICE, MULTIPLE_CHOICE])

@@ -167,9 +167,9 @@ def test_a_prediction_that_is_not_finite_becomes_an_empty_item_with_the_reason(
     asked: list[object] = []
 
     def broken(*arguments: Any) -> Any:
-        found = predict_clip(*arguments)
-        asked.append(found)
-        return replace(found, score=float("nan")) if len(asked) == 1 else found
+        prediction = predict_clip(*arguments)
+        asked.append(prediction)
+        return replace(prediction, score=float("nan")) if len(asked) == 1 else prediction
 
     predict(trained, tones[6:8])  # stored frames keep the order of the tasks
     monkeypatch.setattr(earmark.prediction.sound_prediction, "predict_clip", broken)

@@ -56,10 +56,10 @@ def embeddings() -> NDArray[np.float32]:
 
 def tags(encoder: Tagging) -> NDArray[np.float64]:
     """CNN14's 527 probabilities, computed apart."""
-    found: NDArray[np.float64] = expit(
+    probabilities: NDArray[np.float64] = expit(
         embeddings().astype(np.float64) @ encoder.weights.astype(np.float64) + encoder.bias
     )
-    return found
+    return probabilities
 
 
 def control(kind: ControlType, *labels: str, **hints: tuple[str, ...]) -> Control:
@@ -72,12 +72,12 @@ def test_probabilities_are_cnn14s_own(encoder: Tagging, kind: ControlType) -> No
     head = zero_shot_head(encoder, [control(kind, "Dog", "Xyzzy", "siren", siren=("Fire alarm", "Foghorn"))])
     assert head is not None
     assert head.identity == encoder.identity
-    found = head.controls["x"]
-    assert (found.labels, found.columns) == (("Dog", "siren"), (1, 3))
+    head_of_control = head.controls["x"]
+    assert (head_of_control.labels, head_of_control.columns) == (("Dog", "siren"), (1, 3))
     classes = [NAMES.index(name) for name in ("Siren", "Fire alarm", "Foghorn")]
     expected = np.stack([wanted[:, NAMES.index("Dog")], wanted[:, classes].max(axis=1)], axis=1)
-    assert np.abs(found.probabilities(embeddings()) - expected).max() < 1e-6
-    assert (found.thresholds == np.float32(ZERO_SHOT_THRESHOLD)).all()
+    assert np.abs(head_of_control.probabilities(embeddings()) - expected).max() < 1e-6
+    assert (head_of_control.thresholds == np.float32(ZERO_SHOT_THRESHOLD)).all()
     assert Head.from_bytes(head.to_bytes()).to_bytes() == head.to_bytes()
 
 
@@ -87,16 +87,16 @@ def test_a_single_choice_is_taken_as_given_that_one_of_them_is_true(encoder: Tag
     only = wanted * (1 - wanted[:, ::-1])
     head = zero_shot_head(encoder, [control(SINGLE_CHOICE, "Dog", "siren")])
     assert head is not None
-    found = head.controls["x"].probabilities(embeddings())
-    assert np.abs(found - only / only.sum(axis=1, keepdims=True)).max() < 1e-5
+    probabilities = head.controls["x"].probabilities(embeddings())
+    assert np.abs(probabilities - only / only.sum(axis=1, keepdims=True)).max() < 1e-5
 
     # A label without a match takes the place of "neither of them"
     neither = (1 - wanted).prod(axis=1)
     head = zero_shot_head(encoder, [control(SINGLE_CHOICE, "Dog", "siren", "Xyzzy")])
     assert head is not None
     assert head.controls["x"].labels == ("Dog", "siren", NONE_OF_THESE)
-    found = head.controls["x"].probabilities(embeddings())
-    assert np.abs(found[:, 2] - neither / (neither + only.sum(axis=1))).max() < 1e-5
+    probabilities = head.controls["x"].probabilities(embeddings())
+    assert np.abs(probabilities[:, 2] - neither / (neither + only.sum(axis=1))).max() < 1e-5
 
 
 def test_nothing_matched_or_no_tagger_is_no_head(encoder: Tagging) -> None:
@@ -158,17 +158,22 @@ def test_the_doctor_lists_matches_and_what_to_do_for_the_others(
     checkpoint = tmp_path / "cnn14.pth"
     checkpoint.write_bytes(b"as good as weights")
     hearing = settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": checkpoint})
-    found = {finding.subject: finding for finding in examine(hearing)}
-    assert found["project 7 label"].level == "note"
-    assert found["project 7 label"].text == "Dog -> Dog, Bark; no class of the encoder has the name: Xyzzy"
-    assert 'add predicted_values="…" to the Label' in found["project 7 label"].remedy
-    assert (found["project 7 tags"].level, found["project 7 tags"].text) == ("fine", "siren -> Siren")
-    assert found["project 8 labels"].level == "fault"
+    by_subject = {finding.subject: finding for finding in examine(hearing)}
+    assert by_subject["project 7 label"].level == "note"
+    assert (
+        by_subject["project 7 label"].text == "Dog -> Dog, Bark; no class of the encoder has the name: Xyzzy"
+    )
+    assert 'add predicted_values="…" to the Label' in by_subject["project 7 label"].remedy
+    assert (by_subject["project 7 tags"].level, by_subject["project 7 tags"].text) == (
+        "fine",
+        "siren -> Siren",
+    )
+    assert by_subject["project 8 labels"].level == "fault"
 
 
 def test_the_example_config_is_matched_but_for_one_label() -> None:
     from earmark.labels.class_matching import match_labels
 
     example = Path(__file__).parents[2] / "label_config.xml"
-    for found in parse_label_config(example.read_text()):
-        assert set(match_labels(found).unmatched) <= {"Bird chirp"}
+    for configured in parse_label_config(example.read_text()):
+        assert set(match_labels(configured).unmatched) <= {"Bird chirp"}

@@ -35,9 +35,9 @@ def write_sound() -> Callable[..., Path]:
 def sound() -> Callable[..., Sound]:
     """Return a factory of sounds whose files do not exist."""
 
-    def make(name: str, *labels: str, digest: str = "", size: int = 10, **known: Any) -> Sound:
+    def make(name: str, *labels: str, digest: str = "", size: int = 10, **fields: Any) -> Sound:
         facts = Facts(digest or name.ljust(64, "0"), size, 4.0, 8000, 1)
         marks = (ClipRecord(name, tags={"": labels}),) if labels else ()
-        return Sound(Path("/sounds") / name, name, facts, **{"marks": marks, **known})
+        return Sound(Path("/sounds") / name, name, facts, **{"marks": marks, **fields})
 
     return make

@@ -175,8 +175,8 @@ def test_a_file_that_kills_the_decoder_is_left_out_alone(
     assert "crash" in results[3].why
 
 
-def checked(name: str, digest: str = "", **known: float) -> Checked:
-    facts = {"duration": 1.0, "peak_dbfs": -10.0, "clipped": 0.0} | known
+def checked(name: str, digest: str = "", **measured: float) -> Checked:
+    facts = {"duration": 1.0, "peak_dbfs": -10.0, "clipped": 0.0} | measured
     return Checked(Listed(Path(name), name), Facts(digest or name, 1, sample_rate=8000, channels=1, **facts))  # type: ignore[arg-type]
 
 

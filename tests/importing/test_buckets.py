@@ -43,8 +43,8 @@ def test_a_prefix_is_listed_and_its_sounds_are_heard_once(
     checked_again = Checker(settings, keep_objects=True).check(listed[0])
     assert checked_again == checked
     assert checked.path.read_bytes() == path.read_bytes()
-    gone = Checker(settings).check(Listed(None, "x.wav", origin="s3://calls/x.wav"))
-    assert "There is no s3://calls/x.wav" in gone.why
+    missing = Checker(settings).check(Listed(None, "x.wav", origin="s3://calls/x.wav"))
+    assert "There is no s3://calls/x.wav" in missing.why
 
 
 def test_label_files_of_a_bucket_are_read_as_those_of_a_folder(

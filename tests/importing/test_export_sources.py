@@ -129,7 +129,7 @@ def test_every_format_that_is_exported_is_imported(tmp_path: Path, name: str) ->
     format_name = format_.name if format_.is_folder else None
     (item,) = list_sounds(Source(str(path), audio_dir=tmp_path, format=format_name))
     assert (item.fname, item.path) == ("deep/x.wav", tmp_path / "deep" / "x.wav")
-    regions = [r for mark in item.marks for found in mark.regions.values() for r in found]
+    regions = [r for mark in item.marks for of_control in mark.regions.values() for r in of_control]
     imported = {label for mark in item.marks for labels in mark.tags.values() for label in labels}
     if format_.holds_regions and name != "fsdkaggle":
         assert [(r.start, r.end, r.label) for r in regions] == [(0.5, 1.0, "Owl")]

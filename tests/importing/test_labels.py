@@ -84,9 +84,9 @@ def test_the_mark_of_a_suggestion_tool_is_no_label(sound: MakeSound) -> None:
         name: (RegionRecord(0.2, 0.6, label),) for name, label in (("label", "Dog"), ("suggest", "Suggest"))
     }
     of_both = sound("a.wav", marks=(ClipRecord("a.wav", regions=spans),))
-    found = find_controls(config, groups_of([of_both]))
-    assert {key: control.name for key, control in found.items()} == {("regions", "label"): "label"}
-    (annotation,) = Marking(found, "annotations").part(of_both)["annotations"]
+    controls = find_controls(config, groups_of([of_both]))
+    assert {key: control.name for key, control in controls.items()} == {("regions", "label"): "label"}
+    (annotation,) = Marking(controls, "annotations").part(of_both)["annotations"]
     assert [item["from_name"] for item in annotation["result"]] == ["label"]
 
 
@@ -141,8 +141,8 @@ def test_records_come_back_as_they_were(sound: MakeSound) -> None:
 
     def bare(record: ClipRecord) -> ClipRecord:
         regions = {
-            name: tuple(dataclasses.replace(r, id=None) for r in found)
-            for name, found in record.regions.items()
+            name: tuple(dataclasses.replace(r, id=None) for r in of_control)
+            for name, of_control in record.regions.items()
         }
         return ClipRecord(
             "x", tags=record.tags, regions=regions, tag_scores=record.tag_scores, source=record.source,

@@ -81,8 +81,8 @@ def test_regions_beyond_the_end_are_cut_or_left_out_and_told(tmp_path: Path) -> 
         RegionRecord(12.0, 20.0, "beyond"),
     )
     record = ClipRecord("a.wav", tags={"": ("night",)}, regions={"": regions})
-    one = Checked(Listed(Path("a.wav"), "a.wav", (record,)), Facts("a", 9, 10.0, 8000, 1, -6.0))
-    (verdict,) = apply_rules([one], Rules())
+    recording = Checked(Listed(Path("a.wav"), "a.wav", (record,)), Facts("a", 9, 10.0, 8000, 1, -6.0))
+    (verdict,) = apply_rules([recording], Rules())
     assert (verdict.accepted, verdict.lost) == (True, 1)
     (sound,) = sounds_of([verdict], Rules())
     assert [(r.start, r.end, r.label) for r in sound.marks[0].regions[""]] == [
@@ -99,8 +99,10 @@ def test_regions_beyond_the_end_are_cut_or_left_out_and_told(tmp_path: Path) -> 
 
 
 def test_nothing_at_all_is_no_fault(tmp_path: Path) -> None:
-    gone = [Checked(Listed(None, "gone.wav"), why="gone")]
-    page = write_report(tmp_path, "x", apply_rules(gone, Rules()), Outcome(), ["3 <texts>."]).page.read_text()
+    missing = [Checked(Listed(None, "gone.wav"), why="gone")]
+    page = write_report(
+        tmp_path, "x", apply_rules(missing, Rules()), Outcome(), ["3 <texts>."]
+    ).page.read_text()
     assert "3 &lt;texts&gt;." in page
     assert "<svg" not in page
     assert "gone.wav" in page
@@ -112,8 +114,8 @@ def test_a_sound_of_each_label_is_shown(tmp_path: Path, write_sound: Callable[..
         return dataclasses.replace(checked(name, labels), path=path)
 
     verdicts = apply_rules([there("both.wav", "Owl", "Wren"), there("owl.wav", "Owl")], Rules())
-    gone = apply_rules([checked("gone.wav", ["Jay"])], Rules())
-    shown = dict(examples([*verdicts, *gone]))
+    missing = apply_rules([checked("gone.wav", ["Jay"])], Rules())
+    shown = dict(examples([*verdicts, *missing]))
     assert set(shown) == {"Owl: owl.wav", "Wren: both.wav"}
     for image in shown.values():
         pixels = imread(io.BytesIO(base64.b64decode(image.partition(",")[2])))

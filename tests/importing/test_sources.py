@@ -221,13 +221,13 @@ def test_absolute_paths_below_the_folder_are_names_in_it(tmp_path: Path) -> None
     ]
     table.write_text("".join(f"{line}\n" for line in ("fname", *paths)))
 
-    def found(audio_dir: Path | None) -> list[tuple[str, bool]]:
+    def listed(audio_dir: Path | None) -> list[tuple[str, bool]]:
         return [(i.fname, i.path is not None) for i in list_sounds(Source(str(table), audio_dir=audio_dir))]
 
-    assert found(tmp_path / "link") == [
+    assert listed(tmp_path / "link") == [
         ("deep/a.wav", True), ("b.wav", True), ("/etc/c.wav", False), (paths[3], False),
     ]  # fmt: skip
-    assert found(Path("/")) == [
+    assert listed(Path("/")) == [
         (paths[0][1:], True), (paths[1][1:], True), ("etc/c.wav", True), (paths[3], False),
     ]  # fmt: skip
-    assert [there for _, there in found(None)] == [True, True, False, False]
+    assert [there for _, there in listed(None)] == [True, True, False, False]

@@ -51,10 +51,10 @@ def test_regions_go_to_every_stretch_they_reach_into() -> None:
         RegionRecord(25.0, 25.0, "end"),
     )
     first, second, third = stretches(long_sound(25, regions=regions), 10, 1)
-    heard = [
+    by_part = [
         [(r.label, r.start, r.end) for r in part.marks[0].regions[""]] for part in (first, second, third)
     ]
-    assert heard == [
+    assert by_part == [
         [("inside", 1.0, 2.0), ("over", 9.0, 10.0), ("edge", 0.0, 10.0)],
         [("over", 0.0, 10.0), ("moment", 0.0, 0.0)],
         [("over", 0.0, 1.0), ("end", 5.0, 5.0)],
@@ -102,8 +102,8 @@ def test_what_libsndfile_cannot_read_and_floats_are_cut_too(
     whole = Sound(tmp_path / "a.wav", "a.wav", read_facts(tmp_path / "a.wav", "a.wav"))
     cutter = Cutter(tmp_path)
     cut = [cutter.cut(part, n) for n, part in enumerate(stretches(whole, 1.0, 0.1))]
-    heard = np.concatenate([soundfile.read(part.path)[0] for part in cut])
-    np.testing.assert_allclose(heard, samples, atol=2**-23)
+    joined = np.concatenate([soundfile.read(part.path)[0] for part in cut])
+    np.testing.assert_allclose(joined, samples, atol=2**-23)
 
 
 def test_earlier_stretches_may_be_missing_or_asked_for_again(

@@ -172,7 +172,7 @@ def test_any_text_is_matched_or_listed(label: str, hints: list[str]) -> None:
 
 
 def test_hints_are_read_like_names_and_add_to_the_labels_own() -> None:
-    (found,) = parse_label_config(
+    (labels_control,) = parse_label_config(
         '<View><Labels name="l" toName="a">'
         '<Label value="Bird chirp" predicted_values="Chirp, tweet"/>'
         '<Label value="Dog" predicted_values="Bark,growlings, Xyzzy"/>'
@@ -182,7 +182,7 @@ def test_hints_are_read_like_names_and_add_to_the_labels_own() -> None:
         '<Label value="Thing" predicted_values="Xyzzy"/><Label value="Other"/>'
         '</Labels><Audio name="a" value="$audio"/></View>'
     )
-    match = match_labels(found)
+    match = match_labels(labels_control)
     assert {label: match.names(label) for label in match.classes} == {
         "Bird chirp": ("Chirp, tweet",),
         "Dog": ("Dog", "Bark", "Growling"),
@@ -225,5 +225,5 @@ def test_ratings_and_paths() -> None:
         '<Choice value="Things"><Choice value="Dog"/></Choice></Taxonomy></View>'
     )
     assert match_labels(stars).unmatched == ()
-    found = match_labels(kinds)
-    assert (found.names("Things / Dog"), found.unmatched) == (("Dog",), ("Things",))
+    match = match_labels(kinds)
+    assert (match.names("Things / Dog"), match.unmatched) == (("Dog",), ("Things",))

@@ -25,7 +25,7 @@ def renamed(before: str, after: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "found"),
+    ("before", "after", "pairs"),
     [
         (["a", "b", "c"], ["a", "x", "c"], [("b", "x")]),
         (["a"], ["x"], [("a", "x")]),
@@ -44,8 +44,8 @@ def renamed(before: str, after: str) -> list[tuple[str, str, str]]:
         (["Dog", "b"], ["Dog=dog", "x"], [("Dog", "dog"), ("b", "x")]),
     ],
 )
-def test_what_counts_as_renamed(before: list[str], after: list[str], found: list[tuple[str, str]]) -> None:
-    assert renamed(controls(*before), controls(*after)) == [("label", *pair) for pair in found]
+def test_what_counts_as_renamed(before: list[str], after: list[str], pairs: list[tuple[str, str]]) -> None:
+    assert renamed(controls(*before), controls(*after)) == [("label", *pair) for pair in pairs]
 
 
 def test_labels_of_other_controls_and_other_kinds_are_other_labels() -> None:

@@ -101,10 +101,10 @@ def test_the_configured_key_never_goes_to_an_address_that_somebody_sent(settings
 
 
 def test_a_login_for_task_data_belongs_to_its_project(settings: Settings) -> None:
-    known = settings.model_copy(update={"label_studio_url": "http://ls:8080"})
-    login = TokenCipher(known).encrypt('["reader", "secret"]')
-    access = AccessBook(known).for_project(Project(key="7.1", data_login=login))
-    other = AccessBook(known).for_project(Project(key="8.1", data_login=""))
+    configured = settings.model_copy(update={"label_studio_url": "http://ls:8080"})
+    login = TokenCipher(configured).encrypt('["reader", "secret"]')
+    access = AccessBook(configured).for_project(Project(key="7.1", data_login=login))
+    other = AccessBook(configured).for_project(Project(key="8.1", data_login=""))
     assert access is not None
     assert other is not None
     assert (access.project_number, access.data_login) == (7, ("reader", "secret"))

@@ -36,7 +36,7 @@ def says(token: str, body: object) -> Answer:
 
 
 @pytest.fixture
-def known(services: Services) -> Iterator[Server]:
+def known_server(services: Services) -> Iterator[Server]:
     """The Label Studio that is known for the project."""
     with Server() as server:
         with services.database.write() as session:
@@ -67,66 +67,70 @@ def send(services: Services, hostname: object, token: object) -> bool:
 
 @pytest.mark.parametrize("token", ["", None, 7, NEW_TOKEN, "\x00"])
 def test_another_address_never_gets_the_known_token(
-    services: Services, known: Server, other: Server, token: object
+    services: Services, known_server: Server, other: Server, token: object
 ) -> None:
-    known.answers["/api/current-user/token"] = says(TOKEN, {"token": TOKEN})
+    known_server.answers["/api/current-user/token"] = says(TOKEN, {"token": TOKEN})
     assert send(services, other.url, token)
     assert not confirm_offer(services.database, KEY, services.cipher)
-    assert pair(services) == (known.url, f"Token {TOKEN}")
+    assert pair(services) == (known_server.url, f"Token {TOKEN}")
     assert other.requests == []
 
 
 def test_setup_with_another_address_changes_nothing(
-    settings: Settings, services: Services, known: Server, other: Server
+    settings: Settings, services: Services, known_server: Server, other: Server
 ) -> None:
     setup = {"project": KEY, "schema": "<View/>", "hostname": other.url, "access_token": ""}
     with TestClient(create_app(settings)) as client:
         assert client.post("/setup", json=setup).status_code == 200
         assert client.post("/setup", json={**setup, "access_token": NEW_TOKEN}).status_code == 200
-        until(lambda: known.requests, "the known Label Studio is asked")
-    assert pair(services) == (known.url, f"Token {TOKEN}")
-    assert known.tokens == [f"Token {TOKEN}"]
+        until(lambda: known_server.requests, "the known Label Studio is asked")
+    assert pair(services) == (known_server.url, f"Token {TOKEN}")
+    assert known_server.tokens == [f"Token {TOKEN}"]
     assert other.requests == []
 
 
 def test_the_known_label_studio_confirms_that_it_moved(
-    services: Services, known: Server, other: Server
+    services: Services, known_server: Server, other: Server
 ) -> None:
-    known.answers["/api/current-user/token"] = says(TOKEN, {"token": NEW_TOKEN})
+    known_server.answers["/api/current-user/token"] = says(TOKEN, {"token": NEW_TOKEN})
     assert send(services, other.url, NEW_TOKEN)
     assert confirm_offer(services.database, KEY, services.cipher)
     assert pair(services) == (other.url, f"Token {NEW_TOKEN}")
-    assert known.tokens == [f"Token {TOKEN}"]
+    assert known_server.tokens == [f"Token {TOKEN}"]
 
 
-def test_the_known_token_vouches_for_another_address(services: Services, known: Server) -> None:
+def test_the_known_token_vouches_for_another_address(services: Services, known_server: Server) -> None:
     assert not send(services, "http://moved:8080", TOKEN)
     assert pair(services) == ("http://moved:8080", f"Token {TOKEN}")
 
 
-def test_another_token_counts_where_it_shows_the_project(services: Services, known: Server) -> None:
-    known.answers["/api/projects/1/"] = says(NEW_TOKEN, {"id": 1, "created_at": "2001-01-01T00:00:00Z"})
-    assert send(services, known.url, NEW_TOKEN)
+def test_another_token_counts_where_it_shows_the_project(services: Services, known_server: Server) -> None:
+    known_server.answers["/api/projects/1/"] = says(
+        NEW_TOKEN, {"id": 1, "created_at": "2001-01-01T00:00:00Z"}
+    )
+    assert send(services, known_server.url, NEW_TOKEN)
     assert not confirm_offer(services.database, KEY, services.cipher), "another project has the number there"
     assert not confirm_offer(services.database, KEY, services.cipher)
-    assert len(known.requests) == 1, "asked once a minute at most"
+    assert len(known_server.requests) == 1, "asked once a minute at most"
     assert pair(services)[1] == f"Token {TOKEN}"
-    known.answers["/api/projects/1/"] = says(NEW_TOKEN, PROJECT)
+    known_server.answers["/api/projects/1/"] = says(NEW_TOKEN, PROJECT)
     with services.database.write() as session:
         session.get_one(Project, KEY).offer_asked_at = 0.0
     assert confirm_offer(services.database, KEY, services.cipher)
-    assert pair(services) == (known.url, f"Token {NEW_TOKEN}")
+    assert pair(services) == (known_server.url, f"Token {NEW_TOKEN}")
 
 
 @pytest.mark.parametrize("trouble", [status(500), status(200, b"no JSON"), status(200, b"[]"), status(302)])
-def test_trouble_confirms_nothing(services: Services, known: Server, other: Server, trouble: Answer) -> None:
-    known.answers["/api/current-user/token"] = trouble
+def test_trouble_confirms_nothing(
+    services: Services, known_server: Server, other: Server, trouble: Answer
+) -> None:
+    known_server.answers["/api/current-user/token"] = trouble
     send(services, other.url, NEW_TOKEN)
     assert not confirm_offer(services.database, KEY, services.cipher)
-    assert pair(services)[0] == known.url
+    assert pair(services)[0] == known_server.url
 
 
-def test_the_operator_confirms_what_is_offered(services: Services, known: Server) -> None:
+def test_the_operator_confirms_what_is_offered(services: Services, known_server: Server) -> None:
     with services.database.write() as session, pytest.raises(ConfigurationError):
         accept_offer(session, KEY)
     send(services, "http://moved:8080", "")
@@ -142,13 +146,15 @@ def test_the_operator_confirms_what_is_offered(services: Services, known: Server
 @pytest.mark.parametrize(
     "hostname", ["", None, 3, "nonsense", "ftp://ls", "http://a\\@b", "http://[", "\ud800"]
 )
-def test_what_is_no_address_changes_nothing(services: Services, known: Server, hostname: object) -> None:
+def test_what_is_no_address_changes_nothing(
+    services: Services, known_server: Server, hostname: object
+) -> None:
     assert not send(services, hostname, NEW_TOKEN)
-    assert pair(services) == (known.url, f"Token {TOKEN}")
+    assert pair(services) == (known_server.url, f"Token {TOKEN}")
 
 
 def test_a_token_goes_to_no_configured_address_that_it_did_not_come_with(
-    services: Services, settings: Settings, known: Server
+    services: Services, settings: Settings, known_server: Server
 ) -> None:
     with services.database.read() as session:
         project = session.get_one(Project, KEY)
@@ -160,7 +166,7 @@ def test_a_token_goes_to_no_configured_address_that_it_did_not_come_with(
 
 def test_one_server_is_spelled_in_many_ways() -> None:
     same = ("http://ls.example", "HTTP://LS.example/", "http://ls.example:80", "http://ls.example:80//")
-    assert all(same_server(one, other) for one in same for other in same)
+    assert all(same_server(spelling, other) for spelling in same for other in same)
     different = (
         "https://ls.example",
         "http://ls.example:8080",

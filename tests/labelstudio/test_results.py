@@ -57,9 +57,11 @@ def test_an_empty_annotation_says_that_nothing_sounds_and_nothing_of_tags() -> N
 
 
 def test_labels_that_the_config_lost_are_dropped() -> None:
-    gone = {"from_name": "label", "value": {"start": 0, "end": 1, "labels": ["Kazoo"]}}
+    lost_region = {"from_name": "label", "value": {"start": 0, "end": 1, "labels": ["Kazoo"]}}
     both = {"from_name": "label", "value": {"start": 0, "end": 1, "labels": ["Kazoo", "Flute"]}}
-    assert read_result([gone, both], CONTROLS).regions["label"] == (Region(0, 1, frozenset({"Flute"})),)
+    assert read_result([lost_region, both], CONTROLS).regions["label"] == (
+        Region(0, 1, frozenset({"Flute"})),
+    )
 
 
 seconds = st.floats(0, 3600, allow_nan=False).map(lambda value: round(value, 6))
@@ -145,7 +147,7 @@ def test_a_prediction_that_was_accepted_untouched_teaches_less() -> None:
         ("something new", 1.0),
     ):
         read = read_result([_with(region, origin), _with(tag, origin)], CONTROLS)
-        assert [found.weight for found in read.regions["label"]] == [weight]
+        assert [read_region.weight for read_region in read.regions["label"]] == [weight]
         assert read.tag_weights == {"tags": weight}
     # Label Studio's own copies of predictions have no origin and keep the score
     read = read_result([region, tag], CONTROLS)

@@ -23,7 +23,9 @@ from tests.lessons import config, result_of
 CONTROLS = parse_label_config(config("Low", "High"))
 
 
-def heard(data: dict[str, Any] | None = None, digest: str = "a" * 64, **annotation: Any) -> AnnotatedSound:
+def annotated_sound(
+    data: dict[str, Any] | None = None, digest: str = "a" * 64, **annotation: Any
+) -> AnnotatedSound:
     row = Annotation(project_key="1.1", annotation_id=1, result=result_of("Low"), **annotation)
     task = Task(project_key="1.1", task_id=1, data={"audio": "/x.wav", **(data or {})})
     sound = EncodedSound(digest, 3.0, np.zeros((4, 2), np.float16))
@@ -47,12 +49,14 @@ def heard(data: dict[str, Any] | None = None, digest: str = "a" * 64, **annotati
     ],
 )
 def test_weights(data: dict[str, Any], annotation: dict[str, Any], weight: float) -> None:
-    (clip,) = annotated_clips([heard(data, **annotation)], CONTROLS)
+    (clip,) = annotated_clips([annotated_sound(data, **annotation)], CONTROLS)
     assert clip.weight == weight
 
 
 def test_stretches_of_one_recording_belong_together() -> None:
     whole = "f" * 64
-    stretches = [heard({"source_sha256": whole}, digest=letter * 64) for letter in "ab"]
-    clips = annotated_clips([*stretches, heard(digest="c" * 64), heard({"source_sha256": 7})], CONTROLS)
+    stretches = [annotated_sound({"source_sha256": whole}, digest=letter * 64) for letter in "ab"]
+    clips = annotated_clips(
+        [*stretches, annotated_sound(digest="c" * 64), annotated_sound({"source_sha256": 7})], CONTROLS
+    )
     assert [clip.group for clip in clips] == [whole, whole, "c" * 64, "a" * 64]

@@ -20,7 +20,9 @@ REGIONS = Control("r", "audio", REGION_LABELS, ("x", "y"), "audio")
 SOUND = EncodedSound("0" * 64, 4.0, np.zeros((4, 1), np.float16))
 
 
-def heard(task: int, annotator: int | None, tags: str | None = None, *regions: Region) -> AnnotatedSound:
+def annotated_sound(
+    task: int, annotator: int | None, tags: str | None = None, *regions: Region
+) -> AnnotatedSound:
     read = ReadResult({"r": regions}, {} if tags is None else {"t": frozenset(tags)})
     number = 1000 * task + (annotator or 0)
     annotation = Annotation(annotation_id=number, completed_by=annotator, result=[])
@@ -32,7 +34,7 @@ def alpha_of_two(pairs: list[tuple[bool, bool]]) -> float:
     values = [value for pair in pairs for value in pair]
     count = len(values)
     ones = sum(values)
-    observed = sum(2 for one, other in pairs if one != other) / count
+    observed = sum(2 for first, other in pairs if first != other) / count
     expected = 2 * ones * (count - ones) / (count * (count - 1))
     return 1 - observed / expected
 
@@ -40,44 +42,61 @@ def alpha_of_two(pairs: list[tuple[bool, bool]]) -> float:
 def test_tags_of_two_annotators() -> None:
     given = ["xy", "x", "y", "x", "y", "xy"]
     others = ["x", "x", "y", "y", "y", "xy"]
-    pairs = [("x" in one, "x" in other) for one, other in zip(given, others, strict=True)]
-    annotations = [heard(task, 1, tags) for task, tags in enumerate(given)]
-    annotations += [heard(task, 2, tags) for task, tags in enumerate(others)]
-    found = label_agreement([TAGS], annotations)
-    assert found["t"]["x"] == pytest.approx(alpha_of_two(pairs))
-    assert set(found["t"]) == {"x", "y"}
+    pairs = [("x" in first, "x" in other) for first, other in zip(given, others, strict=True)]
+    annotations = [annotated_sound(task, 1, tags) for task, tags in enumerate(given)]
+    annotations += [annotated_sound(task, 2, tags) for task, tags in enumerate(others)]
+    agreement = label_agreement([TAGS], annotations)
+    assert agreement["t"]["x"] == pytest.approx(alpha_of_two(pairs))
+    assert set(agreement["t"]) == {"x", "y"}
     # Who looked at a task alone agrees with nobody; an open choice says nothing
-    more = [heard(50, 1, "x"), heard(51, 1, "y"), heard(52, 1, "x"), heard(52, 2, None)]
-    assert label_agreement([TAGS], [*annotations, *more]) == found
+    more = [
+        annotated_sound(50, 1, "x"),
+        annotated_sound(51, 1, "y"),
+        annotated_sound(52, 1, "x"),
+        annotated_sound(52, 2, None),
+    ]
+    assert label_agreement([TAGS], [*annotations, *more]) == agreement
 
 
 def test_regions_are_compared_second_by_second() -> None:
     annotations = [
-        heard(1, 1, None, Region(0.2, 1.9, frozenset("x"))),  # seconds 0 and 1
-        heard(1, 2, None, Region(0.0, 2.1, frozenset("x"))),  # seconds 0, 1 and 2
-        heard(2, 1, None),
-        heard(2, 2, None),
+        annotated_sound(1, 1, None, Region(0.2, 1.9, frozenset("x"))),  # seconds 0 and 1
+        annotated_sound(1, 2, None, Region(0.0, 2.1, frozenset("x"))),  # seconds 0, 1 and 2
+        annotated_sound(2, 1, None),
+        annotated_sound(2, 2, None),
     ]
     pairs = [(True, True), (True, True), (False, True), (False, False), *[(False, False)] * 4]
-    found = label_agreement([REGIONS], annotations)
-    assert found == {"r": {"x": pytest.approx(alpha_of_two(pairs))}}, "nobody used y: it has no agreement"
+    agreement = label_agreement([REGIONS], annotations)
+    assert agreement == {"r": {"x": pytest.approx(alpha_of_two(pairs))}}, "nobody used y: it has no agreement"
 
 
 def test_perfect_agreement_is_one_and_a_second_annotation_replaces_the_first() -> None:
-    annotations = [heard(task, who, "x" if task % 2 else "y") for task in range(4) for who in (1, 2)]
+    annotations = [
+        annotated_sound(task, who, "x" if task % 2 else "y") for task in range(4) for who in (1, 2)
+    ]
     assert label_agreement([TAGS], annotations) == {"t": {"x": 1.0, "y": 1.0}}
-    assert label_agreement([TAGS], [heard(1, 2, "y"), *annotations]) == {"t": {"x": 1.0, "y": 1.0}}
-    assert label_agreement([TAGS], [heard(1, 1, "x"), heard(1, 1, "y")]) == {}
+    assert label_agreement([TAGS], [annotated_sound(1, 2, "y"), *annotations]) == {"t": {"x": 1.0, "y": 1.0}}
+    assert label_agreement([TAGS], [annotated_sound(1, 1, "x"), annotated_sound(1, 1, "y")]) == {}
 
 
 def test_annotators_without_a_number_are_different_ones() -> None:
-    first, second = heard(1, None, "x"), heard(1, None, "y")
+    first, second = annotated_sound(1, None, "x"), annotated_sound(1, None, "y")
     second.annotation.annotation_id = 7
     assert label_agreement([TAGS], [first, second])["t"]["x"] < 0.1
 
 
 def test_each_task_has_the_labels_that_differ_in_it() -> None:
-    annotations = [heard(1, 1, "x"), heard(1, 2, "xy"), heard(2, 1, "x"), heard(2, 2, None)]
-    annotations += [heard(3, 1, "x"), heard(3, 2, ""), heard(4, 1, "y"), heard(4, 2, "y")]
+    annotations = [
+        annotated_sound(1, 1, "x"),
+        annotated_sound(1, 2, "xy"),
+        annotated_sound(2, 1, "x"),
+        annotated_sound(2, 2, None),
+    ]
+    annotations += [
+        annotated_sound(3, 1, "x"),
+        annotated_sound(3, 2, ""),
+        annotated_sound(4, 1, "y"),
+        annotated_sound(4, 2, "y"),
+    ]
     (pair,) = disagreements([TAGS], annotations)
     assert (pair.tasks, pair.task_labels) == ([1, 3], [["y"], ["x"]])

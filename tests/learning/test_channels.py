@@ -74,12 +74,12 @@ def test_each_channel_is_learned_and_predicted_for_itself(
     for number, sides in ((20, ("Low", "High")), (21, ("High", "Low"))):
         task = stereo(tmp_path, number, *sides)
         (item,) = Predictor(services).predict([task], KEY, label_config).items
-        found = {
+        predicted = {
             (each["value"]["channel"], *each["value"]["labels"])
             for each in item["result"]
             if each["type"] == "labels"
         }
-        assert found == {(0, sides[0]), (1, sides[1])}
+        assert predicted == {(0, sides[0]), (1, sides[1])}
         assert len({each["id"] for each in item["result"]}) == len(item["result"])
 
 

@@ -11,15 +11,18 @@ from earmark.labels.region import Region
 from earmark.learning.annotated_clips import AnnotatedSound, annotated_clips
 from earmark.learning.annotator_agreement import annotator_pairs, disagreements
 from earmark.learning.conflicts import label_weights
-from tests.learning.test_annotator_agreement import REGIONS, TAGS, heard
+from tests.learning.test_annotator_agreement import REGIONS, TAGS, annotated_sound
 from tests.pooling import mean_pool as pool
 
 SINGLE = Control("t", "audio", SINGLE_CHOICE, ("x", "y"), "audio")
 
 
 def weights(control: Control, *annotated: AnnotatedSound) -> list[dict[str, float]]:
-    found = label_weights([control], annotated)
-    return [dict(found.get(one.annotation.annotation_id, {}).get(control.name, {})) for one in annotated]
+    by_annotation = label_weights([control], annotated)
+    return [
+        dict(by_annotation.get(sound.annotation.annotation_id, {}).get(control.name, {}))
+        for sound in annotated
+    ]
 
 
 def as_truth(annotated: AnnotatedSound) -> AnnotatedSound:
@@ -28,20 +31,30 @@ def as_truth(annotated: AnnotatedSound) -> AnnotatedSound:
 
 
 def test_each_of_two_counts_half_about_what_they_differ_on() -> None:
-    first, second = heard(1, 1, "xy"), heard(1, 2, "x")
+    first, second = annotated_sound(1, 1, "xy"), annotated_sound(1, 2, "x")
     assert weights(TAGS, first, second) == [{"y": 0.5}, {"y": 0.5}]
-    assert weights(SINGLE, heard(1, 1, "x"), heard(1, 2, "y")) == [{"x": 0.5, "y": 0.5}] * 2
-    assert weights(TAGS, heard(1, 1, "x"), heard(2, 2, "y")) == [{}, {}], "of different tasks"
+    assert (
+        weights(SINGLE, annotated_sound(1, 1, "x"), annotated_sound(1, 2, "y")) == [{"x": 0.5, "y": 0.5}] * 2
+    )
+    assert weights(TAGS, annotated_sound(1, 1, "x"), annotated_sound(2, 2, "y")) == [{}, {}], (
+        "of different tasks"
+    )
 
 
 def test_a_majority_counts_more() -> None:
-    said = weights(TAGS, heard(1, 1, "x"), heard(1, 2, "x"), heard(1, 3, "x"), heard(1, 4, ""))
+    said = weights(
+        TAGS,
+        annotated_sound(1, 1, "x"),
+        annotated_sound(1, 2, "x"),
+        annotated_sound(1, 3, "x"),
+        annotated_sound(1, 4, ""),
+    )
     assert said == [{"x": 0.75}] * 3 + [{"x": 0.25}]
 
 
 @pytest.mark.parametrize("settled_by", ["ground_truth", "reviewed"])
 def test_ground_truth_or_a_reviewer_settles_it(settled_by: str) -> None:
-    judge, right, wrong = heard(1, 1, "x"), heard(1, 2, "x"), heard(1, 3, "y")
+    judge, right, wrong = annotated_sound(1, 1, "x"), annotated_sound(1, 2, "x"), annotated_sound(1, 3, "y")
     setattr(judge.annotation, settled_by, True)
     assert weights(TAGS, judge, right, wrong) == [{}, {}, {"x": 0.0, "y": 0.0}]
     pairs = annotator_pairs([TAGS], [judge, right, wrong])
@@ -54,8 +67,8 @@ def test_ground_truth_or_a_reviewer_settles_it(settled_by: str) -> None:
 
 
 def test_training_follows_the_weights() -> None:
-    truth = as_truth(heard(1, 1, "x", Region(0, 2, frozenset("x"))))
-    other = heard(1, 2, "y", Region(0, 2, frozenset("y")))
+    truth = as_truth(annotated_sound(1, 1, "x", Region(0, 2, frozenset("x"))))
+    other = annotated_sound(1, 2, "y", Region(0, 2, frozenset("y")))
     for control in (TAGS, REGIONS):
         clips = annotated_clips([truth, other], [control], label_weights([control], [truth, other]))
         examples = build_examples(pool, 12.5, control, clips)

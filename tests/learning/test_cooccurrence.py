@@ -70,9 +70,9 @@ def test_tags_that_go_with_regions_and_tags_that_mean_something_else() -> None:
     assert (evidence.agreed < AGREED_SHARE).all()
     for fitted, tags_of in ((agreeing, AGREEING), (crossed, CROSSED)):
         for clip in clips_with(tags_of)[:2]:
-            found = predict_clip(fitted.head, CONTROLS, pool, RATE, clip.frames, 4.0)
-            drawn = {region.label for region in found.regions}
-            assert {label for label, _ in found.tags["tags"]} == clip.tags["tags"]
+            prediction = predict_clip(fitted.head, CONTROLS, pool, RATE, clip.frames, 4.0)
+            drawn = {region.label for region in prediction.regions}
+            assert {label for label, _ in prediction.tags["tags"]} == clip.tags["tags"]
             assert drawn == clip.regions["label"][0].labels
 
 
@@ -88,9 +88,9 @@ def test_tags_that_are_never_ticked_beside_regions_are_not_ticked_though_no_head
     assert fitted.head.controls["tags"].labels == ("x",)
     (evidence,) = fitted.head.controls["tags"].evidence
     assert evidence.agreed[1] < AGREED_SHARE < evidence.agreed[0]
-    found = predict_clip(fitted.head, CONTROLS, pool, RATE, clips[1].frames, 4.0)
-    assert {region.label for region in found.regions} == {"y"}
-    assert found.tags["tags"] == ()
+    prediction = predict_clip(fitted.head, CONTROLS, pool, RATE, clips[1].frames, 4.0)
+    assert {region.label for region in prediction.regions} == {"y"}
+    assert prediction.tags["tags"] == ()
 
 
 def test_too_few_recordings_for_folds_leave_the_defaults_of_what_is_predicted() -> None:
@@ -155,8 +155,12 @@ def test_a_head_stored_without_it_predicts_with_defaults() -> None:
     assert b"evidence" not in data
     old = Head.from_bytes(data)
     assert (old.controls["label"].overlap_factors, old.controls["tags"].evidence) == (None, ())
-    found = predict_clip(old, CONTROLS, pool, RATE, clips[0].frames, 4.0)
-    assert {label for label, _ in found.tags["tags"]} == {region.label for region in found.regions} == {"x"}
+    prediction = predict_clip(old, CONTROLS, pool, RATE, clips[0].frames, 4.0)
+    assert (
+        {label for label, _ in prediction.tags["tags"]}
+        == {region.label for region in prediction.regions}
+        == {"x"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,10 +192,10 @@ def test_after_five_clips_of_the_demo_no_screen_shows_a_region_without_its_tag()
     fitted, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, controls, clips[:5])
     fitted = learn_cooccurrence(encoder.pool, encoder.frame_rate, controls, clips[:5], fitted)
     for clip in clips:
-        found = predict_clip(
+        prediction = predict_clip(
             fitted.head, controls, encoder.pool, encoder.frame_rate, clip.frames, clip.duration
         )
-        drawn, shown = {region.label for region in found.regions}, dict(found.tags["tags"])
+        drawn, shown = {region.label for region in prediction.regions}, dict(prediction.tags["tags"])
         assert drawn <= shown.keys()
         for label in shown.keys() - drawn:
             place = fitted.head.controls["tags"].labels.index(label)

@@ -59,8 +59,8 @@ def test_where_tags_are_all_there_is_an_empty_annotation_says_none_of_them(
     assert tags(services, foreign[0], TAGS) == set()
     assert tags(services, taught[0], TAGS) == {"Low"}
     with services.database.read() as session:
-        found = [score for score in list_scores(session, KEY) if score.task_id == foreign[1]["id"]]
-    extra = {label: parts["extra"] for label, parts in found[0].distances["tags"]["labels"].items()}
+        foreign_scores = [score for score in list_scores(session, KEY) if score.task_id == foreign[1]["id"]]
+    extra = {label: parts["extra"] for label, parts in foreign_scores[0].distances["tags"]["labels"].items()}
     assert extra == dict.fromkeys(extra, 1.0)
     assert extra
 

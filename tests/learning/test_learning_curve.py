@@ -48,10 +48,10 @@ def test_steps_are_few_and_round(count: int, size: int) -> None:
 def test_accepted_moved_and_missed_suggestions() -> None:
     given = regions((1.0, 2.0, "a"), (3.0, 4.0, "b"), (6.0, 7.0, "a"))
     wanted = regions((1.0, 2.0, "a"), (3.1, 4.3, "b"), (8.0, 9.0, "a"))
-    found = measure(REGIONS, wanted, given, None)
-    assert found is not None
-    assert (found["suggested"], found["accepted"]) == (3, 1)
-    assert sorted(found["edges"]) == pytest.approx([0.0, 0.0, 0.1, 0.3])
+    figures = measure(REGIONS, wanted, given, None)
+    assert figures is not None
+    assert (figures["suggested"], figures["accepted"]) == (3, 1)
+    assert sorted(figures["edges"]) == pytest.approx([0.0, 0.0, 0.1, 0.3])
     tagged = measure(TAGS, tags("a"), tags("ab"), None)
     assert tagged is not None
     assert (tagged["suggested"], tagged["accepted"]) == (2, 1)
@@ -59,9 +59,9 @@ def test_accepted_moved_and_missed_suggestions() -> None:
 
 def test_a_region_is_paired_once() -> None:
     """Two shown regions over one annotated region: one of them is its suggestion, the other is not."""
-    found = measure(REGIONS, regions((0.0, 4.0, "a")), regions((0.0, 4.0, "a"), (1.0, 2.0, "a")), None)
-    assert found is not None
-    assert (found["suggested"], found["accepted"], found["edges"]) == (2, 1, [0.0, 0.0])
+    figures = measure(REGIONS, regions((0.0, 4.0, "a")), regions((0.0, 4.0, "a"), (1.0, 2.0, "a")), None)
+    assert figures is not None
+    assert (figures["suggested"], figures["accepted"], figures["edges"]) == (2, 1, [0.0, 0.0])
 
 
 def test_versions_are_rows_no_more_and_annotations_are() -> None:

@@ -89,8 +89,8 @@ def test_after_a_rollback_the_same_would_be_made_again(
     assert "promote 1 logmel-v2" in training.detail
     assert services.version_name(KEY) == "logmel-v1"
     # What the rolled-back version was trained on besides is taken away: the one that answers knows the rest
-    gone = {**webhook(tones[4], CONFIG), "action": "ANNOTATIONS_DELETED", "annotations": [{"id": 105}]}
-    training = teach(services, gone)
+    deletion = {**webhook(tones[4], CONFIG), "action": "ANNOTATIONS_DELETED", "annotations": [{"id": 105}]}
+    training = teach(services, deletion)
     assert (training.outcome, "promote" in training.detail) == ("unchanged", False)
     with services.database.write() as session:
         promote(session, KEY, "v2", services.encoder_identity())

@@ -41,9 +41,9 @@ def test_the_first_annotations_are_measured_against_nothing_and_the_next_against
     assert {(score.version, score.source) for score in scores(services)} == {("logmel-v0", "computed")}
     wrong = {**tones[5], "label": "Low"}  # a High tone, which the annotator takes for a Low one
     teach(services, webhook(tones[4], CONFIG, completed_by=7), webhook(wrong, CONFIG, completed_by=8))
-    found = scores(services)
-    assert [score.annotation_id for score in found] == [101, 102, 103, 104, 105, 106]
-    right, other = found[4:]
+    measured = scores(services)
+    assert [score.annotation_id for score in measured] == [101, 102, 103, 104, 105, 106]
+    right, other = measured[4:]
     assert (right.version, right.task_id, right.annotator) == ("logmel-v1", 5, 7)
     assert right.distances["tags"]["labels"] == {"Low": {"found": 1.0, "missed": 0.0, "extra": 0.0}}
     assert right.distances["tags"]["lwlrap"] == 1.0
@@ -53,7 +53,7 @@ def test_the_first_annotations_are_measured_against_nothing_and_the_next_against
     assert other.distances["tags"]["labels"]["High"]["extra"] == 1.0
     assert other.distances["tags"]["lwlrap"] == 0.5
 
-    curve = learning_curve(found)
+    curve = learning_curve(measured)
     assert [point.name for point in curve.versions] == ["logmel-v0", "logmel-v1"]
     before, after = (point.figures()["tags"] for point in curve.versions)
     assert (before["f1"], before["annotations"], after["f1"], after["annotations"]) == (0.0, 4.0, 0.5, 2.0)
@@ -102,8 +102,8 @@ def test_what_the_webhook_carries_is_what_was_shown(services: Services, tones: l
     elsewhere = webhook(tones[2], CONFIG, parent_prediction=9)  # as Label Studio 1.23 sends it
     elsewhere["task"]["predictions"] = [8, None, {"id": 9}]
     teach(services, own, beside, elsewhere)
-    found = [(score.version, score.source) for score in scores(services)]
-    assert found == [("theirs-v5", "payload"), ("theirs-v5", "task"), ("logmel-v0", "computed")]
+    sources = [(score.version, score.source) for score in scores(services)]
+    assert sources == [("theirs-v5", "payload"), ("theirs-v5", "task"), ("logmel-v0", "computed")]
     distances = [score.distances["label"]["labels"] for score in scores(services)]
     assert distances[0] == {
         "Low": {"found": 0.0, "missed": 1.0, "extra": 0.0},

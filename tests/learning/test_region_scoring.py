@@ -110,8 +110,8 @@ def test_clear_sounds_of_no_label_are_not_shown_once_annotations_tell(
     for clip in annotated:
         head = learned.out_of_fold_head(clip.group)
         assert head is not None
-        found = predict_clip(head, [CONTROL], pool, RATE, clip.frames, SECONDS, clip.levels).regions
+        detected = predict_clip(head, [CONTROL], pool, RATE, clip.frames, SECONDS, clip.levels).regions
         (region,) = clip.regions["label"]
-        assert [(r.label, round(r.start, 1), round(r.end, 1)) for r in found] == [
+        assert [(r.label, round(r.start, 1), round(r.end, 1)) for r in detected] == [
             (*region.labels, round(region.start, 1), round(region.end, 1))
         ]

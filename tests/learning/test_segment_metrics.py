@@ -21,8 +21,8 @@ REGIONS = Control("r", "audio", REGION_LABELS, LABELS, "audio")
 TAGS = Control("t", "audio", MULTIPLE_CHOICE, LABELS, "audio")
 
 
-def regions(*found: Region) -> ReadResult:
-    return ReadResult({"r": found}, {})
+def regions(*drawn: Region) -> ReadResult:
+    return ReadResult({"r": drawn}, {})
 
 
 def tags(*labels: str) -> ReadResult:
@@ -134,14 +134,14 @@ def test_regions_are_counted_as_segments_would_be(wanted: list[Region], given_: 
     true_positive = false_positive = false_negative = substituted = reference = 0
     for tick in range(40):
         middle = (tick + 0.5) / 10
-        true, told = (
+        true, shown = (
             {label for r in side if r.start < middle < r.end for label in r.labels}
             for side in (wanted, given_)
         )
-        true_positive += len(true & told)
-        false_positive += len(told - true)
-        false_negative += len(true - told)
-        substituted += min(len(told - true), len(true - told))
+        true_positive += len(true & shown)
+        false_positive += len(shown - true)
+        false_negative += len(true - shown)
+        substituted += min(len(shown - true), len(true - shown))
         reference += len(true)
     total = figures(REGIONS, (regions(*wanted), regions(*given_)))
     if wanted or given_:

@@ -28,10 +28,10 @@ def tags_of(probabilities: list[float], labels: list[str], configured: list[str]
     )
     control = Control("c", "audio", SINGLE_CHOICE, tuple(configured), "audio")
     served = as_configured(Head("e-1", {"c": head}), [control], {})
-    found = predict_clip(
+    prediction = predict_clip(
         served, [control], lambda f: f.mean(axis=-2).astype(np.float32), 10.0, np.zeros((5, 1)), 0.5
     )
-    return [label for label, _ in found.tags.get("c", ())]
+    return [label for label, _ in prediction.tags.get("c", ())]
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 50])

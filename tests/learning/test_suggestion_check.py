@@ -36,15 +36,15 @@ CONTROLS = parse_label_config(config("x", "y", choice="multiple"))
 
 def clips(count: int = 12) -> list[AnnotatedClip]:
     """Clips of 4 s with one sound from 1 s to 3 s."""
-    rng, found = np.random.default_rng(0), []
+    rng, annotated = np.random.default_rng(0), []
     for number in range(count):
         label = "xy"[number % 2]
         frames = 0.05 * rng.normal(size=(50, 4)).astype(np.float32)
         frames[12:37, "xy".index(label)] += 1
         region = Region(0.96, 2.96, frozenset(label))
         tags = {"tags": frozenset(label)}
-        found.append(AnnotatedClip(frames, 4.0, f"g{number:02d}", 1.0, {"label": (region,)}, tags))
-    return found
+        annotated.append(AnnotatedClip(frames, 4.0, f"g{number:02d}", 1.0, {"label": (region,)}, tags))
+    return annotated
 
 
 def fit(annotated: list[AnnotatedClip]) -> CrossValidatedHead:
@@ -93,9 +93,9 @@ def test_edges_that_are_off_are_worse_though_labels_are_right() -> None:
         for position, correction in good.items()
     }
     late = {p: replace(c, offsets=[error + 0.08 for error in c.offsets]) for p, c in late.items()}
-    found = with_suggestions(Comparison({}, {}, ()), annotated, {"label": late}, {"label": good})
-    assert len(found.reasons) == 1
-    assert "edges" in found.reasons[0]
+    comparison = with_suggestions(Comparison({}, {}, ()), annotated, {"label": late}, {"label": good})
+    assert len(comparison.reasons) == 1
+    assert "edges" in comparison.reasons[0]
 
 
 def test_too_few_recordings_reject_nothing() -> None:

@@ -43,8 +43,8 @@ def machine(folder: Path, environment: dict[str, str], *command: str) -> Iterato
             yield process
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
-                for one in [process, *process.children(recursive=True)]:
-                    one.resume()
+                for member in [process, *process.children(recursive=True)]:
+                    member.resume()
                 process.terminate()
                 process.wait(30)
 

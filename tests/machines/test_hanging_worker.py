@@ -143,13 +143,13 @@ def test_a_training_that_lost_its_lease_stores_nothing(
     inner: list[Any] = []
 
     def slow(*arguments: Any) -> Any:
-        found = fit_candidate(*arguments)
+        candidate = fit_candidate(*arguments)
         if not inner:
             inner.append(None)
             with services.database.write() as session:
                 remember_project(session, KEY).lease_until = 0.0
             inner[0] = learn(services, KEY)
-        return found
+        return candidate
 
     monkeypatch.setattr(earmark.learning.training, "fit_candidate", slow)
     assert learn(services, KEY) is None
@@ -190,9 +190,9 @@ def test_what_dies_again_and_again_is_tried_at_growing_intervals(
     with services.database.write() as session:
         remember_project(session, KEY).lease_until = 0.0
         remember_project(session, KEY).lease_owner = None
-    found = learn(services, KEY)
-    assert found is not None
-    assert found.outcome == "registered"
+    last_training = learn(services, KEY)
+    assert last_training is not None
+    assert last_training.outcome == "registered"
     with services.database.read() as session:
         assert (remember_project(session, KEY).failures, remember_project(session, KEY).retry_after) == (
             0,

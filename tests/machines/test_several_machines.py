@@ -111,9 +111,9 @@ def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) 
                     "project": key_of(number),
                     "label_config": CONFIG,
                 }
-                one, other = (post(api, "/predict", body) for api in range(2))
-                assert one == other
-                assert {item["model_version"] for item in one["results"]} == {"logmel-v3"}
+                first, other = (post(api, "/predict", body) for api in range(2))
+                assert first == other
+                assert {item["model_version"] for item in first["results"]} == {"logmel-v3"}
                 with services.database.write() as session:
                     roll_back(session, key_of(number), services.encoder_identity())
                 versions = [post(api, "/setup", {"project": key_of(number)}) for api in range(2)]

@@ -73,13 +73,13 @@ def test_a_checkpoint_that_is_no_good_is_a_fault(
     own = tmp_path / "own.pth"
     if content is not None:
         own.write_bytes(content)
-    found = by_subject(examine(with_changes(settings, encoder=encoder, cnn14_checkpoint=own)))
-    assert found["encoder"].level == "fault"
-    assert "CNN14_CHECKPOINT" in found["encoder"].remedy
-    assert "unset it" in found["encoder"].remedy
-    assert "put it into" not in found["encoder"].remedy, "nobody looks there while the variable is set"
-    assert ("logmel" in found["encoder"].text) == (encoder == "auto")
-    assert "CNN14's engine" not in found
+    finding_of = by_subject(examine(with_changes(settings, encoder=encoder, cnn14_checkpoint=own)))
+    assert finding_of["encoder"].level == "fault"
+    assert "CNN14_CHECKPOINT" in finding_of["encoder"].remedy
+    assert "unset it" in finding_of["encoder"].remedy
+    assert "put it into" not in finding_of["encoder"].remedy, "nobody looks there while the variable is set"
+    assert ("logmel" in finding_of["encoder"].text) == (encoder == "auto")
+    assert "CNN14's engine" not in finding_of
 
 
 def unusable_folders(tmp_path: Path) -> list[Path]:
@@ -97,11 +97,11 @@ def test_a_data_folder_that_cannot_be_used_hides_nothing(
     own.write_bytes(b"weights")
     folder = unusable_folders(tmp_path)[number]
     findings = examine(with_changes(settings, data_dir=folder, encoder="cnn14", cnn14_checkpoint=own))
-    found = by_subject(findings)
-    assert {"data folder", "database", "encoder", "Label Studio", "API"} <= set(found)
+    finding_of = by_subject(findings)
+    assert {"data folder", "database", "encoder", "Label Studio", "API"} <= set(finding_of)
     for subject in ("data folder", "database"):
-        assert found[subject].level == "fault"
-        assert "DATA_DIR" in found[subject].remedy
+        assert finding_of[subject].level == "fault"
+        assert "DATA_DIR" in finding_of[subject].remedy
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -199,10 +199,10 @@ def test_recordings_that_encoders_do_not_take_in_are_said(
             session.add(Task(project_key=key, task_id=10 + number, data={"audio": "/gone.wav"}))
     for name in ("bat", "bird"):
         services.extractor().extract_address(str(tmp_path / f"{name}.wav"), None)
-    (found,) = recordings.recordings(settings)
-    assert (found.level, found.subject) == ("note", "project 1 recordings")
-    assert "1 of the 1" in found.text
-    assert "--time-expansion" in found.remedy
+    (finding,) = recordings.recordings(settings)
+    assert (finding.level, finding.subject) == ("note", "project 1 recordings")
+    assert "1 of the 1" in finding.text
+    assert "--time-expansion" in finding.remedy
 
 
 def test_an_empty_database_stays_empty(settings: Settings) -> None:

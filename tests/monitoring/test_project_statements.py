@@ -43,8 +43,8 @@ def tones(tmp_path: Path) -> list[dict[str, Any]]:
 def statements(services: Services, kind: str = "", now: float | None = None) -> list[Statement]:
     with services.database.read() as session:
         (state,) = project_states(session, services.encoder_identity())
-    found = project_statements(state, services.settings, now)
-    return [statement for statement in found if kind in ("", statement.kind)]
+    all_statements = project_statements(state, services.settings, now)
+    return [statement for statement in all_statements if kind in ("", statement.kind)]
 
 
 def everywhere(services: Services, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -175,8 +175,10 @@ def test_a_new_label_without_an_example_is_named_everywhere(
     assert statements(services, "labels") == []
     more = config("Low", "High", "Owl")
     receive(services, project_updated(more))
-    found = statements(services, "labels")
-    assert [("Owl" in one.text, "Low" in one.text) for one in found] == [(True, False)] * 2
+    label_statements = statements(services, "labels")
+    assert [("Owl" in statement.text, "Low" in statement.text) for statement in label_statements] == [
+        (True, False)
+    ] * 2
     learn(services, KEY)
     for text in everywhere(services, capsys):
         assert "Owl has no example yet" in text
@@ -199,7 +201,7 @@ def test_renamed_and_removed_labels_are_named_everywhere(
     receive(services, project_updated(config("Deep")))
     learn(services, KEY)
     removed = statements(services, "labels")
-    assert all("High" in one.text and "4 uses" not in one.text for one in removed)
+    assert all("High" in statement.text and "4 uses" not in statement.text for statement in removed)
     assert len(removed) == 2
     receive(services, project_updated(renamed))
     assert statements(services, "labels") == [], "it is back"
@@ -232,7 +234,7 @@ def test_two_annotators_who_contradict_each_other_are_named_with_their_tasks(
         assert "disagree on 8 of the 8 tasks" in text
         assert f"{ADDRESS}/projects/1/data?task=1" in text
     (state,) = read_versions(services, KEY).projects
-    (sent,) = [one for one in state.statements if one.kind == "disagreement"]
+    (sent,) = [statement for statement in state.statements if statement.kind == "disagreement"]
     assert sent.links == [f"{ADDRESS}/projects/1/data?task={task}" for task in range(1, 9)]
     # Corrected: nothing is left to say, although it makes a version whose labels the same annotators gave
     agreeing = [

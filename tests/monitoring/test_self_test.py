@@ -33,11 +33,19 @@ def files(folder: Path) -> list[Path]:
 def test_all_is_well_and_nothing_stays(services: Services, own_temporary_folder: Path) -> None:
     before = files(services.settings.data_dir)
     frames = services.settings.model_copy(update={"frames_url": str(own_temporary_folder / "frames")})
-    found = {finding.subject: finding for finding in self_test(frames)}
-    assert [finding for finding in found.values() if finding.level == "fault"] == []
-    assert {"formats", "training", "new sound", "known sound", "database", "Redis", "frames"} <= found.keys()
+    by_subject = {finding.subject: finding for finding in self_test(frames)}
+    assert [finding for finding in by_subject.values() if finding.level == "fault"] == []
+    assert {
+        "formats",
+        "training",
+        "new sound",
+        "known sound",
+        "database",
+        "Redis",
+        "frames",
+    } <= by_subject.keys()
     for name in ("WAV", "FLAC", "OGG", "MP3", "M4A"):
-        assert name in found["formats"].text
+        assert name in by_subject["formats"].text
     assert files(own_temporary_folder) == []
     assert files(services.settings.data_dir) == before
     with services.database.read() as session:

@@ -78,18 +78,18 @@ def test_the_label_picks_itself_and_edges_are_refined(
     services, tasks = taught
     task = next(task for task in tasks if task["label"] == label)
     mark = drawn(start, end, ["Suggest"], from_name="suggest")
-    (found,) = answer(services, task, {"result": [mark]}, WITH_TOOL)
-    assert (found["id"], found["from_name"], found["to_name"], found["type"]) == (
+    (region,) = answer(services, task, {"result": [mark]}, WITH_TOOL)
+    assert (region["id"], region["from_name"], region["to_name"], region["type"]) == (
         "drawn",
         "label",
         "audio",
         "labels",
     )
-    assert found["value"]["labels"] == [label]
-    assert found["origin"] == "prediction"
-    assert 0 < found["score"] <= 1
-    assert abs(found["value"]["start"] - 1.0) <= TOLERANCE_SECONDS
-    assert abs(found["value"]["end"] - 2.0) <= TOLERANCE_SECONDS
+    assert region["value"]["labels"] == [label]
+    assert region["origin"] == "prediction"
+    assert 0 < region["score"] <= 1
+    assert abs(region["value"]["start"] - 1.0) <= TOLERANCE_SECONDS
+    assert abs(region["value"]["end"] - 2.0) <= TOLERANCE_SECONDS
 
 
 def test_a_stretch_that_no_label_fits_well_gets_the_likeliest_one_and_refined_edges(
@@ -97,9 +97,9 @@ def test_a_stretch_that_no_label_fits_well_gets_the_likeliest_one_and_refined_ed
 ) -> None:
     services, (low, _) = taught
     noise = drawn(0.2, 0.7, ["Suggest"], from_name="suggest")
-    (found,) = answer(services, low, {"result": [noise]}, WITH_TOOL)
-    assert found["value"]["labels"][0] in LABELS
-    assert found["score"] < CHANCE
+    (region,) = answer(services, low, {"result": [noise]}, WITH_TOOL)
+    assert region["value"]["labels"][0] in LABELS
+    assert region["score"] < CHANCE
     # Its end reaches into the tone, which starts at 1 s
     beside = drawn(0.3, 1.02, ["Suggest"], from_name="suggest")
     (moved,) = answer(services, low, {"result": [beside]}, WITH_TOOL)
@@ -120,10 +120,10 @@ def test_a_label_that_the_annotator_chose_is_sent_back_as_changed_by_hand(
 
 def test_the_editors_own_answer_comes_back_unanswered(taught: tuple[Services, list[dict[str, Any]]]) -> None:
     services, (task, _) = taught
-    (found,) = answer(services, task, {"result": [drawn(0.9, 2.1, [])]})
-    again = {"result": [{**found, "origin": "prediction-changed"}]}
+    (region,) = answer(services, task, {"result": [drawn(0.9, 2.1, [])]})
+    again = {"result": [{**region, "origin": "prediction-changed"}]}
     assert answer(services, task, again) == []
-    assert answer(services, task, {"result": [found]}) == []
+    assert answer(services, task, {"result": [region]}) == []
 
 
 @pytest.mark.parametrize("place", ["annotations", "drafts", "predictions"])
@@ -162,8 +162,8 @@ def test_several_labels_where_regions_may_carry_several(
 ) -> None:
     services, (task, _) = taught
     several = CONFIG.replace('name="label"', 'name="label" choice="multiple"')
-    (found,) = answer(services, task, {"result": [drawn(1.0, 2.0, [])]}, several)
-    assert found["value"]["labels"][0] == "Low"
+    (region,) = answer(services, task, {"result": [drawn(1.0, 2.0, [])]}, several)
+    assert region["value"]["labels"][0] == "Low"
 
 
 def test_an_unlearned_project_and_a_missing_sound_get_an_empty_answer(
@@ -316,8 +316,8 @@ def test_labels_that_the_task_offers_are_suggested(tmp_path: Path) -> None:
         assert learn(services, KEY) is not None
         context = {"result": [drawn(0.9, 2.1, [])]}
         for task in tasks[4:]:
-            (found,) = answer(services, task, context, offered)
-            assert found["value"]["labels"] == [task["label"]]
+            (region,) = answer(services, task, context, offered)
+            assert region["value"]["labels"] == [task["label"]]
 
 
 def test_labels_alone_on_a_sound_are_no_suggestion_tool() -> None:

@@ -33,7 +33,7 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def known(services: Services) -> Services:
+def knowing_services(services: Services) -> Services:
     """Knows one project, by the legacy token that Label Studio sent."""
     know_project(services)
     return services
@@ -49,42 +49,42 @@ def test_chunks_hold_every_task_once_and_little_each(seconds: list[float]) -> No
 
 
 @pytest.mark.parametrize("odd", [None, "7", [7], {"x": 7}, True, -1, 2.5])
-def test_odd_tasks_of_a_request_are_left_out(known: Services, odd: Any) -> None:
+def test_odd_tasks_of_a_request_are_left_out(knowing_services: Services, odd: Any) -> None:
     tasks = [{"id": odd, "data": {}}, {"id": 8, "data": {"duration": odd}}, odd]
-    assert plan_remaining(known, KEY, "logmel-v1", tasks) == 1
-    with known.database.read() as session:
+    assert plan_remaining(knowing_services, KEY, "logmel-v1", tasks) == 1
+    with knowing_services.database.read() as session:
         assert planned_tasks(session, KEY).keys() == {8}
 
 
-def test_what_is_planned_already_is_not_planned_again(known: Services) -> None:
+def test_what_is_planned_already_is_not_planned_again(knowing_services: Services) -> None:
     for _ in range(2):
-        assert plan_remaining(known, KEY, "logmel-v1", [{"id": 8}, {"id": 9}]) == 2
-    with known.database.read() as session:
+        assert plan_remaining(knowing_services, KEY, "logmel-v1", [{"id": 8}, {"id": 9}]) == 2
+    with knowing_services.database.read() as session:
         assert session.query(PreannotationChunk).count() == 1
 
 
-def test_a_project_that_nobody_knows_gets_no_run(known: Services) -> None:
-    assert plan_remaining(known, UNKNOWN_PROJECT, "logmel-v0", [{"id": 8}]) == 0
-    with known.database.read() as session:
+def test_a_project_that_nobody_knows_gets_no_run(knowing_services: Services) -> None:
+    assert plan_remaining(knowing_services, UNKNOWN_PROJECT, "logmel-v0", [{"id": 8}]) == 0
+    with knowing_services.database.read() as session:
         assert session.query(PreannotationChunk).count() == 0
 
 
-def test_a_chunk_whose_workers_die_ends_with_a_sentence(known: Services) -> None:
-    with known.database.write() as session:
+def test_a_chunk_whose_workers_die_ends_with_a_sentence(knowing_services: Services) -> None:
+    with knowing_services.database.write() as session:
         run = create_run(session, KEY, "all", "logmel-v1", [[1, 2]])
     for _ in range(MOST_ATTEMPTS):
-        with known.database.write() as session:
+        with knowing_services.database.write() as session:
             assert claim_chunk(session, run.id, "dies", -1.0) is not None
-    assert process_chunks(known, run.id) == 1
-    with known.database.read() as session:
+    assert process_chunks(knowing_services, run.id) == 1
+    with knowing_services.database.read() as session:
         progress = run_progress(session, run.id)
     assert progress.chunks_left == 0
     assert progress.failed.keys() == {"1", "2"}
     assert "read the worker's log" in progress.failed["1"]
 
 
-def test_an_absent_label_studio_is_no_attempt(known: Services) -> None:
-    with known.database.write() as session:
+def test_an_absent_label_studio_is_no_attempt(knowing_services: Services) -> None:
+    with knowing_services.database.write() as session:
         run = create_run(session, KEY, "all", "logmel-v1", [[1]])
         for _ in range(MOST_ATTEMPTS + 1):
             chunk = claim_chunk(session, run.id, "me", 60)
@@ -93,8 +93,8 @@ def test_an_absent_label_studio_is_no_attempt(known: Services) -> None:
             release_chunk(session, chunk, "me", -1.0)
 
 
-def test_a_chunk_belongs_to_one(known: Services) -> None:
-    with known.database.write() as session:
+def test_a_chunk_belongs_to_one(knowing_services: Services) -> None:
+    with knowing_services.database.write() as session:
         run = create_run(session, KEY, "all", "logmel-v1", [[1]])
         chunk = claim_chunk(session, run.id, "one", 60)
         assert chunk is not None

@@ -52,11 +52,11 @@ def test_annotations_are_learned_as_they_are_meant(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_predictions_are_written_as_the_editor_reads_them(case: Case) -> None:
     items = predicted(case)
-    found = {
+    values_by_control = {
         (item["from_name"], item["to_name"]): {k: v for k, v in item["value"].items() if k not in TIMES}
         for item in items
     }
-    assert found == case.predicted
+    assert values_by_control == case.predicted
     again = read_result(items, controls_of(case), data=case.data)
     for region in (region for regions in again.regions.values() for region in regions):
         assert (region.start, region.end) == pytest.approx((1, 3), abs=0.2)

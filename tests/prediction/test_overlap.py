@@ -32,20 +32,22 @@ def clip(*regions: tuple[float, float, str], duration: float = 10.0) -> Annotate
 
 def curves(seconds: float, *events: tuple[int, float, float, float], labels: int = 2) -> NDArray[Any]:
     """Probabilities of labels: column, onset, offset and height of each event."""
-    found = np.full((round(seconds * RATE), labels), 0.01, dtype=np.float32)
+    probabilities = np.full((round(seconds * RATE), labels), 0.01, dtype=np.float32)
     for column, start, end, height in events:
-        found[round(start * RATE) : round(end * RATE), column] = height
-    return found
+        probabilities[round(start * RATE) : round(end * RATE), column] = height
+    return probabilities
 
 
-def suppressed(found: NDArray[Any], factors: NDArray[Any] | None, threshold: float = 0.2) -> list[Stretch]:
-    limits = np.full(found.shape[1], threshold)
+def suppressed(
+    probabilities: NDArray[Any], factors: NDArray[Any] | None, threshold: float = 0.2
+) -> list[Stretch]:
+    limits = np.full(probabilities.shape[1], threshold)
     stretches = [
         (column, *stretch)
-        for column in range(found.shape[1])
-        for stretch in find_stretches(found[:, column], threshold, RATE)
+        for column in range(probabilities.shape[1])
+        for stretch in find_stretches(probabilities[:, column], threshold, RATE)
     ]
-    return sorted(suppress_overlaps(found, limits, factors, stretches))
+    return sorted(suppress_overlaps(probabilities, limits, factors, stretches))
 
 
 def exclusive(labels: int = 2) -> NDArray[Any]:
@@ -93,24 +95,24 @@ def test_of_nine_faint_labels_on_the_same_seconds_the_best_is_left() -> None:
 
 
 def test_two_sure_labels_stay_before_any_annotation_and_not_where_they_exclude_each_other() -> None:
-    found = curves(10, (0, 1.0, 5.0, 0.97), (1, 4.0, 8.0, 0.95))
-    assert suppressed(found, None) == [(0, 10, 50), (1, 40, 80)]
-    assert suppressed(found, exclusive()) == [(0, 10, 50), (1, 50, 80)]
+    probabilities = curves(10, (0, 1.0, 5.0, 0.97), (1, 4.0, 8.0, 0.95))
+    assert suppressed(probabilities, None) == [(0, 10, 50), (1, 40, 80)]
+    assert suppressed(probabilities, exclusive()) == [(0, 10, 50), (1, 50, 80)]
 
 
 def test_labels_that_overlap_in_annotations_overlap_in_predictions() -> None:
-    found = curves(10, (0, 1.0, 5.0, 0.9), (1, 4.0, 8.0, 0.3))
-    assert suppressed(found, np.ones((2, 2))) == [(0, 10, 50), (1, 40, 80)]
+    probabilities = curves(10, (0, 1.0, 5.0, 0.9), (1, 4.0, 8.0, 0.3))
+    assert suppressed(probabilities, np.ones((2, 2))) == [(0, 10, 50), (1, 40, 80)]
 
 
 def test_a_better_region_in_the_middle_splits_the_other() -> None:
-    found = curves(10, (0, 4.0, 5.0, 0.9), (1, 1.0, 9.0, 0.6))
-    assert suppressed(found, exclusive()) == [(0, 40, 50), (1, 10, 40), (1, 50, 90)]
+    probabilities = curves(10, (0, 4.0, 5.0, 0.9), (1, 1.0, 9.0, 0.6))
+    assert suppressed(probabilities, exclusive()) == [(0, 40, 50), (1, 10, 40), (1, 50, 90)]
 
 
 def test_a_rest_below_the_threshold_goes() -> None:
-    found = curves(10, (0, 2.0, 5.0, 0.9), (1, 3.0, 5.0, 0.5), (1, 5.0, 8.0, 0.17))
-    assert suppressed(found, exclusive()) == [(0, 20, 50)]
+    probabilities = curves(10, (0, 2.0, 5.0, 0.9), (1, 3.0, 5.0, 0.5), (1, 5.0, 8.0, 0.17))
+    assert suppressed(probabilities, exclusive()) == [(0, 20, 50)]
 
 
 @given(
@@ -119,22 +121,22 @@ def test_a_rest_below_the_threshold_goes() -> None:
     st.floats(0.05, 0.9),
 )
 def test_what_is_kept_lies_in_what_was_found_and_exclusive_labels_are_apart(
-    found: NDArray[Any], factors: NDArray[Any], threshold: float
+    probabilities: NDArray[Any], factors: NDArray[Any], threshold: float
 ) -> None:
     factors = np.minimum(factors, factors.T)
     np.fill_diagonal(factors, 1.0)
-    before = suppressed(found, np.ones((4, 4)), threshold)
-    kept = suppressed(found, factors, threshold)
-    sounding = np.zeros(found.shape, dtype=int)
+    before = suppressed(probabilities, np.ones((4, 4)), threshold)
+    kept = suppressed(probabilities, factors, threshold)
+    sounding = np.zeros(probabilities.shape, dtype=int)
     for column, first, last in kept:
         assert any(c == column and f <= first < last <= e for c, f, e in before)
-        assert found[first:last, column].max() >= np.float32(threshold)
+        assert probabilities[first:last, column].max() >= np.float32(threshold)
         sounding[first:last, column] += 1
     assert sounding.max(initial=0) <= 1
-    for one in range(4):
+    for label in range(4):
         for other in range(4):
-            if factors[one, other] == 0:
-                assert not (sounding[:, one] & sounding[:, other]).any()
+            if factors[label, other] == 0:
+                assert not (sounding[:, label] & sounding[:, other]).any()
     if before:
-        means = [found[first:last, column].mean(dtype=np.float64) for column, first, last in before]
+        means = [probabilities[first:last, column].mean(dtype=np.float64) for column, first, last in before]
         assert before[int(np.argmax(means))] in kept, "the best one of all is never cut"

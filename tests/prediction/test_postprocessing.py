@@ -71,34 +71,34 @@ def frames_with(seconds: float, *events: tuple[float, float, int]) -> NDArray[np
 
 def test_known_events_come_back_where_they_are() -> None:
     frames = frames_with(10, (2.0, 4.0, 0), (3.2, 6.0, 1), (8.0, 9.0, 0))
-    found = predict_clip(head_of(), [control()], pool, RATE, frames, 10.0)
-    assert [(region.label, region.control) for region in found.regions] == [
+    prediction = predict_clip(head_of(), [control()], pool, RATE, frames, 10.0)
+    assert [(region.label, region.control) for region in prediction.regions] == [
         ("x", "c"),
         ("y", "c"),
         ("x", "c"),
     ]
-    for region, (start, end) in zip(found.regions, [(2.0, 4.0), (3.2, 6.0), (8.0, 9.0)], strict=True):
+    for region, (start, end) in zip(prediction.regions, [(2.0, 4.0), (3.2, 6.0), (8.0, 9.0)], strict=True):
         assert region.start == pytest.approx(start, abs=0.17)
         assert region.end == pytest.approx(end, abs=0.17)
         assert region.score > 0.7
-    assert found.tags == {}
-    assert set(found.probabilities["c"]) == {"x", "y"}
-    assert min(found.probabilities["c"].values()) > 0.95
+    assert prediction.tags == {}
+    assert set(prediction.probabilities["c"]) == {"x", "y"}
+    assert min(prediction.probabilities["c"].values()) > 0.95
 
 
 def test_silence_has_no_regions_and_low_probabilities() -> None:
-    found = predict_clip(head_of(), [control()], pool, RATE, frames_with(5), 5.0)
-    assert found.regions == ()
-    assert max(found.probabilities["c"].values()) < 0.05
-    assert found.score > 0.9
+    prediction = predict_clip(head_of(), [control()], pool, RATE, frames_with(5), 5.0)
+    assert prediction.regions == ()
+    assert max(prediction.probabilities["c"].values()) < 0.05
+    assert prediction.score > 0.9
 
 
 def test_sound_to_the_very_end_ends_at_the_end() -> None:
-    found = predict_clip(head_of(), [control()], pool, RATE, frames_with(5, (3.0, 5.0, 0)), 4.97)
-    assert found.regions[0].end == 4.97
+    prediction = predict_clip(head_of(), [control()], pool, RATE, frames_with(5, (3.0, 5.0, 0)), 4.97)
+    assert prediction.regions[0].end == 4.97
     # An encoder that rounds its frames down leaves a rest, which belongs to the last frame
-    found = predict_clip(head_of(), [control()], pool, RATE, frames_with(5, (3.0, 5.0, 0)), 5.03)
-    assert found.regions[0].end == 5.03
+    prediction = predict_clip(head_of(), [control()], pool, RATE, frames_with(5, (3.0, 5.0, 0)), 5.03)
+    assert prediction.regions[0].end == 5.03
 
 
 def find_regions(
@@ -121,9 +121,9 @@ def test_gaps_are_bridged_and_blips_dropped() -> None:
 
 def test_hysteresis_holds_a_region_but_does_not_start_one() -> None:
     curve = np.array([0, 0.45, 0.45, 0.6, 0.45, 0.45, 0, 0, 0, 0, 0.45, 0.45, 0.45, 0], dtype=np.float32)
-    found = find_regions(curve, 0.5, 10.0, 1.4)
-    assert len(found) == 1
-    assert found[0][:2] == pytest.approx((0.1, 0.6))
+    regions = find_regions(curve, 0.5, 10.0, 1.4)
+    assert len(regions) == 1
+    assert regions[0][:2] == pytest.approx((0.1, 0.6))
 
 
 def test_single_choice_is_one_tag_and_multiple_those_over_threshold() -> None:
@@ -148,10 +148,10 @@ def test_single_choice_is_one_tag_and_multiple_those_over_threshold() -> None:
 @pytest.mark.parametrize("kind", [REGION_LABELS, SINGLE_CHOICE, MULTIPLE_CHOICE])
 def test_labels_that_left_the_config_are_never_returned(kind: ControlType) -> None:
     frames = frames_with(4, (0, 4, 0), (0, 4, 1))
-    found = predict_clip(head_of(kind), [control(kind, ("y", "new"))], pool, RATE, frames, 4.0)
-    assert set(found.probabilities["c"]) == {"y"}
-    assert {region.label for region in found.regions} <= {"y"}
-    assert {label for tags in found.tags.values() for label, _ in tags} <= {"y"}
+    prediction = predict_clip(head_of(kind), [control(kind, ("y", "new"))], pool, RATE, frames, 4.0)
+    assert set(prediction.probabilities["c"]) == {"y"}
+    assert {region.label for region in prediction.regions} <= {"y"}
+    assert {label for tags in prediction.tags.values() for label, _ in tags} <= {"y"}
     odd: Any = "other"
     for other in (control(kind, ("new",)), control(kind, name="renamed"), control(odd, ("x", "y"))):
         empty = predict_clip(head_of(kind), [other], pool, RATE, frames, 4.0)
@@ -179,16 +179,16 @@ def test_regions_are_always_inside_apart_and_in_order(
     curve: NDArray[np.float32], threshold: float, rate: float, rest: float
 ) -> None:
     duration = max(0.01, len(curve) / rate + rest)
-    found = find_regions(curve, threshold, rate, duration)
+    regions = find_regions(curve, threshold, rate, duration)
     last_end = -1.0
-    for start, end, score in found:
+    for start, end, score in regions:
         assert 0 <= start < end <= duration
         assert end - start >= min(MIN_REGION_SECONDS, duration)
         assert start > last_end
         assert 0 <= score <= 1
         last_end = end
     if not (curve >= threshold).any():
-        assert found == []
+        assert regions == []
 
 
 @given(
@@ -196,11 +196,13 @@ def test_regions_are_always_inside_apart_and_in_order(
     st.sampled_from([REGION_LABELS, SINGLE_CHOICE, MULTIPLE_CHOICE]),
 )
 def test_predictions_are_always_finite(frames: NDArray[np.float16], kind: ControlType) -> None:
-    found = predict_clip(head_of(kind), [control(kind)], pool, RATE, frames, len(frames) / RATE)
-    assert 0 <= found.score <= 1
-    for value in found.probabilities["c"].values():
+    prediction = predict_clip(head_of(kind), [control(kind)], pool, RATE, frames, len(frames) / RATE)
+    assert 0 <= prediction.score <= 1
+    for value in prediction.probabilities["c"].values():
         assert 0 <= value <= 1
-    assert list(found.regions) == sorted(found.regions, key=lambda region: (region.start, region.end))
+    assert list(prediction.regions) == sorted(
+        prediction.regions, key=lambda region: (region.start, region.end)
+    )
 
 
 def test_embeddings_are_pooled_once_for_all_controls() -> None:
@@ -211,7 +213,7 @@ def test_embeddings_are_pooled_once_for_all_controls() -> None:
         MULTIPLE_CHOICE: ("u", "v"),
     }  # none is shared
     controls = [control(kind, labels, f"{kind}{n}") for kind, labels in names.items() for n in (1, 2)]
-    heads = {one.name: head_of(one.type, one.labels, one.name).controls[one.name] for one in controls}
+    heads = {item.name: head_of(item.type, item.labels, item.name).controls[item.name] for item in controls}
     pooled = []
 
     def counted(frames: NDArray[Any]) -> NDArray[np.float32]:
@@ -219,12 +221,14 @@ def test_embeddings_are_pooled_once_for_all_controls() -> None:
         return pool(frames)
 
     frames = frames_with(5, (1.0, 3.0, 0))
-    found = predict_clip(Head("e-1", heads), controls, counted, RATE, frames, 5.0)
-    alone = [predict_clip(Head("e-1", heads), [one], pool, RATE, frames, 5.0) for one in controls]
+    prediction = predict_clip(Head("e-1", heads), controls, counted, RATE, frames, 5.0)
+    alone = [predict_clip(Head("e-1", heads), [item], pool, RATE, frames, 5.0) for item in controls]
     assert len(pooled) == 2, "all windows, and the whole clip"
-    assert found.probabilities == {name: said for each in alone for name, said in each.probabilities.items()}
-    assert len(found.regions) == sum(len(each.regions) for each in alone) == 2
-    assert found.tags == {name: tags for each in alone for name, tags in each.tags.items()}
+    assert prediction.probabilities == {
+        name: said for each in alone for name, said in each.probabilities.items()
+    }
+    assert len(prediction.regions) == sum(len(each.regions) for each in alone) == 2
+    assert prediction.tags == {name: tags for each in alone for name, tags in each.tags.items()}
 
 
 def test_an_hour_is_pooled_in_pieces() -> None:
@@ -237,9 +241,9 @@ def test_an_hour_is_pooled_in_pieces() -> None:
 
     frames = np.zeros((45_000, 3), dtype=np.float16)
     frames[30_000:30_100, 0] = 1
-    found = predict_clip(head_of(), [control()], watched, RATE, frames, 3600.0)
-    assert len(found.regions) == 1
-    assert found.regions[0].start == pytest.approx(2400.0, abs=0.2)
+    prediction = predict_clip(head_of(), [control()], watched, RATE, frames, 3600.0)
+    assert len(prediction.regions) == 1
+    assert prediction.regions[0].start == pytest.approx(2400.0, abs=0.2)
     assert largest <= 2048 * 8 * 3
 
 
@@ -266,19 +270,19 @@ def scene(rng: np.random.Generator, seconds: float = 8.0) -> tuple[NDArray[np.fl
 
 
 def event_f1(
-    found: Sequence[DetectedRegion], truth: Sequence[Region], collar_seconds: float
+    predicted: Sequence[DetectedRegion], truth: Sequence[Region], collar_seconds: float
 ) -> tuple[int, int]:
     """F1 of regions whose label, onset and offset match one not yet matched."""
     left = list(truth)
     hits = 0
-    for region in found:
+    for region in predicted:
         for other in left:
             near = abs(region.start - other.start), abs(region.end - other.end)
             if {region.label} == other.labels and max(near) <= collar_seconds:
                 left.remove(other)
                 hits += 1
                 break
-    return 2 * hits, len(found) + len(truth)
+    return 2 * hits, len(predicted) + len(truth)
 
 
 def test_learned_from_sound_and_found_in_new_sound() -> None:
@@ -293,10 +297,10 @@ def test_learned_from_sound_and_found_in_new_sound() -> None:
     assert report.controls["c"].metrics["map"] > 0.9
     hits = total = 0
     for sound, regions in scenes[12:]:
-        found = predict_clip(
+        prediction = predict_clip(
             fitted.head, [labels], encoder.pool, encoder.frame_rate, encoder.frames([sound]), 8.0
         )
-        hit, of = event_f1(found.regions, regions, collar_seconds=0.35)
+        hit, of = event_f1(prediction.regions, regions, collar_seconds=0.35)
         hits, total = hits + hit, total + of
     assert hits / total > 0.8
 
@@ -315,9 +319,9 @@ def test_one_corrected_soundscape_teaches_the_reverberant_one() -> None:
     dry = AnnotatedClip(frames_of("soundscape_20200501_44100.flac"), 10.0, "dry", 1.0, {"c": regions}, {})
     fitted, _ = fit_head(encoder.pool, encoder.frame_rate, encoder.identity, [labels], [dry])
     wet = frames_of("reverb_soundscape_20200501_44100.flac")
-    found = predict_clip(fitted.head, [labels], encoder.pool, encoder.frame_rate, wet, 10.0)
+    prediction = predict_clip(fitted.head, [labels], encoder.pool, encoder.frame_rate, wet, 10.0)
     for start, end, label in truth:
-        same = [region for region in found.regions if region.label == label]
+        same = [region for region in prediction.regions if region.label == label]
         shared = sum(max(0.0, min(end, r.end) - max(start, r.start)) for r in same)
         assert shared > 0.5 * (end - start), label
         assert sum(r.end - r.start for r in same) < 2.5 * (end - start), label

@@ -56,7 +56,7 @@ def head(factors: NDArray[np.float32] | None = None, scorer: RegionScorer | None
     return Head("e-1", {"label": control})
 
 
-def found(
+def detected(
     sounds: Sequence[Sound],
     seconds: float = SECONDS,
     likely: float = 1.0,
@@ -97,7 +97,7 @@ def in_turn(start: float, sounding: float, pause: float, count: int, label: str 
     ids=["one", "two", "short gap", "0.3 s", "short events", "long", "at the ends", "neighbours"],
 )
 def test_edges_are_found_exactly_and_events_stay_as_they_are(sounds: list[Sound]) -> None:
-    regions = found(sounds)
+    regions = detected(sounds)
     assert [region.label for region in regions] == [label for _, _, label in sounds]
     for region, (start, end, _) in zip(regions, sounds, strict=True):
         assert region.start == pytest.approx(start, abs=0.03)
@@ -111,7 +111,7 @@ def test_edges_are_found_exactly_and_events_stay_as_they_are(sounds: list[Sound]
 )
 def test_a_sound_with_short_pauses_is_one_event(sounding: float, pause: float, count: int) -> None:
     sounds = in_turn(2.0, sounding, pause, count)
-    (region,) = found(sounds)
+    (region,) = detected(sounds)
     assert region.start == pytest.approx(2.0, abs=0.03)
     assert region.end == pytest.approx(sounds[-1][1], abs=0.15)
 
@@ -121,7 +121,7 @@ def test_the_gap_that_separates_events_is_that_of_their_label(with_levels: bool)
     """Calls 0.7 s apart: an event each of the low label, and one event together of the high one."""
     scorer = replace(RegionScorer.default(2), gaps=np.array([0.2, 1.0], dtype=np.float32))
     sounds = [*in_turn(0.5, 0.3, 0.7, 5, "low"), *in_turn(6.0, 0.3, 0.7, 5, "high")]
-    regions = found(sounds, scorer=scorer, with_levels=with_levels)
+    regions = detected(sounds, scorer=scorer, with_levels=with_levels)
     assert [region.label for region in regions] == ["low"] * 5 + ["high"]
     assert regions[-1].start == pytest.approx(6.0, abs=0.03 if with_levels else 0.2)
     assert regions[-1].end == pytest.approx(10.3, abs=0.03 if with_levels else 0.2)
@@ -139,13 +139,13 @@ def test_no_more_regions_are_shown_than_the_editor_draws(monkeypatch: pytest.Mon
 
 
 def test_silence_and_labels_that_are_unlikely_show_nothing() -> None:
-    assert found([]) == ()
-    assert found([(2.0, 2.3, "low")], likely=0.0) == ()
+    assert detected([]) == ()
+    assert detected([(2.0, 2.3, "low")], likely=0.0) == ()
 
 
 def test_sounds_of_different_labels_may_overlap() -> None:
     sounds: list[Sound] = [(2.0, 5.0, "low"), (4.0, 8.0, "high")]
-    assert {region.label for region in found(sounds)} == {"low", "high"}
+    assert {region.label for region in detected(sounds)} == {"low", "high"}
 
 
 spans = st.tuples(st.integers(0, 50), st.integers(1, 30), st.integers(0, 1), st.integers(-10, 30))
@@ -175,7 +175,7 @@ def test_regions_of_one_label_never_overlap_and_all_save_work(
 @pytest.mark.slow
 def test_an_hour_of_alternating_sounds_keeps_memory_small_and_events_apart() -> None:
     sounds: list[Sound] = [(float(t), t + 1.0, NAMES[(t // 3) % 2]) for t in range(1, 118, 3)]
-    regions = found(sounds, 120.0)
+    regions = detected(sounds, 120.0)
     assert [region.label for region in regions] == [label for _, _, label in sounds]
 
 

@@ -55,7 +55,7 @@ def predict(
     tags: ControlType,
     regions: dict[str, float],
     said: dict[str, float],
-    known: tuple[str, ...] = LABELS,
+    learned: tuple[str, ...] = LABELS,
     evidence: tuple[RegionEvidence, ...] = (),
 ) -> ClipPrediction:
     """A clip of 6 s with regions from 2 to 4 s and tags of these probabilities; others are unlikely."""
@@ -64,14 +64,14 @@ def predict(
         frames[25:50, LABELS.index(label)] = np.log(probability / (1 - probability))
     for label, probability in said.items():
         frames[:, 3 + LABELS.index(label)] = np.log(probability / (1 - probability))
-    tags_head = control_head("t", tags, known)
+    tags_head = control_head("t", tags, learned)
     tags_head = ControlHead(**{**vars(tags_head), "evidence": evidence})
     head = Head("e-1", {"r": control_head("r", REGION_LABELS), "t": tags_head})
     return predict_clip(head, [control("r", REGION_LABELS), control("t", tags)], pool, RATE, frames, 6.0)
 
 
-def tags_of(found: ClipPrediction) -> set[str]:
-    return {label for label, _ in found.tags["t"]}
+def tags_of(prediction: ClipPrediction) -> set[str]:
+    return {label for label, _ in prediction.tags["t"]}
 
 
 def test_names_are_shared_in_either_case_and_by_alias_on_one_sound() -> None:
@@ -89,23 +89,23 @@ def test_names_are_shared_in_either_case_and_by_alias_on_one_sound() -> None:
 
 
 def test_a_region_ticks_its_tag_with_its_score_at_least() -> None:
-    found = predict(MULTIPLE_CHOICE, {"x": 0.95}, {"x": 0.2})
-    (region,) = found.regions
-    assert tags_of(found) == {"x"}
-    assert found.probabilities["t"]["x"] == dict(found.tags["t"])["x"] >= region.score
+    prediction = predict(MULTIPLE_CHOICE, {"x": 0.95}, {"x": 0.2})
+    (region,) = prediction.regions
+    assert tags_of(prediction) == {"x"}
+    assert prediction.probabilities["t"]["x"] == dict(prediction.tags["t"])["x"] >= region.score
 
 
 def test_a_region_ticks_a_tag_that_the_tags_head_has_not_learned() -> None:
-    found = predict(MULTIPLE_CHOICE, {"z": 0.9}, {}, known=("x", "y"))
-    assert tags_of(found) == {"z"}
-    assert found.probabilities["t"]["z"] == pytest.approx(found.regions[0].score)
+    prediction = predict(MULTIPLE_CHOICE, {"z": 0.9}, {}, learned=("x", "y"))
+    assert tags_of(prediction) == {"z"}
+    assert prediction.probabilities["t"]["z"] == pytest.approx(prediction.regions[0].score)
 
 
 def test_a_tag_without_a_region_needs_a_surer_head() -> None:
     assert tags_of(predict(MULTIPLE_CHOICE, {}, {"x": 0.55})) == set()
     assert tags_of(predict(MULTIPLE_CHOICE, {}, {"x": 0.95})) == {"x"}
-    found = predict(MULTIPLE_CHOICE, {}, {"x": 0.55, "y": 0.95})
-    assert found.probabilities["t"]["x"] < 0.4 <= found.probabilities["t"]["y"]
+    prediction = predict(MULTIPLE_CHOICE, {}, {"x": 0.55, "y": 0.95})
+    assert prediction.probabilities["t"]["x"] < 0.4 <= prediction.probabilities["t"]["y"]
 
 
 def test_a_tag_stays_as_it_is_where_no_region_of_it_was_learned() -> None:
@@ -114,10 +114,10 @@ def test_a_tag_stays_as_it_is_where_no_region_of_it_was_learned() -> None:
     head = Head(
         "e-1", {"r": control_head("r", REGION_LABELS, ("x",)), "t": control_head("t", MULTIPLE_CHOICE)}
     )
-    found = predict_clip(
+    prediction = predict_clip(
         head, [control("r", REGION_LABELS), control("t", MULTIPLE_CHOICE)], pool, RATE, frames, 6.0
     )
-    assert dict(found.tags["t"]) == {"z": pytest.approx(0.5)}
+    assert dict(prediction.tags["t"]) == {"z": pytest.approx(0.5)}
 
 
 def test_a_faint_region_whose_tag_is_ruled_out_goes_and_a_sure_one_stays() -> None:
@@ -131,12 +131,12 @@ def test_a_faint_region_whose_tag_is_ruled_out_goes_and_a_sure_one_stays() -> No
 def test_tags_that_mean_something_else_are_left_alone() -> None:
     third, none = np.full(4, 0.33, np.float32), np.full(4, 0.5, np.float32)
     evidence = (RegionEvidence("r", third, third, none, none, np.ones(4, np.float32)),)
-    found = predict(
+    prediction = predict(
         MULTIPLE_CHOICE, {"x": 0.95, "y": 0.45}, {"x": 0.1, "y": 0.01, "z": 0.5}, evidence=evidence
     )
-    assert tags_of(found) == {"z"}
-    assert "x" in {region.label for region in found.regions}
-    assert found.probabilities["t"]["x"] == pytest.approx(0.1, abs=1e-3)
+    assert tags_of(prediction) == {"z"}
+    assert "x" in {region.label for region in prediction.regions}
+    assert prediction.probabilities["t"]["x"] == pytest.approx(0.1, abs=1e-3)
     single = predict(SINGLE_CHOICE, {"x": 0.95}, {"z": 0.99}, evidence=evidence)
     assert tags_of(single) == {"z"}
 
@@ -157,7 +157,7 @@ def test_a_single_choice_that_contradicts_follows_the_strongest_region_and_is_un
     assert max(said, key=lambda label: said[label]) == "x"
     assert contradicting.score < agreeing.score
     assert tags_of(predict(SINGLE_CHOICE, {}, {"y": 0.99})) == {"y"}
-    assert tags_of(predict(SINGLE_CHOICE, {"z": 0.9}, {"y": 0.99}, known=("x", "y"))) == {"z"}
+    assert tags_of(predict(SINGLE_CHOICE, {"z": 0.9}, {"y": 0.99}, learned=("x", "y"))) == {"z"}
 
 
 def test_a_faint_region_goes_where_annotators_choose_the_label_of_every_region() -> None:
@@ -181,34 +181,36 @@ def test_every_screen_agrees_with_itself(
     frames: NDArray[Any],
     factors: NDArray[Any],
     tags: ControlType,
-    known: tuple[str, ...],
+    learned: tuple[str, ...],
     rest: float,
 ) -> None:
     factors = np.minimum(factors, factors.T)
     np.fill_diagonal(factors, 1.0)
     duration = max(0.01, len(frames) / RATE + rest)
     regions_head = ControlHead(**{**vars(control_head("r", REGION_LABELS)), "overlap_factors": factors})
-    head = Head("e-1", {"r": regions_head, "t": control_head("t", tags, known)})
-    found = predict_clip(
+    head = Head("e-1", {"r": regions_head, "t": control_head("t", tags, learned)})
+    prediction = predict_clip(
         head, [control("r", REGION_LABELS), control("t", tags)], pool, RATE, frames, duration
     )
-    shown, drawn = dict(found.tags["t"]), {region.label for region in found.regions}
+    shown, drawn = dict(prediction.tags["t"]), {region.label for region in prediction.regions}
     if tags == MULTIPLE_CHOICE:
         assert drawn <= shown.keys()
         for label, score in shown.items():
-            strengths = [region.score for region in found.regions if region.label == label]
+            strengths = [region.score for region in prediction.regions if region.label == label]
             assert score >= max(strengths, default=0.0)
     elif drawn:
         assert shown.keys() <= drawn
         assert len(shown) == 1
     for label, score in shown.items():
-        assert score == found.probabilities["t"][label]
-    assert 0 <= found.score <= 1
-    assert all(0 <= value <= 1 for each in found.probabilities.values() for value in each.values())
-    assert list(found.regions) == sorted(found.regions, key=lambda region: (region.start, region.end))
-    for region in found.regions:
+        assert score == prediction.probabilities["t"][label]
+    assert 0 <= prediction.score <= 1
+    assert all(0 <= value <= 1 for each in prediction.probabilities.values() for value in each.values())
+    assert list(prediction.regions) == sorted(
+        prediction.regions, key=lambda region: (region.start, region.end)
+    )
+    for region in prediction.regions:
         assert 0 <= region.start < region.end <= duration
         assert region.end - region.start >= min(MIN_REGION_SECONDS, duration)
-        for other in found.regions:
+        for other in prediction.regions:
             if factors[LABELS.index(region.label), LABELS.index(other.label)] == 0:
                 assert region.end <= other.start or other.end <= region.start

@@ -82,8 +82,8 @@ def test_the_pace_is_read_from_webhooks(services: Services) -> None:
         payload = {"action": "ANNOTATION_CREATED", "project": PROJECT, "annotation": of_a_script}
         record_event(session, payload)
     with services.database.read() as session:
-        found = activity(session, KEY, last + 1)
-        assert (len(found.times), found.annotators, found.times[-1]) == (2, 2, last)
+        pace = activity(session, KEY, last + 1)
+        assert (len(pace.times), pace.annotators, pace.times[-1]) == (2, 2, last)
         assert activity(session, KEY, last + 3600) == Activity([], 0)
 
 

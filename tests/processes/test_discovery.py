@@ -71,14 +71,14 @@ def test_what_is_not_set_comes_from_the_running_backend(
     monkeypatch.setenv("PREDICT_BUDGET_SECONDS", "7")
     monkeypatch.delenv("AUDIO_ROOTS")
     with registered(demo):
-        found = command_settings()
-    assert (found.data_dir, found.port, found.encoder) == (demo.data_dir, 9391, "logmel")
-    assert (found.label_studio_url, found.api_key, found.login) == (
+        discovered = command_settings()
+    assert (discovered.data_dir, discovered.port, discovered.encoder) == (demo.data_dir, 9391, "logmel")
+    assert (discovered.label_studio_url, discovered.api_key, discovered.login) == (
         "http://ls:1",
         "token",
         ("earmark", "secret"),
     )
-    assert (found.audio_roots, found.predict_budget_seconds) == ((tmp_path,), 7)
+    assert (discovered.audio_roots, discovered.predict_budget_seconds) == ((tmp_path,), 7)
     assert "demo-data" in capsys.readouterr().err
     assert command_settings() == load_settings(), "it is gone with the end of the block"
     assert capsys.readouterr() == ("", "")
@@ -137,8 +137,8 @@ def test_another_token_for_the_same_label_studio_is_the_same_backend(
     with registered(
         settings_in(tmp_path / "d", label_studio_url="http://ls:1", label_studio_api_key="theirs")
     ):
-        found = command_settings()
-    assert (found.data_dir, found.api_key) == (tmp_path / "d", "mine")
+        discovered = command_settings()
+    assert (discovered.data_dir, discovered.api_key) == (tmp_path / "d", "mine")
 
 
 def test_options_count_more_than_the_backend(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def report(
     assert {clips[task].name for task in loop.annotated} == {
         f"clip-{number:03d}.wav" for number in range(1, COUNT, 2)
     }
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
 
 
 @pytest.mark.parametrize("report", [True], indirect=True)

@@ -50,8 +50,8 @@ def seconds(spans: list[tuple[int, int]]) -> list[float]:
 
 def test_calls_start_and_end_where_the_energy_changes() -> None:
     spans = [(0.5, 1.2), (1.8, 2.4), (3.0, 3.7)]
-    found = call_spans(tone_bursts(spans, 4.5))
-    assert seconds(found) == pytest.approx([edge for span in spans for edge in span], abs=0.015)
+    calls = call_spans(tone_bursts(spans, 4.5))
+    assert seconds(calls) == pytest.approx([edge for span in spans for edge in span], abs=0.015)
 
 
 def test_short_syllables_are_one_call_and_faint_ones_none() -> None:

@@ -43,9 +43,9 @@ def test_another_writer_gets_in_between(services: Services) -> None:
 
     write_in_steps(services.database, endless(), write)
     other.join()
-    found = rows(services.database)
-    assert found.count("other") == 1
-    assert found[0] == "long"
+    written = rows(services.database)
+    assert written.count("other") == 1
+    assert written[0] == "long"
 
 
 def record(database: Database, action: str) -> None:

@@ -88,8 +88,8 @@ def check_first_release(database: Database) -> None:
         assert load_head(session, versions[0].id) == b"head2"
         assert load_folds(session, versions[0].id) is None
         # What was active when is known from when it was trained
-        found = [active_at(session, KEY, ENCODER, moment) for moment in (50.0, 150.0, 250.0)]
-        assert [version and version.name for version in found] == [None, "logmel-v1", "logmel-v2"]
+        active_versions = [active_at(session, KEY, ENCODER, moment) for moment in (50.0, 150.0, 250.0)]
+        assert [version and version.name for version in active_versions] == [None, "logmel-v1", "logmel-v2"]
     with database.write() as session:
         assert roll_back(session, KEY, ENCODER).name == "logmel-v1"
     with database.read() as session:
@@ -118,7 +118,7 @@ def check_versions_with_folds(database: Database) -> None:
         assert {n: load_head(session, v.id) for n, v in versions.items()} == {
             number: b"head%d" % number for number in range(1, 13)
         }
-        with_folds = {n: found for n, v in versions.items() if (found := load_folds(session, v.id))}
+        with_folds = {n: folds for n, v in versions.items() if (folds := load_folds(session, v.id))}
         assert with_folds == {number: b"folds%d" % number for number in (3, 8, 9, 10, 11, 12)}
         assert {version.digest for version in versions.values()} == {""}
 
@@ -189,7 +189,7 @@ def test_superseded_versions_lose_their_folds_and_a_downgrade_brings_heads_back(
     check_versions_with_folds(database)
     migrate(database, "0007", command.downgrade)
     with database.engine.connect() as connection:
-        found = connection.execute(text("SELECT number, head, folds FROM versions ORDER BY number")).all()
-    assert found[0] == (1, b"head1", None)
-    assert found[2] == (3, b"head3", b"folds3")
+        rows = connection.execute(text("SELECT number, head, folds FROM versions ORDER BY number")).all()
+    assert rows[0] == (1, b"head1", None)
+    assert rows[2] == (3, b"head3", b"folds3")
     database.close()

@@ -21,8 +21,8 @@ from tests.store.test_migrations import migrate
 KEY = "1.1795198673"
 
 
-def distance(found: float, extra: float, *edges: float, accepted: int = 0) -> dict[str, Any]:
-    labels = {"Owl": {"found": found, "missed": 0.0, "extra": extra}}
+def distance(hits: float, extra: float, *edges: float, accepted: int = 0) -> dict[str, Any]:
+    labels = {"Owl": {"found": hits, "missed": 0.0, "extra": extra}}
     return {"labels": labels, "substituted": 0.0, "suggested": 1, "accepted": accepted, "edges": list(edges)}
 
 

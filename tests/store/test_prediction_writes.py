@@ -88,13 +88,13 @@ def test_a_mark_stays_where_another_answer_came_since(services: Services, clock:
     with services.database.write() as session:
         record_answers(session, KEY, "v1", [1, 2], superseding=[1, 2])
     with services.database.read() as session:
-        found = duplicated_tasks(session, KEY, clock[0] + 1)
+        duplicated = duplicated_tasks(session, KEY, clock[0] + 1)
         assert projects_with_duplicates(session, clock[0] + 1) == {KEY}
         assert projects_with_duplicates(session, clock[0]) == set()
     clock[0] += 1
     with services.database.write() as session:
         record_answers(session, KEY, "v1", [2])
-        mark_deduplicated(session, KEY, found)
+        mark_deduplicated(session, KEY, duplicated)
     assert marked(services) == [2]
 
 

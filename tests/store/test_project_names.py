@@ -19,7 +19,7 @@ PROJECTS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "items"),
     [
         ("1.5", ["owls"]),
         ("1", ["owls"]),
@@ -35,8 +35,8 @@ PROJECTS = [
         ("9", []),
     ],
 )
-def test_key_then_number_then_title(name: str, found: list[str]) -> None:
-    assert [project.item for project in matching(name, PROJECTS)] == found
+def test_key_then_number_then_title(name: str, items: list[str]) -> None:
+    assert [project.item for project in matching(name, PROJECTS)] == items
 
 
 def test_several_are_listed_with_their_keys() -> None:

@@ -96,8 +96,13 @@ def test_what_answered_at_a_moment_is_remembered(database: Database) -> None:
     back(database)
     moments.append(time.time())
     with database.read() as session:
-        found = [active_at(session, KEY, ENCODER, moment) for moment in moments]
-    assert [version and version.name for version in found] == [None, "logmel-v1", "logmel-v2", "logmel-v1"]
+        active_versions = [active_at(session, KEY, ENCODER, moment) for moment in moments]
+    assert [version and version.name for version in active_versions] == [
+        None,
+        "logmel-v1",
+        "logmel-v2",
+        "logmel-v1",
+    ]
 
 
 def test_a_rollback_and_a_promotion_are_refreshed_and_a_kept_version_is_not(services: Services) -> None:

@@ -10,7 +10,7 @@ from earmark.store.renames import follow_chain
 
 
 @pytest.mark.parametrize(
-    ("renames", "labels", "found"),
+    ("renames", "labels", "followed"),
     [
         ([("a", "b")], "b", {"a": "b"}),
         ([("a", "b"), ("b", "c")], "c", {"a": "c", "b": "c"}),
@@ -22,8 +22,8 @@ from earmark.store.renames import follow_chain
         ([("a", "b"), ("b", "c"), ("a", "d")], "cd", {"a": "d", "b": "c"}),
     ],
 )
-def test_chains(renames: list[tuple[str, str]], labels: str, found: dict[str, str]) -> None:
-    assert follow_chain(renames, set(labels)) == found
+def test_chains(renames: list[tuple[str, str]], labels: str, followed: dict[str, str]) -> None:
+    assert follow_chain(renames, set(labels)) == followed
 
 
 def test_the_latest_former_name_is_first() -> None:
@@ -34,6 +34,6 @@ def test_the_latest_former_name_is_first() -> None:
     st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"))), st.sets(st.sampled_from("abcd"))
 )
 def test_every_chain_ends_at_a_label(renames: list[tuple[str, str]], labels: set[str]) -> None:
-    found = follow_chain(renames, labels)
-    assert set(found.values()) <= labels
-    assert not set(found) & labels
+    followed = follow_chain(renames, labels)
+    assert set(followed.values()) <= labels
+    assert not set(followed) & labels

@@ -50,9 +50,9 @@ def register(database: Database, rejection_reason: str = "", encoder: str = ENCO
 def with_parts(database: Database) -> tuple[list[int], list[int]]:
     """Numbers of the versions that have a head, and of those that have folds."""
     with database.read() as session:
-        known = {v.id: v.number for v in list_versions(session, KEY)}
-        heads = [number for id_, number in known.items() if has_head(session, id_)]
-        folds = [number for id_, number in known.items() if load_folds(session, id_)]
+        numbers = {v.id: v.number for v in list_versions(session, KEY)}
+        heads = [number for id_, number in numbers.items() if has_head(session, id_)]
+        folds = [number for id_, number in numbers.items() if load_folds(session, id_)]
     return sorted(heads), sorted(folds)
 
 

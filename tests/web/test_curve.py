@@ -44,8 +44,8 @@ def test_figures_of_a_version_that_lacks_some() -> None:
         "odd": "text",
         "none": {"f1": None},
     }
-    found = measured(metrics, {"label": {"effort_ratio": 0.4}, "tags": {}, "odd": None})
-    assert found.quality == 0.7
-    assert found.classes == {("tags", "Owl"): 0.8}
-    assert found.effort == 0.4
+    figures = measured(metrics, {"label": {"effort_ratio": 0.4}, "tags": {}, "odd": None})
+    assert figures.quality == 0.7
+    assert figures.classes == {("tags", "Owl"): 0.8}
+    assert figures.effort == 0.4
     assert measured({}) == Measured(None, {})

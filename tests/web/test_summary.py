@@ -34,8 +34,8 @@ def sentences(
     return summary(state, settings, rows, confusions, runs or {}, faults or {})
 
 
-def of(kind: str, found: list[Sentence]) -> str:
-    return " ".join(sentence.text for sentence in found if sentence.kind == kind)
+def of(kind: str, listed: list[Sentence]) -> str:
+    return " ".join(sentence.text for sentence in listed if sentence.kind == kind)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_single_slips_are_not_confusions(settings: Settings) -> None:
 
 def test_what_runs_and_what_is_wrong(settings: Settings) -> None:
     failed = Training(project_key="7.1", outcome="failed", detail="OSError: disk full", version=None)
-    found = sentences(
+    listed = sentences(
         settings, [], training=failed, runs={1: Progress(tasks=5, tasks_done=2)}, faults={"redis": "No."}
     )
-    assert "2 of 5 tasks" in of("running", found)
-    wrong = [sentence for sentence in found if sentence.kind == "wrong"]
+    assert "2 of 5 tasks" in of("running", listed)
+    wrong = [sentence for sentence in listed if sentence.kind == "wrong"]
     assert [sentence.number for sentence in wrong] == [1, 2]
     assert wrong[0].text == "redis: No."
     assert "disk full" in wrong[1].text

@@ -166,15 +166,15 @@ def _labels(state: ProjectState) -> Iterator[Statement]:
         if lacking and control.name in counts:
             text = f"“{control.name}”: {first_named(lacking)} {_has(lacking)} no example yet."
             yield Statement("labels", "note", text, "Annotate one, or two to be safe, and submit it.")
-        orphaned = {
+        foreign = {
             label: uses
             for label, uses in removed.get(control.name, {}).items()
             if names.get(label, label) not in control.labels
         }
-        if orphaned:
+        if foreign:
             text = (
-                f"“{control.name}”: annotations have {first_named(orphaned)}, which the label config does not "
-                f"have: {counted(sum(orphaned.values()), 'use')} that nothing is learned from."
+                f"“{control.name}”: annotations have {first_named(foreign)}, which the label config does not "
+                f"have: {counted(sum(foreign.values()), 'use')} that nothing is learned from."
             )
             yield Statement("labels", "note", text, "Bring the label back, or change these annotations.")
 

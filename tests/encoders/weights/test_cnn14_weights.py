@@ -148,9 +148,9 @@ def test_auto_looks_in_the_cache_behind_a_checkpoint_that_is_no_good(
     assert choose_encoder(settings) == BEST
     assert "checkpoint_passed_over" in "".join(capsys.readouterr())
     assert encoder_identity(settings) == BEST_IDENTITY
-    found = with_resolved_encoder(settings)
-    assert (found.encoder, found.cnn14_checkpoint) == (BEST, cached)
-    assert get_encoder(settings).identity == get_encoder(found).identity == BEST_IDENTITY
+    resolved = with_resolved_encoder(settings)
+    assert (resolved.encoder, resolved.cnn14_checkpoint) == (BEST, cached)
+    assert get_encoder(settings).identity == get_encoder(resolved).identity == BEST_IDENTITY
     assert server.asked == 0, "what was named by hand is not replaced by a download"
 
 
@@ -248,18 +248,18 @@ def test_threads_get_the_same_encoder(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, encoder="cnn14")
     bring(settings)
     gate = threading.Barrier(8)
-    found: list[object] = []
+    loaded: list[object] = []
 
     def ask() -> None:
         gate.wait()
-        found.append(get_encoder(settings))
+        loaded.append(get_encoder(settings))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(encoder) for encoder in found}) == 1
+    assert len({id(encoder) for encoder in loaded}) == 1
     assert StandIn.built == 1
 
 

@@ -341,7 +341,7 @@ def test_a_terminal_gets_a_bar(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fetch()
-    found = capsys.readouterr()
-    assert "cnn14.pth" in found.err
-    assert "━" in found.err
-    assert found.out == ""
+    captured = capsys.readouterr()
+    assert "cnn14.pth" in captured.err
+    assert "━" in captured.err
+    assert captured.out == ""

@@ -151,11 +151,11 @@ def test_a_wrong_copy_changes_nothing(
         brought.unlink()
     else:
         brought.write_bytes(content)
-    found = run("--from", brought)
-    assert found.code == 2
-    assert f"✗ {brought} " in found.err
-    assert said in found.err
-    assert found.err.count("\n") == 1
+    result = run("--from", brought)
+    assert result.code == 2
+    assert f"✗ {brought} " in result.err
+    assert said in result.err
+    assert result.err.count("\n") == 1
     assert kept(settings) == ["cnn14.pth"]
     assert cnn14_weights.find_checkpoint(settings) is not None
 

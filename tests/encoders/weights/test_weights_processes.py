@@ -123,10 +123,10 @@ def test_importing_downloads_and_prints_nothing(tmp_path: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "backend"), "DATA_DIR": str(tmp_path / "data")}
-    found = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=False
     )
-    assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, b"", b"")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,13 +185,13 @@ def test_the_next_process_knows_too(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "age", "known"),
+    ("url", "age", "believed"),
     [("http://a", 5, True), ("http://a", 700, False), ("http://a", -60, False), ("http://b", 5, False)],
 )
-def test_a_failure_is_believed_for_a_while(tmp_path: Path, url: str, age: float, known: bool) -> None:
+def test_a_failure_is_believed_for_a_while(tmp_path: Path, url: str, age: float, believed: bool) -> None:
     path = tmp_path / "note.json"
     path.write_text(json.dumps({"url": "http://a", "at": time.time() - age, "reason": "no cable"}))
-    assert (FailureNote(path).recall(url) is not None) == known
+    assert (FailureNote(path).recall(url) is not None) == believed
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"url": "u"}', '{"url": "u", "at": "x", "reason": 3}'])

