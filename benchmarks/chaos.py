@@ -1,4 +1,4 @@
-"""Is anything lost, or counted twice, whatever is killed, whenever?
+"""Is anything lost or counted twice when processes are killed at any time?
 
 Annotators work in a simulated Label Studio that behaves as recorded: a webhook is sent once and waits one
 second. On the way some events come twice or after later ones. Meanwhile ``kill -9`` strikes the API, the

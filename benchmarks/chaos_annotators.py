@@ -58,7 +58,7 @@ class Wire:
     _held: list[tuple[int, Notice]] = field(default_factory=list)
 
     def send(self, notice: Notice) -> None:
-        """Take a notice, and deliver whatever is due."""
+        """Take a notice, and deliver those that are due."""
         # Drawn for every notice, whatever became of earlier ones, so that the seed alone decides
         held, repeated = self.chance.random() < HELD_BACK, self.chance.random() < REPEATED
         overtaken_by, place = self.chance.randint(1, LONGEST_HELD), self.chance.random()

@@ -1,6 +1,6 @@
 """``make demo``: Label Studio, sample sounds and the backend on this machine, ready to try.
 
-Everything lives in ``demo-data``; a second run goes on with what is there.
+Everything lives in ``demo-data``; a second run goes on with the project and data of the first.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _run(folder: Path, check: bool, port: int, label_studio_port: int) -> bool:
             "port": port,
             "label_studio_url": f"http://{ADDRESS}:{label_studio_port}",
             "label_studio_api_key": SecretStr(login.token),
-            # Whatever is configured for another backend has no part in the demo.
+            # Settings of another backend do not apply to the demo.
             "redis_url": None,
             "database_url": None,
             "frames_url": None,

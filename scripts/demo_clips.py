@@ -64,7 +64,7 @@ def make_clips(
     seed: int = SEED,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[DemoClip]:
-    """Write clips as mono 16-bit WAV, and ``truth.csv``; what is there and complete is kept.
+    """Write clips as mono 16-bit WAV, and ``truth.csv``; complete files are kept.
 
     The same seed gives the same bytes, and a shorter series is the beginning of a longer one.
 
@@ -96,7 +96,7 @@ def write_clips(
     made_from: Mapping[str, Any],
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a series of clips and ``truth.csv``; what is there and complete is kept.
+    """Write a series of clips and ``truth.csv``; complete files are kept.
 
     Parameters
     ----------

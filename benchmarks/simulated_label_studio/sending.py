@@ -40,7 +40,7 @@ def post(notice: Notice) -> httpx.Response | None:
 
 
 def ask(backend: Json, path: str, body: Json | None, timeout_seconds: float) -> Json | None:
-    """Send a request of the ML backend API: GET without a body; None for whatever is no answer."""
+    """Send a request of the ML backend API: GET without a body; None where no valid answer comes."""
     try:
         with _client(timeout_seconds, login_header(backend)) as client:
             method = "GET" if body is None else "POST"

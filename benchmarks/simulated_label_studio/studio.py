@@ -47,7 +47,7 @@ class SimulatedLabelStudio:
     Attributes
     ----------
     send
-        What takes notices: ``post``, unless somebody is put in between.
+        Callable that receives notices: ``post`` by default.
     """
 
     def __init__(self, uploads: Path, token: str) -> None:

@@ -87,11 +87,11 @@ def test_the_least_certain_task_comes_next(label_studio: Any, backend: Backend, 
     loop = connected_loop(label_studio, backend, "Sampling", config, tmp_path, clips)
     client, project = loop.client, loop.project_id
     client.projects.update(id=project, sampling="Uncertainty sampling")
-    # Somebody connected it by hand, under a name that no prediction has
+    # A user connected it by hand, under a name that no prediction has
     (ours,) = client.ml.list(project=project)
     client.ml.update(id=ours.id, url=ours.url, project=project, title="The lab's ear")
     numbers = sorted(loop.clips)
-    foreign = client.predictions.create(task=numbers[9], model_version="somebody", score=0.0, result=[])
+    foreign = client.predictions.create(task=numbers[9], model_version="another-model", score=0.0, result=[])
     versions: list[str] = []
     for taught in (numbers[:6], numbers[6:8]):
         loop.annotate(taught)
@@ -101,8 +101,8 @@ def test_the_least_certain_task_comes_next(label_studio: Any, backend: Backend, 
     until(lambda: titles(loop) == [newest], "the backend is renamed to the version")
     assert client.projects.get(id=project).model_version == newest
 
-    loop.wait_for_predictions_to_be_only({newest, "somebody"}, numbers[8:])
-    assert client.predictions.get(id=foreign.id).model_version == "somebody"
+    loop.wait_for_predictions_to_be_only({newest, "another-model"}, numbers[8:])
+    assert client.predictions.get(id=foreign.id).model_version == "another-model"
     scores = {
         number: held.score
         for number in numbers[8:]

@@ -87,7 +87,7 @@ def test_predictions_are_written_once(label_studio: Any, project: Any) -> None:
     tasks = [{"data": {"audio": f"http://127.0.0.1:1/{number}.wav"}} for number in range(3)]
     label_studio.client.projects.import_tasks(id=project.id, request=tasks)
     numbers = [task.id for task in label_studio.client.tasks.list(project=project.id)]
-    other = label_studio.client.predictions.create(task=numbers[0], model_version="somebody", result=[])
+    other = label_studio.client.predictions.create(task=numbers[0], model_version="another-model", result=[])
     predictions = [
         {"task": number, "result": [], "score": 0.5, "model_version": "logmel-v1"} for number in numbers
     ]
@@ -96,7 +96,7 @@ def test_predictions_are_written_once(label_studio: Any, project: Any) -> None:
     held = {number: label_studio.client.predictions.list(task=number) for number in numbers}
     assert [prediction.id for prediction in held[numbers[0]]].count(other.id) == 1
     versions = {number: sorted(p.model_version for p in held[number]) for number in numbers}
-    assert versions.pop(numbers[0]) == ["logmel-v1", "somebody"]
+    assert versions.pop(numbers[0]) == ["another-model", "logmel-v1"]
     assert list(versions.values()) == [["logmel-v1"], ["logmel-v1"]]
 
 

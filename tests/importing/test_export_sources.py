@@ -155,7 +155,7 @@ def test_a_recording_that_was_joined_again_is_no_stretch(tmp_path: Path, name: s
     fields = {item.fname: {**item.fields} for item in listed}
     depth: object = 3 if name == "csv" else "3"  # a CSV has texts alone: what is a number becomes one
     assert fields["long.wav"] == {"depth": depth}, "what the import writes itself is free again"
-    assert fields["w.wav"]["source"] == "attic", "a column of somebody's own"
+    assert fields["w.wav"]["source"] == "attic", "a user's own column"
 
 
 def test_label_studios_export_of_a_project_that_was_split(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ TOKEN, NEW_TOKEN = "7f1d09d0f3b6a2a3c1e5b0f7c2d8e9a001122334", "0123456789abcdef
 
 
 def says(token: str, body: object) -> Answer:
-    """An answer for whoever shows the token."""
+    """An answer to requests with the token."""
 
     def answer(handler: Handler) -> None:
         right = handler.headers.get("Authorization") == f"Token {token}"

@@ -80,7 +80,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         name = self.path.strip("/")
         self.server.before(name)
         body = (self.server.folder / name).read_bytes()
-        with contextlib.suppress(ConnectionError):  # whoever asked may be gone by now
+        with contextlib.suppress(ConnectionError):  # the client may have left by now
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

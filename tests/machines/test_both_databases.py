@@ -182,7 +182,7 @@ def test_a_lease_is_held_by_one(database: Database) -> None:
         assert acquire_lease(session, KEY, "another", 60)
         assert not renew_lease(session, KEY, owner, 60)
         release_lease(session, KEY, "another")
-        assert not renew_lease(session, KEY, owner, 60), "somebody else has trained meanwhile"
+        assert not renew_lease(session, KEY, owner, 60), "another worker has trained meanwhile"
         assert acquire_lease(session, KEY, owner, 60)
 
 
@@ -223,7 +223,7 @@ def test_webhooks_of_several_api_processes_never_wait_for_each_other_in_a_ring(d
 
 
 def test_a_lower_number_that_is_committed_later_is_not_lost(postgres_url: str) -> None:
-    """PostgreSQL gives numbers before it commits: whoever reads in between sees only the higher one."""
+    """PostgreSQL gives numbers before it commits: a reader in between sees only the higher one."""
     database = Database(postgres_url)
     database.upgrade()
     event = {

@@ -38,7 +38,7 @@ def database_url(tmp_path: Path) -> str:
 
 
 class Scene:
-    """A project with two webhooks that wait, and the first sound held back for whoever asks first."""
+    """A project with two webhooks that wait, whose sound is held back from the first request."""
 
     def __init__(self, folder: Path, services: Services, redis_url: str, sounds: Sounds) -> None:
         self.services, self.asked, self.go_on = services, threading.Event(), threading.Event()
@@ -136,7 +136,7 @@ def test_a_worker_alone_ends_its_training_that_hangs(scene: Scene, tmp_path: Pat
 def test_a_training_that_lost_its_lease_stores_nothing(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else took it, trained, and gave it back, all while this one was fitting its head."""
+    """Another worker took the lease, trained, and returned it, all while this one was fitting its head."""
     import earmark.learning.training
 
     receive(services, *(webhook(task, CONFIG) for task in make_tones(tmp_path, ["Low", "High"])))

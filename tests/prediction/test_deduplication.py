@@ -62,12 +62,12 @@ def test_promoting_an_older_version_takes_them_over_as_well(scene: Scene) -> Non
 
 def test_predictions_of_others_stay_as_they_are(scene: Scene) -> None:
     rows = scene.label_studio.rows
-    foreign = rows.add_prediction(scene.tasks[7], [], 0.1, "somebody")
+    foreign = rows.add_prediction(scene.tasks[7], [], 0.1, "another-model")
     trained(scene, 0, 1, 2, 3)
     refresh_predictions(scene.services, scene.key)
     trained(scene, 4)
     refresh_predictions(scene.services, scene.key)
-    assert versions(scene, 7) == ["somebody", "logmel-v2"]
+    assert versions(scene, 7) == ["another-model", "logmel-v2"]
     assert rows.predictions[foreign["id"]]["score"] == 0.1
 
 

@@ -165,7 +165,7 @@ def test_no_payload_breaks_the_state(empty: Database, action: str, fields: dict[
     with empty.engine.connect() as connection, Session(connection) as session:  # rolled back at the end
         for payload in (CREATED, {"action": action, "project": PROJECT, **fields}):
             apply_event(session, record_event(session, payload))
-        # An odd webhook may rightly change annotation 1; whatever is held can be learned from.
+        # An odd webhook may rightly change annotation 1; every stored annotation can be learned from.
         for annotation, task in live_annotations(session, KEY):
             assert all(isinstance(item, dict) for item in annotation.result)
             assert isinstance(task.data, dict)

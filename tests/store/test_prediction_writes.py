@@ -99,7 +99,7 @@ def test_a_mark_stays_where_another_answer_came_since(services: Services, clock:
 
 
 def test_a_later_claim_leaves_the_mark(services: Services, clock: list[float]) -> None:
-    """The task still holds two predictions, whatever is written to one of them."""
+    """The task still holds two predictions, when one of them is written."""
     with services.database.write() as session:
         record_answers(session, KEY, "v1", [1], superseding=[1])
         claim_writes(session, KEY, "v2", [1])

@@ -22,7 +22,7 @@ def connect(
 ) -> None:
     """Connect this backend to a project of Label Studio, with its password, and check each step.
 
-    Run it again whenever the address or the password changed: it repairs what is there, and changes
+    Run it again whenever the address or the password changed: it repairs the connection, and changes
     nothing where all is well. The backend must be running. LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY,
     API_USER and API_PASSWORD are those of the backend that runs from this folder, where they are not set.
     """

@@ -60,7 +60,7 @@ def find_checkpoint(settings: Settings, source: Source | None = None) -> Path | 
 def validate_checkpoint(settings: Settings, source: Source | None = None, anew: bool = False) -> str | None:
     """Validate CNN14_CHECKPOINT, cached; return its digest, None if it is unset.
 
-    With ``anew`` it is read, every byte, whatever is remembered.
+    With ``anew`` every byte is read, also where a digest is remembered.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def validate_checkpoint(settings: Settings, source: Source | None = None, anew: 
 def checkpoint_digest(settings: Settings, path: Path, anew: bool = False) -> str:
     """Return the sha256 of a checkpoint, remembered beside the cache by path, size and time.
 
-    With ``anew`` it is read whatever is remembered.
+    With ``anew`` it is computed, also where one is remembered.
 
     Raises
     ------

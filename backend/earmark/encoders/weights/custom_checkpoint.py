@@ -53,7 +53,7 @@ def validate(settings: Settings, path: Path, *, published: bool = False, anew: b
     published
         It has the digest of the published weights, so it need not be read.
     anew
-        Read it whatever is remembered.
+        Read the file, also where a digest is remembered.
 
     Raises
     ------

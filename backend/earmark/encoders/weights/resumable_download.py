@@ -182,7 +182,7 @@ def _first_byte(answer: httpx.Response, source: Source, part: Path, have: int) -
     status = answer.status_code
     if status in (408, 425, 429) or status >= 500:
         raise _FailedTryError(f"{source.host} answers HTTP {status}", _retry_after(answer))
-    if status == 416:  # what is here is no beginning of what is there
+    if status == 416:  # the partial file is no beginning of the server's
         part.unlink(missing_ok=True)
         raise _FailedTryError(f"{source.host} answers HTTP 416")
     if status not in (200, 206):
