@@ -166,7 +166,7 @@ def settle(
         Whether comparisons with Label Studio are asked for, now and whenever nothing else is left to do:
         those that the backend makes by itself are a minute apart.
     """
-    started, said = time.monotonic(), 0.0
+    started, reported = time.monotonic(), 0.0
     if asks:
         compare(services, studio, projects)
     while True:
@@ -181,8 +181,8 @@ def settle(
                 studio,
                 [number for number, project_standing in by_number.items() if project_standing.idle],
             )
-        if took - said >= SAY_EVERY_SECONDS:
-            said = took
+        if took - reported >= SAY_EVERY_SECONDS:
+            reported = took
             for number, project_standing in by_number.items():
                 progress(f"project {number}: {project_standing}")
         if took > limit_seconds:

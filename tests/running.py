@@ -121,12 +121,15 @@ def label_studio(
     database = folder / "data" / "label_studio.sqlite3"
     database.parent.mkdir()
     with ExitStack() as stack:
-        with _migrated(pytestconfig, "sqlite3") as (kept, is_new):
+        with _migrated(pytestconfig, "sqlite3") as (template, is_new):
             if not is_new:
-                shutil.copyfile(kept, database)
+                shutil.copyfile(template, database)
             running = stack.enter_context(running_label_studio(folder))
             if is_new:
-                with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(kept)) as target:
+                with (
+                    closing(sqlite3.connect(database)) as source,
+                    closing(sqlite3.connect(template)) as target,
+                ):
                     source.backup(target)
         yield running
 
@@ -137,8 +140,8 @@ def label_studio_on_postgresql(
 ) -> Iterator[RunningLabelStudio]:
     """A Label Studio on PostgreSQL."""
     with ExitStack() as stack:
-        with _migrated(pytestconfig, "sql") as (kept, is_new):
-            name = make_database(postgres_cluster, None if is_new else kept)
+        with _migrated(pytestconfig, "sql") as (template, is_new):
+            name = make_database(postgres_cluster, None if is_new else template)
             variables = {
                 "DJANGO_DB": "default",
                 "POSTGRE_USER": SUPERUSER,
@@ -149,7 +152,7 @@ def label_studio_on_postgresql(
             folder = tmp_path_factory.mktemp("label-studio-on-postgresql")
             running = stack.enter_context(running_label_studio(folder, **variables))
             if is_new:
-                dump(postgres_cluster, name, kept)
+                dump(postgres_cluster, name, template)
         yield running
 
 
@@ -161,15 +164,15 @@ def _migrated(config: pytest.Config, suffix: str) -> Iterator[tuple[Path, bool]]
     """
     release = hashlib.sha256((ROOT / "requirements-label-studio.txt").read_bytes() + ACCOUNT[0].encode())
     assert config.cache is not None
-    kept = config.cache.mkdir("label-studio") / f"{release.hexdigest()[:16]}.{suffix}"
-    with FileLock(f"{kept}.lock"):
-        if kept.exists():
-            yield kept, False
+    template = config.cache.mkdir("label-studio") / f"{release.hexdigest()[:16]}.{suffix}"
+    with FileLock(f"{template}.lock"):
+        if template.exists():
+            yield template, False
         else:
-            part = kept.with_name(f"{kept.name}.part")
+            part = template.with_name(f"{template.name}.part")
             part.unlink(missing_ok=True)
             yield part, True
-            part.rename(kept)
+            part.rename(template)
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def up(port: Port = None, bind: Bind = None) -> None:
         resolved = with_resolved_encoder(settings)  # shows the progress of a download
         with supervised(settings.data_dir / "run") as supervisor, registered(resolved):
             start_backend(supervisor, resolved, child_environment(resolved), None)
-            _print_screen(resolved, api_url(resolved), asked=settings.encoder)
+            _print_screen(resolved, api_url(resolved), setting=settings.encoder)
             Thread(target=_fetch_better, args=(settings, resolved.encoder), daemon=True).start()
             supervisor.watch()
 
@@ -319,13 +319,13 @@ def _fetch_better(settings: Settings, chosen: str) -> None:
         console.print(f"[green]✓[/] {escape(announcement)}", highlight=False, soft_wrap=True)
 
 
-def _print_screen(settings: Settings, url: str, asked: str) -> None:
+def _print_screen(settings: Settings, url: str, setting: str) -> None:
     from earmark.encoders import encoder_identity, registry
 
     console.print(
         f"\n[bold green]✓[/] Earmark answers at [bold]{url}[/]  (encoder {encoder_identity(settings)})"
     )
-    if registry.is_fallback(asked, settings.encoder):
+    if registry.is_fallback(setting, settings.encoder):
         best = registry.auto_order()[0]
         titles = " and ".join(weights.title for weights in best.weights)
         console.print(

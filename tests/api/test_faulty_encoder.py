@@ -96,9 +96,9 @@ def test_the_dispatcher_goes_on(
     dispatcher.ensure_running()
     until(lambda: len(ticks) > 2, "the dispatcher goes on", seconds=60 * TICK_SECONDS)
     dispatcher.stop()
-    said = "".join(capsys.readouterr())
-    assert "CNN14_CHECKPOINT" in said
-    assert said.count("training waits") == 1, "not twice a second"
+    output = "".join(capsys.readouterr())
+    assert "CNN14_CHECKPOINT" in output
+    assert output.count("training waits") == 1, "not twice a second"
 
 
 @pytest.mark.slow
@@ -107,21 +107,21 @@ def test_nobody_waits_for_a_download(settings: Settings, zenodo: Zenodo, encoder
     fetching = settings.model_copy(update={"encoder": encoder})
     awaited = 'earmark_predicted_tasks_total{outcome="weights_awaited"} '
     with TestClient(create_app(fetching)) as client:
-        until(lambda: zenodo.asked, "the weights are asked for")  # before anybody asks for anything
+        until(lambda: zenodo.request_count, "the weights are asked for")  # before anybody asks for anything
         started = time.monotonic()
         for item in predict(client, 3)["results"] + predict(client, 25)["results"]:
             assert "result" not in item, "Label Studio would keep an empty one"
         assert f"{awaited}28.0" in client.get("/metrics").text
         assert "out_of_time" not in client.get("/metrics").text
-        said = client.get("/ready").json()["faults"]["encoder"]
-        assert "CNN14's weights are being fetched, 0 of 0 MB are here" in said
-        assert "earmark weights --from FILE" in said
+        reason = client.get("/ready").json()["faults"]["encoder"]
+        assert "CNN14's weights are being fetched, 0 of 0 MB are here" in reason
+        assert "earmark weights --from FILE" in reason
         assert time.monotonic() - started < 10, "the server is silent for longer"
         zenodo.release.set()
         until(cnn14_weights.cache_path(fetching).is_file, "the weights are here")
         predict(client, 3)
         assert f"{awaited}28.0" in client.get("/metrics").text
-    assert zenodo.asked == 1
+    assert zenodo.request_count == 1
 
 
 def test_what_cannot_be_fetched_is_said_once_known(
@@ -154,7 +154,7 @@ def test_a_disk_without_room_is_said(
 
     until(ended, "the thread gives up")
     assert is_built(full) == (encoder == "auto"), "logmel stands in"
-    assert zenodo.asked == 0
+    assert zenodo.request_count == 0
 
 
 def test_who_can_wait_gets_the_weights(settings: Settings, zenodo: Zenodo) -> None:

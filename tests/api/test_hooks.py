@@ -134,8 +134,10 @@ def test_thirty_annotations_in_the_server_of_the_2_x_line(
         }
         versions.append(strict(client.post("/webhook", json=body), 201)["result"]["model_version"])
         if task["id"] % 5 == 4:
-            asked = {"tasks": tasks[-2:], "project": "1.1795198673", "label_config": label_config}
-            items = strict(client.post("/predict", json={**asked, "params": {"context": {}}}), 200)["results"]
+            predict_body = {"tasks": tasks[-2:], "project": "1.1795198673", "label_config": label_config}
+            items = strict(client.post("/predict", json={**predict_body, "params": {"context": {}}}), 200)[
+                "results"
+            ]
             assert [item["model_version"] for item in items] == [versions[-1]] * 2
             for item in items:
                 assert sum(item["probabilities"].get("x", {"": 1.0}).values()) == pytest.approx(1, abs=1e-4)

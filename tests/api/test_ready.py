@@ -113,9 +113,9 @@ def test_a_checkpoint_that_is_no_good_is_named_and_nobody_waits(
     own.write_bytes(bytes(range(250)) * 4)
     services.settings = settings.model_copy(update={"encoder": "cnn14", "cnn14_checkpoint": own})
     started = time.monotonic()
-    said = faults(services)["encoder"]
+    reason = faults(services)["encoder"]
     assert time.monotonic() - started < ANSWER_SECONDS
-    assert "is being read" in said or "does not hold" in said
+    assert "is being read" in reason or "does not hold" in reason
     until(lambda: "is being read" not in faults(services)["encoder"], "the checkpoint is read")
     assert faults(services)["encoder"].startswith(
         f"{own} does not hold the weights of Cnn14: point CNN14_CHECKPOINT to "

@@ -40,10 +40,10 @@ def test_lasting_trouble_keeps_nothing(
     server: Server, source: SoundSource, tmp_path: Path, trouble: Answer
 ) -> None:
     server.answers["/a.wav"] = trouble
-    for asked in (3, 6):
+    for requests in (3, 6):
         with pytest.raises(SoundUnreachableError, match="cannot be fetched"):
             source.locate(f"{server.url}/a.wav", None)
-        assert len(server.requests) == asked
+        assert len(server.requests) == requests
     assert not [
         path for path in (tmp_path / "data/sounds").rglob("*") if path.is_file() and path.suffix != ".lock"
     ]

@@ -43,25 +43,25 @@ def connected(
     label_studio: SimulatedLabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[SimulatedLabelStudio, dict[str, Any]]:
     """The same with a backend that takes everything; what it was sent, by action or path."""
-    said: dict[str, Any] = {}
+    requests: dict[str, Any] = {}
 
     def ask(_backend: object, path: str, body: object, _seconds: float) -> dict[str, Any]:
-        said[path] = body
+        requests[path] = body
         return {"model_version": "logmel-v1", "results": [{"result": TAG, "score": 0.5}]}
 
     def send(notice: Notice) -> None:
-        said[notice.action] = json.loads(notice.body)
+        requests[notice.action] = json.loads(notice.body)
 
     monkeypatch.setattr(studio, "ask", ask)
     label_studio.send = send
     label_studio.connect({"url": "http://127.0.0.1:1", "project": 1, "title": "logmel-v1"})
-    return label_studio, said
+    return label_studio, requests
 
 
 def test_what_it_sends_has_the_recorded_shape(
     connected: tuple[SimulatedLabelStudio, dict[str, Any]],
 ) -> None:
-    running, said = connected
+    running, requests = connected
     running.import_tasks(1, [("a.wav", {"result": TAG})])
     number = running.create_annotation(5, result=TAG, lead_time=2.5)
     running.update_annotation(number, result=TAG, ground_truth=True)
@@ -71,10 +71,10 @@ def test_what_it_sends_has_the_recorded_shape(
     running.start_training(1)
     running.change_project(1, {"description": "x"})
     recorded = _recorded()
-    del said["/health"]
-    assert said.keys() <= recorded.keys()
-    assert len(said) == 9
-    for name, body in said.items():
+    del requests["/health"]
+    assert requests.keys() <= recorded.keys()
+    assert len(requests) == 9
+    for name, body in requests.items():
         shapes = recorded[name]
         assert any(body.keys() == shape.keys() for shape in shapes), name
         for part in PARTS:

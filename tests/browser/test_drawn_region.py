@@ -77,7 +77,7 @@ class Desk:
             mouse.move(*self.at(start + (end - start) * part / 10, duration))
         mouse.up()
 
-    def asked(self, act: Callable[[], None]) -> list[dict[str, Any]]:
+    def last_answers(self, act: Callable[[], None]) -> list[dict[str, Any]]:
         """Do something that makes the editor ask; returns the backend's last answer, when it is shown."""
         with self.page.expect_response(
             lambda r: "interactive-annotating" in r.url, timeout=WAIT_MS
@@ -147,7 +147,7 @@ def test_the_label_picks_itself_and_the_finished_task_is_left_alone(desk: Desk) 
     desk.drag(event.onset - 0.15, event.offset + 0.15, clip.duration)
     assert desk.result() == []  # a stretch without a label is no region yet
 
-    (answer,) = desk.asked(lambda: page.keyboard.press("q"))
+    (answer,) = desk.last_answers(lambda: page.keyboard.press("q"))
     assert answer["value"]["labels"] == [event.label]
     assert desk.labels() == {"label": [event.label], "suggest": ["Suggest"]}
     ids = {item["id"] for item in desk.result()}
@@ -164,12 +164,12 @@ def test_the_label_picks_itself_and_the_finished_task_is_left_alone(desk: Desk) 
     assert desk.labels() == {"label": [event.label]}
     assert {item["id"] for item in desk.result()} == ids
     assert not [url for url in requests if "interactive-annotating" in url]
-    assert desk.asked(lambda: page.keyboard.press("q")) == []
+    assert desk.last_answers(lambda: page.keyboard.press("q")) == []
     assert desk.labels() == {"label": [event.label], "suggest": ["Suggest"]}
 
     # The annotator's own label stays, whatever the model thinks
     other = next(label for label in ("Bell", "Siren") if label != event.label)
-    assert desk.asked(lambda: page.locator(".lsf-label", has_text=other).first.click()) == []
+    assert desk.last_answers(lambda: page.locator(".lsf-label", has_text=other).first.click()) == []
     assert desk.labels() == {"label": [other], "suggest": ["Suggest"]}
 
     shown = desk.result()
@@ -183,7 +183,7 @@ def test_the_label_picks_itself_and_the_finished_task_is_left_alone(desk: Desk) 
     before = desk.result()
     assert sorted(item["id"] for item in before) == sorted(item["id"] for item in shown)
     middle = (before[0]["value"]["start"] + before[0]["value"]["end"]) / 2
-    assert desk.asked(lambda: page.mouse.click(*desk.at(middle, clip.duration))) == []
+    assert desk.last_answers(lambda: page.mouse.click(*desk.at(middle, clip.duration))) == []
     assert [(i["id"], i["value"]) for i in desk.result()] == [(i["id"], i["value"]) for i in before]
     (stored,) = desk.loop.client.annotations.list(id=task)
     assert len(stored.result) == len(before)
@@ -204,13 +204,13 @@ def test_turned_off_without_a_restart(desk: Desk) -> None:
     desk.open_empty(task)
     desk.drag(event.onset, event.offset, clip.duration)
     with desk.page.expect_response(lambda r: "/drafts" in r.url, timeout=WAIT_MS):
-        assert desk.asked(lambda: desk.page.keyboard.press("q")) == []
+        assert desk.last_answers(lambda: desk.page.keyboard.press("q")) == []
     assert desk.labels() == {"suggest": ["Suggest"]}
     # Selecting the region again asks again, although the editor has saved a draft of it by itself
     switch(True)
     desk.page.keyboard.press("Escape")
     desk.page.wait_for_function(NOTHING_SELECTED, timeout=WAIT_MS)
     middle = (event.onset + event.offset) / 2
-    (answer,) = desk.asked(lambda: desk.page.mouse.click(*desk.at(middle, clip.duration)))
+    (answer,) = desk.last_answers(lambda: desk.page.mouse.click(*desk.at(middle, clip.duration)))
     assert answer["value"]["labels"] == [event.label]
     assert json.dumps(desk.labels()).count(event.label) == 1

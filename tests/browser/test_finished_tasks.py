@@ -49,9 +49,9 @@ def test_auto_annotation_adds_nothing_to_a_finished_task(annotator: Annotator, s
     assert tags == tags_of(annotation.result)
     event = loop.clips[task].events[0]
     middle = (event.onset + event.offset) / 2 / loop.clips[task].duration
-    with annotator.page.expect_response(lambda answer: "interactive-annotating" in answer.url) as asked:
+    with annotator.page.expect_response(lambda answer: "interactive-annotating" in answer.url) as request:
         annotator.click_waveform(middle)
-    assert asked.value.ok
+    assert request.value.ok
     annotator.page.wait_for_function("() => !window.Htx.awaitingSuggestions")
     annotator.screenshot("finished-with-auto-annotation")
     assert (annotator.regions(), annotator.tags()) == (regions, tags)

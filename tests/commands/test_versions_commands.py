@@ -113,14 +113,14 @@ def test_a_stopped_demo_is_pointed_to(
     (tmp_path / DEMO_DATA).mkdir(parents=True)
     (tmp_path / DEMO_DATA / "earmark.db").touch()
 
-    def said() -> str:
+    def last_output() -> str:
         with opened(services.settings.data_dir):
             return capsys.readouterr().err
 
-    assert f"DATA_DIR={DEMO_DATA}" in said()
+    assert f"DATA_DIR={DEMO_DATA}" in last_output()
     with services.database.write() as session:
         remember_project(session, KEY, title="Owls", label_config=CONFIG)
-    assert said() == "", "there is a project here"
+    assert last_output() == "", "there is a project here"
 
 
 def test_nothing_yet(services: Services) -> None:

@@ -29,10 +29,10 @@ def test_label_studio_asks_twice_at_the_same_moment(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second list request gets no result for what the first one predicts; one of a single task does."""
-    asked, go_on = threading.Semaphore(0), threading.Event()
+    requests, go_on = threading.Semaphore(0), threading.Event()
 
     def predict(self: Predictor, tasks: Any, *_: object) -> Predictions:
-        asked.release()
+        requests.release()
         if len(tasks) > 1:
             assert go_on.wait(30)
         return Predictions("logmel-v1", [{"result": [], "score": 0.5} for _ in tasks], {})
@@ -44,7 +44,7 @@ def test_label_studio_asks_twice_at_the_same_moment(
 
     with TestClient(create_app(settings)) as client, ThreadPoolExecutor(1) as pool:
         first = pool.submit(client.post, "/predict", json=body(1, 2))
-        assert asked.acquire(timeout=30)
+        assert requests.acquire(timeout=30)
         alone = client.post("/predict", json=body(1)).json()["results"]
         second = client.post("/predict", json=body(1, 2)).json()["results"]
         go_on.set()

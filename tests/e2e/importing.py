@@ -48,9 +48,9 @@ def project(label_studio: Any, request: pytest.FixtureRequest) -> Any:
 
 def environment(label_studio: Any, variables: dict[str, str]) -> dict[str, str]:
     """Environment of an import into a Label Studio."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("LABEL_STUDIO_")}
-    kept |= {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
-    return kept | {"NO_PROXY": "127.0.0.1", "COLUMNS": "200", **DATA, **variables}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("LABEL_STUDIO_")}
+    inherited |= {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
+    return inherited | {"NO_PROXY": "127.0.0.1", "COLUMNS": "200", **DATA, **variables}
 
 
 def start(label_studio: Any, *arguments: object, **variables: str) -> subprocess.Popen[str]:

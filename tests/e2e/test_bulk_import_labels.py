@@ -146,7 +146,7 @@ def test_an_export_of_stretches_can_be_split_again_but_not_otherwise(
         code, text = run(label_studio, *again)
         assert (code, f"{imported} imported" in text) == (0, True), text
 
-    def said(title: str) -> set[tuple[object, ...]]:
+    def annotations_of(title: str) -> set[tuple[object, ...]]:
         (project,) = [p for p in label_studio.client.projects.list() if p.title == title]
         tasks = label_studio.client.tasks.list(project=project.id, fields="all")
         return {
@@ -156,7 +156,11 @@ def test_an_export_of_stretches_can_be_split_again_but_not_otherwise(
             for item in annotation["result"]
         }
 
-    assert said(first) == said(second) == {("rec.wav#0-1", 0.5, 1.0), ("rec.wav#1-2", 0.0, 0.25)}
+    assert (
+        annotations_of(first)
+        == annotations_of(second)
+        == {("rec.wav#0-1", 0.5, 1.0), ("rec.wav#1-2", 0.0, 0.25)}
+    )
 
 
 def test_an_earlier_export_comes_back_with_its_sounds(
@@ -184,9 +188,9 @@ def test_an_earlier_export_comes_back_with_its_sounds(
     assert code == 0, text
     (again,) = [p for p in label_studio.client.projects.list() if p.title == title]
 
-    def said(number: int) -> list[tuple[object, ...]]:
-        kept = ("fname", "sha256", "place", "label_trust")
-        return [(r.file_name, r.tags, [r.data[key] for key in kept]) for r in records(number)]
+    def contents(number: int) -> list[tuple[object, ...]]:
+        field_names = ("fname", "sha256", "place", "label_trust")
+        return [(r.file_name, r.tags, [r.data[key] for key in field_names]) for r in records(number)]
 
-    assert said(again.id) == said(project.id)
-    assert len(said(again.id)) == 3
+    assert contents(again.id) == contents(project.id)
+    assert len(contents(again.id)) == 3

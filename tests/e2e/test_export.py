@@ -110,7 +110,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def environment(label_studio: Any, tmp_path: Path, **variables: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("LABEL_STUDIO_")}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("LABEL_STUDIO_")}
     ours = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
     ours |= {
         "DATA_DIR": str(tmp_path / "data"),
@@ -118,7 +118,7 @@ def environment(label_studio: Any, tmp_path: Path, **variables: str) -> dict[str
         "NO_PROXY": "127.0.0.1",
         "COLUMNS": "200",
     }
-    return kept | ours | variables
+    return inherited | ours | variables
 
 
 def export(label_studio: Any, tmp_path: Path, *arguments: object, **variables: str) -> tuple[int, str]:
@@ -127,7 +127,7 @@ def export(label_studio: Any, tmp_path: Path, *arguments: object, **variables: s
     return done.returncode, done.stdout + done.stderr
 
 
-def said(record: ClipRecord) -> tuple[str, list[tuple[float, float, str]], list[str]]:
+def contents(record: ClipRecord) -> tuple[str, list[tuple[float, float, str]], list[str]]:
     regions = [(r.start, r.end, r.label) for of_control in record.regions.values() for r in of_control]
     return record.file_name, regions, [tag for tags in record.tags.values() for tag in tags]
 
@@ -147,7 +147,7 @@ def test_every_format_holds_what_was_put_in(label_studio: Any, project: Any, tmp
         out = tmp_path / f"out.{name}"
         code, text = export(label_studio, tmp_path, project.id, "--format", name, "--out", out)
         assert code == 0, text
-        read_back = [said(record) for record in form.load().read(out)]
+        read_back = [contents(record) for record in form.load().read(out)]
         least = 0.001 if name == "elan" else 0.0  # seconds of a region in milliseconds
         expected = {
             file_name: [(start, max(end, start + least), label) for start, end, label in regions]
@@ -192,20 +192,20 @@ def test_predictions_and_ground_truth_and_single_stretches(
         return list(FORMATS["jsonl"].load().read(out))
 
     newest = exported("--what", "predictions")
-    assert [(r.version, *said(r)) for r in newest] == [
+    assert [(r.version, *contents(r)) for r in newest] == [
         ("v2", "sub/a b,c.wav", [(2.0, 3.0, RAIN)], ["rain"]), ("v1", "open.wav", [], []),
     ]  # fmt: skip
     assert newest[0].regions["label"][0].score == 0.25
     assert newest[0].tag_scores == {"tags": 0.5}
     older = exported("--what", "predictions", "--version", "v1")
-    assert [said(r)[1] for r in older] == [[(0.0, 1.0, "Dog")], []]
+    assert [contents(r)[1] for r in older] == [[(0.0, 1.0, "Dog")], []]
     assert [r.file_name for r in exported("--ground-truth-only")] == ["sub/a b,c.wav"]
     (annotator,) = [
         user.id for user in label_studio.client.users.list() if user.email == label_studio.username
     ]
     assert len(exported("--annotator", annotator)) == 3
     cuts = exported("--no-unsplit", "--annotator", label_studio.username)
-    assert [said(r)[:2] for r in cuts[2:]] == [
+    assert [contents(r)[:2] for r in cuts[2:]] == [
         ("cut 0.flac", [(3.0, 4.0, "Dog")]), ("cut 4.flac", [(0.0, 1.5, "Dog"), (2.0, 3.0, RAIN)]),
     ]  # fmt: skip
 

@@ -136,11 +136,11 @@ def test_the_licence_must_be_accepted(
 ) -> None:
     (package / "ai_edge_litert").mkdir()
     (package / "ai_edge_litert" / "__init__.py").touch()
-    asked = settings.model_copy(update={"encoder": "birdnet"})
+    with_birdnet = settings.model_copy(update={"encoder": "birdnet"})
     with pytest.raises(WeightsError, match="BIRDNET_LICENCE=accepted"):
-        choose_encoder(asked)
+        choose_encoder(with_birdnet)
     with pytest.raises(WeightsError, match="another model"):
-        model_path(asked.model_copy(update={"birdnet_licence": "accepted"}))
+        model_path(with_birdnet.model_copy(update={"birdnet_licence": "accepted"}))
 
 
 @pytest.mark.skipif(

@@ -124,9 +124,9 @@ def test_equals_the_reference(
     if encoder.plan.precision == "fp32":
         np.testing.assert_allclose(pooled, embedding, atol=1e-4, rtol=0)
         np.testing.assert_allclose(encoder.tags(pooled), tags, atol=1e-4, rtol=0)
-        kept = encoder.pool(frames.astype(np.float16))
-        np.testing.assert_allclose(kept, embedding, atol=3e-4, rtol=0)
-        np.testing.assert_allclose(encoder.tags(kept), tags, atol=1e-4, rtol=0)
+        rounded = encoder.pool(frames.astype(np.float16))
+        np.testing.assert_allclose(rounded, embedding, atol=3e-4, rtol=0)
+        np.testing.assert_allclose(encoder.tags(rounded), tags, atol=1e-4, rtol=0)
     else:
         assert cosine(pooled, embedding) >= 0.9999
         np.testing.assert_allclose(encoder.tags(pooled), tags, atol=5e-3, rtol=0)

@@ -153,9 +153,9 @@ def frames_of(settings: Settings) -> dict[str, set[str]]:
 def test_switching_and_back_is_instant_and_loses_nothing(
     settings: Settings, other: Settings, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taught, asked = tones[:TAUGHT], tones[TAUGHT:]
+    taught, open_tones = tones[:TAUGHT], tones[TAUGHT:]
     assert train(settings, taught) == "logmel-v1"
-    first = predict(settings, asked)
+    first = predict(settings, open_tones)
     assert (first["model_version"], labels(first)) == ("logmel-v1", [["Low"], ["High"]])
 
     with backend_with(other) as (services, _):
@@ -166,7 +166,7 @@ def test_switching_and_back_is_instant_and_loses_nothing(
     assert train(other, []) == "cnn14-v2"
     with backend_with(other) as (services, _):
         assert learn(services, KEY) is None, "once is enough"
-    second = predict(other, asked)
+    second = predict(other, open_tones)
     assert (second["model_version"], labels(second)) == ("cnn14-v2", [["Low"], ["High"]])
     digests = {sha256_of(Path(task["data"]["audio"])) for task in tones}
     identity = identity_of(sha256_of(other.cnn14_checkpoint or Path()))
@@ -176,8 +176,8 @@ def test_switching_and_back_is_instant_and_loses_nothing(
     monkeypatch.setattr(LogmelEncoder, "frames", lambda *_: pytest.fail("heard again"))
     for _ in range(2):
         monkeypatch.setattr(encoders, "_encoders", {})  # as in a new process
-        assert predict(settings, asked) == first
-        assert predict(other, asked) == second
+        assert predict(settings, open_tones) == first
+        assert predict(other, open_tones) == second
     assert StandIn.heard == len(tones)
     with backend_with(settings) as (services, _), services.database.read() as session:
         assert [version.name for version in list_versions(session, KEY)] == ["cnn14-v2", "logmel-v1"]
@@ -188,22 +188,22 @@ def test_members_of_combinations_encode_each_sound_once(
     settings: Settings, other: Settings, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one encoder to a combination with it, to the other member, and back."""
-    taught, asked = tones[:TAUGHT], tones[TAUGHT:]
+    taught, open_tones = tones[:TAUGHT], tones[TAUGHT:]
     both = other.model_copy(update={"encoder": "logmel+cnn14"})
     train(settings, taught)
-    first = predict(settings, asked)
+    first = predict(settings, open_tones)
     before = {path: path.read_bytes() for path in (settings.data_dir / "frames").rglob("*.frames")}
     monkeypatch.setattr(LogmelEncoder, "frames", lambda *_: pytest.fail("encoded again"))
     assert train(both, []) == "cnn14+logmel-v2"
-    second = predict(both, asked)
+    second = predict(both, open_tones)
     assert (second["model_version"], labels(second)) == ("cnn14+logmel-v2", [["Low"], ["High"]])
     assert StandIn.heard == len(tones)
 
     assert train(other, []) == "cnn14-v3"
-    assert labels(predict(other, asked)) == [["Low"], ["High"]]
-    assert predict(settings, asked) == first
+    assert labels(predict(other, open_tones)) == [["Low"], ["High"]]
+    assert predict(settings, open_tones) == first
     monkeypatch.setattr(encoders, "_encoders", {})  # as in a new process
-    assert predict(both, asked) == second
+    assert predict(both, open_tones) == second
     assert StandIn.heard == len(tones)
     digests = {sha256_of(Path(task["data"]["audio"])) for task in tones}
     identity = identity_of(sha256_of(other.cnn14_checkpoint or Path()))

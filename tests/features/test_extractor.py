@@ -266,11 +266,11 @@ def test_encoding_in_the_background_waits_for_that_in_the_foreground(tmp_path: P
 def test_an_ear_gives_way_before_each_piece_of_sound(
     source: SoundSource, store: FrameStore, tmp_path: Path
 ) -> None:
-    asked: list[None] = []
+    calls: list[None] = []
 
     class Way(PriorityLock):
         def yield_priority(self) -> float:
-            asked.append(None)
+            calls.append(None)
             return 0.0
 
     soundfile.write(tmp_path / "long.wav", np.zeros(100_000), 1000)
@@ -278,4 +278,4 @@ def test_an_ear_gives_way_before_each_piece_of_sound(
     FrameExtractor(source, store, "counting-1", CountingEncoder, way).extract_address(
         str(tmp_path / "long.wav"), None
     )
-    assert len(asked) == 4
+    assert len(calls) == 4

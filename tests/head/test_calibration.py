@@ -34,11 +34,11 @@ def drawn(odd: float, seed: int = 5, count: int = 600) -> tuple[Data, NDArray[An
     rng = np.random.default_rng(seed)
     logits = 3.0 * rng.normal(size=(count, 4))
     truth = np.array([rng.choice(4, p=p) for p in softmax(logits, axis=1)])
-    said = np.where(rng.random(count) < odd, logits.argmin(axis=1), truth)
+    annotated = np.where(rng.random(count) < odd, logits.argmin(axis=1), truth)
     names = np.arange(count).astype(str)
     folds, unit = np.zeros(count, dtype=np.intp), np.ones(count, dtype=bool)
     weights = np.ones((count, 4))
-    targets = np.eye(4, dtype=bool)[said]
+    targets = np.eye(4, dtype=bool)[annotated]
     return Data(
         SINGLE_CHOICE, targets, weights, names, folds, unit, None, np.zeros(4, dtype=bool)
     ), 2 * logits

@@ -60,12 +60,12 @@ def test_windows_inside_are_positive_outside_negative_and_the_edge_unsaid() -> N
     examples = built(pool, RATE, EVENTS, [clip({"events": (region(4.0, 6.0, "dog"),)})])
     middle, dog = centres(examples), examples.targets[:, 0]
     unit = examples.is_unit
-    said = examples.weights[:, 0] > 0
+    answered = examples.weights[:, 0] > 0
     assert dog[unit & (middle > 4.2) & (middle < 5.8)].all()
     assert not dog[unit & ((middle < 3.8) | (middle > 6.2))].any()
-    assert said[unit & ((middle < 3.8) | (middle > 6.2))].all()
+    assert answered[unit & ((middle < 3.8) | (middle > 6.2))].all()
     edge = unit & (np.abs(middle - 4.0) < 0.04)
-    assert not said[edge].any()
+    assert not answered[edge].any()
     assert edge.any()
     assert not examples.targets[:, 1].any()
 
@@ -153,8 +153,8 @@ def test_an_hour_stays_small_keeps_every_region_and_its_share_of_weight() -> Non
     assert (~examples.is_unit).sum() == 40
     positive = examples.is_unit & examples.targets.any(axis=1)
     assert positive.sum() > 40
-    said = examples.weights.max(axis=1)
-    share = said[positive].sum() / said[examples.is_unit].sum()
+    answered = examples.weights.max(axis=1)
+    share = answered[positive].sum() / answered[examples.is_unit].sum()
     assert share == pytest.approx(80 / 3600, rel=0.3)
 
 

@@ -99,8 +99,8 @@ def test_what_no_straight_border_tells_apart_is_told_by_a_curved_one(
     points, same = crossed(1, 500, 2048)
 
     def accuracy(head: Head) -> float:
-        said = head.controls["c"].probabilities(points.astype(np.float32)).argmax(axis=1)
-        return float(((said == 0) == same).mean())
+        predicted = head.controls["c"].probabilities(points.astype(np.float32)).argmax(axis=1)
+        return float(((predicted == 0) == same).mean())
 
     assert accuracy(fitted.head) >= 0.9
     monkeypatch.setattr(model_selection, "is_worth_trying", lambda *_: False)
@@ -122,8 +122,8 @@ def test_fold_heads_are_fitted_in_the_same_way(diagonals: Diagonals) -> None:
     for clip in clips:
         assert fitted.assignment is not None
         head = fitted.folds[fitted.assignment[clip.group]].controls["c"]
-        said = head.labels[head.probabilities(pool(clip.frames)[None])[0].argmax()]
-        right += {said} == clip.tags["c"]
+        predicted = head.labels[head.probabilities(pool(clip.frames)[None])[0].argmax()]
+        right += {predicted} == clip.tags["c"]
     assert right / len(clips) >= 0.9
 
 

@@ -176,9 +176,9 @@ def test_folding_back_is_exact(kind: ControlType, columns: tuple[int, ...]) -> N
     again = Head.from_bytes(Head("e-1", {"x": head}).to_bytes()).controls["x"]
 
     new = np.maximum(rng.normal(size=(200, width)), 0).astype(np.float32)
-    said = prior_head.logits(new.astype(np.float64))
+    logits = prior_head.logits(new.astype(np.float64))
     expected = np.zeros((200, 5))
-    expected[:, [0, 1, 3, 4]] = said
+    expected[:, [0, 1, 3, 4]] = logits
     moved = difference.logits(basis.coordinates(new))
     fitted = ["abcde".index(label) for label in labels]
     expected[:, fitted] = (expected[:, fitted] + moved) / 1.7
@@ -188,9 +188,9 @@ def test_folding_back_is_exact(kind: ControlType, columns: tuple[int, ...]) -> N
     else:
         wanted = expit(expected)
     assert np.abs(again.probabilities(new) - wanted).max() < 1e-6
-    kept = dict(zip(head.labels, head.thresholds.tolist(), strict=True))
-    assert kept["c"] == pytest.approx(0.4)
-    assert kept["a"] == pytest.approx(0.4 if kind == SINGLE_CHOICE else 0.2)
+    thresholds = dict(zip(head.labels, head.thresholds.tolist(), strict=True))
+    assert thresholds["c"] == pytest.approx(0.4)
+    assert thresholds["a"] == pytest.approx(0.4 if kind == SINGLE_CHOICE else 0.2)
 
 
 def test_labels_without_annotations_keep_the_prior_and_labels_without_either_are_silent() -> None:
@@ -300,10 +300,12 @@ def test_a_prior_of_labels_without_annotations_goes_on_as_it_was() -> None:
     tags = control(MULTIPLE_CHOICE, "same", "apart", "never")
     weights = rng.normal(size=(6, 1)).astype(np.float32)
     ones = np.ones(6, np.float32)
-    said = ControlHead("x", MULTIPLE_CHOICE, ("never",), 0 * ones, ones, weights, ones[:1], 0.3 * ones[:1])
+    unmatched = ControlHead(
+        "x", MULTIPLE_CHOICE, ("never",), 0 * ones, ones, weights, ones[:1], 0.3 * ones[:1]
+    )
     taught = clips(points, labels)
-    fitted, report = fit_head(pool, RATE, "e-1", [tags], taught, Head("e-1", {"x": said}))
+    fitted, report = fit_head(pool, RATE, "e-1", [tags], taught, Head("e-1", {"x": unmatched}))
     head = fitted.head.controls["x"]
     assert head.labels == tags.labels
-    assert head.logits(points)[:, 2] == pytest.approx(said.logits(points)[:, 0], abs=1e-4)
+    assert head.logits(points)[:, 2] == pytest.approx(unmatched.logits(points)[:, 0], abs=1e-4)
     assert head.landmarks is None, report.controls["x"].choice

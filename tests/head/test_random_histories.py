@@ -85,7 +85,7 @@ def histories(draw: st.DrawFn, kind: ControlType) -> History:
             clips.append(None)
             continue
         true = rng.choice(len(labels), p=shares)
-        said = rng.integers(len(labels)) if rng.uniform() < wrong else true
+        annotated = rng.integers(len(labels)) if rng.uniform() < wrong else true
         points = centres[true] + spread * rng.standard_t(3, size=dimensions)
         points = points + 0.1 * spread * rng.normal(size=(FRAMES, dimensions))
         points[:, :constant] = -4.0
@@ -95,7 +95,7 @@ def histories(draw: st.DrawFn, kind: ControlType) -> History:
             f"r{rng.integers(recordings)}",
             float(rng.choice([1.0, 1.5, 2.0])),
         )
-        clips.append(_annotated(clip, control, rng, int(said)))
+        clips.append(_annotated(clip, control, rng, int(annotated)))
     unseen = np.concatenate(
         [
             centres[0] + rng.normal(size=(FRAMES, dimensions)),
@@ -106,8 +106,10 @@ def histories(draw: st.DrawFn, kind: ControlType) -> History:
     return History(control, draw(st.sampled_from([1, 4, 9])), tuple(clips), unseen.astype(np.float32))
 
 
-def _annotated(clip: AnnotatedClip, control: Control, rng: np.random.Generator, said: int) -> AnnotatedClip:
-    labels = frozenset([control.labels[said]])
+def _annotated(
+    clip: AnnotatedClip, control: Control, rng: np.random.Generator, annotated_label: int
+) -> AnnotatedClip:
+    labels = frozenset([control.labels[annotated_label]])
     if control.type == SINGLE_CHOICE:
         return replace(clip, tags={"x": labels})
     others = frozenset(np.array(control.labels)[rng.uniform(size=len(control.labels)) < 0.2].tolist())

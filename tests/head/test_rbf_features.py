@@ -60,17 +60,17 @@ def test_picking_columns_leaves_the_landmarks() -> None:
     points = np.random.default_rng(12).normal(size=(5, 6)).astype(np.float32)
     for columns in ((), (1, 2, 1)):
         head = small(columns)
-        said = head.logits(points)
+        logits = head.logits(points)
         fitted = CrossValidatedHead(
             Head("e-1", {"c": head}), (Head("e-1", {"c": head}),) * 2, {"r": 0, "s": 1}
         )
         served = fitted_as_configured(fitted, [control("d", "x", kind=MULTIPLE_CHOICE)], {"c": {"b": "x"}})
         for each in (served.head, *served.folds):
             assert each.controls["c"].labels == ("x", "d")
-            assert each.controls["c"].logits(points) == pytest.approx(said[:, 1:], rel=1e-6)
+            assert each.controls["c"].logits(points) == pytest.approx(logits[:, 1:], rel=1e-6)
         assert Head.from_bytes(served.head.to_bytes()).controls["c"].labels == ("x", "d")
         prior = Prior.of(head, control("a", "b", "d", kind=MULTIPLE_CHOICE)).without(("b",))
-        assert prior.logits(("a", "d"), points) == pytest.approx(said[:, [0, 2]], rel=1e-4, abs=1e-4)
+        assert prior.logits(("a", "d"), points) == pytest.approx(logits[:, [0, 2]], rel=1e-4, abs=1e-4)
 
 
 def test_a_head_with_landmarks_is_never_taken_for_a_linear_one() -> None:

@@ -139,9 +139,9 @@ def test_several_tags_are_held_back_for_their_ranking_and_for_what_would_be_show
     wrong = replace(right, head=spoiled(right.head), folds=tuple(map(spoiled, right.folds)))
     comparison = compare(pool, RATE, [tags], annotated, wrong, right)
     assert not comparison.acceptable
-    said = " ".join(comparison.reasons)
-    assert "F1 of what is shown" in said
-    assert (("lwlrap" in said) or ("map" in said)) == (spoil == "turned")
+    reasons = " ".join(comparison.reasons)
+    assert "F1 of what is shown" in reasons
+    assert (("lwlrap" in reasons) or ("map" in reasons)) == (spoil == "turned")
     assert compare(pool, RATE, [tags], annotated, right, wrong).acceptable
 
 

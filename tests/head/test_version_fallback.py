@@ -79,8 +79,8 @@ def test_a_stored_version_with_nan_does_not_answer_and_the_one_before_does(
     assert all(item["result"] for item in answer.items)
     assert restarted.version_name(KEY) == "logmel-v1"
     assert read_versions(restarted, KEY).projects[0].active == "logmel-v1"
-    said = "".join(capsys.readouterr())
-    assert said.count("logmel-v1 answers in its place") == 1, "once for each process"
+    output = "".join(capsys.readouterr())
+    assert output.count("logmel-v1 answers in its place") == 1, "once for each process"
     (finding,) = heads(restarted.settings)
     assert finding.level == "fault"
     assert "logmel-v2" in finding.subject
@@ -164,12 +164,12 @@ def test_a_version_whose_folds_are_damaged_answers_and_is_not_measured(
 def test_a_prediction_that_is_not_finite_becomes_an_empty_item_with_the_reason(
     trained: Services, tones: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[object] = []
+    calls: list[object] = []
 
     def broken(*arguments: Any) -> Any:
         prediction = predict_clip(*arguments)
-        asked.append(prediction)
-        return replace(prediction, score=float("nan")) if len(asked) == 1 else prediction
+        calls.append(prediction)
+        return replace(prediction, score=float("nan")) if len(calls) == 1 else prediction
 
     predict(trained, tones[6:8])  # stored frames keep the order of the tasks
     monkeypatch.setattr(earmark.prediction.sound_prediction, "predict_clip", broken)

@@ -92,19 +92,19 @@ def test_what_an_export_of_label_studio_has_beside_labels_is_told(tmp_path: Path
     predictions = [4, 5, {"id": 6, "result": []}, {"id": 7, "result": []}]
     task = {"id": 3, "data": {"audio": "/a.wav"}, "annotations": annotations, "predictions": predictions}
     (tmp_path / "export.json").write_text(json.dumps([task]))
-    said: list[str] = []
-    list_sounds(Source(str(tmp_path / "export.json")), said.append)
-    assert [sentence[:60] for sentence in said] == [
+    messages: list[str] = []
+    list_sounds(Source(str(tmp_path / "export.json")), messages.append)
+    assert [sentence[:60] for sentence in messages] == [
         "Results that are no labels of the sound are not imported: 1 ",
         "1 regions of another channel than the first come in for the ",
         "1 annotations that skip their task are not imported.",
         "1 predictions are not imported, because their task has a new",
         "2 predictions are not imported, because this export has no m",
     ]
-    assert said[0].endswith("1 choices, 1 rating, 1 textarea.")
+    assert messages[0].endswith("1 choices, 1 rating, 1 textarea.")
     odd = {"data": {"audio": "/a.wav"}, "annotations": 7, "predictions": {"id": 1}}
     (tmp_path / "export.json").write_text(json.dumps([odd]))
-    assert len(list_sounds(Source(str(tmp_path / "export.json")), said.append)) == 1
+    assert len(list_sounds(Source(str(tmp_path / "export.json")), messages.append)) == 1
 
 
 RECORD = ClipRecord(

@@ -67,11 +67,11 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
             raise PermissionError(13, "Permission denied")
         return really(path)
 
-    said: list[str] = []
+    messages: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", scandir)
-        assert [item.fname for item in list_folder(tmp_path, say=said.append)] == ["a.wav"]
-    assert "closed cannot be read (Permission denied)" in said[0]
+        assert [item.fname for item in list_folder(tmp_path, say=messages.append)] == ["a.wav"]
+    assert "closed cannot be read (Permission denied)" in messages[0]
 
 
 def test_a_csv_as_fsdkaggle_writes_it(tmp_path: Path) -> None:

@@ -55,9 +55,9 @@ def test_a_refused_address_is_one_sentence(
         monkeypatch.setattr(type(client.ml), "create", refused)
         with pytest.raises(LabelStudioError) as error:
             connect_backend(client, running.url, project, ADDRESS, "logmel-v0")
-    said = str(error.value)
-    assert sentence in said
-    assert not any(part in said for part in ("{", "exc_info", "<a", "<b>", "Learn more"))
+    message = str(error.value)
+    assert sentence in message
+    assert not any(part in message for part in ("{", "exc_info", "<a", "<b>", "Learn more"))
 
 
 def test_a_backend_that_was_saved_before_an_error_is_not_made_again(
@@ -66,10 +66,10 @@ def test_a_backend_that_was_saved_before_an_error_is_not_made_again(
     """As under load: saved, and then the database was locked, so that the answer was a 500."""
     monkeypatch.setattr(studio, "ask", lambda *_: {"model_version": "logmel-v0"})
     connect = SimulatedLabelStudio.connect
-    asked = []
+    calls = []
 
     def saved_and_failed(self: SimulatedLabelStudio, fields: dict[str, Any]) -> None:
-        asked.append(fields)
+        calls.append(fields)
         connect(self, fields)
         raise HTTPException(500, "database is locked")
 
@@ -81,5 +81,5 @@ def test_a_backend_that_was_saved_before_an_error_is_not_made_again(
         client = client_for(settings)
         number = connect_backend(client, running.url, project, ADDRESS, "logmel-v0")
         (only,) = client.ml.list(project=project)
-    assert len(asked) == 1
+    assert len(calls) == 1
     assert (only.id, only.title, only.url) == (number, "logmel-v0", ADDRESS)

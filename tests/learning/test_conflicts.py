@@ -42,14 +42,14 @@ def test_each_of_two_counts_half_about_what_they_differ_on() -> None:
 
 
 def test_a_majority_counts_more() -> None:
-    said = weights(
+    settled = weights(
         TAGS,
         annotated_sound(1, 1, "x"),
         annotated_sound(1, 2, "x"),
         annotated_sound(1, 3, "x"),
         annotated_sound(1, 4, ""),
     )
-    assert said == [{"x": 0.75}] * 3 + [{"x": 0.25}]
+    assert settled == [{"x": 0.75}] * 3 + [{"x": 0.25}]
 
 
 @pytest.mark.parametrize("settled_by", ["ground_truth", "reviewed"])

@@ -137,10 +137,10 @@ def test_what_is_learned_survives_bytes_renames_and_removed_labels() -> None:
     renamed = parse_label_config(config("new", "y", choice="multiple"))
     served = as_configured(again, renamed, {"label": {"x": "new"}, "tags": {"x": "new"}})
     assert served.controls["label"].labels == ("new", "y")
-    kept, before = served.controls["label"].overlap_factors, again.controls["label"].overlap_factors
-    assert kept is not None
+    factors, before = served.controls["label"].overlap_factors, again.controls["label"].overlap_factors
+    assert factors is not None
     assert before is not None
-    assert np.array_equal(kept, before)
+    assert np.array_equal(factors, before)
     less = as_configured(again, parse_label_config(config("y", choice="multiple")), {})
     # A removed region label stays as a competitor that predictions do not show; a removed tag goes.
     assert less.controls["label"].labels == head.controls["label"].labels

@@ -160,8 +160,8 @@ def test_tags_that_take_as_long_to_correct_as_to_tick_are_held_back() -> None:
         assert corrections == out_of_fold_corrections(pool, RATE, CONTROLS, few, fitted)
     good = fit(annotated)
     helpful = out_of_fold_corrections(pool, RATE, CONTROLS, annotated, good)
-    kept, corrections = hold_back_costly_tags(CONTROLS, annotated, good, helpful)
-    assert not any(control.held_back for control in kept.head.controls.values())
+    checked, corrections = hold_back_costly_tags(CONTROLS, annotated, good, helpful)
+    assert not any(control.held_back for control in checked.head.controls.values())
     assert corrections == helpful
 
 
@@ -170,7 +170,7 @@ def test_held_back_tags_are_not_shown_and_stay_so_in_storage_unless_the_label_co
     head = fit(annotated).head
     held = Head("e-1", {**head.controls, "tags": replace(head.controls["tags"], held_back=True)})
     stored = Head.from_bytes(held.to_bytes())
-    shown, hidden, asked = (
+    shown, hidden, requested = (
         predict_clip(served, controls, pool, RATE, annotated[0].frames, 4.0)
         for served, controls in (
             (head, CONTROLS),
@@ -178,7 +178,9 @@ def test_held_back_tags_are_not_shown_and_stay_so_in_storage_unless_the_label_co
             (stored, [replace(control, threshold=0.4) for control in CONTROLS]),
         )
     )
-    assert {label for label, _ in shown.tags["tags"]} == {label for label, _ in asked.tags["tags"]} == {"x"}
+    assert (
+        {label for label, _ in shown.tags["tags"]} == {label for label, _ in requested.tags["tags"]} == {"x"}
+    )
     assert hidden.tags["tags"] == ()
     assert hidden.probabilities == shown.probabilities
     assert hidden.regions == shown.regions

@@ -108,10 +108,15 @@ def test_a_worse_candidate_is_kept_with_the_reason_and_the_active_one_goes_on(
     assert services.version_name(KEY) == "logmel-v1"
     assert Predictor(services).predict(tones[7:8], KEY, CONFIG).version == "logmel-v1"
     with services.database.read() as session:
-        kept, served = list_versions(session, KEY)
-        assert (kept.name, kept.status, kept.reason, kept.active) == ("logmel-v2", "rejected", WORSE, False)
+        rejected, served = list_versions(session, KEY)
+        assert (rejected.name, rejected.status, rejected.reason, rejected.active) == (
+            "logmel-v2",
+            "rejected",
+            WORSE,
+            False,
+        )
         assert (served.status, served.reason, served.active) == ("accepted", "", True)
-        assert load_folds(session, kept.id)
+        assert load_folds(session, rejected.id)
         assert pending_events(session, KEY) == [], "what it learned from is not learned again and again"
     assert due_jobs(services.database, services.settings, training.finished_at + 100) == []
     assert remark(services) == f"logmel-v2 was rejected and is not served: {WORSE}"
@@ -194,7 +199,7 @@ def test_a_version_that_becomes_active_meanwhile_is_the_one_to_compare_with(
 ) -> None:
     teach(services, *tones[:6])
     teach(services, tones[6])
-    asked = []
+    calls = []
 
     def compare(
         pool: object,
@@ -205,15 +210,15 @@ def test_a_version_that_becomes_active_meanwhile_is_the_one_to_compare_with(
         active: CrossValidatedHead,
         built: object,
     ) -> Comparison:
-        asked.append(active.head.to_bytes())
-        if len(asked) == 1:
+        calls.append(active.head.to_bytes())
+        if len(calls) == 1:
             with services.database.write() as session:
                 promote(session, KEY, "v1", services.encoder_identity())
         return Comparison({}, {}, ())
 
     monkeypatch.setattr(earmark.learning.training_set, "compare", compare)
     assert teach(services, tones[7]).version == "logmel-v3"
-    assert asked == [head_of(services, "logmel-v2"), head_of(services, "logmel-v1")]
+    assert calls == [head_of(services, "logmel-v2"), head_of(services, "logmel-v1")]
 
 
 def test_a_promotion_is_served_by_other_processes_at_once(

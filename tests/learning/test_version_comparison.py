@@ -40,7 +40,7 @@ def project(services: Services) -> Project:
 def test_both_are_measured_on_the_annotations_of_now(
     trained: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[Any] = []
+    compared_versions: list[Any] = []
 
     def compare(
         pool: object,
@@ -51,14 +51,14 @@ def test_both_are_measured_on_the_annotations_of_now(
         active: CrossValidatedHead,
         built: object,
     ) -> Comparison:
-        asked.append((len(clips), candidate.head.to_bytes(), active.head.to_bytes()))
+        compared_versions.append((len(clips), candidate.head.to_bytes(), active.head.to_bytes()))
         return Comparison({"tags": {"lwlrap": 0.75}}, {"tags": {"lwlrap": 0.5, "f1": 0.25}}, ("It is so.",))
 
     monkeypatch.setattr(earmark.learning.training_set, "compare", compare)
     compared = compare_versions(trained, project(trained), "v1", "logmel-v2")
     with trained.database.read() as session:
         second, first = (load_head(session, version.id) for version in list_versions(session, KEY))
-    assert asked == [(10, second, first)]
+    assert compared_versions == [(10, second, first)]
     assert (compared.first, compared.second) == ("logmel-v1", "logmel-v2")
     assert compared.figures["tags"]["lwlrap"] == (0.5, 0.75)
     assert compared.figures["tags"]["f1"] == (0.25, None)

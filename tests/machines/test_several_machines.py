@@ -65,11 +65,11 @@ def _ready(url: str) -> bool:
 def test_they_answer_as_one(services: Services, redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "sounds").mkdir()
     tasks = make_tones(tmp_path / "sounds", ["Low", "High"] * 4)
-    together, asked = threading.Barrier(len(NUMBERS)), Counter[str]()
+    together, requests = threading.Barrier(len(NUMBERS)), Counter[str]()
 
     def before(name: str) -> None:
-        asked[name] += 1
-        if name in ("1.wav", "5.wav") and asked[name] == 1:
+        requests[name] += 1
+        if name in ("1.wav", "5.wav") and requests[name] == 1:
             together.wait(120)  # breaks unless both projects are trained at the same time
 
     with Sounds(tmp_path / "sounds") as sounds:

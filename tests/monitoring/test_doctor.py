@@ -121,11 +121,11 @@ def test_commands_say_one_sentence_of_such_a_folder(
     monkeypatch.setattr("earmark.cli.get_settings", load_settings)
     with pytest.raises(SystemExit) as ended:
         earmark.cli.main()
-    said = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
-    assert f"✗ {folder}" in said[-1]
-    assert "cannot be used as a folder for data" in said[-1]
-    assert str(own) not in said[-1], "the checkpoint is as good as ever"
+    assert f"✗ {folder}" in lines[-1]
+    assert "cannot be used as a folder for data" in lines[-1]
+    assert str(own) not in lines[-1], "the checkpoint is as good as ever"
 
 
 def test_projects_and_bad_sounds_are_listed(settings: Settings, services: Services) -> None:

@@ -224,12 +224,12 @@ def test_two_annotators_who_contradict_each_other_are_named_with_their_tasks(
         remember_project(session, KEY, hostname=ADDRESS)
     receive(services, synced(tones), *disagreeing(tones))
     learn(services, KEY)
-    (said,) = statements(services, "disagreement")
-    assert "8 of the 8 tasks" in said.text
-    assert "Ann Lee ann@example.org (user 3)" in said.text
-    assert "user 7" in said.text
-    assert "tags" in said.text
-    assert said.tasks == tuple(range(1, 9))
+    (disagreement,) = statements(services, "disagreement")
+    assert "8 of the 8 tasks" in disagreement.text
+    assert "Ann Lee ann@example.org (user 3)" in disagreement.text
+    assert "user 7" in disagreement.text
+    assert "tags" in disagreement.text
+    assert disagreement.tasks == tuple(range(1, 9))
     for text in everywhere(services, capsys):
         assert "disagree on 8 of the 8 tasks" in text
         assert f"{ADDRESS}/projects/1/data?task=1" in text

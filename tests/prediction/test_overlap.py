@@ -126,9 +126,9 @@ def test_what_is_kept_lies_in_what_was_found_and_exclusive_labels_are_apart(
     factors = np.minimum(factors, factors.T)
     np.fill_diagonal(factors, 1.0)
     before = suppressed(probabilities, np.ones((4, 4)), threshold)
-    kept = suppressed(probabilities, factors, threshold)
+    chosen = suppressed(probabilities, factors, threshold)
     sounding = np.zeros(probabilities.shape, dtype=int)
-    for column, first, last in kept:
+    for column, first, last in chosen:
         assert any(c == column and f <= first < last <= e for c, f, e in before)
         assert probabilities[first:last, column].max() >= np.float32(threshold)
         sounding[first:last, column] += 1
@@ -139,4 +139,4 @@ def test_what_is_kept_lies_in_what_was_found_and_exclusive_labels_are_apart(
                 assert not (sounding[:, label] & sounding[:, other]).any()
     if before:
         means = [probabilities[first:last, column].mean(dtype=np.float64) for column, first, last in before]
-        assert before[int(np.argmax(means))] in kept, "the best one of all is never cut"
+        assert before[int(np.argmax(means))] in chosen, "the best one of all is never cut"

@@ -225,7 +225,7 @@ def test_embeddings_are_pooled_once_for_all_controls() -> None:
     alone = [predict_clip(Head("e-1", heads), [item], pool, RATE, frames, 5.0) for item in controls]
     assert len(pooled) == 2, "all windows, and the whole clip"
     assert prediction.probabilities == {
-        name: said for each in alone for name, said in each.probabilities.items()
+        name: probabilities for each in alone for name, probabilities in each.probabilities.items()
     }
     assert len(prediction.regions) == sum(len(each.regions) for each in alone) == 2
     assert prediction.tags == {name: tags for each in alone for name, tags in each.tags.items()}

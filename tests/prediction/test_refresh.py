@@ -87,10 +87,10 @@ def test_start_training_takes_in_what_no_webhook_said(scene: Scene, monkeypatch:
 
 
 def test_what_failed_rests_also_for_those_who_ask(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    calls = []
 
     def compare(*_: object) -> sync.Difference:
-        asked.append(1)
+        calls.append(1)
         raise ValueError("Nobody expected it.")
 
     monkeypatch.setattr(sync, "_compare", compare)
@@ -98,7 +98,7 @@ def test_what_failed_rests_also_for_those_who_ask(scene: Scene, monkeypatch: pyt
         sync_if_due(scene.services, scene.key, requested=True)
     assert scene.project().sync_after > time.time()
     sync_if_due(scene.services, scene.key, requested=True)
-    assert asked == [1]
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("page", ["<html>Sign in</html>", "[]", "{}", '"text"'])

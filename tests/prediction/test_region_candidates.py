@@ -158,18 +158,18 @@ def test_regions_of_one_label_never_overlap_and_all_save_work(
     edges = np.array([(start / 10, (start + length) / 10) for start, length, _, _ in drawn]).reshape(-1, 2)
     columns = np.array([column for _, _, column, _ in drawn], dtype=np.intp)
     gains = np.array([gain / 10 for _, _, _, gain in drawn])
-    kept = choose_candidates(gains, edges, columns, np.array([[1.0, 0.0], [0.0, 1.0]]))
-    assert all(gains[place] > LEAST_GAIN_SHOWN for place in kept)
-    assert kept == sorted(kept, key=lambda place: -gains[place])
-    for place in kept:
-        for other in kept:
+    chosen = choose_candidates(gains, edges, columns, np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert all(gains[place] > LEAST_GAIN_SHOWN for place in chosen)
+    assert chosen == sorted(chosen, key=lambda place: -gains[place])
+    for place in chosen:
+        for other in chosen:
             common = min(edges[place, 1], edges[other, 1]) - max(edges[place, 0], edges[other, 0])
             shorter = min(edges[place, 1] - edges[place, 0], edges[other, 1] - edges[other, 0])
             if other != place and common > 0:
                 assert columns[place] != columns[other]
                 assert common <= 0.1 * shorter + 1e-9, "these labels never overlap"
     if (gains > LEAST_GAIN_SHOWN).any():
-        assert kept[0] == int(gains.argmax())
+        assert chosen[0] == int(gains.argmax())
 
 
 @pytest.mark.slow

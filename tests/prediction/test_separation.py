@@ -14,9 +14,9 @@ Parts = list[tuple[float, float, float]]
 def events(parts: Parts, best_first: list[int] | None = None) -> list[tuple[float, float]]:
     """From and to of each event, for a gap of 0.2 s; by default the earlier candidate is the better one."""
     spans = np.array([part[:2] for part in parts])
-    kept = best_first or list(range(len(parts)))
+    order = best_first or list(range(len(parts)))
     audible = np.array([part[2] for part in parts])
-    chains = joined(kept, spans, np.zeros(len(parts), dtype=np.intp), np.array([0.2]), audible)
+    chains = joined(order, spans, np.zeros(len(parts), dtype=np.intp), np.array([0.2]), audible)
     return [(spans[chain[0], 0], spans[chain[-1], 1]) for chain in chains]
 
 

@@ -54,7 +54,7 @@ def control_head(name: str, kind: ControlType, labels: tuple[str, ...] = LABELS)
 def predict(
     tags: ControlType,
     regions: dict[str, float],
-    said: dict[str, float],
+    tag_probabilities: dict[str, float],
     learned: tuple[str, ...] = LABELS,
     evidence: tuple[RegionEvidence, ...] = (),
 ) -> ClipPrediction:
@@ -62,7 +62,7 @@ def predict(
     frames = np.full((75, SOURCES), -6.0, dtype=np.float32)
     for label, probability in regions.items():
         frames[25:50, LABELS.index(label)] = np.log(probability / (1 - probability))
-    for label, probability in said.items():
+    for label, probability in tag_probabilities.items():
         frames[:, 3 + LABELS.index(label)] = np.log(probability / (1 - probability))
     tags_head = control_head("t", tags, learned)
     tags_head = ControlHead(**{**vars(tags_head), "evidence": evidence})
@@ -152,9 +152,9 @@ def test_a_single_choice_that_contradicts_follows_the_strongest_region_and_is_un
     agreeing = predict(SINGLE_CHOICE, {"x": 0.95}, {"x": 0.99})
     contradicting = predict(SINGLE_CHOICE, {"x": 0.95}, {"y": 0.99})
     assert tags_of(agreeing) == tags_of(contradicting) == {"x"}
-    said = contradicting.probabilities["t"]
-    assert sum(said.values()) == pytest.approx(1.0)
-    assert max(said, key=lambda label: said[label]) == "x"
+    probabilities = contradicting.probabilities["t"]
+    assert sum(probabilities.values()) == pytest.approx(1.0)
+    assert max(probabilities, key=lambda label: probabilities[label]) == "x"
     assert contradicting.score < agreeing.score
     assert tags_of(predict(SINGLE_CHOICE, {}, {"y": 0.99})) == {"y"}
     assert tags_of(predict(SINGLE_CHOICE, {"z": 0.9}, {"y": 0.99}, learned=("x", "y"))) == {"z"}

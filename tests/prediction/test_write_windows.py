@@ -135,8 +135,8 @@ def test_a_window_that_closes_leaves_the_rest_for_the_next_one(
     scene.annotate(4)
     version = scene.learn()
     assert version is not None
-    asked = iter([True, True, True, False])
-    monkeypatch.setattr(Activity, "is_window", lambda *_: next(asked, False))
+    answers = iter([True, True, True, False])
+    monkeypatch.setattr(Activity, "is_window", lambda *_: next(answers, False))
     refresh_predictions(scene.services, scene.key)
     versions = [held[0][0] for held in map(scene.shown, range(5, 8))]
     assert versions.count(version) == 2

@@ -157,9 +157,9 @@ def test_of_several_the_last_one_is_taken_and_the_others_are_named(
         registered(settings_in(tmp_path / "second", port=9392)),
     ):
         assert command_settings().port == 9392
-        said = capsys.readouterr().err
-        assert "9392" in said
-        assert f"--data-dir {tmp_path / 'first'}" in said
+        output = capsys.readouterr().err
+        assert "9392" in output
+        assert f"--data-dir {tmp_path / 'first'}" in output
         assert command_settings(tmp_path / "first").port == 9391
 
 

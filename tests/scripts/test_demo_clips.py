@@ -57,12 +57,12 @@ def test_a_short_series_is_the_beginning_of_a_longer_one(tmp_path: Path) -> None
 def test_what_is_complete_is_kept_and_the_rest_made_again(tmp_path: Path) -> None:
     make_clips(tmp_path, count=3)
     before = digests(tmp_path)
-    kept = (tmp_path / "clip-003.wav").stat().st_mtime_ns
+    modified_at = (tmp_path / "clip-003.wav").stat().st_mtime_ns
     (tmp_path / "clip-001.wav").unlink()
     (tmp_path / "clip-002.wav").write_bytes(b"RIFF, cut short")
     make_clips(tmp_path, count=3)
     assert digests(tmp_path) == before
-    assert (tmp_path / "clip-003.wav").stat().st_mtime_ns == kept
+    assert (tmp_path / "clip-003.wav").stat().st_mtime_ns == modified_at
 
 
 def test_progress_counts_to_the_end(made: tuple[Path, list[DemoClip]]) -> None:

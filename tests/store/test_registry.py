@@ -53,9 +53,9 @@ def test_a_kept_version_is_stored_and_not_served(database: Database) -> None:
     assert register(database, "It is worse.") == "logmel-v2"
     assert active(database) == "logmel-v1"
     with database.write() as session:
-        kept = find_version(session, KEY, "logmel-v2")
-        assert (kept.status, kept.reason, kept.active) == ("rejected", "It is worse.", False)
-        assert load_folds(session, kept.id) == b"folds"
+        rejected = find_version(session, KEY, "logmel-v2")
+        assert (rejected.status, rejected.reason, rejected.active) == ("rejected", "It is worse.", False)
+        assert load_folds(session, rejected.id) == b"folds"
         promote(session, KEY, "v2", ENCODER)
     assert active(database) == "logmel-v2"
     assert back(database) == "logmel-v1"

@@ -52,7 +52,7 @@ class Decoding:
     channels
         Of the file.
     header_seconds
-        Duration by the header; None where it tells none.
+        Duration by the header; None where it has none.
     seconds
         Decoded so far, with inserted silence.
     inserted_seconds

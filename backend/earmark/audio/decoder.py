@@ -21,7 +21,7 @@ class Decoder(Protocol):
     channels
         Of the first block; later ones may have others.
     header_seconds
-        Duration by the header; None where it tells none.
+        Duration by the header; None where it has none.
     """
 
     rate: int

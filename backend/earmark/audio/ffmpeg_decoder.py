@@ -27,11 +27,11 @@ from earmark.errors import EarmarkError, SoundUnreadableError
 _BUFFER_BYTES = 1 << 18
 """Read at a time: each read is a call of Python."""
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
-"""Container whose index tells every packet's time."""
+"""Container whose index has every packet's time."""
 _ABSOLUTE_TIMES = ("matroska,webm", _INDEXED)
 """Containers whose time stamps count from the start of the presentation; others start at any time."""
 _FRAMES_ONLY = ("mp3", "aac", "ac3", "eac3", "dts", "mp2")
-"""Formats without time stamps: how much sound a hole has swallowed cannot be told."""
+"""Formats without time stamps: how much sound is missing in a hole cannot be determined."""
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"3DI", b"LYRICS")
 """What tags begin with, which stand before and after the frames of an MP3 file, and between joined files."""
 
@@ -244,7 +244,7 @@ def _codec_tag(path: Path) -> str:
 
 
 def _has_length(path: Path) -> bool:
-    """Whether an MP3 file's first frame tells the number of frames (Xing, LAME, VBRI)."""
+    """Whether an MP3 file's first frame has the number of frames (Xing, LAME, VBRI)."""
     with path.open("rb") as file:
         head = file.read(10)
         if head.startswith(b"ID3"):

@@ -44,7 +44,7 @@ class SoundfileDecoder:
 
     @property
     def compressed(self) -> bool:
-        """Whether it is in a format whose time stamps and damage only FFmpeg tells."""
+        """Whether it is in a format whose time stamps and damage only FFmpeg reports."""
         return str(self._handle.format) in _COMPRESSED
 
     def _frames_unknown(self, path: Path) -> bool:

@@ -57,7 +57,7 @@ def require_prepared(settings: Settings) -> None:
     if error:
         raise WeightsError(error)
     weights = awaited_weights(settings)
-    if weights is not None:  # else they have just come, or failed, which building the encoder tells
+    if weights is not None:  # else they have just come, or failed, which building the encoder reports
         raise WeightsAwaitedError(_awaited(settings, weights))
 
 

@@ -46,7 +46,7 @@ ATTACK_LAGS = (1, 4)
 """Frames over which the greatest rise and fall are measured."""
 SMALLEST_SPREAD = 0.23
 """Nats, added to deviations and movements before their logarithm, which makes them comparable: 1 dB, about
-the smallest change of level that is heard, so that nothing hangs on how still a silence is."""
+the smallest audible change of level, so that features do not depend on how quiet a silence is."""
 FRAMES_PER_CHUNK = 64
 """Sound is worked on in chunks of 5 s: small enough for the cache, whatever the file's length."""
 

@@ -61,11 +61,11 @@ def _converted(graph: onnx.GraphProto) -> onnx.ModelProto:
             nodes.append(helper.make_node("Flatten", inputs[:1], [EMBEDDING], axis=1))
             names[node.output[0]] = EMBEDDING
             continue
-        kept = onnx.NodeProto()
-        kept.CopyFrom(node)
-        del kept.input[:]
-        kept.input.extend(inputs)
-        nodes.append(kept)
+        copied = onnx.NodeProto()
+        copied.CopyFrom(node)
+        del copied.input[:]
+        copied.input.extend(inputs)
+        nodes.append(copied)
     last = nodes[-1]
     if source(scores.name) != last.output[0] or EMBEDDING not in last.input:
         raise ValueError("its last layer is another one")

@@ -158,8 +158,8 @@ def _tag_row(control: Control, clip: AnnotatedClip, weight: float) -> _Rows:
     chosen = clip.tags[control.name]
     targets = np.array([[label in chosen for label in control.labels]], dtype=bool)
     whole = np.array([[0, len(clip.frames)]], dtype=np.intp)
-    said = [[label not in clip.open_tags.get(control.name, ()) for label in control.labels]]
-    return whole, targets, np.array(said) * weight, np.ones(1, dtype=bool)
+    answered = [[label not in clip.open_tags.get(control.name, ()) for label in control.labels]]
+    return whole, targets, np.array(answered) * weight, np.ones(1, dtype=bool)
 
 
 def _inside(clip: AnnotatedClip, control: str) -> list[Region]:

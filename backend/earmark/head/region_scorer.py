@@ -85,8 +85,10 @@ class RegionScorer:
 
     def picked(self, indices: Sequence[int]) -> RegionScorer:
         """Return the scorer of the labels at ``indices``."""
-        kept = list(indices)
-        return replace(self, offsets=self.offsets[kept], lengths=self.lengths[kept], gaps=self.gaps[kept])
+        places = list(indices)
+        return replace(
+            self, offsets=self.offsets[places], lengths=self.lengths[places], gaps=self.gaps[places]
+        )
 
     def expected_gains(self, features: NDArray[np.floating[Any]], columns: NDArray[np.intp]) -> NDArray[Any]:
         """Return the effort that showing each candidate is expected to save, ``[n]``.

@@ -127,11 +127,11 @@ class ExistingTasks:
         tasks = self.labelled(task_id for task_ids in duplicates.values() for task_id in task_ids)
         for key, task_ids in duplicates.items():
             worked_on = [task_id for task_id in task_ids if _has_work(tasks.get(task_id, {}))]
-            kept = set(worked_on) or {max(set(task_ids) & set(created) or task_ids)}
-            for task_id in set(task_ids) - kept:
+            remaining = set(worked_on) or {max(set(task_ids) & set(created) or task_ids)}
+            for task_id in set(task_ids) - remaining:
                 with explained(self._url):
                     self._client.tasks.delete(id=task_id)
-            self._forget(key, set(task_ids) - kept)
+            self._forget(key, set(task_ids) - remaining)
         return bool(duplicates)
 
     def _add(self, task_id: int, data: Mapping[str, Any]) -> None:

@@ -52,13 +52,15 @@ class VerificationControl:
 
     def verdict(self, values: Iterable[str]) -> Verdict | None:
         """Return what values of the control say; None where they say nothing, or several things."""
-        said = {
-            verdict
-            for verdict, words in (("right", self.right), ("wrong", self.wrong), ("unsure", self.unsure))
-            if words & set(values)
+        words: dict[Verdict, frozenset[str]] = {
+            "right": self.right,
+            "wrong": self.wrong,
+            "unsure": self.unsure,
         }
-        verdicts: dict[str, Verdict] = {"right": "right", "wrong": "wrong", "unsure": "unsure"}
-        return verdicts[said.pop()] if len(said) == 1 else ("unsure" if said else None)
+        verdicts = [verdict for verdict, spellings in words.items() if spellings & set(values)]
+        if len(verdicts) > 1:
+            return "unsure"
+        return verdicts[0] if verdicts else None
 
 
 def find_verification_controls(

@@ -184,7 +184,7 @@ class Assistant:
 def likeliest(probabilities: dict[str, float], thresholds: dict[str, float]) -> tuple[tuple[str, float], ...]:
     """Return labels that reach their thresholds, likeliest first; else the likeliest one, however unlikely.
 
-    The annotator asked for a label of this stretch, and the score tells how sure it is. Probabilities that
+    The annotator asked for a label of this stretch, and the score shows how certain it is. Probabilities that
     are no numbers are left out.
     """
     numbers = ((label, value) for label, value in probabilities.items() if not math.isnan(value))

@@ -100,14 +100,14 @@ class EdgeRefiner:
     def excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
         """Levels above the background in dB, ``[len(hops), B]``; ``hops`` ascend."""
         first, last = int(hops[0]), int(hops[-1])
-        start, kept = self._kept
-        if not start <= first <= last < start + len(kept):
+        start, window = self._kept
+        if not start <= first <= last < start + len(window):
             if last - first >= KEPT_HOPS // 2:
                 return self._measured_excess(hops)
             start = max(0, min(first - KEPT_HOPS // 4, len(self._levels) - KEPT_HOPS))
-            kept = self._measured_excess(np.arange(start, min(start + KEPT_HOPS, len(self._levels))))
-            self._kept = start, kept
-        return kept[hops - start]
+            window = self._measured_excess(np.arange(start, min(start + KEPT_HOPS, len(self._levels))))
+            self._kept = start, window
+        return window[hops - start]
 
     def _measured_excess(self, hops: NDArray[np.intp]) -> NDArray[np.float32]:
         place = np.clip(hops / BLOCK_HOPS - 0.5, 0.0, len(self._background) - 1.0)

@@ -140,7 +140,7 @@ def suppress_overlaps(
     taken = np.zeros(curves.shape, dtype=bool)
     candidates = [(-mean(stretch), stretch) for stretch in stretches]
     heapq.heapify(candidates)
-    kept = []
+    chosen = []
     while candidates:
         _, stretch = heapq.heappop(candidates)
         column, first, last = stretch
@@ -148,13 +148,13 @@ def suppress_overlaps(
         blocked = np.asarray(taken[first:last, rivals].any(axis=1))
         if not blocked.any():
             taken[first:last, column] = True
-            kept.append(stretch)
+            chosen.append(stretch)
         elif blocked.mean() <= MOSTLY:
             for start, end in runs(~blocked):
                 remainder = (column, first + start, first + end)
                 if curves[remainder[1] : remainder[2], column].max() >= thresholds[column]:
                     heapq.heappush(candidates, (-mean(remainder), remainder))
-    return kept
+    return chosen
 
 
 def _upper_half_mean(curve: NDArray[np.floating[Any]]) -> float:

@@ -37,7 +37,7 @@ def choose_candidates(
     factors
         Overlap factors ``[C, C]``: labels whose regions never overlap are not shown together.
     """
-    kept: list[int] = []
+    chosen: list[int] = []
     seconds: dict[int, list[int]] = {}
     for place in np.argsort(-gains, kind="stable").tolist():
         if gains[place] <= LEAST_GAIN_SHOWN:
@@ -46,10 +46,10 @@ def choose_candidates(
         covered = range(int(start), int(end) + 1)
         near = {other for second in covered for other in seconds.get(second, ())}
         if gains[place] - _overlap_cost(place, near, spans, columns, factors) > LEAST_GAIN_SHOWN:
-            kept.append(place)
+            chosen.append(place)
             for second in covered:
                 seconds.setdefault(second, []).append(place)
-    return kept
+    return chosen
 
 
 def _overlap_cost(

@@ -70,7 +70,7 @@ def _wholes(
 
 
 def joined(
-    kept: list[int],
+    chosen: list[int],
     spans: NDArray[np.float64],
     columns: NDArray[np.intp],
     gaps: NDArray[np.floating[Any]],
@@ -83,9 +83,9 @@ def joined(
 
     Parameters
     ----------
-    kept
+    chosen
         Positions of candidates, the best first, those of one label apart from each other. Events are in the
-        order of their first candidate in ``kept``, and the candidates of each in order of time.
+        order of their first candidate in ``chosen``, and the candidates of each in order of time.
     spans, columns
         Of all candidates: in seconds ``[n, 2]``, and indices of labels ``[n]``.
     gaps
@@ -93,9 +93,9 @@ def joined(
     audible
         Share of each candidate's time in which it is audible, in [0, 1], ``[n]``.
     """
-    rank = {place: position for position, place in enumerate(kept)}
-    best = {min(chain, key=rank.__getitem__) for chain in _chains(kept, spans, columns, gaps)}
-    sounding = [place for place in kept if place in best or audible[place] >= LEAST_AUDIBLE_SHARE]
+    rank = {place: position for position, place in enumerate(chosen)}
+    best = {min(chain, key=rank.__getitem__) for chain in _chains(chosen, spans, columns, gaps)}
+    sounding = [place for place in chosen if place in best or audible[place] >= LEAST_AUDIBLE_SHARE]
     events = _chains(sounding, spans, columns, gaps)
     return sorted(events, key=lambda event: min(rank[place] for place in event))
 

@@ -40,14 +40,14 @@ def correction_rows(context: ListContext, limit: int) -> list[Row]:
         if stored is None and annotation.shown:
             stored = stored_result(read_result(annotation.shown["result"], controls, names, correction.data))
         before = context.colours.stored_marks(stored) if stored else None
-        kept, suggested = (
+        accepted, suggested = (
             sum(distance.get(name, 0) for distance in score.distances.values())
             for name in ("accepted", "suggested")
         )
         rows.append(
             Row(
                 id=f"correction-{annotation.annotation_id}",
-                title=f"{kept} of {suggested} suggestions kept" if suggested else "Nothing was suggested",
+                title=f"{accepted} of {suggested} suggestions kept" if suggested else "Nothing was suggested",
                 detail=f"shown by {score.version}" if score.version else "",
                 when=annotation.updated_at,
                 stretch=Stretch.around(before or Marks(), after, length=sound_length(annotation.result)),

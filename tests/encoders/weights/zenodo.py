@@ -52,7 +52,7 @@ class Zenodo:
     source: Source
 
     @property
-    def asked(self) -> int:
+    def request_count(self) -> int:
         """Requests so far."""
         return len(self.ranges)
 

@@ -23,7 +23,7 @@ ZENODO = Source(
     sha256="0dc499e40e9761ef5ea061ffc77697697f277f6a960894903df3ada000e34b31",
     name="Cnn14_mAP=0.431.pth",
 )
-"""Zenodo record 3987831, CC BY 4.0. What every function here takes when it is told no other source."""
+"""Zenodo record 3987831, CC BY 4.0. The default source of all functions here."""
 
 PATIENCE = RetryPolicy()
 
@@ -220,9 +220,9 @@ def _download(source: Source, path: Path, shown: Display, patience: RetryPolicy)
 
 def _not_fetched(source: Source, path: Path, reason: str) -> WeightsError:
     came = size_of(part_path(source, path))
-    kept = f"; {came / 1e6:.0f} of {source.size / 1e6:.0f} MB came and are kept" if came else ""
+    progress = f"; {came / 1e6:.0f} of {source.size / 1e6:.0f} MB came and are kept" if came else ""
     return WeightsError(
-        f"CNN14's weights cannot be fetched ({reason}{kept}): run 'earmark weights' to try again, "
+        f"CNN14's weights cannot be fetched ({reason}{progress}): run 'earmark weights' to try again, "
         f"or download {source.url} elsewhere and run 'earmark weights --from FILE' (or put it at "
         f"{path}), or set ENCODER=logmel to work without."
     )

@@ -264,11 +264,11 @@ def describe(head: bytes) -> str:
 
 def _retry_after(answer: httpx.Response) -> float:
     """Return the seconds of a Retry-After header; 0 without one."""
-    asked = answer.headers.get("retry-after", "")
-    if asked.isdecimal():
-        return float(asked)
+    header = answer.headers.get("retry-after", "")
+    if header.isdecimal():
+        return float(header)
     try:
-        until = parsedate_to_datetime(asked)
+        until = parsedate_to_datetime(header)
     except ValueError:
         return 0.0
     if until.tzinfo is None:

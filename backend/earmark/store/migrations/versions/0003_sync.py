@@ -1,4 +1,4 @@
-"""When projects were compared with Label Studio, and when deletions were heard of."""
+"""Times of comparisons of projects with Label Studio, and of reported deletions."""
 
 import sqlalchemy as sa
 from alembic import op

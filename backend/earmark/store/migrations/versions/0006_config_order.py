@@ -1,4 +1,4 @@
-"""By which of two webhooks the later label config is told, whichever comes first."""
+"""Order of label configs: which of two webhooks has the later one, in whatever order they arrive."""
 
 import sqlalchemy as sa
 from alembic import op
