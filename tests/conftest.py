@@ -20,7 +20,8 @@ from sqlalchemy.util import LRUCache
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.storage.atomic_files import FORMER_UMASK
-from earmark.store.database import Database, _prepare_sqlite
+from earmark.store.database import Database
+from earmark.store.sqlite import prepare_connection
 from tests.examples import FULL
 from tests.postgres import postgres_cluster
 from tests.running import (
@@ -171,11 +172,11 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     """SQLite databases of tests do not wait for the disk when they are closed: no test cuts the power."""
 
     def prepare(connection: Any, record: Any) -> None:
-        _prepare_sqlite(connection, record)
+        prepare_connection(connection, record)
         connection.execute("PRAGMA synchronous=OFF")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("earmark.store.database._prepare_sqlite", prepare)
+        patch.setattr("earmark.store.database.prepare_connection", prepare)
         yield
 
 

@@ -19,7 +19,7 @@ from earmark.learning.training import learn
 from earmark.services import Services
 from tests.lessons import KEY, config, make_tones, receive, webhook
 from tests.running import free_port
-from tests.waiting import until
+from tests.waiting import LONGEST_SECONDS, until
 
 CONFIG = config("Low", "High")
 
@@ -48,7 +48,8 @@ def server(services: Services, tmp_path: Path) -> Iterator[tuple[httpx.Client, p
         process = subprocess.Popen(
             [sys.executable, "-m", "earmark", "serve"], env=environment, stdout=log, stderr=log
         )
-    with httpx.Client(base_url=f"http://127.0.0.1:{environment['PORT']}", timeout=30) as client:
+    address = f"http://127.0.0.1:{environment['PORT']}"
+    with httpx.Client(base_url=address, timeout=LONGEST_SECONDS) as client:
 
         def answers() -> bool:
             assert process.poll() is None, (tmp_path / "log").read_text()

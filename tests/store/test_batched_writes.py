@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from earmark.services import Services
-from earmark.store import database as database_module
+from earmark.store import sqlite
 from earmark.store.batched_writes import write_in_steps
 from earmark.store.database import Database
 from earmark.store.events import record_event
@@ -76,7 +76,7 @@ def test_nothing_to_write_is_fine(services: Services) -> None:
 def test_a_lock_that_is_never_given_back_is_an_error(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "SQLITE_BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0.05)
     with services.database.write() as session:
         session.connection()
         with pytest.raises(OperationalError, match="locked"):

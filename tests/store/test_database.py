@@ -1,8 +1,7 @@
-"""Only the release that runs changes a database; faults are one sentence, and a copy is whole."""
+"""Only the release that runs changes a database, and faults are one sentence."""
 
 from __future__ import annotations
 
-import sqlite3
 import stat
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ from earmark.errors import ConfigurationError, NewerDatabaseError
 from earmark.services import Services
 from earmark.settings import Settings
 from earmark.store.database import Database, _migrations, parsed_url
-from earmark.store.projects import remember_project
 
 
 @pytest.fixture
@@ -70,18 +68,6 @@ def test_what_is_no_database_url_is_named(url: str) -> None:
 def test_postgresql_has_several_names(scheme: str) -> None:
     url = parsed_url(f"{scheme}://me:p#ss@host:5432/earmark")
     assert (url.drivername, url.password, url.host) == ("postgresql+psycopg", "p#ss", "host")
-
-
-def test_a_copy_holds_what_is_still_in_the_log(services: Services, tmp_path: Path) -> None:
-    with services.database.write() as session:
-        remember_project(session, "1.2", title="Town")
-    copy = tmp_path / "copy.db"
-    services.database.copy_to(copy)
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    with sqlite3.connect(copy) as connection:
-        assert connection.execute("SELECT title FROM projects").fetchall() == [("Town",)]
-    with pytest.raises(ConfigurationError, match="cannot be made"):
-        services.database.copy_to(copy)
 
 
 def test_there_must_be_something_to_copy(database: Database, tmp_path: Path) -> None:

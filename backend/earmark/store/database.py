@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +18,18 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from earmark.errors import ConfigurationError, NewerDatabaseError
-from earmark.storage.atomic_files import atomic_write, ensure_dir, keep_private
+from earmark.storage.atomic_files import ensure_dir
 from earmark.storage.finite_json import dumps, loads
 from earmark.store.models import Base
 from earmark.store.postgresql import connector
+from earmark.store.sqlite import (
+    BUSY_TIMEOUT_SECONDS,
+    begin_transaction,
+    copy_file,
+    disable_auto_checkpoint,
+    prepare_connection,
+    restrict_to_owner,
+)
 
 _MIGRATION_LOCK = 728463517
 """Number of PostgreSQL's advisory lock."""
@@ -32,12 +37,6 @@ POSTGRESQL = "postgresql+psycopg"
 ANSWER_SECONDS, BACKGROUND_ANSWER_SECONDS = 5.0, 60.0
 """Longest silence of PostgreSQL, for requests and for trainings."""
 SchemaState = Literal["empty", "older", "current"]
-SQLITE_BUSY_TIMEOUT_SECONDS = 30
-"""Longest wait for the write lock, which each writer holds for milliseconds."""
-_PAGES_OF_A_STEP = 2560
-"""Pages that a step of SQLite's backup copies: 10 MB."""
-SQLITE_POLL_SECONDS = 0.001
-"""Polling interval of a waiting writer. SQLite's own grows to 0.1 s, which would delay webhooks."""
 
 
 class Database:
@@ -75,7 +74,7 @@ class Database:
         if self._sqlite and self.url.database:
             with ensure_dir(Path(self.url.database).parent):
                 pass  # only created
-            _restrict_to_owner(Path(self.url.database))
+            restrict_to_owner(Path(self.url.database))
         options: dict[str, Any] = {
             "pool_pre_ping": True,
             # PostgreSQL refuses NaN, SQLite would store it, and responses made of it would be invalid JSON
@@ -83,7 +82,7 @@ class Database:
             "json_deserializer": loads,
         }
         if self._sqlite:
-            options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+            options["connect_args"] = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
         else:
             options |= {"creator": connector(self.url, answer_seconds), "pool_timeout": answer_seconds}
         self.engine: Engine = create_engine(self.url, **options)
@@ -92,10 +91,10 @@ class Database:
             self.engine if self._sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         if self._sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "connect", prepare_connection)
             if not auto_checkpoint:
-                event.listen(self.engine, "connect", _disable_auto_checkpoint)
-            event.listen(self.engine, "begin", _begin_sqlite)
+                event.listen(self.engine, "connect", disable_auto_checkpoint)
+            event.listen(self.engine, "begin", begin_transaction)
 
     @property
     def shown(self) -> str:
@@ -221,28 +220,7 @@ class Database:
             raise ConfigurationError(f"{self.shown} is not SQLite: copy it with PostgreSQL's pg_dump.")
         if self._is_empty():
             raise ConfigurationError(f"There is no database {self.shown}: check DATA_DIR and DATABASE_URL.")
-        if os.path.lexists(path) or not path.parent.is_dir():
-            raise _not_made(path, "it exists" if os.path.lexists(path) else "there is no such folder")
-        try:
-            with (
-                atomic_write(path) as part,
-                closing(
-                    sqlite3.connect(str(self.url.database), timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
-                ) as source,
-                closing(sqlite3.connect(part)) as target,
-            ):
-                keep_private(part, 0o600)
-                # One snapshot for all steps: what is written meanwhile would start the copy again
-                source.execute("BEGIN")
-                source.execute("SELECT 1 FROM sqlite_schema")
-                # Without a callback, Ctrl-C would wait for the end
-                source.backup(target, pages=_PAGES_OF_A_STEP, progress=lambda *_: None)
-        except OSError as error:
-            raise _not_made(path, error.strerror or str(error)) from error
-        except sqlite3.Error as error:
-            raise ConfigurationError(
-                f"{path} cannot be written ({error}): see whether its disk has room."
-            ) from error
+        copy_file(Path(str(self.url.database)), path)
 
     def checkpoint(self) -> None:
         """Checkpoint SQLite's write-ahead log without blocking readers or writers (PASSIVE)."""
@@ -253,12 +231,6 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-def _not_made(path: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{path} cannot be made ({reason}): name a file that does not exist, in a folder of yours."
-    )
 
 
 def parsed_url(url: str) -> URL:
@@ -301,53 +273,3 @@ def _is_filled(path: Path) -> bool:
         return path.stat().st_size > 0
     except FileNotFoundError:
         return False
-
-
-def _restrict_to_owner(database: Path) -> None:
-    """Let only the owner read the database; SQLite gives its log the same permissions."""
-    with suppress(OSError):  # reported where the database is used
-        database.touch(mode=0o600)
-        for name in (database.name, f"{database.name}-wal", f"{database.name}-shm"):
-            keep_private(database.with_name(name), 0o600)
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own transaction handling begins too late for a consistent read-then-write.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    # Commits survive a killed process. A power cut may lose the last commits, never a part of one; Label
-    # Studio's export has what they held. FULL would wait for the disk each time.
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _disable_auto_checkpoint(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA wal_autocheckpoint=0")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    if not connection.get_execution_options().get("earmark_write", False):
-        connection.exec_driver_sql("BEGIN")
-        return
-    # A writer takes its lock at once: a later upgrade of a read lock would fail instead of waiting.
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute("PRAGMA busy_timeout=0")
-    try:
-        deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
-        while not _try_begin(driver) and time.monotonic() < deadline:
-            time.sleep(SQLITE_POLL_SECONDS)
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, as SQLAlchemy's own error
-    finally:
-        driver.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_SECONDS * 1000}")
-
-
-def _try_begin(driver: Any) -> bool:
-    """Whether to stop polling: the lock is acquired, or another error occurred, which the caller meets."""
-    try:
-        driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        return error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
-    return True
