@@ -65,9 +65,9 @@ def _content(studio: SimulatedLabelStudio) -> APIRouter:
 
     @router.get("/api/tasks/")
     def tasks(project: int, query: str, page: int, page_size: int) -> Json:
-        filters = json.loads(query)
+        selection = json.loads(query)
         with rows.lock:
-            listed = rows.listed_tasks(project, filters["filters"]["items"], filters["ordering"][0])
+            listed = rows.listed_tasks(project, selection["filters"]["items"], selection["ordering"][0])
         shown = listed[(page - 1) * page_size : page * page_size]
         if page > 1 and not shown:
             raise HTTPException(404, "Invalid page.")

@@ -51,7 +51,7 @@ class VerificationControl:
     unsure: frozenset[str] = frozenset()
 
     def verdict(self, values: Iterable[str]) -> Verdict | None:
-        """Return what values of the control say; None where they say nothing, or several things."""
+        """Return the verdict of a control's values: ``unsure`` where they contradict each other, None without one."""
         words: dict[Verdict, frozenset[str]] = {
             "right": self.right,
             "wrong": self.wrong,
