@@ -51,7 +51,7 @@ class VerificationControl:
     unsure: frozenset[str] = frozenset()
 
     def verdict(self, values: Iterable[str]) -> Verdict | None:
-        """Return the verdict of a control's values: ``unsure`` where they contradict each other, None without one."""
+        """Return the verdict of a control's values: ``unsure`` where they differ, None without any."""
         words: dict[Verdict, frozenset[str]] = {
             "right": self.right,
             "wrong": self.wrong,
